@@ -1,0 +1,55 @@
+/** Names of the kinds: what a client needs to build a path, nothing more. */
+import type {
+  ConfigMap,
+  Deployment,
+  EndpointSlice,
+  Event,
+  Namespace,
+  NetworkPolicy,
+  Node,
+  Pod,
+  ReplicaSet,
+  Secret,
+  Service,
+  ServiceAccount,
+} from './types.ts';
+
+/** T is the object's type; it is carried by the type alone. */
+export interface Kind<T = unknown> {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  /** The resource of the path: lower case, plural. */
+  readonly resource: string;
+  readonly namespaced: boolean;
+  readonly __type?: T;
+}
+
+const core = (kind: string, resource: string, namespaced = true) =>
+  ({ group: '', version: 'v1', kind, resource, namespaced }) as const;
+const grouped = (group: string, kind: string, resource: string) =>
+  ({ group, version: 'v1', kind, resource, namespaced: true }) as const;
+
+export const NAMESPACE: Kind<Namespace> = core('Namespace', 'namespaces', false);
+export const NODE: Kind<Node> = core('Node', 'nodes', false);
+export const POD: Kind<Pod> = core('Pod', 'pods');
+export const SERVICE: Kind<Service> = core('Service', 'services');
+export const CONFIG_MAP: Kind<ConfigMap> = core('ConfigMap', 'configmaps');
+export const SECRET: Kind<Secret> = core('Secret', 'secrets');
+export const SERVICE_ACCOUNT: Kind<ServiceAccount> = core('ServiceAccount', 'serviceaccounts');
+export const EVENT: Kind<Event> = core('Event', 'events');
+export const ENDPOINT_SLICE: Kind<EndpointSlice> = grouped(
+  'discovery.k8s.io',
+  'EndpointSlice',
+  'endpointslices',
+);
+export const DEPLOYMENT: Kind<Deployment> = grouped('apps', 'Deployment', 'deployments');
+export const REPLICA_SET: Kind<ReplicaSet> = grouped('apps', 'ReplicaSet', 'replicasets');
+export const NETWORK_POLICY: Kind<NetworkPolicy> = grouped(
+  'networking.k8s.io',
+  'NetworkPolicy',
+  'networkpolicies',
+);
+
+export const apiVersionOf = (kind: Kind): string =>
+  kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;

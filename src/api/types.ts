@@ -1,0 +1,43 @@
+/**
+ * The Kubernetes kinds that Heddle acts on, as Kubernetes 1.35 writes them on the wire. Field lists come from
+ * the kubernetes-models package; here they only gain what an object read from an API server always has.
+ */
+import type { IObjectMeta } from '@kubernetes-models/apimachinery/apis/meta/v1/ObjectMeta';
+import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment';
+import type { IReplicaSet } from 'kubernetes-models/apps/v1/ReplicaSet';
+import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
+import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy';
+import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap';
+import type { IEvent } from 'kubernetes-models/v1/Event';
+import type { INamespace } from 'kubernetes-models/v1/Namespace';
+import type { INode } from 'kubernetes-models/v1/Node';
+import type { IPod } from 'kubernetes-models/v1/Pod';
+import type { ISecret } from 'kubernetes-models/v1/Secret';
+import type { IService } from 'kubernetes-models/v1/Service';
+import type { IServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
+
+export type ObjectMeta = IObjectMeta & { name: string };
+
+/** An object with its name known. Cluster-scoped kinds have no namespace. */
+export type Named<T> = Omit<T, 'metadata'> & { metadata: ObjectMeta };
+
+export type Namespace = Named<INamespace>;
+export type Node = Named<INode>;
+export type Pod = Named<IPod>;
+export type Service = Named<IService>;
+export type EndpointSlice = Named<IEndpointSlice>;
+export type ConfigMap = Named<IConfigMap>;
+export type Secret = Named<ISecret>;
+export type ServiceAccount = Named<IServiceAccount>;
+export type Deployment = Named<IDeployment>;
+export type ReplicaSet = Named<IReplicaSet>;
+export type NetworkPolicy = Named<INetworkPolicy>;
+export type Event = Named<IEvent>;
+
+/** Any object on the wire. */
+export interface KubeObject {
+  apiVersion: string;
+  kind: string;
+  metadata: ObjectMeta;
+  [field: string]: unknown;
+}

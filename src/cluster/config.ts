@@ -1,0 +1,31 @@
+/** What a running local cluster is: written by `heddle up` as cluster.json, read by every process of it. */
+export interface ClusterConfig {
+  readonly id: string;
+  readonly nodes: readonly NodeConfig[];
+  /** Pod ranges, IPv4 then IPv6; every node gets one block of each (`podCidrs` of its NodeConfig). */
+  readonly podCidrs: readonly string[];
+  readonly serviceCidrs: readonly string[];
+  /** Ranges of the underlay that nodes, control plane and outside share. */
+  readonly underlayCidrs: readonly string[];
+  /** The cluster DNS address of each family: the tenth of each service range. */
+  readonly dnsAddresses: readonly string[];
+  readonly clusterDomain: string;
+  readonly apiServer: {
+    /** Underlay addresses of the control plane's namespace, and the port it serves there. */
+    readonly addresses: readonly string[];
+    readonly port: number;
+    /** The port on 127.0.0.1 of the machine's first namespace. */
+    readonly publishedPort: number;
+  };
+  readonly standIn: boolean;
+  readonly vxlan: { readonly vni: number; readonly port: number };
+  /** MTU of pod interfaces: the underlay's less the encapsulation. */
+  readonly podMtu: number;
+}
+
+export interface NodeConfig {
+  readonly name: string;
+  /** Underlay addresses, IPv4 then IPv6. */
+  readonly addresses: readonly string[];
+  readonly podCidrs: readonly string[];
+}

@@ -1,0 +1,68 @@
+/**
+ * Where a local cluster keeps things. Two roots only, so that whoever wants to find or remove a cluster
+ * needs its data directory and nothing else:
+ * - the data directory (0700, survives `down` and reboots): keys, store, logs, per-node state;
+ * - the run directory (a private tmpfs, gone with one unmount): namespace binds and sockets.
+ */
+import { createHash } from 'node:crypto';
+import { join, resolve } from 'node:path';
+
+export const DEFAULT_DATA_DIR = '/var/lib/heddle/default';
+export const RUN_ROOT = '/run/heddle';
+
+export interface ClusterPaths {
+  /** Eight hex digits of the data directory's path; part of every name that is global to the machine. */
+  readonly id: string;
+  readonly dataDir: string;
+  /** The settings `heddle up` was given, as JSON (`ClusterConfig`). */
+  readonly config: string;
+  readonly kubeconfig: string;
+  readonly pki: string;
+  readonly store: string;
+  readonly logs: string;
+  readonly compileCache: string;
+  readonly ledger: string;
+  readonly runDir: string;
+  readonly supervisorSocket: string;
+  /** Folder name of the cluster's cgroup below the cgroup2 mount. */
+  readonly cgroup: string;
+  netns(name: string): string;
+  node(name: string): NodePaths;
+}
+
+export interface NodePaths {
+  /** Persistent state of one node: IPAM, CNI results, pod records. */
+  readonly state: string;
+  readonly podLogs: string;
+  readonly agentSocket: string;
+  readonly cniSocket: string;
+  readonly standInSocket: string;
+}
+
+export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
+  const data = resolve(dataDir);
+  const id = createHash('sha256').update(data).digest('hex').slice(0, 8);
+  const runDir = join(RUN_ROOT, id);
+  return {
+    id,
+    dataDir: data,
+    config: join(data, 'cluster.json'),
+    kubeconfig: join(data, 'kubeconfig'),
+    pki: join(data, 'pki'),
+    store: join(data, 'store.db'),
+    logs: join(data, 'logs'),
+    compileCache: join(data, 'compile-cache'),
+    ledger: join(data, 'ledger'),
+    runDir,
+    supervisorSocket: join(runDir, 'supervisor.sock'),
+    cgroup: `heddle-${id}`,
+    netns: (name) => join(runDir, 'netns', name),
+    node: (name) => ({
+      state: join(data, 'nodes', name),
+      podLogs: join(data, 'nodes', name, 'logs'),
+      agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
+      cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
+      standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
+    }),
+  };
+}

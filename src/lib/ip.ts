@@ -149,7 +149,8 @@ export function lastOf(cidr: Cidr): Address {
 }
 
 export function contains(cidr: Cidr, address: Address): boolean {
-  return cidr.family === address.family && (address.value & mask(cidr.family, cidr.length)) === cidr.value;
+  const host = BigInt(bits(cidr.family) - cidr.length);
+  return cidr.family === address.family && address.value >> host === cidr.value >> host;
 }
 
 export function overlaps(a: Cidr, b: Cidr): boolean {

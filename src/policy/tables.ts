@@ -1,0 +1,88 @@
+/**
+ * What a data path enforces. For a packet, in the direction of its connection:
+ *
+ *  1. A pod to itself, and a pod with its own node (`nodes`, `nodeLocal`): allowed, nothing is looked up.
+ *  2. Egress, if the source address has an endpoint with a table: `entry(egress table, identity of the
+ *     destination, protocol, destination port)`.
+ *  3. Ingress likewise: `entry(ingress table, identity of the source, protocol, destination port)`.
+ *
+ * An identity is the longest prefix of `identities` that holds the address, else 0. `entry` is the first hit of
+ *
+ *  a. (identity, protocol, port in ports)
+ *  b. (identity, protocol null)
+ *  c. (0, protocol, port in ports)
+ *  d. (0, protocol null)
+ *
+ * else the table's `defaultRule`, whose verdict is deny. An identity without entries of its own in a table is
+ * one which that table's rules do not tell apart from 0; one with entries has all of them, those of 0 too, so
+ * going on from b to c never finds what it should not.
+ */
+import type { Family } from '../lib/ip.ts';
+import type { Direction, PolicyRef, RuleRef, Verdict } from './decision.ts';
+
+export interface PolicyTables {
+  /** Address range in canonical text (`10.244.1.2/32`) → identity, longest prefix wins, 0 is no peer of any rule. */
+  readonly identities: ReadonlyMap<string, number>;
+  /** Pod address → its tables. Every pod of the compiled set is here, also those not isolated. */
+  readonly endpoints: ReadonlyMap<string, PolicyEndpoint>;
+  readonly tables: ReadonlyMap<number, PolicyTable>;
+  readonly rules: ReadonlyMap<number, RuleInfo>;
+  /** Node → its addresses: always allowed for the endpoints on that node. Enforcing on the forward hook does this. */
+  readonly nodes: ReadonlyMap<string, readonly string[]>;
+  /** Addresses that each node answers itself: always allowed. */
+  readonly nodeLocal: ReadonlySet<string>;
+  /** What could not be read. Such a part matches nothing. */
+  readonly problems: readonly PolicyProblem[];
+}
+
+export interface PolicyEndpoint {
+  /** Table number; 0 = not isolated. */
+  readonly ingress: number;
+  readonly egress: number;
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly node: string;
+}
+
+export interface PolicyTable {
+  readonly number: number;
+  readonly direction: Direction;
+  /** Rule number of the default deny. */
+  readonly defaultRule: number;
+  /** Ordered by identity, protocol, port. For one (identity, protocol) the port ranges are disjoint. */
+  readonly entries: readonly PolicyEntry[];
+}
+
+export interface PolicyEntry {
+  readonly identity: number;
+  /** IP protocol number (6, 17, 132); null = every protocol, ICMP included. */
+  readonly protocol: number | null;
+  /** Inclusive. Null if and only if protocol is null. */
+  readonly ports: readonly [number, number] | null;
+  readonly verdict: Verdict;
+  readonly rule: number;
+}
+
+export interface RuleInfo {
+  readonly number: number;
+  readonly verdict: Verdict;
+  readonly direction: Direction;
+  readonly origin: RuleRef | { readonly default: readonly PolicyRef[] };
+  /** For people: `NetworkPolicy payments/allow-web spec.ingress[0]`, `default deny ingress: NetworkPolicy payments/…`. */
+  readonly text: string;
+}
+
+export interface PolicyProblem {
+  readonly policy: PolicyRef;
+  /** `spec.ingress[0].from[1].ipBlock.cidr` */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** Both ends inclusive, in canonical text. */
+export interface IdentityRange {
+  readonly family: Family;
+  readonly first: string;
+  readonly last: string;
+  readonly identity: number;
+}

@@ -1,0 +1,29 @@
+/** What a node's kernel logged about a connection, as its agent serves it on `GET /flows`. */
+import type { Direction } from '../policy/decision.ts';
+
+export interface FlowEvent {
+  /** Rises by one; `GET /flows?since=N` answers what came after N. */
+  readonly seq: number;
+  readonly node: string;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly verdict: 'allow' | 'deny';
+  readonly direction: Direction;
+  /** Number of the rule that the kernel named. */
+  readonly rule: number;
+  /** What the rule is, for people; absent when the agent no longer knows the number. */
+  readonly text?: string;
+  readonly protocol: string;
+  readonly src: string;
+  readonly dst: string;
+  readonly sport: number;
+  readonly dport: number;
+}
+
+export interface FlowPage {
+  readonly events: readonly FlowEvent[];
+  /** Ask for what comes after this. */
+  readonly next: number;
+  /** Events that the kernel or the agent had to drop since the agent started. */
+  readonly lost: number;
+}

@@ -1,0 +1,126 @@
+/** Holds what was observed against what the policies say. Pure. */
+import { decide } from '../policy/decide.ts';
+import type { Decision, Direction, Side } from '../policy/decision.ts';
+import type { World } from '../policy/world.ts';
+import { podKey } from '../policy/world.ts';
+import type { Attempt, Backend } from './attempts.ts';
+import type { FlowEvent } from './flow-event.ts';
+
+export interface Observation {
+  readonly connected: boolean;
+  /** Why not, in the kernel's or the stand-in's words. */
+  readonly error?: string | undefined;
+  readonly latencyUs?: number | undefined;
+  /** `namespace/name` of the pod that answered. */
+  readonly responder?: string | undefined;
+  /** Source address that the responder saw. */
+  readonly peerSeen?: string | undefined;
+  /** Records of this very connection, from the kernels of all nodes. */
+  readonly events: readonly FlowEvent[];
+}
+
+export interface Judgement {
+  readonly attempt: Attempt;
+  readonly observation: Observation;
+  readonly observed: 'allowed' | 'denied' | 'unexplained';
+  readonly expected: Decision | undefined;
+  /** By which rule or default deny, as the kernel named it; why nothing had to be asked where it named none. */
+  readonly by: string;
+  /** What differs between kernel and policies; empty if nothing does. */
+  readonly problems: readonly string[];
+}
+
+const eventOf = (events: readonly FlowEvent[], direction: Direction): FlowEvent | undefined =>
+  events.find((event) => event.direction === direction);
+
+/** The pod that the connection went to after translation, as far as anyone saw it. */
+function backendOf(attempt: Attempt, observation: Observation): Backend | undefined {
+  const seen = observation.events[0]?.dst;
+  const { backends } = attempt;
+  if (seen !== undefined) return backends.find(({ address }) => address === seen);
+  if (observation.responder !== undefined)
+    return backends.find(({ pod }) => podKey(pod) === observation.responder);
+  return backends.length === 1 ? backends[0] : undefined;
+}
+
+function observedVerdict(observation: Observation): Judgement['observed'] {
+  if (observation.connected) return 'allowed';
+  return observation.events.some(({ verdict }) => verdict === 'deny') ? 'denied' : 'unexplained';
+}
+
+/** The rule number that the kernel must have named for this side; 0 when it has nothing to name. */
+function expectedRule(side: Side, reached: boolean): number {
+  return reached && (side.reason === 'rule' || side.reason === 'default-deny') ? side.ruleNumber : 0;
+}
+
+function attributionProblems(expected: Decision, events: readonly FlowEvent[]): string[] {
+  const sides = [
+    { direction: 'egress', rule: expectedRule(expected.egress, true) },
+    { direction: 'ingress', rule: expectedRule(expected.ingress, expected.egress.verdict === 'allow') },
+  ] as const;
+  return sides.flatMap(({ direction, rule }) => {
+    const event = eventOf(events, direction);
+    const named = event?.rule ?? 0;
+    if (named === rule) return [];
+    const text = event?.text ?? (named === 0 ? 'no rule' : `rule ${named.toString(16)}`);
+    return [
+      `${direction}: the kernel named ${text}, the policies say ${rule === 0 ? 'no rule' : rule.toString(16)}`,
+    ];
+  });
+}
+
+function sourceProblem(expected: Decision, attempt: Attempt, observation: Observation): string[] {
+  const { peerSeen } = observation;
+  // A pod that reaches itself through its own service has to see another address than its own.
+  if (peerSeen === undefined || expected.ingress.reason === 'self') return [];
+  if (attempt.source.addresses.includes(peerSeen)) return [];
+  return [
+    `source address was not preserved: ${peerSeen} instead of ${attempt.source.addresses.join(' or ')}`,
+  ];
+}
+
+function reasonText(expected: Decision | undefined): string {
+  const reasons = { self: 'a pod to itself', 'own-node': 'own node', 'not-a-pod': 'no pod' } as const;
+  const reason = expected?.ingress.reason;
+  return reason !== undefined && reason in reasons
+    ? reasons[reason as keyof typeof reasons]
+    : 'no policy selects it';
+}
+
+function byText(observation: Observation, expected: Decision | undefined): string {
+  const denial = observation.events.find(({ verdict }) => verdict === 'deny');
+  const named = denial
+    ? [denial]
+    : (['egress', 'ingress'] as const).flatMap((d) => eventOf(observation.events, d) ?? []);
+  const texts = named.map(({ text, rule }) => text ?? `rule ${rule.toString(16)}`);
+  return texts.length > 0 ? texts.join('; ') : reasonText(expected);
+}
+
+/** The judgement of one attempt. */
+export function judge(world: World, attempt: Attempt, observation: Observation): Judgement {
+  const observed = observedVerdict(observation);
+  const backend = backendOf(attempt, observation) ?? attempt.backends[0];
+  const expected =
+    backend &&
+    decide(world, {
+      src: { pod: podKey(attempt.source) },
+      dst: { pod: podKey(backend.pod) },
+      protocol: attempt.protocol,
+      port: backend.port,
+      family: attempt.family,
+    });
+  const problems: string[] = [];
+  const wanted = expected?.verdict === 'allow' ? 'allowed' : 'denied';
+  if (!expected) problems.push('nothing is there to answer');
+  else if (observed !== wanted) {
+    const why = observation.error === undefined ? '' : ` (${observation.error})`;
+    problems.push(`the policies say ${wanted}, the network says ${observed}${why}`);
+  }
+  if (expected && problems.length === 0)
+    problems.push(
+      ...attributionProblems(expected, observation.events),
+      ...sourceProblem(expected, attempt, observation),
+    );
+  const by = observed === 'unexplained' ? 'no kernel record' : byText(observation, expected);
+  return { attempt, observation, observed, expected, by, problems };
+}

@@ -1,0 +1,95 @@
+/** One round of the demo on a running cluster: what there is, what is tried, what came of it. */
+import {
+  DEPLOYMENT,
+  ENDPOINT_SLICE,
+  type Kind,
+  NAMESPACE,
+  NETWORK_POLICY,
+  NODE,
+  POD,
+  REPLICA_SET,
+  SERVICE,
+} from '../api/kinds.ts';
+import type { Client } from '../client/types.ts';
+import { worldFromObjects } from '../policy/from-objects.ts';
+import { type Attempt, attempts } from './attempts.ts';
+import { type Judgement, judge } from './judge.ts';
+import { type ProbeDeps, observe } from './probe.ts';
+
+export interface RoundDeps {
+  client: Client;
+  agentSocket(node: string): string;
+  clusterDomain: string;
+  nodeLocal: readonly string[];
+  signal: AbortSignal;
+  /** Attempts beyond this many are left out, and the result says so. */
+  maxAttempts: number;
+  onProgress(done: number, total: number): void;
+}
+
+export interface Round {
+  readonly judgements: readonly Judgement[];
+  /** Attempts that the limit left out. */
+  readonly leftOut: number;
+}
+
+/** Milliseconds that a connection may take before it counts as not made. */
+const PROBE_TIMEOUT = 1000;
+
+/** System namespaces hold no workload of the user. */
+const isUsers = (object: { metadata: { namespace?: string } }): boolean =>
+  !(object.metadata.namespace ?? '').startsWith('kube-');
+
+async function read(client: Client) {
+  const all = async <T>(kind: Kind<T>): Promise<T[]> => (await client.list(kind)).items;
+  const [pods, replicaSets, services, slices, namespaces, nodes, policies] = await Promise.all([
+    all(POD),
+    all(REPLICA_SET),
+    all(SERVICE),
+    all(ENDPOINT_SLICE),
+    all(NAMESPACE),
+    all(NODE),
+    all(NETWORK_POLICY),
+  ]);
+  return { pods, replicaSets, services, slices, namespaces, nodes, policies };
+}
+
+/** Attempts evenly spread over the list, so that a limit leaves no workload out altogether. */
+function sample(all: readonly Attempt[], limit: number): Attempt[] {
+  if (all.length <= limit) return [...all];
+  return Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)]).flatMap(
+    (a) => a ?? [],
+  );
+}
+
+export async function round(deps: RoundDeps): Promise<Round> {
+  const objects = await read(deps.client);
+  const world = worldFromObjects({ ...objects, nodeLocal: deps.nodeLocal });
+  const users = {
+    pods: objects.pods.filter(isUsers),
+    replicaSets: objects.replicaSets,
+    services: objects.services.filter(isUsers),
+    slices: objects.slices.filter(isUsers),
+  };
+  const all = attempts(users, deps.clusterDomain);
+  const chosen = sample(all, deps.maxAttempts);
+  const probe: ProbeDeps = {
+    agentSocket: deps.agentSocket,
+    nodes: objects.nodes.map(({ metadata }) => metadata.name),
+    timeoutMs: PROBE_TIMEOUT,
+    signal: deps.signal,
+  };
+  const observed = await observe(chosen, probe, (done) => deps.onProgress(done, chosen.length));
+  const judgements = observed.map(({ attempt, observation }) => judge(world, attempt, observation));
+  return { judgements, leftOut: all.length - chosen.length };
+}
+
+/** Deployments whose pods are not all Ready, as `namespace/name 1/2`; empty when the cluster is settled. */
+export async function unready(client: Client): Promise<string[]> {
+  const { items } = await client.list(DEPLOYMENT);
+  return items.flatMap(({ metadata, spec, status }) => {
+    const [wanted, ready] = [spec?.replicas ?? 1, status?.readyReplicas ?? 0];
+    const seen = (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
+    return seen && ready >= wanted ? [] : [`${metadata.namespace}/${metadata.name} ${ready}/${wanted}`];
+  });
+}

@@ -1,0 +1,53 @@
+/** A World out of Kubernetes objects: the same reading for agents, the demo and files. */
+import type { Namespace, NetworkPolicy, Node, Pod } from '../api/types.ts';
+import type { World, WorldNamespace, WorldNode, WorldPod, WorldPort } from './world.ts';
+
+export interface WorldObjects {
+  readonly pods: Iterable<Pod>;
+  readonly namespaces: Iterable<Namespace>;
+  readonly nodes: Iterable<Node>;
+  readonly policies: Iterable<NetworkPolicy>;
+  /** Addresses that each node answers itself: the cluster DNS addresses. */
+  readonly nodeLocal?: readonly string[];
+}
+
+/** Undefined for a pod that has ended: it neither sends nor receives. */
+export function worldPod(pod: Pod): WorldPod | undefined {
+  if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return undefined;
+  const containers = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+  const ports = containers.flatMap((container) => container.ports ?? []);
+  return {
+    namespace: pod.metadata.namespace ?? '',
+    name: pod.metadata.name,
+    node: pod.spec?.nodeName ?? '',
+    labels: pod.metadata.labels ?? {},
+    addresses: (pod.status?.podIPs ?? []).map(({ ip }) => ip),
+    ports: ports.map(
+      ({ name, containerPort, protocol }): WorldPort => ({
+        name,
+        port: containerPort,
+        protocol: protocol ?? 'TCP',
+      }),
+    ),
+    hostNetwork: pod.spec?.hostNetwork === true,
+  };
+}
+
+export function worldNamespace(namespace: Namespace): WorldNamespace {
+  return { name: namespace.metadata.name, labels: namespace.metadata.labels ?? {} };
+}
+
+export function worldNode(node: Node): WorldNode {
+  const addresses = (node.status?.addresses ?? []).filter(({ type }) => type === 'InternalIP');
+  return { name: node.metadata.name, addresses: addresses.map(({ address }) => address) };
+}
+
+export function worldFromObjects(objects: WorldObjects): World {
+  return {
+    pods: [...objects.pods].flatMap((pod) => worldPod(pod) ?? []),
+    namespaces: [...objects.namespaces].map(worldNamespace),
+    nodes: [...objects.nodes].map(worldNode),
+    policies: [...objects.policies],
+    nodeLocal: objects.nodeLocal ?? [],
+  };
+}

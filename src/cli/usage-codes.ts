@@ -1,0 +1,10 @@
+/** Errors that say "this input is refused": nothing was tried, so the exit code is 2. */
+export const usageCodes: ReadonlySet<string> = new Set([
+  'BadAddress',
+  'BadCidr',
+  'BadFlag',
+  'BadManifest',
+  'NotRoot',
+  'RangeTooSmall',
+  'RangesOverlap',
+]);

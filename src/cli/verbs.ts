@@ -1,0 +1,18 @@
+/** The verbs, in the order of --help. A module is imported only when its verb is used: the CLI starts fast. */
+import type { VerbModule } from './deps.ts';
+
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<VerbModule>;
+}
+
+export const verbs: readonly Verb[] = [
+  { name: 'up', summary: 'start a local cluster', load: () => import('./up.ts') },
+  { name: 'down', summary: 'stop a local cluster and remove it', load: () => import('./down.ts') },
+  { name: 'status', summary: 'show what runs and how it fares', load: () => import('./status.ts') },
+  { name: 'exec', summary: 'run a command in a pod', load: () => import('./exec.ts') },
+  { name: 'logs', summary: 'print the log of a pod', load: () => import('./logs.ts') },
+  { name: 'kubeconfig', summary: 'print the path of the kubeconfig', load: () => import('./kubeconfig.ts') },
+  { name: 'completion', summary: 'print a completion script for a shell', load: () => import('./completion.ts') },
+];

@@ -4,7 +4,7 @@ import type { Decision, Direction, Side } from '../policy/decision.ts';
 import type { World } from '../policy/world.ts';
 import { podKey } from '../policy/world.ts';
 import type { Attempt, Backend } from './attempts.ts';
-import type { FlowEvent } from './flow-event.ts';
+import type { FlowEvent } from '../observe/flow-event.ts';
 
 export interface Observation {
   readonly connected: boolean;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { HeddleError } from '../lib/errors.ts';
 import { callSocket } from '../lib/unix-http.ts';
 import type { Attempt } from './attempts.ts';
-import type { FlowEvent, FlowPage } from './flow-event.ts';
+import type { FlowEvent, FlowPage } from '../observe/flow-event.ts';
 import type { Observation } from './judge.ts';
 
 export interface ProbeAnswer {

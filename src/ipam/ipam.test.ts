@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import fc from 'fast-check';
+import type { Clock } from '../lib/clock.ts';
+import { silentLog } from '../lib/log.ts';
+import { createIpam, type Ipam } from './ipam.ts';
+import { createPool } from './pool.ts';
+
+let folder: string;
+let files = 0;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'heddle-test-ipam-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+const fresh = () => join(folder, `${files++}.json`);
+const cidrs = ['10.9.0.0/28', 'fd00:9::/64'];
+const owner = (n: number | string) => ({ key: `pod-${n}/eth0`, label: `shop/web-${n}` });
+
+function heldClock(): Clock & { at: number } {
+  return {
+    at: 1_000_000,
+    now() {
+      return this.at;
+    },
+    monotonic() {
+      return this.at;
+    },
+    sleep: () => Promise.resolve(),
+  };
+}
+
+const open = (path: string, clock?: Clock): Promise<Ipam> => createIpam({ cidrs, path, log: silentLog, clock });
+
+test('an owner gets one address of each family, and the same ones again', async () => {
+  const ipam = await open(fresh());
+  const first = await ipam.allocate(owner(1));
+  assert.equal(first.addresses.length, 2);
+  assert.match(first.addresses[0]!, /^10\.9\.0\./);
+  assert.match(first.addresses[1]!, /^fd00:9::/);
+  assert.deepEqual(await ipam.allocate(owner(1)), first);
+});
+
+test('network, gateway and broadcast address are never handed out', async () => {
+  const ipam = await open(fresh());
+  for (let i = 0; i < 13; i++) await ipam.allocate(owner(i));
+  const taken = ipam.list().map(({ addresses }) => addresses[0]);
+  assert.equal(new Set(taken).size, 13);
+  for (const never of ['10.9.0.0', '10.9.0.1', '10.9.0.15']) assert.ok(!taken.includes(never));
+});
+
+test('a pool with nothing left says which pool and who uses it most', async () => {
+  const ipam = await open(fresh());
+  for (let i = 0; i < 13; i++)
+    await ipam.allocate({ key: `${i}`, label: `shop/cart-6d4cf56db6-${String(i).padStart(5, 'a')}` });
+  await assert.rejects(ipam.allocate(owner('late')), /10\.9\.0\.0\/28.*13.*shop\/cart \(13\)/);
+  assert.deepEqual(
+    ipam.usage().map(({ taken }) => taken),
+    [13, 13],
+  );
+});
+
+test('what was allocated survives a restart', async () => {
+  const path = fresh();
+  const one = await (await open(path)).allocate(owner(1));
+  const again = await open(path);
+  assert.deepEqual(again.get(owner(1).key), one);
+  assert.notDeepEqual((await again.allocate(owner(2))).addresses, one.addresses);
+});
+
+test('a damaged book is set aside and rebuilt from live pods', async () => {
+  const path = fresh();
+  await writeFile(path, '{"allocations":[');
+  const ipam = await open(path);
+  assert.deepEqual(await ipam.repair([{ ...owner(1), addresses: ['10.9.0.5', 'fd00:9::5'] }]), []);
+  assert.deepEqual(ipam.get(owner(1).key)?.addresses, ['10.9.0.5', 'fd00:9::5']);
+});
+
+test('a repair releases what is not live and names those who claim the address of another', async () => {
+  const ipam = await open(fresh());
+  const kept = await ipam.allocate(owner(1));
+  await ipam.allocate(owner(2));
+  const thief = { ...owner(3), addresses: kept.addresses };
+  assert.deepEqual(await ipam.repair([kept, thief]), [thief]);
+  assert.deepEqual(
+    ipam.list().map(({ key }) => key),
+    [kept.key],
+  );
+});
+
+test('a released address rests while others are free, then is the oldest to come back', () => {
+  const pool = createPool({ cidr: '10.9.0.0/29', coolingMs: 1000 });
+  const all = Array.from({ length: pool.size }, () => pool.take(0)!);
+  assert.equal(pool.take(0), undefined);
+  pool.release(all[3]!, 10);
+  pool.release(all[1]!, 20);
+  assert.equal(pool.take(30), all[3], 'nothing else is free: the one that rested longest');
+  assert.equal(pool.take(30), all[1]);
+});
+
+test('resting survives a restart', async () => {
+  const path = fresh();
+  const clock = heldClock();
+  const ipam = await open(path, clock);
+  const first = await ipam.allocate(owner(1));
+  await ipam.release(owner(1).key);
+  clock.at += 100;
+  const again = await open(path, clock);
+  assert.notEqual((await again.allocate(owner(2))).addresses[0], first.addresses[0]);
+});
+
+type Step = { take: number } | { release: number } | { wait: number };
+const steps = fc.array(
+  fc.oneof(
+    fc.record({ take: fc.nat(30) }),
+    fc.record({ release: fc.nat(30) }),
+    fc.record({ wait: fc.nat(100_000) }),
+  ),
+  { maxLength: 120 },
+) as fc.Arbitrary<Step[]>;
+
+test('no address ever has two owners, and releasing all gives all back', () => {
+  fc.assert(
+    fc.property(steps, fc.constantFrom('10.9.0.0/28', 'fd00:9::/124', '10.9.0.0/31'), (list, cidr) => {
+      const pool = createPool({ cidr, coolingMs: 30_000 });
+      const held = new Map<number, string>();
+      let now = 0;
+      for (const step of list) {
+        if ('wait' in step) now += step.wait;
+        else if ('release' in step) {
+          const address = held.get(step.release);
+          if (address !== undefined) pool.release(address, now);
+          held.delete(step.release);
+        } else if (!held.has(step.take)) {
+          const address = pool.take(now);
+          assert.equal(address === undefined, held.size === pool.size, 'fails only when full');
+          if (address === undefined) continue;
+          assert.ok(![...held.values()].includes(address), `${address} has two owners`);
+          held.set(step.take, address);
+        }
+        assert.equal(pool.taken, held.size);
+      }
+      for (const address of held.values()) pool.release(address, now);
+      assert.equal(pool.taken, 0);
+      const all = Array.from({ length: pool.size }, () => pool.take(now));
+      assert.equal(new Set(all).size, pool.size);
+      assert.ok(!all.includes(undefined));
+    }),
+  );
+});
+
+test('many allocations at once share few writes and stay distinct', async () => {
+  const path = fresh();
+  const ipam = await createIpam({ cidrs: ['10.9.0.0/24', 'fd00:9::/64'], path, log: silentLog });
+  const all = await Promise.all(Array.from({ length: 200 }, (_, i) => ipam.allocate(owner(i))));
+  assert.equal(new Set(all.flatMap(({ addresses }) => addresses)).size, 400);
+  const again = await createIpam({ cidrs: ['10.9.0.0/24', 'fd00:9::/64'], path, log: silentLog });
+  assert.equal(again.list().length, 200);
+});

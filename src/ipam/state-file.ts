@@ -1,0 +1,84 @@
+/** One JSON document on disk: replaced whole, synced before a save is acknowledged, many savers to one write. */
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
+
+export interface StateFile<T> {
+  /** Undefined when there is none yet. @throws HeddleError `BadState` when it cannot be understood. */
+  load(): Promise<T | undefined>;
+  /** Resolves when a document taken from `current()` after this call is on disk. */
+  save(current: () => T): Promise<void>;
+}
+
+export function createStateFile<T>(path: string): StateFile<T> {
+  let writing: Promise<void> | undefined;
+  let queued: Promise<void> | undefined;
+
+  async function write(current: () => T): Promise<void> {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const fresh = `${path}.new`;
+    const file = await open(fresh, 'w', 0o600);
+    try {
+      await file.writeFile(JSON.stringify(current()));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(fresh, path);
+    await syncFolder(dirname(path));
+  }
+
+  async function start(current: () => T): Promise<void> {
+    writing = write(current);
+    try {
+      await writing;
+    } finally {
+      writing = undefined;
+    }
+  }
+
+  return {
+    async load() {
+      let text: string;
+      try {
+        text = await readFile(path, 'utf8');
+      } catch (error) {
+        if (errnoCode(error) === 'ENOENT') return undefined;
+        throw error;
+      }
+      try {
+        return JSON.parse(text) as T;
+      } catch (error) {
+        throw new HeddleError('BadState', `${path} is not the JSON that Heddle wrote there`, {
+          hint: 'the disk may have been full or the file edited; move it away, it is rebuilt from live pods',
+          cause: error,
+        });
+      }
+    },
+    save(current) {
+      if (!writing) return start(current);
+      queued ??= writing
+        .catch(() => {})
+        .then(() => {
+          queued = undefined;
+          return start(current);
+        });
+      return queued;
+    },
+  };
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Removes the document and a half-written one. */
+export async function removeStateFile(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await rm(`${path}.new`, { force: true });
+}

@@ -1,0 +1,265 @@
+/** RTM_*ADDR, *ROUTE and *NEIGH: what goes in and comes out (linux/rtnetlink.h, linux/neighbour.h). */
+import {
+  bits,
+  type Family,
+  formatAddress,
+  formatCidr,
+  fromBytes,
+  parseAddress,
+  parseCidr,
+  toBytes,
+} from '../lib/ip.ts';
+import { formatMac, macBytes } from './link-codec.ts';
+import { attribute, type Message, parseAttributes, u32, u32Of, u8 } from './netlink.ts';
+
+/** Heddle's mark on routes and neighbours (`ip route show proto 72`). */
+export const PROTOCOL = 72;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const AF_BRIDGE = 7;
+export const addressFamily = (family: Family): number => (family === 4 ? AF_INET : AF_INET6);
+
+const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
+const IFA_F_NODAD = 0x02;
+const IFA_F_TENTATIVE = 0x40;
+
+export interface LinkAddress {
+  readonly link: number;
+  /** `10.0.0.1/24` */
+  readonly address: string;
+  /** IPv6 only: duplicate detection is under way, nothing can be bound to it yet. */
+  readonly tentative: boolean;
+}
+
+export function addressParts(link: number, address: string, options: { nodad?: boolean } = {}): Buffer[] {
+  const { family, length } = parseCidr(address);
+  const local = toBytes(parseAddress(address.slice(0, address.indexOf('/'))));
+  const header = Buffer.alloc(8);
+  header[0] = addressFamily(family);
+  header[1] = length;
+  header.writeInt32LE(link, 4);
+  const flags = options.nodad && family === 6 ? [u32(IFA.FLAGS, IFA_F_NODAD)] : [];
+  return [header, attribute(IFA.LOCAL, local), attribute(IFA.ADDRESS, local), ...flags];
+}
+
+export function parseLinkAddress({ body }: Message): LinkAddress | undefined {
+  const attributes = parseAttributes(body, 8);
+  const local = attributes.get(IFA.LOCAL) ?? attributes.get(IFA.ADDRESS);
+  if (!local || (body[0] !== AF_INET && body[0] !== AF_INET6)) return undefined;
+  const flags = u32Of(attributes.get(IFA.FLAGS)) ?? body[2] ?? 0;
+  return {
+    link: body.readInt32LE(4),
+    address: `${formatAddress(fromBytes(local))}/${body[1]}`,
+    tentative: (flags & IFA_F_TENTATIVE) !== 0,
+  };
+}
+
+const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, TABLE: 15, VIA: 18 } as const;
+const RT_TABLE_MAIN = 254;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RT_SCOPE_NOWHERE = 255;
+const RTN_UNICAST = 1;
+const RTNH_F_ONLINK = 4;
+const routeTypes: Readonly<Record<number, RouteType>> = {
+  1: 'unicast',
+  2: 'local',
+  3: 'broadcast',
+  4: 'anycast',
+  5: 'multicast',
+  6: 'blackhole',
+  7: 'unreachable',
+};
+const routeTypeNumber: Readonly<Record<RouteType, number>> = {
+  unicast: 1,
+  local: 2,
+  broadcast: 3,
+  anycast: 4,
+  multicast: 5,
+  blackhole: 6,
+  unreachable: 7,
+};
+
+export type RouteType =
+  | 'unicast'
+  | 'local'
+  | 'broadcast'
+  | 'anycast'
+  | 'multicast'
+  | 'blackhole'
+  | 'unreachable';
+
+export interface RouteEntry {
+  /** `10.244.1.0/24`; `0.0.0.0/0` and `::/0` are the defaults. */
+  readonly dst: string;
+  readonly via: string | undefined;
+  /** Index of the link. */
+  readonly dev: number | undefined;
+  readonly src: string | undefined;
+  readonly protocol: number;
+  readonly table: number;
+  readonly type: RouteType | undefined;
+  readonly metric: number;
+  readonly onlink: boolean;
+}
+
+export interface RouteOptions {
+  dst: string;
+  via?: string;
+  /** Link name. */
+  dev?: string;
+  /** Source address of what this machine itself sends by the route. */
+  src?: string;
+  /** `via` is reached through `dev` though no address of `dev` says so. */
+  onlink?: boolean;
+  /** The destination is on the link itself; the default where there is no `via`. */
+  scopeLink?: boolean;
+  /** Default 254, main. */
+  table?: number;
+  /** Default `unicast`. */
+  type?: 'unicast' | 'blackhole' | 'unreachable';
+}
+
+export function routeParts(route: RouteOptions, dev: number | undefined): Buffer[] {
+  const dst = parseCidr(route.dst);
+  const table = route.table ?? RT_TABLE_MAIN;
+  const type = route.type ?? 'unicast';
+  const header = Buffer.alloc(12);
+  header[0] = addressFamily(dst.family);
+  header[1] = dst.length;
+  header[4] = table < 256 ? table : 0;
+  header[5] = PROTOCOL;
+  header[6] = scopeOf(route, dst.family, type);
+  header[7] = routeTypeNumber[type];
+  header.writeUInt32LE(route.onlink ? RTNH_F_ONLINK : 0, 8);
+  const parts: Buffer[] = [header, attribute(RTA.DST, toBytes(dst)), u32(RTA.TABLE, table)];
+  if (route.via !== undefined) parts.push(gateway(route.via, dst.family));
+  if (dev !== undefined) parts.push(u32(RTA.OIF, dev));
+  if (route.src !== undefined) parts.push(attribute(RTA.PREFSRC, toBytes(parseAddress(route.src))));
+  return parts;
+}
+
+/** An IPv4 route to a next hop that has only an IPv6 address carries RTA_VIA (RFC 5549). */
+function gateway(via: string, family: Family): Buffer {
+  const hop = parseAddress(via);
+  if (hop.family === family) return attribute(RTA.GATEWAY, toBytes(hop));
+  return attribute(RTA.VIA, Buffer.concat([Uint8Array.of(addressFamily(hop.family), 0), toBytes(hop)]));
+}
+
+function scopeOf(route: RouteOptions, family: Family, type: RouteType): number {
+  if (family === 6 || type !== 'unicast') return RT_SCOPE_UNIVERSE;
+  return (route.scopeLink ?? route.via === undefined) ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+}
+
+/** Matches our routes to `dst` only: the mark is part of the key. */
+export function routeKeyParts(key: { dst: string; table?: number }, dev: number | undefined): Buffer[] {
+  const parts = routeParts({ dst: key.dst, table: key.table }, dev);
+  const header = parts[0];
+  if (header) {
+    header[6] = RT_SCOPE_NOWHERE;
+    header[7] = 0;
+  }
+  return parts;
+}
+
+const address = (data: Buffer | undefined): string | undefined => data && formatAddress(fromBytes(data));
+
+export function parseRoute({ body }: Message): RouteEntry | undefined {
+  if (body[0] !== AF_INET && body[0] !== AF_INET6) return undefined;
+  const family: Family = body[0] === AF_INET ? 4 : 6;
+  const attributes = parseAttributes(body, 12);
+  const dst = attributes.get(RTA.DST) ?? Buffer.alloc(bits(family) / 8);
+  const via = attributes.get(RTA.VIA)?.subarray(2);
+  return {
+    dst: formatCidr({ ...fromBytes(dst), length: body[1] ?? 0 }),
+    via: address(attributes.get(RTA.GATEWAY)) ?? address(via),
+    dev: u32Of(attributes.get(RTA.OIF)),
+    src: address(attributes.get(RTA.PREFSRC)),
+    protocol: body[5] ?? 0,
+    table: u32Of(attributes.get(RTA.TABLE)) ?? body[4] ?? 0,
+    type: routeTypes[body[7] ?? RTN_UNICAST],
+    metric: u32Of(attributes.get(RTA.PRIORITY)) ?? 0,
+    onlink: (body.readUInt32LE(8) & RTNH_F_ONLINK) !== 0,
+  };
+}
+
+const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 } as const;
+const NUD_NOARP = 0x40;
+const NUD_PERMANENT = 0x80;
+const NTF_SELF = 0x02;
+
+export interface Neighbour {
+  readonly dev: number;
+  readonly address: string;
+  /** Empty while it is being looked for. */
+  readonly mac: string;
+  readonly permanent: boolean;
+  /** 72 where Heddle made it; 0 is unknown. */
+  readonly protocol: number;
+}
+
+export interface FdbEntry {
+  readonly dev: number;
+  readonly mac: string;
+  /** The underlay address of the tunnel's other end; undefined for entries of bridges. */
+  readonly dst: string | undefined;
+  readonly protocol: number;
+}
+
+function neighbourHeader(family: number, dev: number, state: number, flags: number): Buffer {
+  const header = Buffer.alloc(12);
+  header[0] = family;
+  header.writeInt32LE(dev, 4);
+  header.writeUInt16LE(state, 8);
+  header[10] = flags;
+  return header;
+}
+
+const mark = u8(NDA.PROTOCOL, PROTOCOL);
+
+export function neighbourParts(dev: number, text: string, mac?: string): Buffer[] {
+  const dst = parseAddress(text);
+  const parts = [
+    neighbourHeader(addressFamily(dst.family), dev, mac === undefined ? 0 : NUD_PERMANENT, 0),
+    attribute(NDA.DST, toBytes(dst)),
+  ];
+  return mac === undefined ? parts : [...parts, attribute(NDA.LLADDR, macBytes(mac)), mark];
+}
+
+export function fdbParts(dev: number, mac: string, dst: string | undefined): Buffer[] {
+  const parts = [
+    neighbourHeader(AF_BRIDGE, dev, NUD_PERMANENT | NUD_NOARP, NTF_SELF),
+    attribute(NDA.LLADDR, macBytes(mac)),
+  ];
+  return dst === undefined ? parts : [...parts, attribute(NDA.DST, toBytes(parseAddress(dst)))];
+}
+
+export const neighbourDump = (): Buffer[] => [neighbourHeader(0, 0, 0, 0)];
+export const fdbDump = (): Buffer[] => [neighbourHeader(AF_BRIDGE, 0, 0, 0)];
+
+export function parseNeighbour({ body }: Message): Neighbour | undefined {
+  const attributes = parseAttributes(body, 12);
+  const dst = attributes.get(NDA.DST);
+  if (!dst || (body[0] !== AF_INET && body[0] !== AF_INET6)) return undefined;
+  const mac = attributes.get(NDA.LLADDR);
+  return {
+    dev: body.readInt32LE(4),
+    address: formatAddress(fromBytes(dst)),
+    mac: mac ? formatMac(mac) : '',
+    permanent: (body.readUInt16LE(8) & NUD_PERMANENT) !== 0,
+    protocol: attributes.get(NDA.PROTOCOL)?.[0] ?? 0,
+  };
+}
+
+export function parseFdb({ body }: Message): FdbEntry | undefined {
+  const attributes = parseAttributes(body, 12);
+  const mac = attributes.get(NDA.LLADDR);
+  if (!mac || body[0] !== AF_BRIDGE) return undefined;
+  return {
+    dev: body.readInt32LE(4),
+    mac: formatMac(mac),
+    dst: address(attributes.get(NDA.DST)),
+    protocol: attributes.get(NDA.PROTOCOL)?.[0] ?? 0,
+  };
+}

@@ -1,0 +1,237 @@
+/**
+ * rtnetlink of one namespace: links, addresses, routes, neighbours. Everything is synchronous and takes
+ * microseconds. Errors are HeddleError `Netlink` (`LinkMissing` where a link is named that is not there).
+ */
+import { HeddleError } from '../lib/errors.ts';
+import {
+  type BridgeOptions,
+  bridgeParts,
+  commonAttributes,
+  IFF_UP,
+  IFLA,
+  ipv6AddressMode,
+  type Link,
+  type LinkChange,
+  linkHeader,
+  linkName,
+  parseLink,
+  type VethOptions,
+  vethParts,
+  type VxlanOptions,
+  vxlanParts,
+} from './link-codec.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request, u32 } from './netlink.ts';
+import { NETLINK_ROUTE, openNetlink } from './netlink-socket.ts';
+import type { Netns } from './netns.ts';
+import {
+  addressParts,
+  type FdbEntry,
+  fdbDump,
+  fdbParts,
+  type LinkAddress,
+  type Neighbour,
+  neighbourDump,
+  neighbourParts,
+  parseFdb,
+  parseLinkAddress,
+  parseNeighbour,
+  parseRoute,
+  type RouteEntry,
+  routeKeyParts,
+  type RouteOptions,
+  routeParts,
+} from './route-codec.ts';
+
+export type { BridgeOptions, Link, LinkChange, VethOptions, VxlanOptions } from './link-codec.ts';
+export type { FdbEntry, LinkAddress, Neighbour, RouteEntry, RouteOptions } from './route-codec.ts';
+export { PROTOCOL } from './route-codec.ts';
+
+const RTM = {
+  NEWLINK: 16,
+  DELLINK: 17,
+  GETLINK: 18,
+  NEWADDR: 20,
+  DELADDR: 21,
+  GETADDR: 22,
+  NEWROUTE: 24,
+  DELROUTE: 25,
+  GETROUTE: 26,
+  NEWNEIGH: 28,
+  DELNEIGH: 29,
+  GETNEIGH: 30,
+} as const;
+
+const CREATE = NLM_F_CREATE | NLM_F_EXCL;
+const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
+
+export interface Route {
+  link(name: string): Link | undefined;
+  links(): Link[];
+  addresses(): LinkAddress[];
+  /** Of every table and both families. */
+  routes(): RouteEntry[];
+  neighbours(): Neighbour[];
+  fdb(): FdbEntry[];
+
+  /** Both ends are down. Fails where either name is taken. */
+  addVeth(options: VethOptions): void;
+  addBridge(options: BridgeOptions): void;
+  /** Learning is off: every forwarding entry is written with `replaceFdb`. */
+  addVxlan(options: VxlanOptions): void;
+  setLink(name: string, change: LinkChange): void;
+  /** False where it was not there. */
+  deleteLink(name: string): boolean;
+
+  /** `address` is `10.0.0.1/24`. `nodad`: an IPv6 address is usable at once. */
+  replaceAddress(link: string, address: string, options?: { nodad?: boolean }): void;
+  deleteAddress(link: string, address: string): boolean;
+  /** Marked with protocol 72. */
+  replaceRoute(route: RouteOptions): void;
+  /** Removes our route only; false where there is none. */
+  deleteRoute(key: { dst: string; dev?: string; table?: number }): boolean;
+  /** Permanent, so never asked for on the wire and outside of the kernel's limit on learned entries. */
+  replaceNeighbour(neighbour: { dev: string; address: string; mac: string }): void;
+  deleteNeighbour(neighbour: { dev: string; address: string }): boolean;
+  /** Frames to `mac` leave the VXLAN link `dev` towards the underlay address `dst`. */
+  replaceFdb(entry: { dev: string; mac: string; dst: string }): void;
+  deleteFdb(entry: { dev: string; mac: string; dst?: string }): boolean;
+
+  close(): void;
+}
+
+export function openRoute(ns?: Netns): Route {
+  const socket = openNetlink(NETLINK_ROUTE, ns);
+  const where = ns ? ` in ${ns.path}` : '';
+  const make = (type: number, flags: number, what: string, parts: readonly Buffer[]): Request => ({
+    type,
+    flags,
+    what: what + where,
+    parts,
+  });
+
+  const link = (name: string): Link | undefined =>
+    socket.get(
+      make(RTM.GETLINK, 0, `read the link ${name}`, [linkHeader(), linkName(name)]),
+      parseLink,
+      'ENODEV',
+    );
+
+  function indexOf(name: string): number {
+    const found = link(name);
+    if (!found)
+      throw new HeddleError('LinkMissing', `there is no link ${name}${where}`, {
+        hint: 'it was removed, or has not been made yet',
+      });
+    return found.index;
+  }
+
+  const setAlias = (name: string, alias: string): Request =>
+    make(RTM.NEWLINK, 0, `mark the link ${name}`, [
+      linkHeader(),
+      linkName(name),
+      ...commonAttributes({ alias }),
+    ]);
+
+  /** Nothing is left where a later step fails. */
+  function create(name: string, parts: readonly Buffer[], alias: string | undefined): void {
+    socket.request(make(RTM.NEWLINK, CREATE, `add the link ${name}`, parts));
+    if (alias === undefined) return;
+    try {
+      socket.request(setAlias(name, alias));
+    } catch (error) {
+      deleteLink(name);
+      throw error;
+    }
+  }
+
+  const deleteLink = (name: string): boolean =>
+    socket.attempt(make(RTM.DELLINK, 0, `delete the link ${name}`, [linkHeader(), linkName(name)]), 'ENODEV');
+
+  function setLink(name: string, change: LinkChange): void {
+    const { up, master, netns, ipv6Addresses } = change;
+    const parts = [
+      linkHeader(indexOf(name), up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP),
+      ...commonAttributes(change),
+    ];
+    if (change.name !== undefined) parts.push(linkName(change.name));
+    if (master !== undefined) parts.push(u32(IFLA.MASTER, master === null ? 0 : indexOf(master)));
+    if (netns) parts.push(u32(IFLA.NET_NS_FD, netns.fd));
+    if (ipv6Addresses) parts.push(ipv6AddressMode(ipv6Addresses));
+    socket.request(make(RTM.NEWLINK, 0, `change the link ${name}`, parts));
+  }
+
+  const dump = <T>(
+    type: number,
+    what: string,
+    parts: Buffer[],
+    parse: Parameters<typeof socket.dump<T>>[1],
+  ) => socket.dump(make(type, 0, `list ${what}`, parts), parse);
+
+  return {
+    link,
+    links: () => dump(RTM.GETLINK, 'links', [linkHeader()], parseLink),
+    addresses: () => dump(RTM.GETADDR, 'addresses', [Buffer.alloc(8)], parseLinkAddress),
+    routes: () => dump(RTM.GETROUTE, 'routes', [Buffer.alloc(12)], parseRoute),
+    neighbours: () => dump(RTM.GETNEIGH, 'neighbours', neighbourDump(), parseNeighbour),
+    fdb: () => dump(RTM.GETNEIGH, 'forwarding entries', fdbDump(), parseFdb),
+
+    addVeth: (options) => create(options.name, vethParts(options), options.alias),
+    addBridge: (options) => create(options.name, bridgeParts(options), options.alias),
+    addVxlan: (options) => create(options.name, vxlanParts(options), options.alias),
+    setLink,
+    deleteLink,
+
+    replaceAddress(name, address, options) {
+      const parts = addressParts(indexOf(name), address, options);
+      socket.request(make(RTM.NEWADDR, REPLACE, `give ${name} the address ${address}`, parts));
+    },
+    deleteAddress(name, address) {
+      const found = link(name);
+      if (!found) return false;
+      const request = make(
+        RTM.DELADDR,
+        0,
+        `take ${address} from ${name}`,
+        addressParts(found.index, address),
+      );
+      return socket.attempt(request, 'EADDRNOTAVAIL');
+    },
+    replaceRoute(route) {
+      const dev = route.dev === undefined ? undefined : indexOf(route.dev);
+      socket.request(make(RTM.NEWROUTE, REPLACE, `set the ${routeText(route)}`, routeParts(route, dev)));
+    },
+    deleteRoute(key) {
+      const dev = key.dev === undefined ? undefined : link(key.dev)?.index;
+      if (key.dev !== undefined && dev === undefined) return false;
+      const request = make(RTM.DELROUTE, 0, `delete the ${routeText(key)}`, routeKeyParts(key, dev));
+      return socket.attempt(request, 'ESRCH');
+    },
+    replaceNeighbour({ dev, address, mac }) {
+      const parts = neighbourParts(indexOf(dev), address, mac);
+      socket.request(make(RTM.NEWNEIGH, REPLACE, `set the neighbour ${address} on ${dev}`, parts));
+    },
+    deleteNeighbour({ dev, address }) {
+      const found = link(dev);
+      if (!found) return false;
+      const parts = neighbourParts(found.index, address);
+      return socket.attempt(
+        make(RTM.DELNEIGH, 0, `delete the neighbour ${address} on ${dev}`, parts),
+        'ENOENT',
+      );
+    },
+    replaceFdb({ dev, mac, dst }) {
+      const parts = fdbParts(indexOf(dev), mac, dst);
+      socket.request(make(RTM.NEWNEIGH, REPLACE, `forward ${mac} on ${dev} to ${dst}`, parts));
+    },
+    deleteFdb({ dev, mac, dst }) {
+      const found = link(dev);
+      if (!found) return false;
+      const parts = fdbParts(found.index, mac, dst);
+      return socket.attempt(make(RTM.DELNEIGH, 0, `stop forwarding ${mac} on ${dev}`, parts), 'ENOENT');
+    },
+    close: () => socket.close(),
+  };
+}
+
+const routeText = ({ dst, via, dev }: { dst: string; via?: string; dev?: string }): string =>
+  `route to ${dst}${via ? ` via ${via}` : ''}${dev ? ` on ${dev}` : ''}`;

@@ -1,0 +1,181 @@
+/**
+ * Sockets in other namespaces. Node opens its own in the next tick, when this thread is back home; so the
+ * descriptor is made here and handed over: `server.listen({fd})`, `socket.bind({fd})`, `new net.Socket({fd})`.
+ */
+import fs from 'node:fs';
+import net from 'node:net';
+import { type Address, formatHostPort, parseAddress, toBytes } from '../lib/ip.ts';
+import { errnoHint, errnoName, errnoNumbers, lastErrno, libc, watchFd } from './ffi.ts';
+import { setOption } from './netlink-socket.ts';
+import { inNetns, type Netns } from './netns.ts';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_ERROR = 4;
+const SO_REUSEPORT = 15;
+const SO_MARK = 36;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+
+/** The error of a socket call, as Node's own look: `code`, `syscall`, `address`, `port`. */
+export interface SocketError extends Error {
+  code: string;
+  syscall: string;
+  address?: string;
+  port?: number;
+  hint?: string;
+}
+
+function socketError(syscall: string, code: string, address?: string, port?: number): SocketError {
+  const to = address === undefined || port === undefined ? '' : ` ${formatHostPort(address, port)}`;
+  const error = new Error(`${syscall} ${code}${to}`);
+  return Object.assign(error, { code, syscall, address, port, hint: errnoHint(code) });
+}
+
+/** struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)); `scope` is a link's index, for fe80 addresses. */
+function socketAddress(address: Address, port: number, scope = 0): Buffer {
+  const out = Buffer.alloc(address.family === 4 ? 16 : 28);
+  out.writeUInt16LE(address.family === 4 ? AF_INET : AF_INET6, 0);
+  out.writeUInt16BE(port, 2);
+  out.set(toBytes(address), address.family === 4 ? 4 : 8);
+  if (address.family === 6) out.writeUInt32LE(scope, 24);
+  return out;
+}
+
+interface SocketOptions {
+  reusePort?: boolean;
+  /** Of an IPv6 wildcard: leave IPv4 to others. Default false. */
+  v6Only?: boolean;
+  /** SO_MARK, for rules that tell our own traffic apart. */
+  mark?: number;
+}
+
+function open(ns: Netns | undefined, type: number, address: Address, options: SocketOptions): number {
+  const family = address.family === 4 ? AF_INET : AF_INET6;
+  const make = () => libc.socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const fd = ns ? inNetns(ns, make) : make();
+  if (fd < 0) throw socketError('socket', errnoName(lastErrno()));
+  if (type === SOCK_STREAM) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reusePort) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark);
+  if (address.family === 6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, options.v6Only ? 1 : 0);
+  return fd;
+}
+
+/** Closes the descriptor when `fn` throws. */
+function guarded<T>(fd: number, fn: () => T): T {
+  try {
+    return fn();
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+}
+
+function bindTo(fd: number, text: string, port: number): void {
+  const address = socketAddress(parseAddress(text), port);
+  if (libc.bind(fd, address, address.length) !== 0)
+    throw socketError('bind', errnoName(lastErrno()), text, port);
+}
+
+/** A listening descriptor for `server.listen({fd})`. `port` 0 lets the kernel choose. */
+export function listenTcp(
+  ns: Netns | undefined,
+  address: string,
+  port: number,
+  options: SocketOptions & { backlog?: number } = {},
+): number {
+  const fd = open(ns, SOCK_STREAM, parseAddress(address), options);
+  return guarded(fd, () => {
+    bindTo(fd, address, port);
+    if (libc.listen(fd, options.backlog ?? 511) !== 0)
+      throw socketError('listen', errnoName(lastErrno()), address, port);
+    return fd;
+  });
+}
+
+/** A bound descriptor for `dgram.createSocket('udp4' or 'udp6').bind({fd})`. */
+export function bindUdp(
+  ns: Netns | undefined,
+  address: string,
+  port: number,
+  options: SocketOptions = {},
+): number {
+  const fd = open(ns, SOCK_DGRAM, parseAddress(address), options);
+  return guarded(fd, () => {
+    bindTo(fd, address, port);
+    return fd;
+  });
+}
+
+export interface ConnectOptions extends SocketOptions {
+  /** An address, not a name. */
+  host: string;
+  port: number;
+  /** Default 5,000. */
+  timeoutMs?: number;
+  /** Source address, and source port where it matters. */
+  localAddress?: string;
+  localPort?: number;
+  /** Index of the link, for an fe80 host. */
+  scope?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * A connected socket in `ns`. Rejects with a SocketError (`ECONNREFUSED`, `ETIMEDOUT` after `timeoutMs` too,
+ * `EHOSTUNREACH` …) or the reason of `signal`.
+ */
+export async function connectTcp(ns: Netns | undefined, options: ConnectOptions): Promise<net.Socket> {
+  options.signal?.throwIfAborted();
+  const fd = open(ns, SOCK_STREAM, parseAddress(options.host), options);
+  try {
+    startConnect(fd, options);
+    await connected(fd, options);
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+  return new net.Socket({ fd, readable: true, writable: true });
+}
+
+function startConnect(fd: number, { host, port, localAddress, localPort, scope }: ConnectOptions): void {
+  if (localAddress !== undefined) bindTo(fd, localAddress, localPort ?? 0);
+  const address = socketAddress(parseAddress(host), port, scope);
+  if (libc.connect(fd, address, address.length) === 0) return;
+  const code = errnoName(lastErrno());
+  if (code !== 'EINPROGRESS') throw socketError('connect', code, host, port);
+}
+
+function connected(fd: number, options: ConnectOptions): Promise<void> {
+  const { host, port, timeoutMs = 5000, signal } = options;
+  return new Promise((resolve, reject) => {
+    const finish = (error?: unknown) => {
+      watch.close();
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      // The watch leaves the loop's tables in this turn; the descriptor may go to others in the next one.
+      setImmediate(() => (error === undefined ? resolve() : reject(error)));
+    };
+    const onAbort = () => finish(signal?.reason);
+    const watch = watchFd(fd, 'writable', () => {
+      const errno = pendingError(fd);
+      finish(errno === 0 ? undefined : socketError('connect', errnoName(errno), host, port));
+    });
+    const timer = setTimeout(() => finish(socketError('connect', 'ETIMEDOUT', host, port)), timeoutMs);
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+function pendingError(fd: number): number {
+  const value = Buffer.alloc(4);
+  const length = Buffer.from([4, 0, 0, 0]);
+  if (libc.getsockopt(fd, SOL_SOCKET, SO_ERROR, value, length) !== 0) return errnoNumbers['EBADF'] ?? 9;
+  return value.readInt32LE(0);
+}

@@ -1,0 +1,56 @@
+/** Fills in what every kind shares, so that a kind's file holds only what is its own. */
+import { clone } from './json.ts';
+import type { Format } from './formats.ts';
+import type { Kind } from './kinds.ts';
+import { validateMetadata, validateMetadataUpdate } from './metadata.ts';
+import type { Problems } from './field-error.ts';
+import { ALL_VERBS, type Column, type Resource } from './resource.ts';
+import type { ObjectMeta } from './types.ts';
+
+export interface Definition<T> {
+  readonly kind: Kind<T>;
+  readonly singular: string;
+  readonly shortNames?: readonly string[];
+  readonly categories?: readonly string[];
+  readonly hasStatus?: boolean;
+  readonly scale?: boolean;
+  /** Format of `metadata.name`. */
+  readonly name: Format;
+  readonly columns: readonly Column<T>[];
+  /** Changes the object it is given, which is a copy. */
+  setDefaults?(obj: T): void;
+  validate?(obj: T): Problems;
+  validateUpdate?(now: T, before: T): Problems;
+  readonly selectable?: Readonly<Record<string, (obj: T) => string>>;
+}
+
+export function define<T extends { metadata: ObjectMeta }>(definition: Definition<T>): Resource<T> {
+  const { kind } = definition;
+  const rules = { namespaced: kind.namespaced, name: definition.name };
+  return {
+    kind,
+    singular: definition.singular,
+    shortNames: definition.shortNames ?? [],
+    categories: definition.categories ?? [],
+    listKind: `${kind.kind}List`,
+    hasStatus: definition.hasStatus ?? false,
+    scale: definition.scale ?? false,
+    verbs: ALL_VERBS,
+    columns: definition.columns,
+    applyDefaults(obj) {
+      const copy = clone(obj);
+      definition.setDefaults?.(copy);
+      return copy;
+    },
+    validate: (obj) => [...validateMetadata(obj.metadata, rules), ...(definition.validate?.(obj) ?? [])],
+    validateUpdate: (now, before) => [
+      ...validateMetadataUpdate(now.metadata, before.metadata),
+      ...(definition.validateUpdate?.(now, before) ?? []),
+    ],
+    selectableFields: {
+      'metadata.name': (obj) => obj.metadata.name,
+      ...(kind.namespaced ? { 'metadata.namespace': (obj: T) => obj.metadata.namespace ?? '' } : {}),
+      ...definition.selectable,
+    },
+  };
+}

@@ -1,0 +1,67 @@
+/** The kinds that Heddle serves, in the order in which discovery lists them. */
+import { configMap } from './config-map.ts';
+import { deployment } from './deployment.ts';
+import { endpointSlice } from './endpoint-slice.ts';
+import { event } from './event.ts';
+import { apiVersionOf } from './kinds.ts';
+import { namespace } from './namespace.ts';
+import { networkPolicy } from './network-policy.ts';
+import { node } from './node.ts';
+import { pod } from './pod.ts';
+import { replicaSet } from './replica-set.ts';
+import type { Resource } from './resource.ts';
+import { secret } from './secret.ts';
+import { service } from './service.ts';
+import { serviceAccount } from './service-account.ts';
+import type { KubeObject, ObjectMeta } from './types.ts';
+
+/** Each resource is written against its own type; the server handles all of them as objects of the wire. */
+const erase = <T extends { metadata: ObjectMeta }>(resource: Resource<T>): Resource =>
+  resource as unknown as Resource<KubeObject>;
+
+export const registry: readonly Resource[] = [
+  erase(configMap),
+  erase(event),
+  erase(namespace),
+  erase(node),
+  erase(pod),
+  erase(secret),
+  erase(serviceAccount),
+  erase(service),
+  erase(deployment),
+  erase(replicaSet),
+  erase(endpointSlice),
+  erase(networkPolicy),
+];
+
+const byResource = new Map(registry.map((r) => [`${r.kind.group}/${r.kind.version}/${r.kind.resource}`, r]));
+const byKind = new Map(registry.map((r) => [`${apiVersionOf(r.kind)} ${r.kind.kind}`, r]));
+
+/** `findResource('apps', 'v1', 'deployments')` */
+export const findResource = (group: string, version: string, resource: string): Resource | undefined =>
+  byResource.get(`${group}/${version}/${resource}`);
+
+/** `findKind('apps/v1', 'Deployment')` */
+export const findKind = (apiVersion: string, kind: string): Resource | undefined =>
+  byKind.get(`${apiVersion} ${kind}`);
+
+/**
+ * What a user writes on a command line: plural, singular, short name or kind, in any case, with or without
+ * the group (`deploy`, `deployments.apps`).
+ */
+export function findByUserWord(word: string): Resource | undefined {
+  const [name = '', ...group] = word.toLowerCase().split('.');
+  const wanted = group.join('.');
+  return registry.find(
+    (r) =>
+      (wanted === '' || wanted === r.kind.group || wanted === `${r.kind.version}.${r.kind.group}`) &&
+      (r.kind.resource === name ||
+        r.singular === name ||
+        r.kind.kind.toLowerCase() === name ||
+        r.shortNames.includes(name)),
+  );
+}
+
+/** The resources of a category, such as `all`. */
+export const ofCategory = (category: string): Resource[] =>
+  registry.filter((r) => r.categories.includes(category));

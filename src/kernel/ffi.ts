@@ -82,7 +82,11 @@ export const libc = {
 /** `errno` of the last call on this thread; read it before anything else is called. */
 export const lastErrno = (): number => koffi.errno();
 
-const names = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+/** Second names of numbers that have a better-known one. */
+const aliases = new Set(['EWOULDBLOCK', 'ENOTSUP', 'EDEADLOCK']);
+const names = new Map(
+  Object.entries(koffi.os.errno).flatMap(([name, number]) => (aliases.has(name) ? [] : [[number, name]])),
+);
 export const errnoNumbers = koffi.os.errno;
 
 /** `ENOENT` for 2; the number as text where this C library has no name for it. */

@@ -35,7 +35,7 @@ export function openNft(ns?: Netns): Nft {
     const open = context;
     if (!open) throw new HeddleError('Nft', 'this nftables context is closed');
     library.setOutputFlags(open, flags);
-    const code = inside(() => library.run(open, commands));
+    const code = inside(() => library.run(open, `${commands}\n`));
     // Reading a buffer also empties it: both, or the next error carries this call's words.
     const output = library.output(open) ?? '';
     const words = library.error(open) ?? '';

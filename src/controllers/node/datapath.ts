@@ -1,0 +1,233 @@
+/**
+ * Keeps a node's data path at what the objects say: informers in, plan and policy tables in the middle, one
+ * `apply` on the backend out. Changes that come together are applied together.
+ */
+import type { EndpointSlice, NetworkPolicy, Node, Service } from '../../api/types.ts';
+import type { Informer } from '../../client/informer.ts';
+import type { Backend, Difference } from '../../datapath/backend.ts';
+import type { Plan } from '../../datapath/plan/plan.ts';
+import type { LocalPod, Settings } from '../../datapath/plan/tables.ts';
+import { createBackoff } from '../../lib/backoff.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorText } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { worldNode } from '../../policy/from-objects.ts';
+import type { PolicyTables, RuleInfo } from '../../policy/tables.ts';
+import type { World, WorldNamespace, WorldPod } from '../../policy/world.ts';
+
+export interface DatapathInformers {
+  readonly services: Informer<Service>;
+  readonly slices: Informer<EndpointSlice>;
+  readonly nodes: Informer<Node>;
+  readonly policies: Informer<NetworkPolicy>;
+  readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
+  readonly namespaces: Pick<Informer<never, WorldNamespace>, 'list' | 'onChange' | 'synced'>;
+}
+
+export interface DatapathDeps {
+  readonly node: string;
+  readonly informers: DatapathInformers;
+  readonly plan: Plan;
+  readonly backend: Backend;
+  readonly settings: Settings;
+  /** Pure; may remember what it compiled before. */
+  compile(world: World, options: { onlyNode: string }): PolicyTables;
+  /** Pods that have a link on this node now, whatever the API server knows of them yet. */
+  localPods(): readonly LocalPod[];
+  readonly nodeLocal: readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface DatapathController {
+  run(signal: AbortSignal): Promise<void>;
+  /** Call when `localPods` has changed. */
+  podsChanged(): void;
+  /** Resolves when a pod of this node (`namespace/name`) has its links, policy and routes in the kernel. */
+  settled(pod: string, signal: AbortSignal): Promise<void>;
+  /** Resolves after the first convergence. */
+  ready(): Promise<void>;
+  rule(number: number): RuleInfo | undefined;
+  verify(): Promise<Difference[]>;
+  status(): DatapathStatus;
+}
+
+export interface DatapathStatus {
+  readonly ready: boolean;
+  /** Times that something was applied, and that applying failed. */
+  readonly applied: number;
+  readonly failed: number;
+  /** What the first convergence had to mend. */
+  readonly mended: readonly Difference[];
+  readonly lastError: string | undefined;
+  /** Entries a table. */
+  readonly entries: Readonly<Record<string, number>>;
+  /** Fields of objects that this data path does not act on. */
+  readonly problems: readonly string[];
+}
+
+const serviceOf = (slice: EndpointSlice): string =>
+  `${slice.metadata.namespace ?? ''}/${slice.metadata.labels?.['kubernetes.io/service-name'] ?? ''}`;
+
+export function createDatapathController(deps: DatapathDeps): DatapathController {
+  const { informers, plan, backend, log } = deps;
+  const slicesOf = informers.slices.byIndex('service', (slice) => [serviceOf(slice)]);
+  const first = Promise.withResolvers<void>();
+  const waiting = new Map<string, PromiseWithResolvers<void>>();
+  const done = new Set<string>();
+  const known = new Map<number, RuleInfo>();
+  const counts = { applied: 0, failed: 0 };
+  let mended: readonly Difference[] = [];
+  let lastError: string | undefined;
+  let policyDirty = true;
+  let converged = false;
+  let kick: () => void = () => {};
+
+  function watchObjects(): void {
+    informers.services.onChange((key, now) => {
+      if (now) plan.setService(now);
+      else plan.removeService(key);
+      kick();
+    });
+    informers.slices.onChange((_key, now, before) => {
+      for (const slice of [now, before])
+        if (slice) plan.setSlices(serviceOf(slice), slicesOf(serviceOf(slice)));
+      kick();
+    });
+    informers.nodes.onChange((key, now) => {
+      if (now) plan.setNode(now);
+      else plan.removeNode(key);
+      touchPolicy();
+    });
+    for (const informer of [informers.policies, informers.pods, informers.namespaces])
+      informer.onChange(touchPolicy);
+  }
+
+  function touchPolicy(): void {
+    policyDirty = true;
+    kick();
+  }
+
+  /** The API server learns a pod's addresses later than this node does; the policy must not wait for it. */
+  function pods(local: ReadonlyMap<string, LocalPod>): WorldPod[] {
+    return informers.pods.list().flatMap((pod) => {
+      if (!pod) return [];
+      const here = local.get(`${pod.namespace}/${pod.name}`);
+      return here ? [{ ...pod, addresses: here.addresses }] : [pod];
+    });
+  }
+
+  function compilePolicy(local: ReadonlyMap<string, LocalPod>): void {
+    const world: World = {
+      pods: pods(local),
+      namespaces: informers.namespaces.list(),
+      nodes: informers.nodes.list().map(worldNode),
+      policies: informers.policies.list(),
+      nodeLocal: deps.nodeLocal,
+    };
+    const tables = deps.compile(world, { onlyNode: deps.node });
+    plan.setPolicy(tables);
+    // Records of a rule can arrive after the rule is gone: what it was is remembered.
+    for (const [number, info] of tables.rules) known.set(number, info);
+    for (const problem of tables.problems)
+      log.warn('a policy cannot be read', {
+        policy: problem.policy,
+        path: problem.path,
+        problem: problem.message,
+      });
+  }
+
+  async function sync(): Promise<void> {
+    const local = new Map(deps.localPods().map((pod) => [`${pod.namespace}/${pod.name}`, pod] as const));
+    if (policyDirty) {
+      policyDirty = false;
+      compilePolicy(local);
+    }
+    plan.setLocalPods([...local.values()]);
+    const settledNow = [...local.keys()].filter((key) => informers.pods.get(key) !== undefined);
+    const changes = plan.update();
+    if (!converged) {
+      const differences = await backend.prune(plan.state);
+      if (counts.applied === 0) mended = differences;
+      converged = true;
+    } else if (changes.length > 0) await backend.apply(changes);
+    else return settle(local, settledNow);
+    counts.applied++;
+    lastError = undefined;
+    settle(local, settledNow);
+    first.resolve();
+  }
+
+  function settle(local: ReadonlyMap<string, LocalPod>, now: readonly string[]): void {
+    for (const key of done) if (!local.has(key)) done.delete(key);
+    for (const key of now) {
+      done.add(key);
+      waiting.get(key)?.resolve();
+      waiting.delete(key);
+    }
+  }
+
+  async function loop(signal: AbortSignal): Promise<void> {
+    const backoff = createBackoff(50, 5000);
+    while (!signal.aborted) {
+      const kicked = new Promise<void>((resolve) => {
+        kick = resolve;
+      });
+      try {
+        await sync();
+        backoff.reset();
+        await until(kicked, signal);
+      } catch (error) {
+        counts.failed++;
+        lastError = errorText(error);
+        // What the kernel holds now is not known: converge again instead of building on it.
+        converged = false;
+        policyDirty = true;
+        log.error('the data path could not be programmed; trying again', { error: lastError });
+        await deps.clock.sleep(backoff.next(), signal).catch(() => {});
+      }
+    }
+  }
+
+  return {
+    async run(signal) {
+      watchObjects();
+      plan.setSettings(deps.settings);
+      const all = Object.values(informers).map((informer) => informer.synced());
+      await until(
+        Promise.all(all).then(() => {}),
+        signal,
+      );
+      await loop(signal);
+    },
+    podsChanged: touchPolicy,
+    async settled(pod, signal) {
+      if (done.has(pod)) return;
+      const entry = waiting.get(pod) ?? Promise.withResolvers<void>();
+      waiting.set(pod, entry);
+      await until(entry.promise, signal);
+      signal.throwIfAborted();
+    },
+    ready: () => first.promise,
+    rule: (number) => known.get(number),
+    verify: () => backend.verify(),
+    status: () => ({
+      ready: converged,
+      ...counts,
+      mended,
+      lastError,
+      entries: Object.fromEntries(Object.entries(plan.state).map(([name, table]) => [name, table.size])),
+      problems: plan.problems().map(({ object, field, message }) => `${object} ${field}: ${message}`),
+    }),
+  };
+}
+
+/** Resolves with `promise`, or when the signal aborts. */
+function until(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const onAbort = () => resolve();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

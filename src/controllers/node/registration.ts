@@ -1,0 +1,119 @@
+/** Makes the node known to the API server, and says every ten seconds that its agent lives. */
+import { NODE } from '../../api/kinds.ts';
+import type { Node } from '../../api/types.ts';
+import { ApiError } from '../../client/api-error.ts';
+import type { Client } from '../../client/types.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorText } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+
+export interface RegistrationDeps {
+  readonly client: Client;
+  readonly node: string;
+  readonly addresses: readonly string[];
+  /** What the machine is, as `kubectl get nodes -o wide` shows it. */
+  readonly info: {
+    readonly kernelVersion: string;
+    readonly osImage: string;
+    readonly architecture: string;
+    readonly version: string;
+  };
+  /** Why the node is not ready, or undefined if it is. */
+  notReady(): string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Milliseconds between heartbeats; the node lifecycle controller waits for four of them. */
+const HEARTBEAT = 10_000;
+/** Milliseconds between looks at whether the node has become ready or ceased to be. */
+const LOOK = 200;
+/** Pods that a node takes: the kubelet's default is 110; stand-ins are lighter. */
+const MAX_PODS = 1000;
+
+function nodeObject({ node, info }: RegistrationDeps): Node {
+  const labels = {
+    'kubernetes.io/hostname': node,
+    'kubernetes.io/os': 'linux',
+    'kubernetes.io/arch': info.architecture,
+  };
+  return { apiVersion: 'v1', kind: 'Node', metadata: { name: node, labels }, spec: {} };
+}
+
+function readyCondition(deps: RegistrationDeps, before: Node | undefined) {
+  const why = deps.notReady();
+  const status = why === undefined ? 'True' : 'False';
+  const old = before?.status?.conditions?.find(({ type }) => type === 'Ready');
+  const now = new Date(deps.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+  return {
+    type: 'Ready',
+    status,
+    reason: why === undefined ? 'AgentReady' : 'AgentNotReady',
+    message: why ?? 'the agent has programmed the data path',
+    lastHeartbeatTime: now,
+    lastTransitionTime: old?.status === status ? (old.lastTransitionTime ?? now) : now,
+  };
+}
+
+function statusPatch(deps: RegistrationDeps, before: Node | undefined) {
+  const { info, addresses, node } = deps;
+  const room = { pods: String(MAX_PODS) };
+  return {
+    status: {
+      addresses: [
+        ...addresses.map((address) => ({ type: 'InternalIP', address })),
+        { type: 'Hostname', address: node },
+      ],
+      conditions: [readyCondition(deps, before)],
+      capacity: room,
+      allocatable: room,
+      nodeInfo: {
+        architecture: info.architecture,
+        bootID: '',
+        containerRuntimeVersion: `heddle-stand-in://${info.version}`,
+        kernelVersion: info.kernelVersion,
+        kubeProxyVersion: '',
+        kubeletVersion: `v1.35.0+heddle-${info.version}`,
+        machineID: '',
+        operatingSystem: 'linux',
+        osImage: info.osImage,
+        systemUUID: '',
+      },
+    },
+  };
+}
+
+async function ensureNode(deps: RegistrationDeps): Promise<Node> {
+  try {
+    return await deps.client.get(NODE, deps.node);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 404) throw error;
+  }
+  return deps.client.create(NODE, nodeObject(deps));
+}
+
+async function beat(deps: RegistrationDeps): Promise<void> {
+  const before = await ensureNode(deps);
+  await deps.client.patch(NODE, deps.node, undefined, statusPatch(deps, before), {
+    type: 'strategic',
+    subresource: 'status',
+  });
+}
+
+/** Until the signal aborts. What the API server does not take is tried again; the node works on meanwhile. */
+export async function runRegistration(deps: RegistrationDeps, signal: AbortSignal): Promise<void> {
+  let said: string | undefined | null = null;
+  let last = Number.NEGATIVE_INFINITY;
+  while (!signal.aborted) {
+    const why = deps.notReady();
+    if (why !== said || deps.clock.monotonic() - last >= HEARTBEAT) {
+      try {
+        await beat(deps);
+        [said, last] = [why, deps.clock.monotonic()];
+      } catch (error) {
+        deps.log.warn('the node could not say that it lives', { error: errorText(error) });
+      }
+    }
+    await deps.clock.sleep(LOOK, signal).catch(() => {});
+  }
+}

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { compile } from './compile.ts';
+import { createDecider } from './decide.ts';
+import type { Decision } from './decision.ts';
+import { createLookup } from './lookup.ts';
+import { flowsIn, worlds } from './testing/arbitraries.ts';
+import { wireFlow } from './wire-flow.ts';
+
+const draws = fc
+  .record({ world: worlds })
+  .chain(({ world }) =>
+    fc.record({
+      world: fc.constant(world),
+      flows: fc.array(flowsIn(world), { minLength: 20, maxLength: 20 }),
+    }),
+  );
+
+const withoutUndefined = (decision: Decision): unknown => JSON.parse(JSON.stringify(decision));
+
+test('the compiled tables say what the policies say: verdict, rule, reason and isolation on each side', () => {
+  fc.assert(
+    fc.property(draws, ({ world, flows }) => {
+      const decide = createDecider(world);
+      const look = createLookup(compile(world));
+      for (const flow of flows)
+        assert.deepEqual(withoutUndefined(look(wireFlow(world, flow))), withoutUndefined(decide(flow)));
+    }),
+    { numRuns: 1000 },
+  );
+});

@@ -1,0 +1,65 @@
+/** Port names, which mean what the destination pod says they mean. A pod may use a name for several ports. */
+import type { PortRange } from './entries.ts';
+import { type Rule, termText } from './model.ts';
+import type { WorldPod } from './world.ts';
+
+/** `TCP/http` → its ports, ascending. A name that means nothing is absent. */
+export type NamedPorts = ReadonlyMap<string, readonly PortRange[]>;
+
+export const nameKey = (protocol: string, name: string): string => `${protocol}/${name}`;
+
+/** @param names keys as of `nameKey` */
+export function resolveNames(names: Iterable<string>, pod: WorldPod): NamedPorts {
+  const named = new Map<string, PortRange[]>();
+  for (const name of [...new Set(names)].sort()) {
+    const ports = pod.ports.filter((p) => p.name !== undefined && nameKey(p.protocol, p.name) === name);
+    const numbers = [...new Set(ports.map((p) => p.port))].sort((a, b) => a - b);
+    if (numbers.length > 0)
+      named.set(
+        name,
+        numbers.map((port) => ({ protocol: ports[0]!.protocol, first: port, last: port })),
+      );
+  }
+  return named;
+}
+
+/** `TCP/http=8080+8081 UDP/dns=53` */
+export const namedPortsText = (named: NamedPorts): string =>
+  [...named].map(([name, ports]) => `${name}=${ports.map((p) => p.first).join('+')}`).join(' ');
+
+/** The names of a rule's ports. */
+export const namesIn = (rule: Rule): string[] =>
+  (rule.ports ?? []).flatMap((port) => ('name' in port ? [nameKey(port.protocol, port.name)] : []));
+
+/**
+ * What the names of egress rules mean at a destination pod, as far as rules for that destination use them.
+ * The second argument: texts of the peer terms that hold for the pod.
+ */
+export function egressNames(rules: readonly Rule[]): (terms: readonly string[], pod: WorldPod) => NamedPorts {
+  const { always, byTerm } = collect(rules);
+  if (always.size === 0 && byTerm.size === 0) return () => none;
+  return (terms, pod) =>
+    resolveNames([...always, ...terms.flatMap((term) => [...(byTerm.get(term) ?? [])])], pod);
+}
+
+const none: NamedPorts = new Map();
+
+interface Wanted {
+  /** Names in rules for every peer. */
+  readonly always: ReadonlySet<string>;
+  readonly byTerm: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+function collect(rules: readonly Rule[]): Wanted {
+  const always = new Set<string>();
+  const byTerm = new Map<string, Set<string>>();
+  for (const rule of rules) {
+    if (rule.ref.direction !== 'egress') continue;
+    const names = namesIn(rule);
+    if (rule.peers === null) for (const name of names) always.add(name);
+    else if (names.length > 0)
+      for (const text of rule.peers.map(termText))
+        byTerm.set(text, new Set([...(byTerm.get(text) ?? []), ...names]));
+  }
+  return { always, byTerm };
+}

@@ -1,0 +1,162 @@
+/** A World made ready to ask: who an address is, which labels a namespace has, what the policies mean. */
+import type { NetworkPolicy } from '../api/types.ts';
+import { HeddleError } from '../lib/errors.ts';
+import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
+import { lowerNetworkPolicy } from './language/network-policy.ts';
+import { comparePolicies, compareText, type Policy } from './model.ts';
+import {
+  type Flow,
+  type FlowEnd,
+  type Labels,
+  type Protocol,
+  podKey,
+  type World,
+  type WorldNode,
+  type WorldPod,
+} from './world.ts';
+
+export interface Scene {
+  /** Lowered, ordered by (kind, namespace, name). */
+  readonly policies: readonly Policy[];
+  /** Pods with an address of their own, ordered by key. */
+  readonly pods: readonly WorldPod[];
+  readonly nodes: readonly WorldNode[];
+  readonly nodeLocal: ReadonlySet<string>;
+  isNodeLocal(address: Address): boolean;
+  pod(key: string): WorldPod | undefined;
+  podAt(address: string): WorldPod | undefined;
+  node(name: string): WorldNode | undefined;
+  nodeAt(address: string): WorldNode | undefined;
+  namespaceLabels(name: string): Labels;
+}
+
+/** One end of a flow as the enforcement points see it. */
+export type End =
+  | { readonly type: 'pod'; readonly pod: WorldPod; readonly address: Address | undefined }
+  | { readonly type: 'node'; readonly node: string; readonly address: Address | undefined }
+  | { readonly type: 'outside'; readonly address: Address };
+
+export interface ResolvedFlow {
+  readonly src: End;
+  readonly dst: End;
+  readonly protocol: Protocol;
+  readonly port: number | undefined;
+}
+
+/** Of objects with the same name the last counts, as if they had been applied in order. */
+export function buildScene(
+  world: World,
+  lower: (policy: NetworkPolicy) => Policy = lowerNetworkPolicy,
+): Scene {
+  const all = sortedBy(world.pods, podKey);
+  const nodes = sortedBy(world.nodes, (node) => node.name);
+  const namespaces = new Map(world.namespaces.map((n) => [n.name, withName(n.name, n.labels)]));
+  const byKey = new Map(all.map((pod) => [podKey(pod), pod]));
+  const pods = all.filter((pod) => pod.hostNetwork !== true);
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  const podAt = byAddress(pods);
+  const nodeAt = byAddress(nodes);
+  const policies = new Map(
+    world.policies.map((p) => [`${p.metadata.namespace ?? 'default'}/${p.metadata.name}`, p]),
+  );
+  const nodeLocal = new Set((world.nodeLocal ?? []).map(canonical));
+  return {
+    policies: [...policies.values()].map(lower).sort((a, b) => comparePolicies(a.ref, b.ref)),
+    pods,
+    nodes,
+    nodeLocal,
+    isNodeLocal: (address) => nodeLocal.has(formatAddress(address)),
+    pod: (key) => byKey.get(key),
+    podAt: (address) => podAt.get(address),
+    node: (name) => byName.get(name),
+    nodeAt: (address) => nodeAt.get(address),
+    namespaceLabels: (name) => namespaces.get(name) ?? withName(name, {}),
+  };
+}
+
+/** The API server gives every namespace this label; files need not have it. */
+const withName = (name: string, labels: Labels): Labels => ({
+  ...labels,
+  'kubernetes.io/metadata.name': name,
+});
+
+function sortedBy<T>(items: readonly T[], key: (item: T) => string): T[] {
+  const unique = new Map(items.map((item) => [key(item), item]));
+  return [...unique.entries()].sort(([a], [b]) => compareText(a, b)).map(([, item]) => item);
+}
+
+/** What is no address is nobody's. Of two owners of an address the first by name counts. */
+function byAddress<T extends { addresses: readonly string[] }>(owners: readonly T[]): Map<string, T> {
+  const map = new Map<string, T>();
+  for (const owner of owners)
+    for (const text of owner.addresses) {
+      const address = canonical(text);
+      if (!map.has(address)) map.set(address, owner);
+    }
+  return map;
+}
+
+/** Text that is no address stays as it is. */
+export function canonical(text: string): string {
+  const address = tryParseAddress(text);
+  return address ? formatAddress(address) : text;
+}
+
+/** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
+export function resolveFlow(scene: Scene, flow: Flow): ResolvedFlow {
+  const { protocol, port } = flow;
+  const hasPorts = protocol === 'TCP' || protocol === 'UDP' || protocol === 'SCTP';
+  if (hasPorts && !(Number.isInteger(port) && port! >= 0 && port! <= 65535))
+    throw new HeddleError(
+      'BadFlow',
+      `a ${protocol} flow needs a destination port from 0 to 65535, not ${port}`,
+    );
+  const family = familyOf(scene, flow);
+  return {
+    src: resolveEnd(scene, flow.src, family),
+    dst: resolveEnd(scene, flow.dst, family),
+    protocol,
+    port: hasPorts ? port : undefined,
+  };
+}
+
+function familyOf(scene: Scene, flow: Flow): Family {
+  const ends = [flow.src, flow.dst];
+  const fixed = ends.flatMap((end) => ('address' in end ? [parseAddress(end.address).family] : []));
+  const family = flow.family ?? fixed[0];
+  if (family !== undefined) {
+    if (fixed.every((other) => other === family)) return family;
+    throw new HeddleError('BadFlow', 'a flow cannot have one end in IPv4 and the other in IPv6');
+  }
+  const families = ends.map((end) => addressesOf(scene, podOf(scene, end)).map((address) => address.family));
+  return families.some((of) => of.length > 0 && !of.includes(4)) ? 6 : 4;
+}
+
+function resolveEnd(scene: Scene, end: FlowEnd, family: Family): End {
+  if ('address' in end) return whoIs(scene, parseAddress(end.address));
+  const pod = podOf(scene, end);
+  const address = addressesOf(scene, pod).find((a) => a.family === family);
+  return pod.hostNetwork === true ? { type: 'node', node: pod.node, address } : { type: 'pod', pod, address };
+}
+
+function podOf(scene: Scene, end: FlowEnd): WorldPod {
+  const key = 'pod' in end ? end.pod : '';
+  const pod = scene.pod(key);
+  if (pod) return pod;
+  throw new HeddleError('UnknownPod', `no pod "${key}" is known (expected namespace/name)`, {
+    hint: 'A pod that has ended has no traffic and is not known.',
+  });
+}
+
+function addressesOf(scene: Scene, pod: WorldPod): Address[] {
+  const texts = pod.hostNetwork === true ? (scene.node(pod.node)?.addresses ?? []) : pod.addresses;
+  return texts.map(tryParseAddress).filter((address) => address !== undefined);
+}
+
+function whoIs(scene: Scene, address: Address): End {
+  const text = formatAddress(address);
+  const pod = scene.podAt(text);
+  if (pod) return { type: 'pod', pod, address };
+  const node = scene.nodeAt(text);
+  return node ? { type: 'node', node: node.name, address } : { type: 'outside', address };
+}

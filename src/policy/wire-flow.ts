@@ -1,0 +1,21 @@
+/** From the words of a user to what packets show. */
+import { HeddleError } from '../lib/errors.ts';
+import { formatAddress } from '../lib/ip.ts';
+import type { WireFlow } from './lookup.ts';
+import { buildScene, type End, resolveFlow } from './scene.ts';
+import type { Flow, World } from './world.ts';
+
+/** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow`, also if an end has no address in the flow's family */
+export function wireFlow(world: World, flow: Flow): WireFlow {
+  const { src, dst, protocol, port } = resolveFlow(buildScene({ ...world, policies: [] }), flow);
+  return { src: addressOf(src), dst: addressOf(dst), protocol, port };
+}
+
+function addressOf(end: End): string {
+  if (end.address) return formatAddress(end.address);
+  const who = end.type === 'pod' ? `pod ${end.pod.namespace}/${end.pod.name}` : `node ${end.type}`;
+  throw new HeddleError(
+    'BadFlow',
+    `${who} has no address in the flow's family, so no packet can be of this flow`,
+  );
+}

@@ -33,7 +33,8 @@ function heldClock(): Clock & { at: number } {
   };
 }
 
-const open = (path: string, clock?: Clock): Promise<Ipam> => createIpam({ cidrs, path, log: silentLog, clock });
+const open = (path: string, clock?: Clock): Promise<Ipam> =>
+  createIpam({ cidrs, path, log: silentLog, clock });
 
 test('an owner gets one address of each family, and the same ones again', async () => {
   const ipam = await open(fresh());

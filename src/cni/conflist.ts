@@ -1,0 +1,204 @@
+/**
+ * Runs a network configuration list the way libcni does: each plugin is an executable, gets the result of the
+ * one before, and DEL goes the other way with the result that ADD ended with. That result is kept on disk, so
+ * that a runtime which was restarted can still undo what it did.
+ */
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HeddleError, errorText } from '../lib/errors.ts';
+import { run } from '../kernel/spawn.ts';
+import { CniCode, CniError, type CniErrorJson } from './error.ts';
+import { formatArgs } from './request.ts';
+import { type CachedResult, createResultCache, type ResultCache } from './result-cache.ts';
+import type { Attachment, CniCommand, CniResult, NetConf, NetConfList } from './types.ts';
+import { atLeast, LATEST_VERSION } from './version.ts';
+
+export interface RuntimeConf extends Attachment {
+  netns: string;
+  args?: Readonly<Record<string, string>>;
+  /** By capability: `portMappings`, `bandwidth`, `ipRanges`, `dns`, … Plugins get what they declare. */
+  capabilities?: Readonly<Record<string, unknown>>;
+}
+
+export interface ConflistOptions {
+  list: NetConfList;
+  /** Folders where plugins are looked for: CNI_PATH. */
+  path: readonly string[];
+  /** Folder of cached results. */
+  cacheDir: string;
+  /** Further environment of the plugins; HEDDLE_CNI_SOCKET belongs here. */
+  env?: Readonly<Record<string, string>>;
+  /** Milliseconds for one plugin. Default 60,000. */
+  timeoutMs?: number;
+}
+
+export interface Conflist {
+  /** When it fails everything is taken back first. @throws CniError */
+  add(conf: RuntimeConf): Promise<CniResult>;
+  /** Does nothing where nothing is left. @throws CniError */
+  del(conf: RuntimeConf): Promise<void>;
+  check(conf: RuntimeConf): Promise<void>;
+  /** What an earlier ADD ended with, also in an earlier process. */
+  cached(attachment: Attachment): Promise<CachedResult | undefined>;
+  list(): Promise<CachedResult[]>;
+}
+
+export function createConflist(options: ConflistOptions): Conflist {
+  const { list } = options;
+  const version = list.cniVersion ?? LATEST_VERSION;
+  const cache: ResultCache = createResultCache(options.cacheDir, list.name);
+
+  async function exec(command: CniCommand, plugin: NetConf, conf: RuntimeConf, prev?: CniResult) {
+    const config = pluginConfig(list, version, plugin, conf, prev);
+    const file = await findPlugin(plugin.type, options.path);
+    const { code, stdout, stderr } = await run([file], {
+      input: JSON.stringify(config),
+      timeoutMs: options.timeoutMs ?? 60_000,
+      env: {
+        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        ...options.env,
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: conf.containerId,
+        CNI_NETNS: conf.netns,
+        CNI_IFNAME: conf.ifName,
+        CNI_ARGS: formatArgs({ IgnoreUnknown: '1', ...conf.args }),
+        CNI_PATH: options.path.join(':'),
+      },
+    }).catch((error: unknown) => {
+      throw new CniError(CniCode.failed, `plugin ${plugin.type}: ${errorText(error)}`, '', { cause: error });
+    });
+    if (code !== 0) throw pluginError(plugin, command, code, stdout, stderr);
+    return stdout;
+  }
+
+  async function del(conf: RuntimeConf): Promise<void> {
+    const before = atLeast(version, '0.4.0') ? (await cache.read(conf))?.result : undefined;
+    for (const plugin of list.plugins.toReversed()) await exec('DEL', plugin, conf, before);
+    await cache.remove(conf);
+  }
+
+  /** After a failed ADD: every plugin gets its chance, whatever the others say. */
+  async function takeBack(conf: RuntimeConf): Promise<void> {
+    for (const plugin of list.plugins.toReversed()) await exec('DEL', plugin, conf).catch(() => {});
+    await cache.remove(conf);
+  }
+
+  return {
+    async add(conf) {
+      let result: CniResult | undefined;
+      try {
+        for (const plugin of list.plugins)
+          result = parseResult(plugin, await exec('ADD', plugin, conf, result), version);
+        if (!result) throw new CniError(CniCode.invalidConfig, `the list "${list.name}" names no plugin`);
+        await cache.write({ conf, list, result });
+        return result;
+      } catch (error) {
+        await takeBack(conf);
+        throw error;
+      }
+    },
+    del,
+    async check(conf) {
+      if (list.disableCheck || !atLeast(version, '0.4.0')) return;
+      const before = (await cache.read(conf))?.result;
+      for (const plugin of list.plugins) await exec('CHECK', plugin, conf, before);
+    },
+    cached: (attachment) => cache.read(attachment),
+    list: () => cache.list(),
+  };
+}
+
+function pluginConfig(
+  list: NetConfList,
+  version: string,
+  plugin: NetConf,
+  conf: RuntimeConf,
+  prev: CniResult | undefined,
+): NetConf {
+  const { capabilities, ...rest } = plugin;
+  const runtimeConfig = Object.fromEntries(
+    Object.entries(conf.capabilities ?? {}).filter(([name]) => capabilities?.[name] === true),
+  );
+  return {
+    ...rest,
+    name: list.name,
+    cniVersion: version,
+    ...(Object.keys(runtimeConfig).length > 0 ? { runtimeConfig } : {}),
+    ...(prev ? { prevResult: prev } : {}),
+  };
+}
+
+async function findPlugin(type: string | undefined, path: readonly string[]): Promise<string> {
+  if (type === undefined || type === '' || type.includes('/'))
+    throw new CniError(
+      CniCode.invalidConfig,
+      `a plugin's type is "${type ?? ''}"; expected the name of a program`,
+    );
+  for (const folder of path) {
+    const file = join(folder, type);
+    if (
+      await access(file, constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return file;
+  }
+  throw new CniError(CniCode.failed, `there is no plugin "${type}" in ${path.join(', ')}`);
+}
+
+function parseResult(plugin: NetConf, stdout: string, version: string): CniResult {
+  try {
+    const result = JSON.parse(stdout) as CniResult;
+    if (typeof result === 'object' && result !== null)
+      return { ...result, cniVersion: result.cniVersion ?? version };
+  } catch {
+    // Told below, with what was printed.
+  }
+  throw new CniError(CniCode.decode, `plugin ${plugin.type} printed no result`, stdout.slice(0, 500));
+}
+
+function pluginError(
+  plugin: NetConf,
+  command: string,
+  code: number,
+  stdout: string,
+  stderr: string,
+): CniError {
+  let said: Partial<CniErrorJson> = {};
+  try {
+    said = JSON.parse(stdout) as Partial<CniErrorJson>;
+  } catch {
+    // Not every plugin prints what the specification asks for.
+  }
+  const words = said.msg ?? (stdout.trim() || stderr.trim() || `exit code ${code}`);
+  return new CniError(
+    said.code ?? CniCode.failed,
+    `plugin ${plugin.type} ${command}: ${words}`,
+    said.details ?? '',
+  );
+}
+
+/** @throws HeddleError `BadConflist` */
+export function parseConflist(text: string, source: string): NetConfList {
+  const fail = (what: string, cause?: unknown): never => {
+    throw new HeddleError('BadConflist', `${source}: ${what}`, {
+      hint: 'expected a CNI network configuration list: {"cniVersion", "name", "plugins": [{"type": …}]}',
+      cause,
+    });
+  };
+  let list: Partial<NetConfList> | null = null;
+  try {
+    list = JSON.parse(text) as Partial<NetConfList> | null;
+  } catch (error) {
+    fail('is not JSON', error);
+  }
+  if (typeof list !== 'object' || list === null) return fail('is not a JSON object');
+  if (typeof list.name !== 'string' || !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(list.name))
+    return fail(`has the name ${JSON.stringify(list.name)}`);
+  if (!Array.isArray(list.plugins) || list.plugins.length === 0) return fail('has no plugins');
+  if (list.plugins.some((plugin) => typeof plugin?.type !== 'string'))
+    return fail('has a plugin without a type');
+  return list as NetConfList;
+}

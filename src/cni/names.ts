@@ -1,0 +1,37 @@
+/** Names and link addresses that follow from an attachment alone, so that nothing has to be looked up to remove it. */
+import { createHash } from 'node:crypto';
+import type { Attachment } from './types.ts';
+
+export const OWNER_PREFIX = 'heddle:pod:';
+
+const digest = (attachment: Attachment): Buffer =>
+  createHash('sha256')
+    .update(
+      attachment.ifName === 'eth0'
+        ? attachment.containerId
+        : `${attachment.containerId}/${attachment.ifName}`,
+    )
+    .digest();
+
+/** The host's end of a pod's veth: `hd` and ten hex digits (an interface name has at most 15). */
+export const hostInterfaceName = (attachment: Attachment): string =>
+  `hd${digest(attachment).toString('hex', 0, 5)}`;
+
+/** Locally administered unicast addresses of both ends, the same at every try. */
+export function macAddresses(attachment: Attachment): { host: string; pod: string } {
+  const hash = digest(attachment);
+  return { host: mac(0xee, hash.subarray(5, 10)), pod: mac(0xf6, hash.subarray(10, 15)) };
+}
+
+function mac(first: number, rest: Uint8Array): string {
+  return [first, ...rest].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/** The link's alias: who it belongs to. The kernel keeps at most 255 bytes. */
+export const ownerAlias = (pod: { namespace: string; name: string; uid: string }): string =>
+  `${OWNER_PREFIX}${pod.namespace}/${pod.name}:${pod.uid}`.slice(0, 255);
+
+export function parseOwnerAlias(alias: string): { namespace: string; name: string; uid: string } | undefined {
+  const match = /^heddle:pod:([^/:]*)\/([^/:]*):(.+)$/.exec(alias);
+  return match ? { namespace: match[1]!, name: match[2]!, uid: match[3]! } : undefined;
+}

@@ -1,0 +1,127 @@
+/** The agent's end of heddle-cni: one request and one answer per connection. */
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { errorText } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { toErrorJson } from './error.ts';
+import { decodeRequest, encodeReply, frameLength } from './frame.ts';
+import { parseRequest } from './request.ts';
+import type { CniRequest, CniResult } from './types.ts';
+import { LATEST_VERSION, resultAs, SUPPORTED_VERSIONS } from './version.ts';
+
+/** What a plugin does; each throws CniError. All but `add` answer nothing. */
+export interface CniHandlers {
+  add(request: CniRequest): Promise<CniResult>;
+  del(request: CniRequest): Promise<void>;
+  check(request: CniRequest): Promise<void>;
+  status(request: CniRequest): Promise<void>;
+  gc(request: CniRequest): Promise<void>;
+}
+
+export interface CniServerOptions {
+  socketPath: string;
+  handlers: CniHandlers;
+  log: Log;
+  /** Milliseconds a caller has to send its request. Default 15,000. */
+  receiveTimeoutMs?: number;
+}
+
+export interface CniServer {
+  /** Answers given so far, by command and exit code. */
+  readonly counts: ReadonlyMap<string, number>;
+  close(): Promise<void>;
+}
+
+/** Listens on `socketPath` (0600), taking the place of a socket that a dead agent left. */
+export async function serveCni(options: CniServerOptions): Promise<CniServer> {
+  const { socketPath, handlers, log, receiveTimeoutMs = 15_000 } = options;
+  const counts = new Map<string, number>();
+  const open = new Set<Socket>();
+
+  async function answer(body: Buffer): Promise<Buffer> {
+    let version = LATEST_VERSION;
+    let command = 'unknown';
+    try {
+      const request = parseRequest(decodeRequest(body));
+      version = request.cniVersion;
+      command = request.command;
+      const text = await dispatch(handlers, request);
+      count(command, 0);
+      return encodeReply(0, text);
+    } catch (error) {
+      log.warn('cni request failed', { command, error: errorText(error) });
+      count(command, 1);
+      return encodeReply(1, `${JSON.stringify(toErrorJson(error, version))}\n`);
+    }
+  }
+
+  function count(command: string, exitCode: number): void {
+    const key = `${command} ${exitCode}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+
+  function serve(socket: Socket): void {
+    open.add(socket);
+    socket.setTimeout(receiveTimeoutMs, () => socket.destroy());
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => open.delete(socket));
+    receiveFrame(socket, (body) => {
+      socket.setTimeout(0);
+      void answer(body).then((reply) => socket.end(reply));
+    });
+  }
+
+  rmSync(socketPath, { force: true });
+  const server = createServer({ allowHalfOpen: true }, serve);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(socketPath, resolve);
+  });
+  chmodSync(socketPath, 0o600);
+  return {
+    counts,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of open) socket.destroy();
+      }),
+  };
+}
+
+function receiveFrame(socket: Socket, onBody: (body: Buffer) => void): void {
+  let received: Buffer = Buffer.alloc(0);
+  const onData = (chunk: Buffer) => {
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+    try {
+      const size = frameLength(received);
+      if (!size || received.length < size.head + size.body) return;
+      socket.off('data', onData);
+      onBody(received.subarray(size.head, size.head + size.body));
+    } catch (error) {
+      socket.off('data', onData);
+      socket.end(encodeReply(1, `${JSON.stringify(toErrorJson(error, LATEST_VERSION))}\n`));
+    }
+  };
+  socket.on('data', onData);
+}
+
+async function dispatch(handlers: CniHandlers, request: CniRequest): Promise<string> {
+  switch (request.command) {
+    case 'ADD':
+      return `${JSON.stringify(resultAs(await handlers.add(request), request.cniVersion))}\n`;
+    case 'DEL':
+      await handlers.del(request);
+      return '';
+    case 'CHECK':
+      await handlers.check(request);
+      return '';
+    case 'STATUS':
+      await handlers.status(request);
+      return '';
+    case 'GC':
+      await handlers.gc(request);
+      return '';
+    case 'VERSION':
+      return `${JSON.stringify({ cniVersion: request.cniVersion, supportedVersions: SUPPORTED_VERSIONS })}\n`;
+  }
+}

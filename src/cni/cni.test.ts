@@ -37,6 +37,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), `heddle-test-${process.pid}-cni-`));
   nodeNs = createNetns(join(folder, 'node'));
   node = openRoute(nodeNs);
+  for (const own of ['10.9.0.1/32', 'fd00:9::1/128']) node.replaceAddress('lo', own, { nodad: true });
   ipam = await createIpam({
     cidrs: ['10.9.1.0/24', 'fd00:9:1::/64'],
     path: join(folder, 'ipam.json'),

@@ -8,14 +8,12 @@ import { createLookup } from './lookup.ts';
 import { flowsIn, worlds } from './testing/arbitraries.ts';
 import { wireFlow } from './wire-flow.ts';
 
-const draws = fc
-  .record({ world: worlds })
-  .chain(({ world }) =>
-    fc.record({
-      world: fc.constant(world),
-      flows: fc.array(flowsIn(world), { minLength: 20, maxLength: 20 }),
-    }),
-  );
+const draws = fc.record({ world: worlds }).chain(({ world }) =>
+  fc.record({
+    world: fc.constant(world),
+    flows: fc.array(flowsIn(world), { minLength: 20, maxLength: 20 }),
+  }),
+);
 
 const withoutUndefined = (decision: Decision): unknown => JSON.parse(JSON.stringify(decision));
 

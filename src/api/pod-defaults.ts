@@ -1,6 +1,8 @@
 /** What Kubernetes fills into pods and pod templates. */
 import type { IContainer } from 'kubernetes-models/v1/Container';
+import type { IDownwardAPIVolumeFile } from 'kubernetes-models/v1/DownwardAPIVolumeFile';
 import type { IPodSpec } from 'kubernetes-models/v1/PodSpec';
+import type { IProjectedVolumeSource } from 'kubernetes-models/v1/ProjectedVolumeSource';
 import type { IProbe } from 'kubernetes-models/v1/Probe';
 import type { IVolume } from 'kubernetes-models/v1/Volume';
 
@@ -44,6 +46,10 @@ function setContainerDefaults(container: IContainer, hostNetwork: boolean): void
   }
   for (const env of container.env ?? [])
     if (env.valueFrom?.fieldRef) env.valueFrom.fieldRef.apiVersion ??= 'v1';
+  setHandlerDefaults(container);
+}
+
+function setHandlerDefaults(container: IContainer): void {
   for (const probe of [container.livenessProbe, container.readinessProbe, container.startupProbe])
     if (probe) setProbeDefaults(probe);
   for (const hook of [container.lifecycle?.postStart, container.lifecycle?.preStop])
@@ -79,13 +85,20 @@ function setVolumeDefaults(volume: IVolume): void {
   if (volume.hostPath) volume.hostPath.type ??= '';
   if (volume.downwardAPI) {
     volume.downwardAPI.defaultMode ??= FILE_MODE;
-    for (const item of volume.downwardAPI.items ?? []) if (item.fieldRef) item.fieldRef.apiVersion ??= 'v1';
+    setFieldRefDefaults(volume.downwardAPI.items);
   }
-  if (!volume.projected) return;
-  volume.projected.defaultMode ??= FILE_MODE;
-  for (const source of volume.projected.sources ?? []) {
+  if (volume.projected) setProjectedDefaults(volume.projected);
+}
+
+function setFieldRefDefaults(items: readonly IDownwardAPIVolumeFile[] = []): void {
+  for (const item of items) if (item.fieldRef) item.fieldRef.apiVersion ??= 'v1';
+}
+
+function setProjectedDefaults(projected: IProjectedVolumeSource): void {
+  projected.defaultMode ??= FILE_MODE;
+  for (const source of projected.sources ?? []) {
     if (source?.serviceAccountToken) source.serviceAccountToken.expirationSeconds ??= TOKEN_LIFETIME;
-    for (const item of source?.downwardAPI?.items ?? []) if (item.fieldRef) item.fieldRef.apiVersion ??= 'v1';
+    setFieldRefDefaults(source?.downwardAPI?.items);
   }
 }
 

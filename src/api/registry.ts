@@ -13,11 +13,11 @@ import type { Resource } from './resource.ts';
 import { secret } from './secret.ts';
 import { service } from './service.ts';
 import { serviceAccount } from './service-account.ts';
-import type { KubeObject, ObjectMeta } from './types.ts';
+import type { ObjectMeta } from './types.ts';
 
 /** Each resource is written against its own type; the server handles all of them as objects of the wire. */
 const erase = <T extends { metadata: ObjectMeta }>(resource: Resource<T>): Resource =>
-  resource as unknown as Resource<KubeObject>;
+  resource as unknown as Resource;
 
 export const registry: readonly Resource[] = [
   erase(configMap),

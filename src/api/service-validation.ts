@@ -32,6 +32,7 @@ export function* validateService(service: Service): Problems {
   else yield* validateAddresses(spec);
   yield* validateAffinity(spec);
   yield* validateOutside(spec);
+  yield* validateTraffic(spec);
 }
 
 function* validatePorts(spec: IServiceSpec): Problems {
@@ -172,6 +173,10 @@ function* validateOutside(spec: IServiceSpec): Problems {
   if (spec.loadBalancerClass && !balanced) yield forbidden('spec.loadBalancerClass', words);
   if (spec.allocateLoadBalancerNodePorts !== undefined && !balanced)
     yield forbidden('spec.allocateLoadBalancerNodePorts', words);
+}
+
+function* validateTraffic(spec: IServiceSpec): Problems {
+  const balanced = spec.type === 'LoadBalancer';
   yield* oneOf('spec.externalTrafficPolicy', spec.externalTrafficPolicy, ['Cluster', 'Local']);
   yield* oneOf('spec.internalTrafficPolicy', spec.internalTrafficPolicy, ['Cluster', 'Local']);
   if (spec.trafficDistribution)

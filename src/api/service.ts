@@ -1,3 +1,4 @@
+import type { IServiceSpec } from 'kubernetes-models/v1/ServiceSpec';
 import { ageColumn, joined, labelsText, nameColumn, text } from './columns.ts';
 import { define } from './define.ts';
 import { dns1035Label } from './formats.ts';
@@ -29,10 +30,7 @@ function ports(service: Service): string {
   );
 }
 
-function setDefaults(service: Service): void {
-  service.spec ??= {};
-  const { spec } = service;
-  spec.type ??= 'ClusterIP';
+function setAffinityDefaults(spec: IServiceSpec): void {
   spec.sessionAffinity ??= 'None';
   if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig;
   else {
@@ -40,16 +38,27 @@ function setDefaults(service: Service): void {
     spec.sessionAffinityConfig.clientIP ??= {};
     spec.sessionAffinityConfig.clientIP.timeoutSeconds ??= AFFINITY_TIMEOUT;
   }
-  for (const port of spec.ports ?? []) {
-    port.protocol ??= 'TCP';
-    if (port.targetPort === undefined || port.targetPort === 0 || port.targetPort === '')
-      port.targetPort = port.port;
-  }
+}
+
+function setTrafficDefaults(spec: IServiceSpec): void {
   const exposed = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
   if (exposed || (spec.type === 'ClusterIP' && (spec.externalIPs?.length ?? 0) > 0))
     spec.externalTrafficPolicy ??= 'Cluster';
   if (spec.type !== 'ExternalName') spec.internalTrafficPolicy ??= 'Cluster';
   if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
+}
+
+function setDefaults(service: Service): void {
+  service.spec ??= {};
+  const { spec } = service;
+  spec.type ??= 'ClusterIP';
+  setAffinityDefaults(spec);
+  setTrafficDefaults(spec);
+  for (const port of spec.ports ?? []) {
+    port.protocol ??= 'TCP';
+    if (port.targetPort === undefined || port.targetPort === 0 || port.targetPort === '')
+      port.targetPort = port.port;
+  }
   if (spec.clusterIP && !spec.clusterIPs) spec.clusterIPs = [spec.clusterIP];
   if (!spec.clusterIP && spec.clusterIPs?.[0]) spec.clusterIP = spec.clusterIPs[0];
   service.status ??= {};

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Report } from '../../src/demo/report.ts';
+import { execute, localCluster, root } from './local-cluster.ts';
+
+const minutes = (n: number) => ({ timeout: n * 60_000 });
+
+test(
+  'the demo ends with 0 when every verdict is what the policies say, and leaves nothing',
+  minutes(3),
+  async (t) => {
+    const { apiPort, dataDir, paths } = await localCluster(t);
+    const demo = await execute(join(root, 'heddle'), [
+      'demo',
+      '--once',
+      '--data-dir',
+      dataDir,
+      '--api-port',
+      String(apiPort),
+      '-o',
+      'json',
+    ]);
+    assert.equal(demo.code, 0, demo.stderr);
+    const report = JSON.parse(demo.stdout) as Report;
+    assert.equal(report.mismatches, 0);
+    assert.ok(report.allowed > 50, `${report.allowed} allowed`);
+    assert.ok(report.denied > 50, `${report.denied} denied`);
+    for (const family of [4, 6] as const)
+      for (const observed of ['allowed', 'denied'] as const)
+        assert.ok(
+          report.attempts.some((attempt) => attempt.family === family && attempt.observed === observed),
+          `no IPv${family} connection was ${observed}`,
+        );
+    assert.ok(report.attempts.some(({ by }) => by.includes('default deny')));
+    assert.ok(report.attempts.some(({ by }) => by.startsWith('NetworkPolicy ')));
+    const left = await execute('sh', [
+      '-c',
+      `ls -d ${paths.runDir} /sys/fs/cgroup/*/${paths.cgroup} 2>/dev/null`,
+    ]);
+    assert.equal(left.stdout, '');
+  },
+);
+
+test(
+  'the demo can fail: a rule taken out of one kernel is told by the pairs it concerned',
+  minutes(3),
+  async (t) => {
+    const { apiPort, dataDir, paths } = await localCluster(t);
+    // By hand, in the kernel of one node: the first policy table loses all its entries, so what they allowed is denied.
+    const tamper = [
+      `ns=${paths.netns('node-1')}`,
+      `maps=$(nsenter --net=$ns nft list table inet heddle | sed -n 's/^\\tmap \\(t[0-9a-f]*\\) {/\\1/p')`,
+      'test -n "$maps"',
+      `for map in $maps; do nsenter --net=$ns nft flush map inet heddle $map; done`,
+    ].join(' && ');
+    const demo = await execute(join(root, 'heddle'), [
+      'demo',
+      '--once',
+      '--data-dir',
+      dataDir,
+      '--api-port',
+      String(apiPort),
+      '-o',
+      'json',
+      '--before-probes',
+      tamper,
+    ]);
+    assert.notEqual(demo.code, 0);
+    const report = JSON.parse(demo.stdout) as Report;
+    assert.ok(report.mismatches > 0);
+    const wrong = report.attempts.filter(({ problems }) => problems.length > 0);
+    assert.ok(
+      wrong.every(({ problems }) =>
+        /the policies say allowed, the network says denied/.test(problems.join()),
+      ),
+    );
+    const [first] = wrong;
+    assert.ok(first && demo.stderr.includes(first.from) && demo.stderr.includes(first.to), demo.stderr);
+  },
+);

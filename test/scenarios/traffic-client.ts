@@ -1,0 +1,72 @@
+/**
+ * Traffic from inside a pod's namespace: to each target one kept connection that asks every 20 ms, and a new
+ * connection every 20 ms. Arguments: targets as `host:port`. Ends on SIGTERM and prints, as JSON, how often
+ * each way was used and every failure with its time.
+ */
+import { Agent, request } from 'node:http';
+
+interface Failure {
+  at: number;
+  target: string;
+  way: 'kept' | 'new';
+  error: string;
+}
+
+const INTERVAL = 20;
+/** A request that takes longer has failed: well above a retransmission of a lost packet. */
+const LIMIT = 5000;
+
+const failures: Failure[] = [];
+const counts = { kept: 0, new: 0, reconnects: 0 };
+const stop = new AbortController();
+
+function ask(target: string, agent: Agent): Promise<void> {
+  const at = target.lastIndexOf(':');
+  const [host, port] = [target.slice(0, at).replace(/^\[|\]$/g, ''), Number(target.slice(at + 1))];
+  return new Promise((resolve, reject) => {
+    const req = request({ host, port, agent, path: '/', timeout: LIMIT }, (res) => {
+      res.resume();
+      res.on('end', () =>
+        res.statusCode === 200 ? resolve() : reject(new Error(`status ${res.statusCode}`)),
+      );
+      res.on('error', reject);
+    });
+    req.on('timeout', () => req.destroy(new Error(`no answer within ${LIMIT} ms`)));
+    req.on('error', reject);
+    req.end();
+  });
+}
+
+async function generate(target: string, way: 'kept' | 'new'): Promise<void> {
+  const agent = new Agent({ keepAlive: way === 'kept', maxSockets: 1 });
+  let sockets = 0;
+  const create = agent.createConnection.bind(agent);
+  agent.createConnection = (...args) => {
+    sockets++;
+    return create(...args);
+  };
+  while (!stop.signal.aborted) {
+    try {
+      await ask(target, agent);
+      counts[way]++;
+    } catch (error) {
+      failures.push({
+        at: Date.now(),
+        target,
+        way,
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, INTERVAL));
+  }
+  if (way === 'kept') counts.reconnects += sockets - 1;
+  agent.destroy();
+}
+
+const targets = process.argv.slice(2);
+process.on('SIGTERM', () => {
+  stop.abort();
+});
+process.stdout.write('started\n');
+await Promise.all(targets.flatMap((target) => [generate(target, 'kept'), generate(target, 'new')]));
+process.stdout.write(`${JSON.stringify({ counts, failures })}\n`);

@@ -85,14 +85,8 @@ export function selects(selector: Selector, labels: Labels): boolean {
 /** NotIn holds where the key is absent, as Kubernetes has it. */
 function holds({ key, operator, values }: Requirement, labels: Labels): boolean {
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-  }
+  const listed = value !== undefined && values.includes(value);
+  if (operator === 'In') return listed;
+  if (operator === 'NotIn') return !listed;
+  return (operator === 'Exists') === (value !== undefined);
 }

@@ -87,6 +87,16 @@ function portHolds(port: Port, flow: Flow, destination: Who): boolean {
   return flow.port! >= port.port && flow.port! <= (port.endPort ?? port.port);
 }
 
+function policyTypes(spec: Spec): readonly string[] {
+  if (spec.policyTypes && spec.policyTypes.length > 0) return spec.policyTypes;
+  return spec.egress && spec.egress.length > 0 ? ['Ingress', 'Egress'] : ['Ingress'];
+}
+
+function ruleList(spec: Spec, ingress: boolean): Rule[] {
+  if (ingress) return (spec.ingress ?? []).map((r) => ({ peers: r.from ?? [], ports: r.ports ?? [] }));
+  return (spec.egress ?? []).map((r) => ({ peers: r.to ?? [], ports: r.ports ?? [] }));
+}
+
 /** Undefined where nothing is enforced, else the policies that isolate and the rules that allow, in deciding order. */
 function read(
   world: World,
@@ -104,14 +114,9 @@ function read(
   for (const policy of [...world.policies].sort((a, b) => (name(a) < name(b) ? -1 : 1))) {
     const spec = policy.spec!;
     if (policy.metadata.namespace !== pod.namespace || !select(spec.podSelector ?? {}, pod.labels)) continue;
-    const given = spec.policyTypes?.length ? spec.policyTypes : undefined;
-    const types = given ?? (spec.egress?.length ? ['Ingress', 'Egress'] : ['Ingress']);
-    if (!types.includes(ingress ? 'Ingress' : 'Egress')) continue;
+    if (!policyTypes(spec).includes(ingress ? 'Ingress' : 'Egress')) continue;
     isolating.push(name(policy));
-    const list: Rule[] = ingress
-      ? (spec.ingress ?? []).map((r) => ({ peers: r.from ?? [], ports: r.ports ?? [] }))
-      : (spec.egress ?? []).map((r) => ({ peers: r.to ?? [], ports: r.ports ?? [] }));
-    for (const [i, { peers, ports }] of list.entries()) {
+    for (const [i, { peers, ports }] of ruleList(spec, ingress).entries()) {
       const peerOk = peers.length === 0 || peers.some((peer) => peerHolds(world, policy, peer, other));
       const portOk = ports.length === 0 || ports.some((port) => portHolds(port, flow, destination));
       if (peerOk && portOk) rules.push(`${name(policy)} ${i}`);

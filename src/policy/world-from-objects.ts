@@ -1,6 +1,6 @@
 /** Makes a World of API objects, as an agent's informers or a directory of files have them. */
 import type { Namespace, NetworkPolicy, Node, Pod } from '../api/types.ts';
-import type { PortProtocol, World, WorldNamespace, WorldNode, WorldPod, WorldPort } from './world.ts';
+import type { World, WorldNamespace, WorldNode, WorldPod, WorldPort } from './world.ts';
 
 export interface WorldObjects {
   readonly pods: readonly Pod[];
@@ -45,7 +45,7 @@ function portsOf(spec: Pod['spec']): WorldPort[] {
     (container.ports ?? []).map((port) => ({
       name: port.name,
       port: port.containerPort,
-      protocol: (port.protocol ?? 'TCP') as PortProtocol,
+      protocol: port.protocol ?? 'TCP',
     })),
   );
 }

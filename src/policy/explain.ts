@@ -1,0 +1,106 @@
+/** A decision in words: who decided at each end, and which rules nearly did. */
+
+import { formatAddress } from '../lib/ip.ts';
+import { decideResolved, ends, isolating, peersMatch, portsMatch, rulesOf } from './decide.ts';
+import type { Decision, Direction, RuleRef, Side } from './decision.ts';
+import { policyText, ruleText } from './decision.ts';
+import { compareRules, type Rule } from './model.ts';
+import { numberRules } from './numbering.ts';
+import { groupPods } from './roles.ts';
+import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
+import { peersText, portsText } from './words.ts';
+import { type Flow, podKey, type World } from './world.ts';
+
+export interface Explanation {
+  readonly decision: Decision;
+  /** Rules at a denying end that match all but one thing, in deciding order. */
+  readonly nearMisses: Readonly<Record<Direction, readonly NearMiss[]>>;
+  /** Lines for people, the verdict first. */
+  readonly lines: readonly string[];
+}
+
+export interface NearMiss {
+  readonly rule: RuleRef;
+  readonly missed: 'port' | 'peer';
+  /** What the rule has where the flow differs: `TCP 9000`, `pods app=checkout in shop`. */
+  readonly expected: string;
+}
+
+/** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
+export function explain(world: World, flow: Flow): Explanation {
+  const scene = buildScene(world);
+  const resolved = resolveFlow(scene, flow);
+  const decision = decideResolved(scene, numberRules(scene, groupPods(scene)), resolved);
+  const nearMisses = {
+    egress: nearMissesOf(scene, resolved, 'egress', decision.egress),
+    ingress: nearMissesOf(scene, resolved, 'ingress', decision.ingress),
+  };
+  return {
+    decision,
+    nearMisses,
+    lines: [
+      `${decision.verdict}: ${endText(resolved.src)} → ${endText(resolved.dst)} ${portText(resolved)}`,
+      ...sideLines(resolved, 'egress', decision.egress, nearMisses.egress),
+      ...sideLines(resolved, 'ingress', decision.ingress, nearMisses.ingress),
+    ],
+  };
+}
+
+function nearMissesOf(scene: Scene, flow: ResolvedFlow, direction: Direction, side: Side): NearMiss[] {
+  const { here, there } = ends(flow, direction);
+  if (side.verdict === 'allow' || here.type !== 'pod') return [];
+  return rulesOf(isolating(scene, here.pod, direction), direction)
+    .sort(compareRules)
+    .flatMap((rule) => nearMiss(rule, peersMatch(scene, rule, there), portsMatch(rule, flow)));
+}
+
+function nearMiss(rule: Rule, peer: boolean, port: boolean): NearMiss[] {
+  if (peer && !port) return [{ rule: rule.ref, missed: 'port', expected: portsText(rule.ports) }];
+  if (port && !peer) return [{ rule: rule.ref, missed: 'peer', expected: peersText(rule.peers) }];
+  return [];
+}
+
+function sideLines(
+  flow: ResolvedFlow,
+  direction: Direction,
+  side: Side,
+  near: readonly NearMiss[],
+): string[] {
+  const { here } = ends(flow, direction);
+  const head = `  ${direction} ${direction === 'egress' ? 'from' : 'to'} ${endText(here)}`;
+  return [
+    `${head}: ${reasonText(direction, side)}`,
+    ...near.map(
+      ({ rule, missed, expected }) =>
+        `    near: ${ruleText(rule)} matches but for the ${missed}: it has ${expected || 'none'}`,
+    ),
+  ];
+}
+
+function reasonText(direction: Direction, side: Side): string {
+  switch (side.reason) {
+    case 'not-a-pod':
+      return 'allowed, no pod of this cluster, so nothing is enforced there';
+    case 'self':
+      return 'allowed, a pod always reaches itself';
+    case 'own-node':
+      return 'allowed, a pod and its own node always reach each other';
+    case 'not-isolated':
+      return `allowed, no policy selects it for ${direction}`;
+    case 'rule':
+      return `allowed by ${side.rule ? ruleText(side.rule) : 'a rule'}`;
+    default:
+      return `denied by default: ${side.isolatedBy.map(policyText).join(', ')} ${
+        side.isolatedBy.length === 1 ? 'selects' : 'select'
+      } it for ${direction}, and no rule allows this`;
+  }
+}
+
+function endText(end: End): string {
+  const address = end.address ? formatAddress(end.address) : 'no address';
+  if (end.type === 'outside') return address;
+  return end.type === 'pod' ? `${podKey(end.pod)} (${address})` : `node ${end.node} (${address})`;
+}
+
+const portText = ({ protocol, port }: ResolvedFlow): string =>
+  port === undefined ? protocol : `${protocol} ${port}`;

@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Family, formatAddress, parseAddress, parseCidr } from '../lib/ip.ts';
+import { compile, createCompiler } from './compile.ts';
+import { createDecider } from './decide.ts';
+import type { Side } from './decision.ts';
+import { identityRanges } from './identity-ranges.ts';
+import { createLookup } from './lookup.ts';
+import { createLpm } from './lpm.ts';
+import { assignNumbers } from './numbers.ts';
+import type { PolicyTable, PolicyTables } from './tables.ts';
+import { flowsIn, policyObject, worlds } from './testing/arbitraries.ts';
+import { wireFlow } from './wire-flow.ts';
+import type { World } from './world.ts';
+
+const draws = worlds.chain((world) =>
+  fc.array(flowsIn(world), { minLength: 10, maxLength: 10 }).map((flows) => ({ world, flows })),
+);
+
+const sorted = (tables: PolicyTables): unknown => {
+  const pairs = <V>(map: ReadonlyMap<string | number, V>) =>
+    [...map].sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
+  return {
+    identities: pairs(tables.identities),
+    endpoints: pairs(tables.endpoints),
+    tables: pairs(tables.tables),
+    rules: pairs(tables.rules),
+  };
+};
+
+test('the order of pods, namespaces and policies changes no number and no entry', () => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const reversed: World = {
+        ...world,
+        pods: [...world.pods].reverse(),
+        namespaces: [...world.namespaces].reverse(),
+        policies: [...world.policies].reverse(),
+      };
+      assert.deepEqual(sorted(compile(reversed)), sorted(compile(world)));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a compiler that has seen other worlds gives what a fresh one gives', () => {
+  const compiler = createCompiler();
+  fc.assert(
+    fc.property(worlds, (world) => assert.deepEqual(sorted(compiler(world)), sorted(compile(world)))),
+    { numRuns: 200 },
+  );
+});
+
+test('tables for one node are the tables of the whole world for its pods', () => {
+  fc.assert(
+    fc.property(draws, ({ world, flows }) => {
+      const whole = compile(world);
+      const part = compile(world, { onlyNode: 'node-1' });
+      const here = [...whole.endpoints].filter(([, endpoint]) => endpoint.node === 'node-1');
+      assert.deepEqual(new Map(part.endpoints), new Map(here));
+      for (const [number, table] of part.tables)
+        assert.equal(whole.tables.get(number)?.defaultRule, table.defaultRule);
+      for (const [number, rule] of part.rules) assert.deepEqual(whole.rules.get(number), rule);
+      const [lookWhole, lookPart] = [createLookup(whole), createLookup(part)];
+      for (const flow of flows.map((f) => wireFlow(world, f))) {
+        const [a, b] = [lookWhole(flow), lookPart(flow)];
+        if (part.endpoints.has(flow.src)) assert.deepEqual(b.egress, a.egress);
+        if (part.endpoints.has(flow.dst)) assert.deepEqual(b.ingress, a.ingress);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('port ranges of one identity and protocol are disjoint, and an entry has ports if and only if it has a protocol', () => {
+  const check = (table: PolicyTable) => {
+    const byKey = Map.groupBy(table.entries, (e) => `${e.identity} ${e.protocol}`);
+    for (const entries of byKey.values()) {
+      const ranges = entries.map((e) => e.ports ?? [0, 65535]).sort((a, b) => a[0] - b[0]);
+      for (const [i, [first, last]] of ranges.entries()) {
+        assert.ok(first <= last);
+        if (i > 0) assert.ok(ranges[i - 1]![1] < first);
+      }
+    }
+    for (const { protocol, ports } of table.entries) assert.equal(protocol === null, ports === null);
+  };
+  fc.assert(
+    fc.property(worlds, (world) => compile(world).tables.forEach(check)),
+    { numRuns: 300 },
+  );
+});
+
+test('every number in the tables is known, 32 bits and not 0', () => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const { tables, rules, endpoints } = compile(world);
+      const numbers = [...tables.keys(), ...rules.keys()];
+      for (const number of numbers) assert.ok(number > 0 && number <= 0xffffffff);
+      for (const table of tables.values()) {
+        assert.ok(rules.has(table.defaultRule));
+        for (const entry of table.entries) assert.ok(rules.has(entry.rule));
+      }
+      for (const { ingress, egress } of endpoints.values())
+        for (const number of [ingress, egress]) assert.ok(number === 0 || tables.has(number));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('texts whose numbers collide get different ones, the same in every order', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.string(), { minLength: 2, maxLength: 20 }),
+      fc.constantFrom(0, 7, 0xffffffff),
+      (texts, same) => {
+        const numbers = assignNumbers(texts, () => same);
+        assert.equal(new Set(numbers.values()).size, texts.length);
+        assert.ok(![...numbers.values()].includes(0));
+        const again = assignNumbers([...texts].reverse(), () => same);
+        for (const text of texts) assert.equal(again.get(text), numbers.get(text));
+      },
+    ),
+  );
+});
+
+test('the ranges of a family hold each address once, with the identity of its longest prefix', () => {
+  fc.assert(
+    fc.property(worlds, fc.constantFrom<Family>(4, 6), (world, family) => {
+      const tables = compile(world);
+      const ranges = identityRanges(tables, family).map((range) => ({
+        first: parseAddress(range.first).value,
+        last: parseAddress(range.last).value,
+        identity: range.identity,
+      }));
+      for (const [i, { first, last, identity }] of ranges.entries()) {
+        assert.ok(first <= last && identity !== 0);
+        const before = ranges[i - 1];
+        if (before)
+          assert.ok(before.last < first - 1n || (before.last < first && before.identity !== identity));
+      }
+      const lpm = createLpm<number>();
+      for (const [text, identity] of tables.identities) lpm.set(parseCidr(text), identity);
+      const top = (1n << (family === 4 ? 32n : 128n)) - 1n;
+      const edges = [0n, top, ...ranges.flatMap(({ first, last }) => [first - 1n, first, last, last + 1n])];
+      for (const value of edges.filter((v) => v >= 0n && v <= top)) {
+        const found = ranges.find(({ first, last }) => first <= value && value <= last)?.identity ?? 0;
+        assert.equal(found, lpm.match({ family, value }) ?? 0, formatAddress({ family, value }));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a policy more never denies what was allowed at a pod that was isolated already', () => {
+  const wasDecided = (side: Side) => side.reason === 'rule' || side.reason === 'default-deny';
+  fc.assert(
+    fc.property(draws, ({ world, flows }) => {
+      const [extra, ...policies] = world.policies;
+      if (!extra) return;
+      const before = createDecider({ ...world, policies });
+      const after = createDecider(world);
+      for (const flow of flows)
+        for (const direction of ['egress', 'ingress'] as const) {
+          const [was, is] = [before(flow)[direction], after(flow)[direction]];
+          if (wasDecided(was) && was.verdict === 'allow') assert.equal(is.verdict, 'allow');
+        }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a policy without rules never allows what was denied', () => {
+  fc.assert(
+    fc.property(draws, ({ world, flows }) => {
+      const deny = policyObject('a', 'deny', { podSelector: {}, policyTypes: ['Ingress', 'Egress'] });
+      const before = createDecider(world);
+      const after = createDecider({ ...world, policies: [...world.policies, deny] });
+      for (const flow of flows)
+        if (before(flow).verdict === 'deny') assert.equal(after(flow).verdict, 'deny');
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a rule number says the same before and after other policies come', () => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const some = compile({ ...world, policies: world.policies.slice(1) });
+      const all = compile(world);
+      for (const [number, { text }] of some.rules) {
+        const now = all.rules.get(number);
+        if (now) assert.equal(now.text, text);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});

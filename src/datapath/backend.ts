@@ -1,0 +1,69 @@
+/**
+ * What programs a plan into a kernel. Every backend passes `contract.ts` over real namespaces. What a backend
+ * cannot do is an error that names the feature, never silence.
+ */
+import type { Direction } from '../policy/decision.ts';
+import type { Change, PlanState } from './plan/tables.ts';
+
+export interface Backend {
+  readonly name: string;
+  readonly capabilities: Capabilities;
+  /**
+   * Programs differences to what was applied before. All of them take effect at once or, with an error, none.
+   * Applying what is there already sends nothing. Only after the first `prune`.
+   * @throws HeddleError `Nft`, `Netlink`
+   */
+  apply(changes: readonly Change[]): Promise<void>;
+  /**
+   * Makes the kernel hold exactly `state`, by differences: nothing is flushed, nothing that is right is sent
+   * again, no packet meets a gap. What a start-up calls first, and what repairs damage. Returns what it mended.
+   */
+  prune(state: PlanState): Promise<Difference[]>;
+  /** What `prune` would mend now, without mending it. */
+  verify(): Promise<Difference[]>;
+  /** By rule number: packets of both directions that the rule decided since the rule was first programmed. */
+  counters(): Promise<ReadonlyMap<number, Counter>>;
+  /** Calls `listener` with what the kernel says its rules decided. Returns the way to stop. */
+  events(listener: (events: readonly PolicyEvent[]) => void): () => void;
+  /** Lets go of handles. The kernel keeps what it was given. */
+  close(): void;
+}
+
+export interface Capabilities {
+  readonly families: readonly (4 | 6)[];
+  /** Policy is enforced by the kernel, with a counter and an event per rule. */
+  readonly policy: boolean;
+  /** A change to deny cuts connections that are established. */
+  readonly cutsEstablished: boolean;
+  readonly sessionAffinity: boolean;
+}
+
+export interface Counter {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** `missing` and `changed` are mended by writing, `foreign` by removing. `what` names it as the kernel lists it. */
+export interface Difference {
+  readonly kind: 'missing' | 'changed' | 'foreign';
+  readonly what: string;
+}
+
+/** A verdict as the kernel made it. Addresses and ports are those of the connection's first packet. */
+export interface PolicyEvent {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly rule: number;
+  readonly verdict: 'allow' | 'deny';
+  readonly direction: Direction;
+  readonly family: 4 | 6;
+  readonly src: string;
+  readonly dst: string;
+  /** IP protocol number. */
+  readonly protocol: number;
+  /** 0 where the protocol has no ports. */
+  readonly sport: number;
+  readonly dport: number;
+  /** True when the packet that met the rule went from `dst` to `src`: an established connection was cut. */
+  readonly reply: boolean;
+}

@@ -1,0 +1,89 @@
+/** What every node has, whatever its plan: sets and maps, and the chains on the kernel's hooks. */
+import type { Chain, KernelObject } from './objects.ts';
+import { chain, map, set } from './objects.ts';
+
+const address = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
+const FAMILIES = [4, 6] as const;
+
+export const PORT_MAP_SPEC = 'type mark . inet_proto . inet_service : verdict; flags interval';
+export const ANY_MAP_SPEC = 'type mark : verdict';
+
+function setsOf(family: 4 | 6): KernelObject[] {
+  const ip = address[family];
+  return [
+    map(`services${family}`, `type ${ip} . inet_proto . inet_service : verdict`),
+    map(`backends${family}`, `type ${ip} . inet_proto . inet_service . mark : ${ip} . inet_service`),
+    map(`hosts${family}`, `type ${ip} : mark`),
+    map(`nets${family}`, `type ${ip} : mark; flags interval`),
+    map(`egress${family}`, `type ${ip} : verdict`),
+    map(`ingress${family}`, `type ${ip} : verdict`),
+    set(`self${family}`, `type ${ip} . ${ip}`),
+    set(`origins${family}`, `type ifname . ${ip}`),
+    set(`service-nets${family}`, `type ${ip}; flags interval`),
+    set(`cluster-nets${family}`, `type ${ip}; flags interval`),
+    set(`pod-nets${family}`, `type ${ip}; flags interval`),
+  ];
+}
+
+const base = (name: string, hook: string, rules: readonly string[]): Chain => ({
+  type: 'chain',
+  name,
+  hook: `${hook} policy accept;`,
+  rules,
+});
+
+const identify = (ip: string, family: 4 | 6, end: 'saddr' | 'daddr'): string[] => [
+  'meta mark set 0x00000000',
+  `meta mark set ${ip} ${end} map @nets${family}`,
+  `meta mark set ${ip} ${end} map @hosts${family}`,
+];
+
+/** Both ends of a packet looked up in the direction of its connection: replies have their ends swapped. */
+function policyChains(family: 4 | 6): Chain[] {
+  const ip = family === 4 ? 'ip' : 'ip6';
+  const check = (client: 'saddr' | 'daddr', server: 'saddr' | 'daddr') => [
+    ...identify(ip, family, server),
+    `${ip} ${client} vmap @egress${family}`,
+    ...identify(ip, family, client),
+    `${ip} ${server} vmap @ingress${family}`,
+  ];
+  return [
+    chain(`request${family}`, check('saddr', 'daddr')),
+    chain(`reply${family}`, check('daddr', 'saddr')),
+  ];
+}
+
+const perFamily = (rule: (ip: 'ip' | 'ip6', family: 4 | 6) => string): string[] =>
+  FAMILIES.map((family) => rule(family === 4 ? 'ip' : 'ip6', family));
+
+const toService = perFamily((ip, family) => `${ip} daddr . meta l4proto . th dport vmap @services${family}`);
+
+/** `postrouting` is not here: it says this node's addresses, see lower-settings.ts. */
+export const BASE: readonly KernelObject[] = [
+  ...FAMILIES.flatMap(setsOf),
+  ...FAMILIES.flatMap(policyChains),
+  chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
+  base('origin', 'type filter hook prerouting priority raw;', [
+    'iifname @interfaces iifname . ip saddr != @origins4 drop',
+    'iifname @interfaces ip6 saddr != fe80::/10 iifname . ip6 saddr != @origins6 drop',
+  ]),
+  set('interfaces', 'type ifname'),
+  base('prerouting', 'type nat hook prerouting priority dstnat;', toService),
+  base('nat-output', 'type nat hook output priority -100;', toService),
+  base('forward', 'type filter hook forward priority filter;', [
+    // Untracked: neighbour discovery, which is for one link, so that forwarding it only serves to hide in.
+    'ct state invalid,untracked drop',
+    ...perFamily((ip, family) => `${ip} daddr @service-nets${family} jump refuse`),
+    // ICMP errors about connections that are known.
+    'ct state related accept',
+    ...perFamily((ip, family) => `${ip} saddr . ${ip} daddr @self${family} accept`),
+    ...FAMILIES.flatMap((family) => [
+      `ct direction original meta nfproto ipv${family} jump request${family}`,
+      `ct direction reply meta nfproto ipv${family} jump reply${family}`,
+    ]),
+    'meta mark set 0x00000000',
+  ]),
+  base('output', 'type filter hook output priority filter;', [
+    ...perFamily((ip, family) => `oifname != "lo" ${ip} daddr @service-nets${family} jump refuse`),
+  ]),
+];

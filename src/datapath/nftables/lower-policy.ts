@@ -1,0 +1,74 @@
+/**
+ * A policy table is a chain that looks (identity, protocol, port) up in its maps and goes to the chain of the rule
+ * that decides. A rule's chain counts, logs, and drops or returns to `forward` (there by `jump`; `goto` on the
+ * way), which goes on with the other end's check.
+ */
+import type { PolicyEntry, PolicyTable, RuleInfo } from '../../policy/tables.ts';
+import { ANY_MAP_SPEC, PORT_MAP_SPEC } from './base.ts';
+import { anyMap, logPrefix, mark, NFLOG_GROUP, policyChain, portMap, ruleChain } from './names.ts';
+import { chain, commentText, element, type KernelObject, map } from './objects.ts';
+
+const protocolNames: Readonly<Record<number, string>> = {
+  1: 'icmp',
+  6: 'tcp',
+  17: 'udp',
+  58: 'ipv6-icmp',
+  132: 'sctp',
+};
+
+/** The order of look-ups is that of policy/tables.ts: own ports, own any, ports of everybody (0), any of 0. */
+export function lowerPolicy(table: PolicyTable): KernelObject[] {
+  const ports = table.entries.filter((entry) => entry.protocol !== null);
+  const any = table.entries.filter((entry) => entry.protocol === null);
+  const look = (identities: (identity: number) => boolean) => [
+    ...(ports.some((entry) => identities(entry.identity)) ? byPort(table.number) : []),
+    ...(any.some((entry) => identities(entry.identity)) ? [`meta mark vmap @${anyMap(table.number)}`] : []),
+  ];
+  const own = look((identity) => identity !== 0);
+  const everybody = look((identity) => identity === 0);
+  return [
+    map(portMap(table.number), PORT_MAP_SPEC),
+    map(anyMap(table.number), ANY_MAP_SPEC),
+    ...ports.map((entry) => element(portMap(table.number), portKey(entry), `goto ${ruleChain(entry.rule)}`)),
+    ...any.map((entry) =>
+      element(anyMap(table.number), mark(entry.identity), `goto ${ruleChain(entry.rule)}`),
+    ),
+    chain(policyChain(table.number), [
+      ...own,
+      ...(everybody.length > 0 ? ['meta mark set 0x00000000', ...everybody] : []),
+      `goto ${ruleChain(table.defaultRule)}`,
+    ]),
+  ];
+}
+
+function byPort(table: number): string[] {
+  const look = (port: string) => `meta mark . meta l4proto . th ${port} vmap @${portMap(table)}`;
+  return [`ct direction original ${look('dport')}`, `ct direction reply ${look('sport')}`];
+}
+
+function portKey({ identity, protocol, ports }: PolicyEntry): string {
+  const [first, last] = ports ?? [0, 65535];
+  const range = first === last ? `${first}` : `${first}-${last}`;
+  return `${mark(identity)} . ${protocolNames[protocol ?? 0] ?? protocol} . ${range}`;
+}
+
+/** A flood of new connections fills the reader's buffer: what is above these rates is counted, not logged. */
+const ALLOW_LIMIT = 'limit rate 1000/second burst 1000 packets';
+const DENY_LIMIT = 'limit rate 100/second burst 500 packets';
+
+export function lowerRule(rule: RuleInfo): KernelObject[] {
+  const { number, direction, text } = rule;
+  const name = ruleChain(number);
+  const log = (verdict: string, reply = false) =>
+    `log prefix "${logPrefix(direction, verdict, number, reply)}" group ${NFLOG_GROUP} snaplen 96`;
+  const decide =
+    rule.verdict === 'allow'
+      ? [`ct state new ${ALLOW_LIMIT} ${log('allow')}`]
+      : [
+          `ct direction original ${DENY_LIMIT} ${log('deny')}`,
+          `ct direction reply ${DENY_LIMIT} ${log('deny', true)}`,
+          'drop',
+        ];
+  const comment = commentText(text);
+  return [{ type: 'counter', name, comment }, chain(name, [`counter name "${name}"`, ...decide], comment)];
+}

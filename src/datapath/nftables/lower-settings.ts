@@ -1,0 +1,42 @@
+/** Ranges of the cluster and the addresses that stand in for pods: to the outside, and to themselves. */
+import type { Settings } from '../plan/tables.ts';
+import { flatten, rangeText } from './flatten.ts';
+import { element, type Chain, type KernelObject } from './objects.ts';
+
+export function lowerSettings(settings: Settings | undefined): KernelObject[] {
+  if (!settings) return [postrouting([])];
+  const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses } = settings;
+  return [
+    ...ranges('service-nets', serviceCidrs),
+    ...ranges('cluster-nets', [...podCidrs, ...serviceCidrs, ...underlayCidrs]),
+    ...ranges('pod-nets', nodePodCidrs),
+    postrouting(nodeAddresses),
+  ];
+}
+
+function ranges(name: string, cidrs: readonly string[]): KernelObject[] {
+  return flatten(cidrs.map((cidr) => [cidr, true] as const)).map((range) =>
+    element(`${name}${range.family}`, rangeText(range)),
+  );
+}
+
+/**
+ * A pod that reaches itself through its Service would see its own address as the sender and answer without
+ * passing here. Not `masquerade`: it would take any address of this namespace, that of the DNS on `lo` too.
+ */
+function postrouting(nodeAddresses: readonly string[]): Chain {
+  const first = (family: 4 | 6) => nodeAddresses.find((address) => address.includes(':') === (family === 6));
+  return {
+    type: 'chain',
+    name: 'postrouting',
+    hook: 'type nat hook postrouting priority srcnat; policy accept;',
+    rules: ([4, 6] as const).flatMap((family) => {
+      const [node, ip] = [first(family), family === 4 ? 'ip' : 'ip6'];
+      if (node === undefined) return [];
+      return [
+        `${ip} saddr . ${ip} daddr @self${family} snat ${ip} to ${node}`,
+        `${ip} saddr @pod-nets${family} ${ip} daddr != @cluster-nets${family} snat ${ip} to ${node}`,
+      ];
+    }),
+  };
+}

@@ -1,0 +1,96 @@
+/**
+ * Plan entries → objects of the table. Entries fall into groups that are lowered alone: an entry by itself,
+ * but for address ranges, which are flattened together per family.
+ */
+import { type Family, tryParseAddress, tryParseCidr, bits, formatAddress } from '../../lib/ip.ts';
+import { type Change, type PlanState, type PlanTables, SETTINGS_KEY } from '../plan/tables.ts';
+import { flatten, rangeText } from './flatten.ts';
+import { lowerPolicy, lowerRule } from './lower-policy.ts';
+import { lowerFrontend } from './lower-services.ts';
+import { lowerSettings } from './lower-settings.ts';
+import { mark, policyChain } from './names.ts';
+import { element, type KernelObject } from './objects.ts';
+
+/** `services 10.96.0.1|TCP|80`, `nets 4` */
+export type Group = string;
+
+/** Slots of a frontend's backends now in use, see slots.ts. */
+export type SlotsOf = (frontend: string) => readonly (string | undefined)[];
+
+const isHost = (cidr: string): boolean => {
+  const parsed = tryParseCidr(cidr);
+  return parsed !== undefined && parsed.length === bits(parsed.family);
+};
+
+const familyOf = (text: string): Family => (text.includes(':') ? 6 : 4);
+
+/** The group that a changed entry belongs to; undefined where this backend does nothing with it. */
+export function groupOf(change: Pick<Change, 'table' | 'key'>): Group | undefined {
+  if (change.table === 'routes') return undefined;
+  if (change.table === 'identities' && !isHost(change.key)) return `nets ${familyOf(change.key)}`;
+  return `${change.table} ${change.key}`;
+}
+
+export function groupsOf(state: PlanState): Group[] {
+  const keys = (['settings', 'rules', 'policies', 'identities', 'endpoints', 'pods', 'services'] as const)
+    .flatMap((table) => [...state[table].keys()].map((key) => groupOf({ table, key })))
+    .filter((group) => group !== undefined);
+  return [...new Set(keys)];
+}
+
+export function lowerGroup(state: PlanState, group: Group, slotsOf: SlotsOf): KernelObject[] {
+  const space = group.indexOf(' ');
+  const [table, key] = [group.slice(0, space), group.slice(space + 1)];
+  if (table === 'nets') return lowerNets(state.identities, key === '4' ? 4 : 6);
+  const lower = lowerings[table as keyof typeof lowerings];
+  return lower(state, key, slotsOf);
+}
+
+/** Undefined in, nothing out. */
+const each =
+  <T extends keyof PlanTables>(
+    table: T,
+    lower: (value: Readonly<PlanTables[T]>, key: string) => KernelObject[],
+  ) =>
+  (state: PlanState, key: string): KernelObject[] => {
+    const value = (state[table] as ReadonlyMap<string, Readonly<PlanTables[T]>>).get(key);
+    return value === undefined ? [] : lower(value, key);
+  };
+
+const lowerings = {
+  settings: (state: PlanState) => lowerSettings(state.settings.get(SETTINGS_KEY)),
+  rules: each('rules', lowerRule),
+  policies: each('policies', lowerPolicy),
+  identities: each('identities', (identity, cidr) => [
+    element(`hosts${familyOf(cidr)}`, cidr.slice(0, cidr.indexOf('/')), mark(identity)),
+  ]),
+  endpoints: each('endpoints', (tables, address) =>
+    (['egress', 'ingress'] as const)
+      .filter((direction) => tables[direction] !== 0)
+      .map((direction) =>
+        element(`${direction}${familyOf(address)}`, address, `jump ${policyChain(tables[direction])}`),
+      ),
+  ),
+  pods: each('pods', (pod) => [
+    element('interfaces', `"${pod.interface}"`),
+    ...pod.addresses.flatMap((address) => [
+      element(`self${familyOf(address)}`, `${address} . ${address}`),
+      element(`origins${familyOf(address)}`, `"${pod.interface}" . ${address}`),
+    ]),
+  ]),
+  services: (state: PlanState, key: string, slotsOf: SlotsOf): KernelObject[] => {
+    const frontend = state.services.get(key);
+    return frontend === undefined ? [] : lowerFrontend(frontend, slotsOf(key));
+  },
+};
+
+function lowerNets(identities: ReadonlyMap<string, number>, family: Family): KernelObject[] {
+  const nets = [...identities].filter(([cidr]) => familyOf(cidr) === family && !isHost(cidr));
+  return flatten(nets).map((range) => element(`nets${family}`, rangeText(range), mark(range.value)));
+}
+
+/** The one way an address is written here, also where nft writes it otherwise (`::ffff:10.0.0.1`). */
+export function canonicalText(text: string): string {
+  const address = tryParseAddress(text);
+  return address ? formatAddress(address) : text;
+}

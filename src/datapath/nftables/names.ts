@@ -1,0 +1,24 @@
+/** Names in the table. Numbers of rules and policy tables are written as eight hex digits everywhere. */
+import type { Family } from '../../lib/ip.ts';
+
+export const hex = (number: number): string => number.toString(16).padStart(8, '0');
+export const mark = (number: number): string => `0x${hex(number)}`;
+
+export const ruleChain = (number: number): string => `rule-${hex(number)}`;
+export const policyChain = (number: number): string => `policy-${hex(number)}`;
+export const portMap = (number: number): string => `ports-${hex(number)}`;
+export const anyMap = (number: number): string => `any-${hex(number)}`;
+export const balanceChain = (family: Family, backends: number): string => `balance${family}-${backends}`;
+
+const RULE_CHAIN = /^rule-([0-9a-f]{8})$/;
+
+export function ruleOfChain(name: string): number | undefined {
+  const digits = RULE_CHAIN.exec(name)?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+/** A rule's words in the kernel's log: `heddle ingress deny 1a2b3c4d`, with `reply` where that is so. */
+export const logPrefix = (direction: string, verdict: string, rule: number, reply = false): string =>
+  `heddle ${direction} ${verdict} ${hex(rule)}${reply ? ' reply' : ''}`;
+
+export const NFLOG_GROUP = 100;

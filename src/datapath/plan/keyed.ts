@@ -1,0 +1,65 @@
+/**
+ * Entries by the object that they come from. Two objects may claim one key (two Services with one cluster
+ * address): the owner whose name is least has it, whoever came first, so that the tables depend on what is
+ * there and not on the order in which it came.
+ */
+import { type Change, emptyState, type TableName } from './tables.ts';
+import { same } from './same.ts';
+
+export interface KeyedTables {
+  /** Makes `entries` everything that `owner` says; returns what that changed. */
+  replace(owner: string, entries: readonly Change[]): Change[];
+  readonly state: ReturnType<typeof emptyState>;
+}
+
+interface Claim {
+  readonly owner: string;
+  readonly entry: Change;
+}
+
+const idOf = (entry: { table: TableName; key: string }): string => `${entry.table} ${entry.key}`;
+
+export function createKeyedTables(): KeyedTables {
+  const owned = new Map<string, ReadonlyMap<string, Change>>();
+  const contested = new Map<string, Claim[]>();
+  const state = emptyState();
+
+  function claim(id: string, owner: string, entry: Change | undefined): void {
+    const others = (contested.get(id) ?? []).filter((each) => each.owner !== owner);
+    const claims = entry === undefined ? others : [...others, { owner, entry }];
+    if (claims.length === 0) contested.delete(id);
+    else contested.set(id, claims);
+  }
+
+  function settle(id: string, { table, key }: Change): Change | undefined {
+    const claims = contested.get(id) ?? [];
+    const winner = claims.reduce<Claim | undefined>(
+      (least, each) => (least === undefined || each.owner < least.owner ? each : least),
+      undefined,
+    );
+    const rows: Map<string, unknown> = state[table];
+    const value = winner?.entry.value;
+    if (value === undefined ? !rows.has(key) : same(rows.get(key), value)) return undefined;
+    if (value === undefined) rows.delete(key);
+    else rows.set(key, value);
+    return { table, key, value } as Change;
+  }
+
+  return {
+    state,
+    replace(owner, entries) {
+      const before = owned.get(owner) ?? new Map<string, Change>();
+      const after = new Map(entries.map((entry) => [idOf(entry), entry]));
+      if (after.size === 0) owned.delete(owner);
+      else owned.set(owner, after);
+      const touched = new Map([...before, ...after]);
+      const changes: Change[] = [];
+      for (const [id, entry] of touched) {
+        claim(id, owner, after.get(id));
+        const change = settle(id, entry);
+        if (change) changes.push(change);
+      }
+      return changes;
+    },
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * What the data path of one node should be, out of the objects that say so. Pure and incremental: an object is
+ * put in, `update` gives the entries which that changed. Law: any sequence of updates leaves the tables that a
+ * plan made from the last objects would have.
+ */
+import type { EndpointSlice, Node, Service } from '../../api/types.ts';
+import { canonicalAddress, formatCidr, tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
+import type { PolicyTables } from '../../policy/tables.ts';
+import { createKeyedTables } from './keyed.ts';
+import { type Problem, serviceProblems } from './problems.ts';
+import { frontendsOf, serviceKey } from './services.ts';
+import {
+  type Change,
+  frontendKey,
+  type LocalPod,
+  type PlanState,
+  type RemoteNode,
+  SETTINGS_KEY,
+  type Settings,
+} from './tables.ts';
+
+export interface Plan {
+  setSettings(settings: Settings): void;
+  setService(service: Service): void;
+  /** `key` is `namespace/name`, here and in `setSlices`. */
+  removeService(key: string): void;
+  /** All slices of a Service; they may come before it. Empty or undefined: none. */
+  setSlices(key: string, slices: readonly EndpointSlice[] | undefined): void;
+  setNode(node: Node): void;
+  removeNode(name: string): void;
+  /** All pods that have a link on this node now. */
+  setLocalPods(pods: readonly LocalPod[]): void;
+  setPolicy(tables: PolicyTables): void;
+  /**
+   * Changes since the last call, of one object (`service/ns/name`, `node/x`, `pods`, `policy`, `settings`) or
+   * of all that were touched.
+   */
+  update(object?: string): Change[];
+  /** The tables as of the last `update`. */
+  readonly state: PlanState;
+  /** What objects ask for and the plan cannot say yet. */
+  problems(): Problem[];
+}
+
+/** @param options.node the node that this plan is for: other nodes become routes, other nodes' pods nothing. */
+export function createPlan(options: { node: string }): Plan {
+  const services = new Map<string, Service>();
+  const slices = new Map<string, readonly EndpointSlice[]>();
+  const nodes = new Map<string, RemoteNode>();
+  let settings: Settings | undefined;
+  let pods: readonly LocalPod[] = [];
+  let policy: PolicyTables | undefined;
+  const tables = createKeyedTables();
+  const dirty = new Set<string>();
+
+  function entriesOf(object: string): Change[] {
+    const [kind, ...rest] = object.split('/');
+    const name = rest.join('/');
+    if (kind === 'service') return serviceEntries(services.get(name), slices.get(name) ?? []);
+    if (kind === 'node') return nodeEntries(nodes.get(name));
+    if (kind === 'pods') return podEntries(pods);
+    if (kind === 'policy') return policy ? policyEntries(policy, options.node) : [];
+    return settings ? [{ table: 'settings', key: SETTINGS_KEY, value: settings }] : [];
+  }
+
+  function updateOne(object: string): Change[] {
+    dirty.delete(object);
+    return tables.replace(object, entriesOf(object));
+  }
+
+  return {
+    setSettings(next) {
+      settings = next;
+      dirty.add('settings');
+    },
+    setService(service) {
+      const key = serviceKey(service);
+      services.set(key, service);
+      dirty.add(`service/${key}`);
+    },
+    removeService(key) {
+      services.delete(key);
+      dirty.add(`service/${key}`);
+    },
+    setSlices(key, list) {
+      if (list?.length) slices.set(key, list);
+      else slices.delete(key);
+      dirty.add(`service/${key}`);
+    },
+    setNode(node) {
+      const remote = remoteNode(node);
+      if (remote.node === options.node || remote.podCidrs.length === 0 || remote.addresses.length === 0)
+        nodes.delete(remote.node);
+      else nodes.set(remote.node, remote);
+      dirty.add(`node/${remote.node}`);
+    },
+    removeNode(name) {
+      nodes.delete(name);
+      dirty.add(`node/${name}`);
+    },
+    setLocalPods(next) {
+      pods = next;
+      dirty.add('pods');
+    },
+    setPolicy(next) {
+      policy = next;
+      dirty.add('policy');
+    },
+    update(object) {
+      if (object !== undefined) return updateOne(object);
+      return [...dirty].flatMap(updateOne);
+    },
+    state: tables.state,
+    problems: () => [...services.values()].flatMap(serviceProblems),
+  };
+}
+
+function serviceEntries(service: Service | undefined, slices: readonly EndpointSlice[]): Change[] {
+  if (!service) return [];
+  return frontendsOf(service, slices).map((value) => ({ table: 'services', key: frontendKey(value), value }));
+}
+
+function nodeEntries(node: RemoteNode | undefined): Change[] {
+  return node ? [{ table: 'routes', key: node.node, value: node }] : [];
+}
+
+function podEntries(pods: readonly LocalPod[]): Change[] {
+  return pods.map((pod) => ({
+    table: 'pods',
+    key: `${pod.namespace}/${pod.name}`,
+    value: { ...pod, addresses: pod.addresses.map(canonicalAddress) },
+  }));
+}
+
+function policyEntries(policy: PolicyTables, node: string): Change[] {
+  const local = [...policy.endpoints].filter(([, endpoint]) => endpoint.node === node);
+  return [
+    ...[...policy.rules.values()].map((value): Change => ({ table: 'rules', key: `${value.number}`, value })),
+    ...[...policy.tables.values()].map(
+      (value): Change => ({ table: 'policies', key: `${value.number}`, value }),
+    ),
+    ...[...policy.identities].map(([key, value]): Change => ({ table: 'identities', key, value })),
+    ...local.map(
+      ([key, { ingress, egress }]): Change => ({ table: 'endpoints', key, value: { ingress, egress } }),
+    ),
+  ];
+}
+
+function remoteNode(node: Node): RemoteNode {
+  const cidrs = node.spec?.podCIDRs?.length ? node.spec.podCIDRs : [node.spec?.podCIDR ?? ''];
+  return {
+    node: node.metadata.name,
+    addresses: byFamily(
+      (node.status?.addresses ?? [])
+        .filter((each) => each.type === 'InternalIP' && tryParseAddress(each.address))
+        .map((each) => canonicalAddress(each.address)),
+    ),
+    podCidrs: byFamily(
+      cidrs.flatMap((text) => {
+        const cidr = tryParseCidr(text);
+        return cidr ? [formatCidr(cidr)] : [];
+      }),
+    ),
+  };
+}
+
+const byFamily = (texts: readonly string[]): string[] => [
+  ...texts.filter((text) => !text.includes(':')),
+  ...texts.filter((text) => text.includes(':')),
+];

@@ -1,0 +1,133 @@
+/**
+ * The tables of the plan: what a node's data path should hold, whatever programs it. Keys are text, values are
+ * read only and comparable by content, so that a backend can be told differences and nothing else.
+ */
+import type { PolicyTable, RuleInfo } from '../../policy/tables.ts';
+
+export interface PlanTables {
+  /** Key `10.96.0.1|TCP|80`, see `frontendKey`. */
+  services: ServiceFrontend;
+  /** Address range → identity; the longest prefix that holds an address decides, none is 0. */
+  identities: number;
+  /** Address of a pod of this node → its policy tables. */
+  endpoints: EndpointTables;
+  /** Table number in decimal. */
+  policies: PolicyTable;
+  /** Rule number in decimal. */
+  rules: RuleInfo;
+  /** Pod of this node, `namespace/name`. */
+  pods: LocalPod;
+  /** Name of another node. */
+  routes: RemoteNode;
+  /** One entry, `SETTINGS_KEY`. */
+  settings: Settings;
+}
+
+export type TableName = keyof PlanTables;
+
+export const TABLE_NAMES: readonly TableName[] = [
+  'settings',
+  'rules',
+  'policies',
+  'identities',
+  'endpoints',
+  'pods',
+  'services',
+  'routes',
+];
+
+export const SETTINGS_KEY = 'node';
+
+/** `value` undefined: the entry is gone. */
+export type Change = {
+  [T in TableName]: {
+    readonly table: T;
+    readonly key: string;
+    readonly value: Readonly<PlanTables[T]> | undefined;
+  };
+}[TableName];
+
+export type PlanState = { readonly [T in TableName]: ReadonlyMap<string, Readonly<PlanTables[T]>> };
+
+export type PortProtocol = 'TCP' | 'UDP' | 'SCTP';
+
+/** One cluster address, protocol and port, and where its connections go. Without backends they are refused. */
+export interface ServiceFrontend {
+  /** `namespace/name` */
+  readonly service: string;
+  readonly address: string;
+  readonly protocol: PortProtocol;
+  readonly port: number;
+  /** Sorted, without duplicates, of the family of `address`. */
+  readonly backends: readonly BackendAddress[];
+}
+
+export interface BackendAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Table numbers; 0 = not isolated in that direction. */
+export interface EndpointTables {
+  readonly ingress: number;
+  readonly egress: number;
+}
+
+export interface LocalPod {
+  readonly namespace: string;
+  readonly name: string;
+  /** Name of the host side of its link, at most 15 bytes. */
+  readonly interface: string;
+  readonly addresses: readonly string[];
+}
+
+export interface RemoteNode {
+  readonly node: string;
+  /** Underlay addresses, IPv4 first. */
+  readonly addresses: readonly string[];
+  readonly podCidrs: readonly string[];
+}
+
+export interface Settings {
+  readonly node: string;
+  /** Underlay addresses of this node, IPv4 first: what pods are seen as outside the cluster. */
+  readonly nodeAddresses: readonly string[];
+  /** Pod ranges of this node. */
+  readonly nodePodCidrs: readonly string[];
+  readonly podCidrs: readonly string[];
+  /** What is sent to these and has no frontend is refused. */
+  readonly serviceCidrs: readonly string[];
+  readonly underlayCidrs: readonly string[];
+}
+
+export const frontendKey = (frontend: { address: string; protocol: string; port: number }): string =>
+  `${frontend.address}|${frontend.protocol}|${frontend.port}`;
+
+export function emptyState(): { [T in TableName]: Map<string, Readonly<PlanTables[T]>> } {
+  return {
+    services: new Map(),
+    identities: new Map(),
+    endpoints: new Map(),
+    policies: new Map(),
+    rules: new Map(),
+    pods: new Map(),
+    routes: new Map(),
+    settings: new Map(),
+  };
+}
+
+/** Writes changes into a state made by `emptyState`. */
+export function applyChanges(state: ReturnType<typeof emptyState>, changes: readonly Change[]): void {
+  for (const change of changes) {
+    const table: Map<string, unknown> = state[change.table];
+    if (change.value === undefined) table.delete(change.key);
+    else table.set(change.key, change.value);
+  }
+}
+
+/** Everything of a state as changes to an empty one. */
+export function stateChanges(state: PlanState): Change[] {
+  return TABLE_NAMES.flatMap((table) =>
+    [...state[table]].map(([key, value]) => ({ table, key, value }) as Change),
+  );
+}

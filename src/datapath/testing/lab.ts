@@ -1,0 +1,221 @@
+/**
+ * A small cluster out of namespaces, as `heddle up` builds it, without anything that is not network: an underlay,
+ * nodes, pods, and an outside that knows no way back to pods.
+ */
+import type { TestContext } from 'node:test';
+import { openConntrack } from '../../kernel/conntrack.ts';
+import type { Netns } from '../../kernel/netns.ts';
+import { openNflog } from '../../kernel/nflog.ts';
+import { openNft } from '../../kernel/nft.ts';
+import { openRoute, type Route } from '../../kernel/route.ts';
+import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
+import { testNetns } from '../../kernel/test-netns.ts';
+import { silentLog } from '../../lib/log.ts';
+import type { Backend } from '../backend.ts';
+import { createNftablesBackend } from '../nftables/backend.ts';
+import { NFLOG_GROUP } from '../nftables/names.ts';
+import { setUpNode } from '../node-setup.ts';
+import { createOverlay } from '../overlay.ts';
+import type { LocalPod, RemoteNode, Settings } from '../plan/tables.ts';
+
+export const OUTSIDE = ['192.0.2.1', '2001:db8::1'] as const;
+const GATEWAYS = ['10.240.0.254', 'fd00:10:240::fe'] as const;
+const HOST_MAC = '02:00:00:00:00:fe';
+
+export interface Lab {
+  readonly outside: Netns;
+  readonly nodes: readonly LabNode[];
+  /** Every pod, in the order of their making. */
+  readonly pods: readonly LabPod[];
+}
+
+export interface LabNode {
+  readonly name: string;
+  readonly ns: Netns;
+  readonly route: Route;
+  readonly settings: Settings;
+  readonly remote: RemoteNode;
+  addPod(name: string): LabPod;
+  pods(): LocalPod[];
+  openBackend(): LabBackend;
+}
+
+export interface LabPod {
+  /** `default/name` */
+  readonly key: string;
+  readonly name: string;
+  readonly node: string;
+  readonly ns: Netns;
+  /** IPv4, IPv6. */
+  readonly addresses: readonly [string, string];
+  readonly interface: string;
+}
+
+export interface LabBackend extends Backend {
+  /** Transactions that were sent to nftables, listings left out. */
+  readonly sent: string[];
+  /** Runs nft commands by hand. */
+  byHand(commands: string): string;
+}
+
+type After = Pick<TestContext, 'after'>;
+
+export function createLab(t: After, nodeCount = 2): Lab {
+  const underlay = testNetns(t);
+  const bridge = open(t, underlay);
+  bridge.addBridge({ name: 'br0' });
+  bridge.setLink('br0', { up: true });
+  const outside = createOutside(t, underlay, bridge);
+  const pods: LabPod[] = [];
+  const nodes = Array.from({ length: nodeCount }, (_, i) => createNode(t, { underlay, bridge, pods }, i + 1));
+  return { outside, nodes, pods };
+}
+
+function open(t: After, ns: Netns): Route {
+  const route = openRoute(ns);
+  t.after(() => route.close());
+  return route;
+}
+
+function plug(bridge: Route, port: string, ns: Netns, route: Route): void {
+  bridge.addVeth({ name: port, peer: { name: 'eth0', netns: ns } });
+  bridge.setLink(port, { master: 'br0', up: true });
+  route.setLink('eth0', { up: true });
+}
+
+function createOutside(t: After, underlay: Netns, bridge: Route): Netns {
+  const ns = testNetns(t);
+  const route = open(t, ns);
+  plug(bridge, 'outside', ns, route);
+  route.replaceAddress('eth0', `${GATEWAYS[0]}/24`);
+  route.replaceAddress('eth0', `${GATEWAYS[1]}/64`, { nodad: true });
+  route.replaceAddress('lo', `${OUTSIDE[0]}/32`);
+  route.replaceAddress('lo', `${OUTSIDE[1]}/128`, { nodad: true });
+  void underlay;
+  return ns;
+}
+
+interface World {
+  readonly underlay: Netns;
+  readonly bridge: Route;
+  readonly pods: LabPod[];
+}
+
+function createNode(t: After, { bridge, pods }: World, number: number): LabNode {
+  const ns = testNetns(t);
+  const route = open(t, ns);
+  const name = `node-${number}`;
+  plug(bridge, name, ns, route);
+  const addresses = [`10.240.0.${10 + number}`, `fd00:10:240::${10 + number}`];
+  setUpNode(
+    {
+      readSysctl: (key) => readSysctl(ns, key),
+      writeSysctl: (key, value) => writeSysctl(ns, key, value),
+      route,
+    },
+    { dnsAddresses: ['10.96.0.10', 'fd00:10:96::a'] },
+  );
+  route.replaceAddress('eth0', `${addresses[0]}/24`);
+  route.replaceAddress('eth0', `${addresses[1]}/64`, { nodad: true });
+  route.replaceRoute({ dst: '0.0.0.0/0', via: GATEWAYS[0], dev: 'eth0' });
+  route.replaceRoute({ dst: '::/0', via: GATEWAYS[1], dev: 'eth0' });
+  const podCidrs = [`10.244.${number}.0/24`, `fd00:10:244:${number}::/64`];
+  const settings: Settings = {
+    node: name,
+    nodeAddresses: addresses,
+    nodePodCidrs: podCidrs,
+    podCidrs: ['10.244.0.0/16', 'fd00:10:244::/48'],
+    serviceCidrs: ['10.96.0.0/16', 'fd00:10:96::/112'],
+    underlayCidrs: ['10.240.0.0/24', 'fd00:10:240::/64'],
+  };
+  const local: LabPod[] = [];
+  return {
+    name,
+    ns,
+    route,
+    settings,
+    remote: { node: name, addresses, podCidrs },
+    addPod(podName) {
+      const pod = createPod(t, { ns, route, name, number }, podName, local.length + 2);
+      local.push(pod);
+      pods.push(pod);
+      return pod;
+    },
+    pods: () =>
+      local.map((pod) => ({
+        namespace: 'default',
+        name: pod.name,
+        interface: pod.interface,
+        addresses: pod.addresses,
+      })),
+    openBackend: () => openBackend(t, ns, route, settings),
+  };
+}
+
+function createPod(
+  t: After,
+  node: { ns: Netns; route: Route; name: string; number: number },
+  name: string,
+  index: number,
+): LabPod {
+  const ns = testNetns(t);
+  const inner = open(t, ns);
+  const [host, mac] = [`veth${index}`, `02:00:00:00:${hexByte(node.number)}:${hexByte(index)}`];
+  const addresses = [`10.244.${node.number}.${index}`, `fd00:10:244:${node.number}::${index}`] as const;
+  node.route.addVeth({
+    name: host,
+    mac: HOST_MAC,
+    alias: `heddle:pod:default/${name}:${name}`,
+    peer: { name: 'eth0', netns: ns, mac },
+  });
+  node.route.setLink(host, { up: true, ipv6Addresses: 'none' });
+  inner.setLink('eth0', { up: true, mtu: 1450 });
+  const gateways = ['169.254.1.1', 'fe80::1'] as const;
+  for (const [i, address] of addresses.entries()) {
+    const bits = i === 0 ? 32 : 128;
+    inner.replaceAddress('eth0', `${address}/${bits}`, { nodad: true });
+    inner.replaceNeighbour({ dev: 'eth0', address: gateways[i] ?? '', mac: HOST_MAC });
+    inner.replaceRoute({
+      dst: i === 0 ? '0.0.0.0/0' : '::/0',
+      via: gateways[i] ?? '',
+      dev: 'eth0',
+      onlink: true,
+    });
+    node.route.replaceRoute({ dst: `${address}/${bits}`, dev: host });
+    node.route.replaceNeighbour({ dev: host, address, mac });
+  }
+  return { key: `default/${name}`, name, node: node.name, ns, addresses, interface: host };
+}
+
+const hexByte = (value: number): string => value.toString(16).padStart(2, '0');
+
+function openBackend(t: After, ns: Netns, route: Route, settings: Settings): LabBackend {
+  const nft = openNft(ns);
+  const hand = openNft(ns);
+  const conntrack = openConntrack(ns);
+  const sent: string[] = [];
+  const backend = createNftablesBackend({
+    nft: {
+      ...nft,
+      run(commands) {
+        if (!commands.startsWith('list ')) sent.push(commands);
+        return nft.run(commands);
+      },
+    },
+    overlay: createOverlay(route, {
+      vni: 72,
+      port: 4789,
+      mtu: 1450,
+      nodeAddresses: settings.nodeAddresses,
+    }),
+    deleteFlows: (filter) => conntrack.delete(filter),
+    openNflog: (onPackets) => openNflog({ ns, group: NFLOG_GROUP, onPackets }),
+    log: silentLog,
+  });
+  t.after(() => {
+    backend.close();
+    hand.close();
+    conntrack.close();
+  });
+  return { ...backend, sent, byHand: (commands) => hand.run(commands) };
+}

@@ -1,0 +1,130 @@
+/** Packets for tests: servers that say who called them, clients that say what happened. */
+import { createSocket } from 'node:dgram';
+import { createServer, type Socket } from 'node:net';
+import type { TestContext } from 'node:test';
+import type { Netns } from '../../kernel/netns.ts';
+import { bindUdp, connectTcp, listenTcp } from '../../kernel/sockets.ts';
+import { errnoCode } from '../../lib/errors.ts';
+
+type After = Pick<TestContext, 'after'>;
+
+/** `address` undefined: it did not come through; `why` says how (`ECONNREFUSED`, `ETIMEDOUT`). */
+export interface Answer {
+  /** Who answered. */
+  readonly server?: string;
+  /** Whom the server saw. */
+  readonly seen?: string;
+  readonly why?: string;
+}
+
+const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');
+
+/** Says `name seen-address` to each connection and echoes what it is sent. */
+export function serveTcp(t: After, ns: Netns, port: number, name: string): void {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => sockets.delete(socket));
+    socket.write(`${name} ${plain(socket.remoteAddress)}\n`);
+    socket.pipe(socket);
+  });
+  server.listen({ fd: listenTcp(ns, '::', port) });
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+}
+
+/** Answers each datagram with `name seen-address`. */
+export function serveUdp(t: After, ns: Netns, addresses: readonly string[], port: number, name: string): void {
+  for (const address of addresses) {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    socket.on('error', () => {});
+    socket.on('message', (_, from) => socket.send(`${name} ${plain(from.address)}\n`, from.port, from.address));
+    socket.bind({ fd: bindUdp(ns, address, port) });
+    t.after(() => void socket.close());
+  }
+}
+
+/** A silent refusal shows only as time; this is what tests wait for what they expect not to come. */
+const SILENCE_MS = 250;
+
+export async function dialTcp(
+  ns: Netns,
+  host: string,
+  port: number,
+  options: { timeoutMs?: number; localPort?: number; localAddress?: string } = {},
+): Promise<Answer> {
+  try {
+    const socket = await connectTcp(ns, { timeoutMs: SILENCE_MS, ...options, host, port });
+    const answer = await firstLine(socket);
+    socket.destroy();
+    return answer;
+  } catch (error) {
+    return { why: errnoCode(error) ?? String(error) };
+  }
+}
+
+function firstLine(socket: Socket): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    socket.setTimeout(2000, () => reject(Object.assign(new Error('silence'), { code: 'ETIMEDOUT' })));
+    socket.once('error', reject);
+    socket.once('data', (data: Buffer) => resolve(parse(data.toString())));
+  });
+}
+
+function parse(text: string): Answer {
+  const [server, seen] = text.trim().split(' ');
+  return { server, seen } as Answer;
+}
+
+/** One datagram (again after 50 ms each), and its answer. */
+export function dialUdp(
+  ns: Netns,
+  host: string,
+  port: number,
+  options: { timeoutMs?: number; localPort?: number } = {},
+): Promise<Answer> {
+  const isV6 = host.includes(':');
+  const socket = createSocket(isV6 ? 'udp6' : 'udp4');
+  return new Promise((resolve) => {
+    const finish = (answer: Answer) => {
+      clearTimeout(timer);
+      clearInterval(again);
+      socket.close();
+      resolve(answer);
+    };
+    const send = () => socket.send('?', port, host, (error) => error && finish({ why: errnoCode(error) ?? '' }));
+    const timer = setTimeout(() => finish({ why: 'ETIMEDOUT' }), options.timeoutMs ?? SILENCE_MS);
+    const again = setInterval(send, 50);
+    socket.once('message', (data) => finish(parse(data.toString())));
+    socket.on('error', (error) => finish({ why: errnoCode(error) ?? '' }));
+    socket.bind({ fd: bindUdp(ns, isV6 ? '::' : '0.0.0.0', options.localPort ?? 0) }, send);
+  });
+}
+
+/** A connection that is kept, and asked whether it still lives. */
+export async function keepTcp(t: After, ns: Netns, host: string, port: number) {
+  const socket = await connectTcp(ns, { host, port, timeoutMs: 2000 });
+  socket.on('error', () => {});
+  t.after(() => void socket.destroy());
+  await new Promise((resolve) => socket.once('data', resolve));
+  return {
+    socket,
+    /** True if what is sent comes back. */
+    async echo(timeoutMs = 2000): Promise<boolean> {
+      return new Promise((resolve) => {
+        const timer = setTimeout(() => finish(false), timeoutMs);
+        const onData = () => finish(true);
+        const finish = (alive: boolean) => {
+          clearTimeout(timer);
+          socket.off('data', onData);
+          resolve(alive);
+        };
+        socket.on('data', onData);
+        socket.write('ping\n');
+      });
+    },
+  };
+}

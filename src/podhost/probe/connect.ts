@@ -1,0 +1,157 @@
+/** One attempt of a pod to reach something, and what came of it. Never throws: a refusal is a result. */
+import { createSocket } from 'node:dgram';
+import { request } from 'node:http';
+import type { Socket } from 'node:net';
+import { formatHostPort } from '../../lib/ip.ts';
+import { plainAddress } from '../stand-in/connection.ts';
+import { type Echo, WHO_AM_I } from '../stand-in/types.ts';
+import { type ResolvConf, resolve } from './resolve.ts';
+
+export interface ProbeRequest {
+  /** An address, or a name that the pod's resolv.conf resolves. */
+  host: string;
+  port: number;
+  /** `tcp`: connect, and ask who answers; `http`: GET; `udp`: a datagram there and back. */
+  kind: 'tcp' | 'http' | 'udp';
+  /** Takes the first address of this family; default: the first of any. */
+  family?: 4 | 6;
+  /** Of a GET. Default `/`. */
+  path?: string;
+  /** Milliseconds for name, connection and answer together. Default 2,000. */
+  timeoutMs?: number;
+}
+
+export interface ProbeResult {
+  ok: boolean;
+  /** Errno name and words: `ECONNREFUSED …`, `ETIMEDOUT …`, `ENOTFOUND …`. */
+  error?: string;
+  local?: { address: string; port: number };
+  remote?: { address: string; port: number };
+  /** Microseconds until the connection stood (UDP: until the answer came). */
+  latencyUs?: number;
+  /** The source address as the server saw it, if the server is one of ours. */
+  peerSeen?: string;
+  /** `namespace/name` of the stand-in that answered. */
+  answeredBy?: string;
+  /** HTTP status. */
+  status?: number;
+}
+
+export interface ProbeDeps {
+  resolv: ResolvConf;
+  /** All three open their socket in the pod's namespace. */
+  connectTcp(options: { host: string; port: number; timeoutMs: number }): Promise<Socket>;
+  bindUdp(family: 4 | 6): number;
+  /** Monotonic milliseconds. */
+  now(): number;
+}
+
+export async function probe(asked: ProbeRequest, deps: ProbeDeps): Promise<ProbeResult> {
+  const timeoutMs = asked.timeoutMs ?? 2000;
+  const deadline = deps.now() + timeoutMs;
+  const left = () => Math.max(1, deadline - deps.now());
+  let result: ProbeResult = { ok: false };
+  try {
+    const addresses = await resolve(asked.host, { ...deps, conf: deps.resolv, timeoutMs });
+    const address = addresses.find((one) => !asked.family || one.includes(':') === (asked.family === 6));
+    if (address === undefined) throw new Error(`ENOTFOUND ${asked.host} has no IPv${asked.family} address`);
+    result.remote = { address, port: asked.port };
+    const attempt = asked.kind === 'udp' ? overUdp : overTcp;
+    result = { ...result, ...(await attempt(asked, address, left, deps)) };
+  } catch (error) {
+    result.error = error instanceof Error ? error.message : String(error);
+  }
+  return result;
+}
+
+type Left = () => number;
+
+async function overTcp(asked: ProbeRequest, host: string, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
+  const start = deps.now();
+  const socket = await deps.connectTcp({ host, port: asked.port, timeoutMs: left() });
+  const connected: ProbeResult = {
+    ok: true,
+    latencyUs: Math.round((deps.now() - start) * 1000),
+    local: { address: plainAddress(socket.localAddress ?? ''), port: socket.localPort ?? 0 },
+  };
+  try {
+    if (asked.kind === 'http') return { ...connected, ...(await get(asked, host, socket, left())) };
+    // Others than our stand-ins may not answer such a line; that they accepted is the result.
+    return { ...connected, ...fromEcho(await whoAmI(socket, Math.min(left(), 500)).catch(() => undefined)) };
+  } finally {
+    socket.destroy();
+  }
+}
+
+function get(asked: ProbeRequest, host: string, socket: Socket, timeoutMs: number): Promise<Partial<ProbeResult>> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('ETIMEDOUT connected, but no answer to GET')), timeoutMs);
+    const req = request({
+      createConnection: () => socket,
+      path: asked.path ?? '/',
+      headers: { host: formatHostPort(asked.host.includes(':') ? host : asked.host, asked.port), connection: 'close' },
+    });
+    const fail = (error: Error) => reject(new Error(`EPROTO connected, but GET failed: ${error.message}`));
+    req.on('close', () => clearTimeout(timer));
+    req.on('error', fail);
+    req.on('response', (res) => {
+      let text = '';
+      res.setEncoding('utf8');
+      res.on('data', (chunk: string) => {
+        if (text.length < 65_536) text += chunk;
+      });
+      res.on('error', fail);
+      res.on('end', () => resolve({ status: res.statusCode, ...fromEcho(text) }));
+    });
+    req.end();
+  });
+}
+
+function whoAmI(socket: Socket, timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(() => reject(new Error('no answer')), timeoutMs);
+    socket.on('close', () => clearTimeout(timer));
+    socket.on('error', reject);
+    socket.on('end', () => reject(new Error('closed')));
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('utf8');
+      if (text.endsWith('\n') || text.length > 65_536) resolve(text);
+    });
+    socket.write(WHO_AM_I);
+  });
+}
+
+async function overUdp(asked: ProbeRequest, host: string, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
+  const family = host.includes(':') ? 6 : 4;
+  const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
+  const start = deps.now();
+  const timeoutMs = left();
+  return new Promise<ProbeResult>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('ETIMEDOUT no answer to the datagram')), timeoutMs);
+    socket.on('close', () => clearTimeout(timer));
+    socket.on('error', (error) => reject(new Error(error.message)));
+    socket.on('message', (message) => {
+      const { address, port } = socket.address();
+      resolve({
+        ok: true,
+        latencyUs: Math.round((deps.now() - start) * 1000),
+        local: { address: plainAddress(address), port },
+        ...fromEcho(message.toString('utf8')),
+      });
+    });
+    socket.bind({ fd: deps.bindUdp(family) }, () =>
+      socket.connect(asked.port, host, () => socket.send(WHO_AM_I)),
+    );
+  }).finally(() => socket.close());
+}
+
+function fromEcho(text: string | undefined): Partial<ProbeResult> {
+  try {
+    const echo = JSON.parse(text ?? '') as Partial<Echo>;
+    if (!echo.peer || !echo.pod) return {};
+    return { peerSeen: echo.peer.address, answeredBy: `${echo.namespace}/${echo.pod}` };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,52 @@
+/** What a node remembers of its pods, a file each: written before anything is made, removed after all is gone. */
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../lib/log.ts';
+
+export interface PodRecord {
+  uid: string;
+  namespace: string;
+  name: string;
+  netns: string;
+  /** ISO. */
+  startTime: string;
+  /** Absent until the network is set up. */
+  addresses?: string[];
+  hostInterface?: string;
+  runningSince?: string;
+}
+
+export interface Records {
+  load(): Promise<PodRecord[]>;
+  save(record: PodRecord): Promise<void>;
+  remove(uid: string): Promise<void>;
+  /** Folder for the pod's other files. */
+  folder(uid: string): string;
+}
+
+export function createRecords(root: string, log: Log): Records {
+  const folder = (uid: string) => join(root, uid);
+  const file = (uid: string) => join(folder(uid), 'pod.json');
+  return {
+    folder,
+    async load() {
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      const records: PodRecord[] = [];
+      for (const uid of await readdir(root)) {
+        try {
+          records.push(JSON.parse(await readFile(file(uid), 'utf8')) as PodRecord);
+        } catch (error) {
+          log.warn('a pod record cannot be read; removing it', { uid, error: String(error) });
+          await rm(folder(uid), { recursive: true, force: true });
+        }
+      }
+      return records;
+    },
+    async save(record) {
+      await mkdir(folder(record.uid), { recursive: true, mode: 0o755 });
+      await writeFile(`${file(record.uid)}.new`, JSON.stringify(record), { mode: 0o600 });
+      await rename(`${file(record.uid)}.new`, file(record.uid));
+    },
+    remove: (uid) => rm(folder(uid), { recursive: true, force: true }),
+  };
+}

@@ -1,0 +1,84 @@
+/** The agent's side of a stand-in server: keeps telling it the whole list until it has taken it. */
+import { createBackoff } from '../../lib/backoff.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorText } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { callSocket } from '../../lib/unix-http.ts';
+import type { ProbeResult } from '../probe/connect.ts';
+import type { StandInConnect, StandInPod, StandInPodStatus } from './types.ts';
+
+export interface StandInClient {
+  /** Resolves when the server has taken a list read from `wanted` after this call. Tries for ever, or until `signal`. */
+  sync(signal?: AbortSignal): Promise<StandInPodStatus[]>;
+  status(): Promise<StandInPodStatus[]>;
+  /** @throws HeddleError `SocketCall` */
+  connect(asked: StandInConnect): Promise<ProbeResult>;
+}
+
+export interface StandInClientDeps {
+  socketPath: string;
+  wanted(): StandInPod[];
+  clock: Clock;
+  log: Log;
+}
+
+export function createStandInClient(deps: StandInClientDeps): StandInClient {
+  const { socketPath, clock, log } = deps;
+  let next: PromiseWithResolvers<StandInPodStatus[]> | undefined;
+  let working = false;
+
+  async function put(): Promise<StandInPodStatus[]> {
+    const body = { pods: deps.wanted() };
+    return (await callSocket<{ pods: StandInPodStatus[] }>({ socketPath, method: 'PUT', path: '/pods', body })).pods;
+  }
+
+  /** One PUT at a time; those who ask meanwhile share the next. */
+  async function work(): Promise<void> {
+    working = true;
+    const backoff = createBackoff(20, 1000);
+    let told = 0;
+    while (next) {
+      const mine = next;
+      next = undefined;
+      try {
+        mine.resolve(await put());
+        backoff.reset();
+      } catch (error) {
+        if (told++ === 5) log.warn('the stand-in server does not take the list; trying again', { error: errorText(error) });
+        const later: PromiseWithResolvers<StandInPodStatus[]> | undefined = next;
+        if (later) void later.promise.then(mine.resolve, mine.reject);
+        else next = mine;
+        await clock.sleep(backoff.next());
+      }
+    }
+    working = false;
+  }
+
+  return {
+    sync(signal) {
+      next ??= Promise.withResolvers();
+      const { promise } = next;
+      if (!working) void work();
+      return signal ? until(promise, signal) : promise;
+    },
+    status: async () => (await callSocket<{ pods: StandInPodStatus[] }>({ socketPath, path: '/pods' })).pods,
+    connect: (asked) =>
+      callSocket({
+        socketPath,
+        method: 'POST',
+        path: '/connect',
+        body: asked,
+        timeoutMs: (asked.timeoutMs ?? 2000) * 2 + 5000,
+      }),
+  };
+}
+
+/** Rejects with the signal's reason when it aborts first. */
+export function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) return Promise.reject(signal.reason);
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

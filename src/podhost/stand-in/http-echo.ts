@@ -1,0 +1,122 @@
+/** HTTP/1.1 and h2c: every path answers 200 with what the pod saw of the request. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createServer2, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import type { Socket } from 'node:net';
+import { answerGrpc } from './grpc.ts';
+import type { Connection } from './connection.ts';
+import type { Echo } from './types.ts';
+
+/** Bytes of a request body that the answer repeats. */
+const MAX_BODY = 64 * 1024;
+
+export interface RequestLine {
+  protocol: string;
+  method: string;
+  path: string;
+  status: number;
+  bytes: number;
+}
+
+export interface HttpEchoDeps {
+  onRequest(connection: Connection, line: RequestLine): void;
+}
+
+export interface HttpEcho {
+  /** Serves a connection whose first bytes have been put back into `socket`. */
+  accept(kind: 'http1' | 'http2', socket: Socket, connection: Connection): void;
+}
+
+type AnyRequest = IncomingMessage | Http2ServerRequest;
+type AnyResponse = ServerResponse | Http2ServerResponse;
+
+export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
+  const bySocket = new WeakMap<Socket, Connection>();
+  const bySession = new WeakMap<object, Connection>();
+  /** Only while `accept` runs: a session is made, and tells of itself, inside of it. */
+  let entering: Connection | undefined;
+
+  function answer(req: AnyRequest, res: AnyResponse, connection: Connection, protocol: string): void {
+    const path = req.url ?? '/';
+    collect(req, (body, bytes) => {
+      const status = statusOf(path);
+      const echo: Echo = {
+        ...connection.echo(protocol),
+        method: req.method,
+        path,
+        headers: { ...req.headers },
+        ...(body.length > 0 ? { body: body.toString('utf8') } : {}),
+      };
+      send(res, status, `${JSON.stringify(echo)}\n`);
+      deps.onRequest(connection, { protocol, method: req.method ?? '', path, status, bytes });
+    });
+  }
+
+  const http1 = createServer({ keepAliveTimeout: 75_000, requestTimeout: 60_000 }, (req, res) => {
+    const connection = bySocket.get(req.socket);
+    if (connection) answer(req, res, connection, 'HTTP/1.1');
+    else req.destroy();
+  });
+  http1.on('clientError', (_error, socket) => {
+    if (socket.writable)
+      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    else socket.destroy();
+  });
+
+  const http2 = createServer2({ settings: { maxConcurrentStreams: 250 } });
+  http2.on('session', (session) => {
+    if (entering) bySession.set(session, entering);
+    session.setTimeout(300_000, () => session.close());
+  });
+  http2.on('sessionError', (_error, session) => session.destroy());
+  http2.on('request', (req, res) => {
+    const connection = req.stream.session && bySession.get(req.stream.session);
+    if (!connection) return req.stream.close();
+    if (!String(req.headers['content-type'] ?? '').startsWith('application/grpc'))
+      return answer(req, res, connection, 'HTTP/2');
+    const { pod, node, peer } = connection.echo('gRPC');
+    answerGrpc(req.stream, req.url, { 'x-pod': pod, 'x-node': node, 'x-peer': peer.address });
+    deps.onRequest(connection, { protocol: 'gRPC', method: 'POST', path: req.url, status: 200, bytes: 0 });
+  });
+
+  return {
+    accept(kind, socket, connection) {
+      bySocket.set(socket, connection);
+      entering = connection;
+      try {
+        (kind === 'http1' ? http1 : http2).emit('connection', socket);
+      } finally {
+        entering = undefined;
+      }
+    },
+  };
+}
+
+function collect(req: AnyRequest, onEnd: (body: Buffer, bytes: number) => void): void {
+  const chunks: Buffer[] = [];
+  let kept = 0;
+  let bytes = 0;
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (kept >= MAX_BODY) return;
+    const part = chunk.subarray(0, MAX_BODY - kept);
+    kept += part.length;
+    chunks.push(part);
+  });
+  req.on('error', () => {});
+  req.on('end', () => onEnd(Buffer.concat(chunks), bytes));
+}
+
+/** `/status/503` lets a caller choose; everything else succeeds. */
+function statusOf(path: string): number {
+  const match = /^\/status\/([2-5]\d\d)(?:$|[/?])/.exec(path);
+  return match ? Number(match[1]) : 200;
+}
+
+function send(res: AnyResponse, status: number, text: string): void {
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+  // Both have the same two methods; a union of overloads cannot be called.
+  const response = res as ServerResponse;
+  response.on('error', () => {});
+  response.writeHead(status, headers);
+  response.end(status === 204 || status === 304 ? undefined : text);
+}

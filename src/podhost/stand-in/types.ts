@@ -1,0 +1,54 @@
+import type { ProbeRequest } from '../probe/connect.ts';
+import type { ResolvConf } from '../probe/resolve.ts';
+
+/** What the agent asks of a node's stand-in server (PUT /pods). */
+export interface StandInPod {
+  uid: string;
+  namespace: string;
+  name: string;
+  node: string;
+  /** Path of the pod's network namespace. */
+  netns: string;
+  tcp: number[];
+  udp: number[];
+  /** The pod's log file. */
+  log: string;
+  resolv: ResolvConf;
+}
+
+export interface StandInPods {
+  pods: StandInPod[];
+}
+
+export interface StandInPodStatus {
+  uid: string;
+  namespace: string;
+  name: string;
+  /** All ports of the pod are open. */
+  serving: boolean;
+  /** Ports that could not be opened, with the reason. */
+  errors: { port: number; protocol: 'TCP' | 'UDP'; error: string }[];
+  connections: number;
+  requests: number;
+}
+
+/** What an echo says about a request. */
+export interface Echo {
+  pod: string;
+  namespace: string;
+  node: string;
+  protocol: string;
+  /** The source address as the pod saw it. */
+  peer: { address: string; port: number };
+  local: { address: string; port: number };
+  method?: string;
+  path?: string;
+  headers?: Record<string, unknown>;
+  body?: string;
+}
+
+/** A client that sends this line over raw TCP, or this datagram over UDP, is answered with an Echo as JSON. */
+export const WHO_AM_I = 'heddle: who am I?\n';
+
+/** POST /connect: what a pod is to try. Answered with a ProbeResult. */
+export type StandInConnect = ProbeRequest & { uid: string };

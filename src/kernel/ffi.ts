@@ -76,6 +76,7 @@ export const libc = {
     request: number,
     argument: Uint8Array,
   ) => number,
+  flock: c.func('int flock(int fd, int operation)') as (fd: number, operation: number) => number,
   sysconf: c.func('long sysconf(int name)') as (name: number) => number,
 };
 
@@ -125,9 +126,17 @@ export function watchFd(
   options: { keepAlive?: boolean } = {},
 ): FdWatch {
   const events = event === 'readable' ? { readable: true } : { writable: true };
-  const handle = koffi.node.poll(fd, events, () => onReady());
-  if (options.keepAlive === false) handle.unref();
   let open = true;
+  // koffi's callback does not run what promises wait for when it returns; an immediate, later in the same
+  // turn of the loop, does. libuv stops watching a socket that has an error pending (status is not 0), which
+  // is over once `onReady` has read it.
+  const onEvent = (status: unknown) =>
+    setImmediate(() => {
+      if (open) onReady();
+      if (open && status !== 0) handle.start(events, onEvent);
+    });
+  const handle = koffi.node.poll(fd, events, onEvent);
+  if (options.keepAlive === false) handle.unref();
   return {
     close() {
       if (!open) return;

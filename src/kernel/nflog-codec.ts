@@ -73,7 +73,7 @@ export function configRequests({ group, copyBytes, threshold, delay }: NflogSett
     configure('become the listener', [attribute(CFG.CMD, Uint8Array.of(CMD_BIND))]),
     configure('set the mode', [
       attribute(CFG.MODE, mode),
-      u32be(CFG.NLBUFSIZ, 64 * 1024),
+      u32be(CFG.NLBUFSIZ, 16 * 1024),
       u32be(CFG.QTHRESH, threshold),
       u32be(CFG.TIMEOUT, delay),
       u16be(CFG.FLAGS, FLAG_SEQ),

@@ -124,13 +124,17 @@ function configure(fd: number, settings: NflogSettings): void {
     if (libc.send(fd, data, data.length, 0) < 0) throw systemError(request.what);
     const answer = awaitAnswer(fd, i + 1);
     if (answer.errno === 0) continue;
-    if (errnoName(answer.errno) === 'EBUSY')
+    if (isTaken(errnoName(answer.errno)))
       throw new HeddleError('NflogBusy', `NFLOG group ${settings.group} has a listener already`, {
         hint: 'another agent runs in this namespace',
       });
     throw netlinkError(request, answer);
   }
 }
+
+/** The kernel says EPERM of a group that another socket listens to; root has no other way to meet it. */
+const isTaken = (code: string): boolean =>
+  code === 'EBUSY' || (code === 'EPERM' && process.geteuid?.() === 0);
 
 function awaitAnswer(fd: number, sequence: number) {
   for (;;) {

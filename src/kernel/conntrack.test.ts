@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
+import { test } from 'node:test';
+import { openConntrack } from './conntrack.ts';
+import { openNft } from './nft.ts';
+import { bindUdp } from './sockets.ts';
+import { needsRoot, testNetns } from './test-netns.ts';
+
+test('entries show the address asked and the one that answers, and are cut one by one', {
+  skip: needsRoot,
+}, async (t) => {
+  const ns = testNetns(t);
+  const nft = openNft(ns);
+  nft.run(`table inet t {
+    chain out { type nat hook output priority -100; udp dport 53 dnat ip to 127.0.0.1:5353; }
+    chain out6 { type filter hook output priority 0; ct state established accept; }
+  }`);
+  nft.close();
+  const [four, six] = [dgram.createSocket('udp4'), dgram.createSocket('udp6')];
+  four.bind({ fd: bindUdp(ns, '127.0.0.1', 4000) });
+  six.bind({ fd: bindUdp(ns, '::1', 4000) });
+  await new Promise((resolve) => four.send('x', 53, '127.0.0.9', resolve));
+  await new Promise((resolve) => six.send('x', 54, '::1', resolve));
+  const conntrack = openConntrack(ns);
+  t.after(() => {
+    conntrack.close();
+    [four, six].forEach((socket) => socket.close());
+  });
+  const [entry] = conntrack.list((each) => each.original.dstPort === 53);
+  assert.deepEqual(entry?.original, {
+    src: '127.0.0.1',
+    dst: '127.0.0.9',
+    protocol: 17,
+    srcPort: 4000,
+    dstPort: 53,
+  });
+  assert.deepEqual(entry.reply, {
+    src: '127.0.0.1',
+    dst: '127.0.0.1',
+    protocol: 17,
+    srcPort: 5353,
+    dstPort: 4000,
+  });
+  assert.equal(conntrack.list().filter((each) => each.original.dst === '::1').length, 1);
+  assert.equal(
+    conntrack.delete((each) => each.reply.srcPort === 5353),
+    1,
+  );
+  assert.deepEqual(
+    conntrack.list().map((each) => each.original.dst),
+    ['::1'],
+  );
+  assert.equal(
+    conntrack.delete(() => true),
+    1,
+  );
+  assert.equal(
+    conntrack.delete(() => true),
+    0,
+  );
+});

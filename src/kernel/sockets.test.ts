@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import { test } from 'node:test';
+import { openNft } from './nft.ts';
+import { bindUdp, connectTcp, listenTcp } from './sockets.ts';
+import { needsRoot, testNetns } from './test-netns.ts';
+
+const skip = needsRoot;
+const openDescriptors = () => fs.readdirSync('/proc/self/fd').length;
+
+test('TCP is served and reached inside of a namespace, in both families', { skip }, async (t) => {
+  const ns = testNetns(t);
+  const server = net.createServer((socket) => socket.pipe(socket));
+  server.listen({ fd: listenTcp(ns, '::', 8080) });
+  t.after(() => server.close());
+  for (const host of ['127.0.0.1', '::1']) {
+    const socket = await connectTcp(ns, { host, port: 8080, localAddress: host, localPort: 9000 });
+    assert.equal(socket.localPort, 9000);
+    socket.write('ping');
+    assert.equal(String((await once(socket, 'data'))[0]), 'ping');
+    socket.end();
+    await once(socket, 'close');
+  }
+  await assert.rejects(connectTcp(undefined, { host: '127.0.0.1', port: 8080 }), { code: 'ECONNREFUSED' });
+});
+
+test('UDP is served inside of a namespace', { skip }, async (t) => {
+  const ns = testNetns(t);
+  const [server, client] = [dgram.createSocket('udp4'), dgram.createSocket('udp4')];
+  t.after(() => [server, client].forEach((socket) => socket.close()));
+  server.on('message', (data, from) => server.send(data, from.port, from.address));
+  server.bind({ fd: bindUdp(ns, '127.0.0.1', 5353) });
+  client.bind({ fd: bindUdp(ns, '127.0.0.1', 0) });
+  client.send('ping', 5353, '127.0.0.1');
+  assert.equal(String((await once(client, 'message'))[0]), 'ping');
+});
+
+test('an IPv6 wildcard may leave IPv4 to others', { skip }, (t) => {
+  const ns = testNetns(t);
+  const fds = [listenTcp(ns, '::', 80, { v6Only: true }), listenTcp(ns, '0.0.0.0', 80)];
+  assert.throws(() => listenTcp(ns, '::', 80), { code: 'EADDRINUSE', port: 80 });
+  fds.forEach((fd) => fs.closeSync(fd));
+});
+
+test('refused, unreachable, silent and given up are told apart, and leave no descriptor', {
+  skip,
+}, async (t) => {
+  const ns = testNetns(t);
+  const nft = openNft(ns);
+  nft.run('table inet t { chain c { type filter hook input priority 0; tcp dport 81 drop; }\n }');
+  nft.close();
+  const before = openDescriptors();
+  const to = (host: string, port: number, more = {}) => connectTcp(ns, { host, port, ...more });
+  await assert.rejects(to('127.0.0.1', 1), {
+    code: 'ECONNREFUSED',
+    message: 'connect ECONNREFUSED 127.0.0.1:1',
+  });
+  await assert.rejects(to('10.9.9.9', 1), { code: 'ENETUNREACH' });
+  await assert.rejects(to('::1', 81, { timeoutMs: 20 }), {
+    code: 'ETIMEDOUT',
+    message: 'connect ETIMEDOUT [::1]:81',
+  });
+  await assert.rejects(to('::1', 81, { localAddress: 'fd00::9' }), { code: 'EADDRNOTAVAIL' });
+  const abort = new AbortController();
+  const waiting = to('127.0.0.1', 81, { signal: abort.signal });
+  abort.abort(new Error('enough'));
+  await assert.rejects(waiting, /enough/);
+  assert.equal(openDescriptors(), before);
+});

@@ -103,7 +103,7 @@ const ruleset = async ({ paths }: LocalCluster): Promise<string> => {
 
 test('no connection notices that a process of the cluster was killed', { timeout: 300_000 }, async (t) => {
   const cluster = await upCluster(t, manifests);
-  for (const name of ['api-server', 'controllers', 'node-1/agent', 'node-1/stand-in', 'node-2/agent'])
+  for (const name of ['api-server', 'controllers', 'agent-node-1', 'stand-in-node-1', 'agent-node-2'])
     await t.test(`kill -9 ${name}`, async (t) => {
       const before = await ruleset(cluster);
       const traffic = await startTraffic(t, cluster);
@@ -121,7 +121,7 @@ test('no connection notices that a process of the cluster was killed', { timeout
     const client = (await pods(cluster)).find(
       ({ metadata, spec }) => metadata.labels['app'] === 'client' && spec.nodeName === 'node-1',
     );
-    const agent = await processOf(cluster, 'node-1/agent');
+    const agent = await processOf(cluster, 'agent-node-1');
     assert.ok(client && agent);
     process.kill(agent.pid, 'SIGKILL');
     await sleep(2000);

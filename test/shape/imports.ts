@@ -57,8 +57,8 @@ export const modules: readonly { module: string; only: readonly string[]; why: s
   { module: 'koffi', only: ['src/kernel/ffi.ts'], why: 'one wrapper asserts sizes and keeps buffers alive' },
   {
     module: 'node:child_process',
-    only: ['src/kernel/'],
-    why: 'children start in a namespace and a cgroup, so one place starts them',
+    only: ['src/kernel/', 'src/app/stand-in.ts'],
+    why: 'children start in a namespace and a cgroup, so one place starts them (the stand-in supervisor loads no FFI)',
   },
   { module: 'node:sqlite', only: ['src/store/'], why: 'the store owns its file' },
 ];

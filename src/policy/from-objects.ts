@@ -14,7 +14,9 @@ export interface WorldObjects {
 /** Undefined for a pod that has ended: it neither sends nor receives. */
 export function worldPod(pod: Pod): WorldPod | undefined {
   if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') return undefined;
-  const containers = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+  // Of the init containers only sidecars still run beside the others.
+  const sidecars = (pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
+  const containers = [...(pod.spec?.containers ?? []), ...sidecars];
   const ports = containers.flatMap((container) => container.ports ?? []);
   return {
     namespace: pod.metadata.namespace ?? '',

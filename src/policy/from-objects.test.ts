@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Pod } from '../api/types.ts';
+import { worldNode, worldPod } from './from-objects.ts';
+
+const pod = (spec: unknown, status: unknown = {}): Pod =>
+  ({ metadata: { namespace: 'a', name: 'p' }, spec, status }) as Pod;
+
+test('a pod that has ended is not in the world', () => {
+  assert.equal(worldPod(pod({}, { phase: 'Succeeded' })), undefined);
+  assert.equal(worldPod(pod({}, { phase: 'Failed' })), undefined);
+  assert.equal(worldPod(pod({}, { phase: 'Running' }))?.name, 'p');
+});
+
+test('ports are those of containers and sidecars, not of init containers that have gone', () => {
+  const found = worldPod(
+    pod({
+      containers: [
+        { ports: [{ name: 'http', containerPort: 80 }] },
+        { ports: [{ containerPort: 53, protocol: 'UDP' }] },
+      ],
+      initContainers: [
+        { ports: [{ name: 'setup', containerPort: 1 }] },
+        { restartPolicy: 'Always', ports: [{ name: 'proxy', containerPort: 2 }] },
+      ],
+    }),
+  );
+  assert.deepEqual(
+    found?.ports.map(({ name, port, protocol }) => `${name} ${port} ${protocol}`),
+    ['http 80 TCP', 'undefined 53 UDP', 'proxy 2 TCP'],
+  );
+});
+
+test('a node is its addresses, not its host name', () => {
+  const node = worldNode({
+    metadata: { name: 'n1' },
+    status: {
+      addresses: [
+        { type: 'Hostname', address: 'n1' },
+        { type: 'InternalIP', address: '10.0.0.1' },
+      ],
+    },
+  });
+  assert.deepEqual(node.addresses, ['10.0.0.1']);
+});

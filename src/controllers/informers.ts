@@ -1,0 +1,126 @@
+/** The copies that the controllers of one process share: one list and watch for each kind. */
+import {
+  CONFIG_MAP,
+  DEPLOYMENT,
+  ENDPOINT_SLICE,
+  type Kind,
+  NAMESPACE,
+  NETWORK_POLICY,
+  NODE,
+  POD,
+  REPLICA_SET,
+  SECRET,
+  SERVICE,
+  SERVICE_ACCOUNT,
+} from '../api/kinds.ts';
+import type {
+  ConfigMap,
+  Deployment,
+  EndpointSlice,
+  KubeObject,
+  Namespace,
+  NetworkPolicy,
+  Node,
+  ObjectMeta,
+  Pod,
+  ReplicaSet,
+  Secret,
+  Service,
+  ServiceAccount,
+} from '../api/types.ts';
+import { type Informer, createInformer } from '../client/informer.ts';
+import type { Client } from '../client/types.ts';
+import type { Log } from '../lib/log.ts';
+import { controllerOf } from './owner.ts';
+import { keepPod } from './pods.ts';
+
+/** An object of which only the metadata matters. */
+export interface MetadataOnly {
+  apiVersion: string;
+  kind: string;
+  metadata: ObjectMeta;
+}
+
+export interface ClusterInformers {
+  namespaces: Informer<Namespace>;
+  nodes: Informer<Node>;
+  pods: Informer<Pod>;
+  services: Informer<Service>;
+  slices: Informer<EndpointSlice>;
+  deployments: Informer<Deployment>;
+  replicaSets: Informer<ReplicaSet>;
+  serviceAccounts: Informer<ServiceAccount, MetadataOnly>;
+  configMaps: Informer<ConfigMap, MetadataOnly>;
+  secrets: Informer<Secret, MetadataOnly>;
+  policies: Informer<NetworkPolicy, MetadataOnly>;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** `kubectl apply` keeps the whole object once more in here, and the server keeps who wrote which field. */
+function lean<T>(object: T): T {
+  const { metadata } = object as unknown as KubeObject;
+  delete metadata.managedFields;
+  return object;
+}
+
+function metadataOnly(kind: Kind) {
+  return (object: unknown): MetadataOnly => {
+    const { apiVersion, metadata } = object as KubeObject;
+    const { name, namespace, uid, labels, ownerReferences, finalizers } = metadata;
+    const { resourceVersion, deletionTimestamp } = metadata;
+    return {
+      apiVersion,
+      kind: kind.kind,
+      metadata: {
+        ...{ name, namespace, uid, labels, ownerReferences, finalizers, resourceVersion, deletionTimestamp },
+      },
+    };
+  };
+}
+
+export function createClusterInformers(client: Client, log: Log): ClusterInformers {
+  const whole = <T>(kind: Kind<T>) => createInformer<T>(client, kind, { log, keep: lean });
+  const thin = <T>(kind: Kind<T>) =>
+    createInformer<T, MetadataOnly>(client, kind, { log, keep: metadataOnly(kind) });
+  const informers = {
+    namespaces: whole(NAMESPACE),
+    nodes: whole(NODE),
+    pods: createInformer<Pod>(client, POD, { log, keep: keepPod }),
+    services: whole(SERVICE),
+    slices: whole(ENDPOINT_SLICE),
+    deployments: whole(DEPLOYMENT),
+    replicaSets: whole(REPLICA_SET),
+    serviceAccounts: thin(SERVICE_ACCOUNT),
+    configMaps: thin(CONFIG_MAP),
+    secrets: thin(SECRET),
+    policies: thin(NETWORK_POLICY),
+  };
+  return {
+    ...informers,
+    async run(signal) {
+      await Promise.all(Object.values(informers).map((informer) => informer.run(signal)));
+    },
+  };
+}
+
+interface HasMetadata {
+  metadata: ObjectMeta;
+}
+
+/** Nothing can be made in a namespace that ends. */
+export const namespaceEnds = (informers: ClusterInformers, namespace: string | undefined): boolean =>
+  informers.namespaces.get(namespace ?? '')?.metadata.deletionTimestamp !== undefined;
+
+/** Objects by the uid of their controller. */
+export const byController = <T extends HasMetadata>(informer: Pick<Informer<unknown, T>, 'byIndex'>) =>
+  informer.byIndex('controller', ({ metadata }) => {
+    const uid = controllerOf(metadata)?.uid;
+    return uid === undefined ? [] : [uid];
+  });
+
+/** Objects without a controller, by namespace. */
+export const orphansByNamespace = <T extends HasMetadata>(informer: Pick<Informer<unknown, T>, 'byIndex'>) =>
+  informer.byIndex('orphan', ({ metadata }) => (controllerOf(metadata) ? [] : [metadata.namespace ?? '']));
+
+export const byNamespace = <T extends HasMetadata>(informer: Pick<Informer<unknown, T>, 'byIndex'>) =>
+  informer.byIndex('namespace', ({ metadata }) => [metadata.namespace ?? '']);

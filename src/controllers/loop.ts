@@ -1,0 +1,71 @@
+/** What every controller is made of: informers say which keys to look at, a queue looks at each in turn. */
+import type { Client } from '../client/types.ts';
+import type { EventRecorder } from '../client/events.ts';
+import { type Queue, type QueueOptions, createQueue } from '../client/queue.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import type { ClusterInformers } from './informers.ts';
+
+export interface ControllerDeps {
+  client: Client;
+  informers: ClusterInformers;
+  /** Events about objects; the component is the controller's. */
+  recorder(component: string): EventRecorder;
+  log: Log;
+  metrics: Metrics;
+  clock: Clock;
+}
+
+export interface Controller {
+  readonly name: string;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** A queue under the controller's name. */
+export function queueFor(
+  deps: ControllerDeps,
+  name: string,
+  work: QueueOptions['work'],
+  options: Partial<QueueOptions> = {},
+): Queue {
+  const { log, metrics, clock } = deps;
+  return createQueue({ name, work, log: log.with({ controller: name }), metrics, clock, ...options });
+}
+
+/** Runs a queue once the informers it decides from have synced. */
+export async function runWhenSynced(
+  queue: Queue,
+  informers: readonly { synced(): Promise<void> }[],
+  signal: AbortSignal,
+): Promise<void> {
+  const aborted = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  await Promise.race([Promise.all(informers.map((informer) => informer.synced())), aborted]);
+  if (!signal.aborted) await queue.run(signal);
+}
+
+/** At most `limit` at once; rejects with the first failure after all have ended. */
+export async function inParallel<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  let failure: { error: unknown } | undefined;
+  const worker = async (): Promise<void> => {
+    while (next < items.length && !failure) {
+      const item = items[next++]!;
+      await work(item).catch((error: unknown) => {
+        failure ??= { error };
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  if (failure) throw failure.error;
+}
+
+/** As Kubernetes writes times: seconds, UTC. `ms` since 1970. */
+export const timestamp = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');

@@ -58,13 +58,18 @@ export function report(error: unknown, deps: Pick<CliDeps, 'stderr'>): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   if (!(error instanceof HeddleError)) {
     deps.stderr.write(`error: ${errorText(error)}\n`);
-    if (isBug(error)) deps.stderr.write(`${error.stack}\n  hint: this is a defect of Heddle; please report it\n`);
+    if (isBug(error))
+      deps.stderr.write(`${error.stack}\n  hint: this is a defect of Heddle; please report it\n`);
     return exitCodes.failed;
   }
   deps.stderr.write(`error: ${error.message} [${error.code}]\n`);
   if (error.cause !== undefined) deps.stderr.write(`  cause: ${errorText(error.cause)}\n`);
   if (error.hint !== undefined) deps.stderr.write(`  hint: ${error.hint}\n`);
-  return usageCodes.has(error.code) ? exitCodes.usage : error.code === 'NotReady' ? exitCodes.notReady : exitCodes.failed;
+  return usageCodes.has(error.code)
+    ? exitCodes.usage
+    : error.code === 'NotReady'
+      ? exitCodes.notReady
+      : exitCodes.failed;
 }
 
 const isBug = (error: unknown): error is Error =>

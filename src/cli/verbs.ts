@@ -14,5 +14,9 @@ export const verbs: readonly Verb[] = [
   { name: 'exec', summary: 'run a command in a pod', load: () => import('./exec.ts') },
   { name: 'logs', summary: 'print the log of a pod', load: () => import('./logs.ts') },
   { name: 'kubeconfig', summary: 'print the path of the kubeconfig', load: () => import('./kubeconfig.ts') },
-  { name: 'completion', summary: 'print a completion script for a shell', load: () => import('./completion.ts') },
+  {
+    name: 'completion',
+    summary: 'print a completion script for a shell',
+    load: () => import('./completion.ts'),
+  },
 ];

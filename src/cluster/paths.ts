@@ -5,7 +5,8 @@
  * - the run directory (a private tmpfs, gone with one unmount): namespace binds and sockets.
  */
 import { createHash } from 'node:crypto';
-import { join, resolve } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 
 export const DEFAULT_DATA_DIR = '/var/lib/heddle/default';
 export const RUN_ROOT = '/run/heddle';
@@ -21,7 +22,8 @@ export interface ClusterPaths {
   readonly store: string;
   readonly logs: string;
   readonly compileCache: string;
-  readonly ledger: string;
+  /** Held by whoever makes, runs or removes the cluster. */
+  readonly lock: string;
   readonly runDir: string;
   readonly supervisorSocket: string;
   /** Folder name of the cluster's cgroup below the cgroup2 mount. */
@@ -40,7 +42,7 @@ export interface NodePaths {
 }
 
 export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
-  const data = resolve(dataDir);
+  const data = realPath(resolve(dataDir));
   const id = createHash('sha256').update(data).digest('hex').slice(0, 8);
   const runDir = join(RUN_ROOT, id);
   return {
@@ -52,7 +54,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
     store: join(data, 'store.db'),
     logs: join(data, 'logs'),
     compileCache: join(data, 'compile-cache'),
-    ledger: join(data, 'ledger'),
+    lock: join(data, 'lock'),
     runDir,
     supervisorSocket: join(runDir, 'supervisor.sock'),
     cgroup: `heddle-${id}`,
@@ -65,4 +67,14 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
     }),
   };
+}
+
+/** Links followed as far as the path exists: one folder is one cluster, whatever way it is written. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const parent = dirname(path);
+    return parent === path ? path : join(realPath(parent), basename(path));
+  }
 }

@@ -1,0 +1,45 @@
+/** Flags that several verbs share, and how their values are read. */
+import type { Command } from 'commander';
+import { DEFAULT_DATA_DIR } from '../cluster/paths.ts';
+import { HeddleError } from '../lib/errors.ts';
+
+export const withDataDir = (command: Command): Command =>
+  command.option('--data-dir <dir>', 'where the cluster keeps its data; picks the cluster', DEFAULT_DATA_DIR);
+
+export const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
+
+/** @throws HeddleError `BadFlag` */
+export function wholeNumber(flag: string, text: string, min: number, max: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < min || value > max)
+    throw new HeddleError('BadFlag', `${flag} "${text}": expected a whole number from ${min} to ${max}`);
+  return value;
+}
+
+/** `90`, `90s`, `2m`, `1m30s`: milliseconds. @throws HeddleError `BadFlag` */
+export function duration(flag: string, text: string): number {
+  const match = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?$/.exec(text);
+  if (text === '' || !match)
+    throw new HeddleError('BadFlag', `${flag} "${text}": expected a time such as 90s, 2m or 1m30s`);
+  const [hours, minutes, seconds] = [match[1], match[2], match[3]].map((part) => Number(part ?? 0));
+  return ((hours ?? 0) * 3600 + (minutes ?? 0) * 60 + (seconds ?? 0)) * 1000;
+}
+
+/** @throws HeddleError `NotRoot` */
+export function requireRoot(isRoot: boolean, what: string): void {
+  if (!isRoot)
+    throw new HeddleError('NotRoot', `${what} needs root`, {
+      hint: 'run it with sudo; in a container: --privileged',
+    });
+}
+
+/** Of `-o`. @throws HeddleError `BadFlag` */
+export function outputFormat<T extends string>(
+  text: string | undefined,
+  allowed: readonly T[],
+): T | undefined {
+  if (text === undefined) return undefined;
+  const found = allowed.find((each) => each === text);
+  if (found === undefined) throw new HeddleError('BadFlag', `-o "${text}": expected ${allowed.join(' or ')}`);
+  return found;
+}

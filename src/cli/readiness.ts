@@ -1,0 +1,84 @@
+/** Waits until nodes and pods are Ready, and says how far it is. */
+import { type Kind, NODE, POD } from '../api/kinds.ts';
+import type { Pod } from '../api/types.ts';
+import type { Client } from '../client/types.ts';
+import { systemClock } from '../lib/clock.ts';
+import { HeddleError } from '../lib/errors.ts';
+
+interface Conditioned {
+  status?: { conditions?: { type: string; status: string; message?: string }[] };
+}
+
+const isReady = (object: Conditioned): boolean =>
+  object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+
+export interface Tally {
+  readonly ready: number;
+  readonly total: number;
+  /** What is not ready, with the reason where one is known. */
+  readonly waiting: readonly string[];
+}
+
+export interface WaitDeps {
+  readonly client: Client;
+  readonly signal: AbortSignal;
+  /** Milliseconds. */
+  readonly timeout: number;
+  onTally(tally: Tally): void;
+}
+
+const PAUSE = 100;
+
+/** @throws HeddleError `NotReady` */
+export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void> {
+  await until('nodes', deps, async () => {
+    const nodes = await listAll(NODE, deps.client);
+    const waiting = nodes.filter((node) => !isReady(node as Conditioned)).map((node) => describe(node));
+    const ready = nodes.length - waiting.length;
+    return { ready, total: Math.max(wanted, nodes.length), waiting };
+  });
+}
+
+/** Of pods that are to run on; those that are done do not count. @throws HeddleError `NotReady` */
+export async function waitForPods(deps: WaitDeps, expected: () => Promise<number>): Promise<void> {
+  await until('pods', deps, async () => {
+    const pods = (await listAll(POD, deps.client)).filter((pod) => pod.status?.phase !== 'Succeeded');
+    const waiting = pods.filter((pod) => !isReady(pod as Conditioned)).map((pod) => describe(pod));
+    return { ready: pods.length - waiting.length, total: Math.max(await expected(), pods.length), waiting };
+  });
+}
+
+async function until(what: string, deps: WaitDeps, look: () => Promise<Tally>): Promise<void> {
+  const end = systemClock.monotonic() + deps.timeout;
+  for (;;) {
+    const tally = await look();
+    deps.onTally(tally);
+    if (tally.ready >= tally.total) return;
+    if (systemClock.monotonic() > end) throw notReady(what, tally, deps.timeout);
+    await systemClock.sleep(PAUSE, deps.signal);
+  }
+}
+
+function notReady(what: string, { ready, total, waiting }: Tally, timeout: number): HeddleError {
+  const more = waiting.length > 10 ? [`and ${waiting.length - 10} more`] : [];
+  return new HeddleError('NotReady', `${ready} of ${total} ${what} are Ready after ${timeout / 1000} s`, {
+    hint:
+      waiting.length > 0
+        ? ['waiting for', ...waiting.slice(0, 10), ...more].join('\n        ')
+        : 'see "heddle status" for processes that do not run, and --timeout',
+  });
+}
+
+async function listAll<T>(kind: Kind<T>, client: Client): Promise<T[]> {
+  return (await client.list(kind)).items;
+}
+
+function describe(object: { metadata: { name: string; namespace?: string } } & object): string {
+  const { name, namespace } = object.metadata;
+  const status = (object as Conditioned & Pick<Pod, 'status'>).status;
+  const condition = status?.conditions?.find(
+    ({ type, status: is }) => is === 'False' && (type === 'Ready' || type === 'PodScheduled'),
+  );
+  const why = condition?.message ?? status?.phase;
+  return `${namespace ? `${namespace}/` : ''}${name}${why ? `: ${why}` : ''}`;
+}

@@ -1,0 +1,109 @@
+/** From the flags of `up` to what shall be started; reads a data directory that was kept, changes nothing. */
+import { readFileSync } from 'node:fs';
+import type { ClusterConfig } from '../cluster/config.ts';
+import { type ClusterPaths, clusterPaths } from '../cluster/paths.ts';
+import { type ClusterRequest, planCluster } from '../cluster/plan.ts';
+import { freePort } from '../cluster/ports.ts';
+import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
+import { HeddleError, errnoCode } from '../lib/errors.ts';
+import { duration, wholeNumber } from './flags.ts';
+
+export interface UpFlags {
+  dataDir: string;
+  nodes?: string;
+  file?: string[];
+  standIn?: boolean;
+  publish?: string[];
+  detach?: boolean;
+  apiPort?: string;
+  podCidr?: string;
+  serviceCidr?: string;
+  underlayCidr?: string;
+  clusterDomain?: string;
+  keep?: boolean;
+  wait: boolean;
+  timeout: string;
+}
+
+export interface UpRequest {
+  readonly paths: ClusterPaths;
+  readonly config: ClusterConfig;
+  readonly publish: readonly PublishedPort[];
+  readonly files: readonly string[];
+  readonly detach: boolean;
+  readonly keep: boolean;
+  readonly wait: boolean;
+  /** Milliseconds. */
+  readonly timeout: number;
+  /** The data directory has a store to continue from. */
+  readonly continues: boolean;
+}
+
+/** @throws HeddleError `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall`, `ClusterDiffers`, `BadClusterFile` */
+export async function upRequest(flags: UpFlags): Promise<UpRequest> {
+  const paths = clusterPaths(flags.dataDir);
+  const kept = readConfig(paths);
+  const apiPort =
+    flags.apiPort === '0'
+      ? await freePort()
+      : flags.apiPort === undefined
+        ? (kept?.apiServer.publishedPort ?? 6443)
+        : wholeNumber('--api-port', flags.apiPort, 0, 65_535);
+  const config = planCluster({
+    id: paths.id,
+    nodes:
+      flags.nodes === undefined ? (kept?.nodes.length ?? 2) : wholeNumber('--nodes', flags.nodes, 1, 250),
+    apiPort,
+    standIn: flags.standIn ?? kept?.standIn ?? false,
+    ...ranges(flags, kept),
+  });
+  if (kept) refuseDifference(config, kept, paths);
+  return {
+    paths,
+    config,
+    publish: parsePublishes(flags.publish ?? [], apiPort),
+    files: flags.file ?? [],
+    detach: flags.detach === true,
+    keep: flags.keep === true,
+    wait: flags.wait,
+    timeout: duration('--timeout', flags.timeout),
+    continues: kept !== undefined,
+  };
+}
+
+type Ranges = Pick<ClusterRequest, 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
+
+/** What is not said is as it was. */
+const ranges = (flags: UpFlags, kept: ClusterConfig | undefined): Ranges => ({
+  podCidr: flags.podCidr ?? kept?.podCidrs.join(','),
+  serviceCidr: flags.serviceCidr ?? kept?.serviceCidrs.join(','),
+  underlayCidr: flags.underlayCidr ?? kept?.underlayCidrs.join(','),
+  clusterDomain: flags.clusterDomain ?? kept?.clusterDomain,
+});
+
+/** Objects in the store carry addresses of these ranges. */
+function refuseDifference(config: ClusterConfig, kept: ClusterConfig, paths: ClusterPaths): void {
+  for (const field of ['podCidrs', 'serviceCidrs', 'underlayCidrs', 'clusterDomain'] as const)
+    if (String(config[field]) !== String(kept[field]))
+      throw new HeddleError(
+        'ClusterDiffers',
+        `${paths.dataDir} holds a cluster whose ${field} are ${kept[field]}, not ${config[field]}`,
+        { hint: `remove it first: heddle down --data-dir ${paths.dataDir}` },
+      );
+}
+
+/** @throws HeddleError `BadClusterFile` */
+export function readConfig(paths: ClusterPaths): ClusterConfig | undefined {
+  try {
+    return JSON.parse(readFileSync(paths.config, 'utf8')) as ClusterConfig;
+  } catch (cause) {
+    if (errnoCode(cause) === 'ENOENT' || errnoCode(cause) === 'ENOTDIR') return undefined;
+    throw new HeddleError('BadClusterFile', `cannot read the settings of the cluster, ${paths.config}`, {
+      hint:
+        errnoCode(cause) === 'EACCES'
+          ? 'it belongs to root'
+          : `remove the cluster: heddle down --data-dir ${paths.dataDir}`,
+      cause,
+    });
+  }
+}

@@ -1,0 +1,74 @@
+/** After the API server answers: nodes Ready, manifests applied, pods Ready, and what to tell the user. */
+import { DEPLOYMENT } from '../api/kinds.ts';
+import type { Client } from '../client/types.ts';
+import { errorText } from '../lib/errors.ts';
+import { connect } from './connect.ts';
+import type { CliDeps } from './deps.ts';
+import type { Progress } from './progress.ts';
+import { type Tally, waitForNodes, waitForPods } from './readiness.ts';
+import { type Manifests, applyManifests } from './up-manifests.ts';
+import type { UpRequest } from './up-request.ts';
+
+export interface SettleDeps {
+  readonly request: UpRequest;
+  readonly manifests: Manifests;
+  readonly progress: Progress;
+  readonly deps: CliDeps;
+  readonly signal: AbortSignal;
+}
+
+/** The error that kept it from settling, if any: the cluster runs all the same. */
+export async function settle(settling: SettleDeps): Promise<Error | undefined> {
+  const { request, progress, signal } = settling;
+  const client = await connect(request.paths);
+  try {
+    await steps(settling, client);
+    progress.done();
+    summary(settling);
+    return undefined;
+  } catch (error) {
+    progress.fail();
+    if (signal.aborted) return undefined;
+    return error instanceof Error ? error : new Error(errorText(error));
+  } finally {
+    client.close();
+  }
+}
+
+async function steps(
+  { request, manifests, progress, deps, signal }: SettleDeps,
+  client: Client,
+): Promise<void> {
+  const wait = (unit: string) => ({
+    client,
+    signal,
+    timeout: request.timeout,
+    onTally: ({ ready, total }: Tally) => progress.detail(`${ready} of ${total} ${unit} Ready`),
+  });
+  if (request.wait) {
+    progress.step('waiting for nodes');
+    await waitForNodes(request.config.nodes.length, wait('nodes'));
+  }
+  if (manifests.count === 0) return;
+  progress.step(`applying ${manifests.count} objects`);
+  await applyManifests(client, manifests, deps);
+  if (!request.wait) return;
+  progress.step('waiting for pods');
+  await waitForPods(wait('pods'), () => wantedReplicas(client));
+}
+
+/** Pods that deployments ask for: more than there are while the controllers are at work. */
+async function wantedReplicas(client: Client): Promise<number> {
+  const { items } = await client.list(DEPLOYMENT);
+  return items.reduce((sum, { spec }) => sum + (spec?.replicas ?? 1), 0);
+}
+
+function summary({ request, progress }: SettleDeps): void {
+  const { config, paths, publish } = request;
+  progress.note(
+    `cluster ${config.id}: ${config.nodes.length} nodes, API server at https://127.0.0.1:${config.apiServer.publishedPort}`,
+  );
+  for (const { namespace, service, port, hostPort } of publish)
+    progress.note(`  http://127.0.0.1:${hostPort} is port ${port} of the service ${namespace}/${service}`);
+  progress.note(`  kubectl --kubeconfig ${paths.kubeconfig} get pods -A`);
+}

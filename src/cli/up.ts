@@ -1,0 +1,84 @@
+/** `heddle up`: checks everything, starts the supervisor, applies manifests, waits, and holds the cluster. */
+import type { Command } from 'commander';
+import { startCluster } from '../cluster/start.ts';
+import type { CliDeps } from './deps.ts';
+import { collect, requireRoot, withDataDir } from './flags.ts';
+import { createProgress } from './progress.ts';
+import { onInterrupt } from './interrupt.ts';
+import { checkMachine } from './up-checks.ts';
+import { holdInForeground } from './up-hold.ts';
+import { loadManifests } from './up-manifests.ts';
+import { type UpFlags, type UpRequest, upRequest } from './up-request.ts';
+import { applyToRunning, runningSupervisor } from './up-running.ts';
+import { settle } from './up-settle.ts';
+
+const examples = `
+Examples:
+  heddle up                                   two nodes, until Ctrl-C
+  heddle up -f shop/ --stand-in               with the manifests of a folder, without their images
+  heddle up --nodes 5 --detach                five nodes, in the background
+  heddle up --publish shop/frontend:80:8080   the service answers on 127.0.0.1:8080
+  heddle up --data-dir /tmp/b --api-port 0    a second cluster beside the first
+
+Everything is checked before anything is made. Ctrl-C takes the cluster down again; a second one by force.`;
+
+export function register(program: Command, deps: CliDeps): void {
+  withDataDir(program.command('up').description('start a local cluster'))
+    .option('--nodes <n>', 'number of nodes, 1 to 250 (default: 2)')
+    .option('-f, --file <path>', 'apply manifests: a file or a folder (repeatable)', collect)
+    .option('--stand-in', 'run pods as stand-ins that need no images')
+    .option('--publish <svc:port[:hostport]>', 'open a service port on 127.0.0.1 (repeatable)', collect)
+    .option('--detach', 'return when the cluster is Ready and leave it running')
+    .option('--api-port <port>', 'of the API server on 127.0.0.1; 0 takes a free one (default: 6443)')
+    .option('--pod-cidr <ranges>', 'IPv4 and IPv6, with a comma (default: 10.244.0.0/16,fd00:10:244::/48)')
+    .option('--service-cidr <ranges>', '(default: 10.96.0.0/16,fd00:10:96::/112)')
+    .option(
+      '--underlay-cidr <ranges>',
+      'of nodes and control plane (default: 10.240.0.0/24,fd00:10:240::/64)',
+    )
+    .option('--cluster-domain <name>', 'suffix of service names (default: cluster.local)')
+    .option('--keep', 'keep the data directory when the cluster goes down')
+    .option('--no-wait', 'do not wait until the pods are Ready')
+    .option('--timeout <time>', 'for nodes and pods to become Ready', '120s')
+    .addHelpText('after', examples)
+    .action((flags: UpFlags) => up(flags, deps));
+}
+
+async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
+  const request = await upRequest(flags);
+  requireRoot(deps.isRoot, 'starting a cluster');
+  const manifests = await loadManifests(request.files, deps);
+  const running = await runningSupervisor(request.paths);
+  if (running) return applyToRunning(running, request, manifests, deps);
+  checkMachine(request);
+
+  const interrupt = onInterrupt();
+  const progress = createProgress(deps);
+  try {
+    if (request.continues) progress.note(`continuing the cluster kept in ${request.paths.dataDir}`);
+    const cluster = await startCluster({
+      paths: request.paths,
+      options: optionsOf(request, deps),
+      childEnv: deps.childEnv,
+      onStep: (text) => progress.step(text),
+      signal: interrupt.signal,
+    });
+    const failure = await settle({ request, manifests, progress, deps, signal: interrupt.signal });
+    if (request.detach && !interrupt.signal.aborted) {
+      cluster.detach();
+      if (failure) throw failure;
+    } else await holdInForeground({ cluster, request, failure, interrupt, progress, deps });
+  } catch (error) {
+    progress.fail();
+    throw error;
+  } finally {
+    interrupt.dispose();
+  }
+}
+
+const optionsOf = ({ config, publish, keep }: UpRequest, deps: CliDeps) => ({
+  config,
+  publish,
+  owner: deps.invoker,
+  keep,
+});

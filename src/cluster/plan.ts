@@ -1,0 +1,206 @@
+/** From what `heddle up` was asked for to the whole configuration of a cluster. Pure: nothing is made here. */
+import { HeddleError } from '../lib/errors.ts';
+import {
+  type Address,
+  type Cidr,
+  bits,
+  firstOf,
+  formatAddress,
+  formatCidr,
+  nth,
+  overlaps,
+  parseCidr,
+} from '../lib/ip.ts';
+import type { ClusterConfig, NodeConfig } from './config.ts';
+
+export interface ClusterRequest {
+  readonly id: string;
+  readonly nodes: number;
+  /** `10.0.0.0/16`, `fd00::/48` or both with a comma; a family that is not named keeps its default. */
+  readonly podCidr?: string;
+  readonly serviceCidr?: string;
+  readonly underlayCidr?: string;
+  readonly clusterDomain?: string;
+  /** On 127.0.0.1 of the machine. */
+  readonly apiPort: number;
+  readonly standIn: boolean;
+}
+
+export const MAX_NODES = 250;
+export const DEFAULT_RANGES = {
+  pod: ['10.244.0.0/16', 'fd00:10:244::/48'],
+  service: ['10.96.0.0/16', 'fd00:10:96::/112'],
+  underlay: ['10.240.0.0/24', 'fd00:10:240::/64'],
+} as const;
+
+/** What one node gets of each pod range, by family. */
+const BLOCK_LENGTH = { 4: 24, 6: 64 } as const;
+const API_PORT = 6443;
+const UNDERLAY_MTU = 1500;
+/** Outer Ethernet, IPv4, UDP and VXLAN headers. */
+const VXLAN_OVERHEAD = 50;
+
+type RangeName = keyof typeof DEFAULT_RANGES;
+
+/** @throws HeddleError `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall` */
+export function planCluster(request: ClusterRequest): ClusterConfig {
+  const { nodes } = request;
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES)
+    throw new HeddleError('BadFlag', `--nodes ${nodes}: expected a whole number from 1 to ${MAX_NODES}`);
+  const pods = rangesOf('pod', request.podCidr);
+  const services = rangesOf('service', request.serviceCidr);
+  const underlay = rangesOf('underlay', request.underlayCidr);
+  refuseOverlaps({ pod: pods, service: services, underlay });
+  for (const cidr of services) checkServiceRange(cidr);
+  const places = underlayPlaces(underlay, nodes);
+  return {
+    id: request.id,
+    nodes: Array.from(
+      { length: nodes },
+      (_, i): NodeConfig => ({
+        name: `node-${i + 1}`,
+        addresses: underlay.map((cidr) => place(cidr, i + 1)),
+        podCidrs: pods.map((cidr) => block(cidr, i, nodes)),
+      }),
+    ),
+    podCidrs: pods.map(formatCidr),
+    serviceCidrs: services.map(formatCidr),
+    underlayCidrs: underlay.map(formatCidr),
+    dnsAddresses: services.map((cidr) => place(cidr, 10)),
+    clusterDomain: clusterDomain(request.clusterDomain ?? 'cluster.local'),
+    apiServer: {
+      addresses: underlay.map((cidr) => place(cidr, places.controlPlane)),
+      port: API_PORT,
+      publishedPort: request.apiPort,
+    },
+    standIn: request.standIn,
+    vxlan: { vni: 72, port: 4789 },
+    podMtu: UNDERLAY_MTU - VXLAN_OVERHEAD,
+  };
+}
+
+function rangesOf(name: RangeName, given: string | undefined): Cidr[] {
+  const flag = `--${name}-cidr`;
+  const asked = given === undefined ? [] : given.split(',').map((text) => parseFlag(flag, text.trim()));
+  const chosen = DEFAULT_RANGES[name].map((fallback) => {
+    const standard = parseCidr(fallback);
+    const same = asked.filter((cidr) => cidr.family === standard.family);
+    if (same.length > 1)
+      throw new HeddleError(
+        'BadFlag',
+        `${flag} ${given}: ${same.map(formatCidr).join(' and ')} are both IPv${standard.family}`,
+        { hint: `give at most one range of each family, like ${DEFAULT_RANGES[name].join(',')}` },
+      );
+    return same[0] ?? standard;
+  });
+  for (const cidr of chosen) refuseSpecial(flag, cidr);
+  return chosen;
+}
+
+function parseFlag(flag: string, text: string): Cidr {
+  try {
+    return parseCidr(text);
+  } catch (error) {
+    throw new HeddleError('BadCidr', `${flag}: ${error instanceof Error ? error.message : text}`);
+  }
+}
+
+/** Ranges that the kernel treats differently, or that Heddle itself uses in every pod. */
+const special: readonly (readonly [string, string])[] = [
+  ['0.0.0.0/8', 'means "this network"'],
+  ['127.0.0.0/8', 'is the loopback range'],
+  ['169.254.0.0/16', 'is link-local; pods find their gateway in it'],
+  ['203.0.113.0/24', 'stands for the world outside of the cluster'],
+  ['224.0.0.0/3', 'is multicast or reserved'],
+  ['::/8', 'holds loopback and mapped addresses'],
+  ['2001:db8::/32', 'stands for the world outside of the cluster'],
+  ['fe80::/10', 'is link-local; pods find their gateway in it'],
+  ['ff00::/8', 'is multicast'],
+];
+
+function refuseSpecial(flag: string, cidr: Cidr): void {
+  for (const [text, why] of special)
+    if (overlaps(cidr, parseCidr(text)))
+      throw new HeddleError('RangesOverlap', `${flag} ${formatCidr(cidr)} overlaps ${text}, which ${why}`, {
+        hint: 'choose a private range: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, or fd00::/8',
+      });
+}
+
+function refuseOverlaps(ranges: Readonly<Record<RangeName, readonly Cidr[]>>): void {
+  const all = Object.entries(ranges).flatMap(([name, cidrs]) =>
+    cidrs.map((cidr) => ({ text: `--${name}-cidr ${formatCidr(cidr)}`, cidr })),
+  );
+  for (const [i, a] of all.entries())
+    for (const b of all.slice(i + 1))
+      if (overlaps(a.cidr, b.cidr))
+        throw new HeddleError('RangesOverlap', `${a.text} overlaps ${b.text}`, {
+          hint: 'pods, services and nodes need ranges of their own; change one of the two',
+        });
+}
+
+const hostBits = (cidr: Cidr): number => bits(cidr.family) - cidr.length;
+
+/** The cluster DNS is the tenth address; Kubernetes allows ranges of at most 20 host bits. */
+function checkServiceRange(cidr: Cidr): void {
+  const size = bits(cidr.family);
+  if (hostBits(cidr) < 4 || hostBits(cidr) > 20)
+    throw new HeddleError(
+      hostBits(cidr) < 4 ? 'RangeTooSmall' : 'BadFlag',
+      `--service-cidr ${formatCidr(cidr)}: expected a length from /${size - 20} to /${size - 4}`,
+    );
+}
+
+/**
+ * Node n has the n-th address; control plane and outside have the last ones before the broadcast address, of
+ * the first 256 in larger ranges.
+ */
+function underlayPlaces(underlay: readonly Cidr[], nodes: number): { controlPlane: number; outside: number } {
+  const smallest = underlay.reduce((a, b) => (hostBits(a) <= hostBits(b) ? a : b));
+  const span = Math.min(256, 2 ** Math.min(hostBits(smallest), 8));
+  if (nodes > span - 4)
+    throw new HeddleError(
+      'RangeTooSmall',
+      `--underlay-cidr ${formatCidr(smallest)} has no room for ${nodes} nodes: it holds ${Math.max(0, span - 4)}`,
+      { hint: `use at least a /24 for IPv4 and a /120 for IPv6, or fewer nodes` },
+    );
+  return { controlPlane: span - 3, outside: span - 2 };
+}
+
+/** The address through which the nodes reach what is outside of the cluster. */
+export function outsideAddresses(config: Pick<ClusterConfig, 'underlayCidrs' | 'nodes'>): string[] {
+  const underlay = config.underlayCidrs.map(parseCidr);
+  const { outside } = underlayPlaces(underlay, config.nodes.length);
+  return underlay.map((cidr) => place(cidr, outside));
+}
+
+function block(cidr: Cidr, index: number, nodes: number): string {
+  const length = BLOCK_LENGTH[cidr.family];
+  const count = length < cidr.length ? 0n : 1n << BigInt(length - cidr.length);
+  if (count < BigInt(nodes))
+    throw new HeddleError(
+      'RangeTooSmall',
+      `--pod-cidr ${formatCidr(cidr)} has no room for ${nodes} nodes: each needs a /${length}, it holds ${count}`,
+      { hint: 'use a wider range, such as 10.244.0.0/16 or fd00:10:244::/48, or fewer nodes' },
+    );
+  const value = firstOf(cidr).value + (BigInt(index) << BigInt(bits(cidr.family) - length));
+  return formatCidr({ family: cidr.family, value, length });
+}
+
+function place(cidr: Cidr, offset: number): string {
+  const address: Address | undefined = nth(cidr, BigInt(offset));
+  if (!address) throw new RangeError(`${formatCidr(cidr)} has no address ${offset}`);
+  return formatAddress(address);
+}
+
+function clusterDomain(text: string): string {
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+  if (!new RegExp(`^${label}(\\.${label})*$`).test(text) || text.length > 200)
+    throw new HeddleError(
+      'BadFlag',
+      `--cluster-domain "${text}" is not a domain name (expected cluster.local)`,
+      {
+        hint: 'lower-case letters, digits, dashes and dots; no dot at the end',
+      },
+    );
+  return text;
+}

@@ -1,0 +1,35 @@
+/** Ports on 127.0.0.1 of the machine's first namespace: all of it that a cluster ever touches. */
+import { closeSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { listenTcp } from '../kernel/sockets.ts';
+import { HeddleError, errnoCode } from '../lib/errors.ts';
+
+/** A listening descriptor. @throws HeddleError `PortInUse`, `PortRefused` */
+export function listenLocal(port: number, flag: string): number {
+  try {
+    return listenTcp(undefined, '127.0.0.1', port);
+  } catch (cause) {
+    if (errnoCode(cause) === 'EADDRINUSE')
+      throw new HeddleError('PortInUse', `port ${port} of 127.0.0.1 is in use by another program`, {
+        hint: `choose another one with ${flag}, or see who has it: ss -ltnp 'sport = :${port}'`,
+      });
+    throw new HeddleError('PortRefused', `cannot listen on port ${port} of 127.0.0.1`, { cause });
+  }
+}
+
+/** @throws HeddleError as listenLocal */
+export function checkPortFree(port: number, flag: string): void {
+  closeSync(listenLocal(port, flag));
+}
+
+/** One that nobody listens on now. */
+export function freePort(): Promise<number> {
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}

@@ -1,0 +1,86 @@
+/** Takes a cluster down from outside: asks its supervisor first, and does without it where it is gone or stuck. */
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoCode } from '../lib/errors.ts';
+import { checkDataDir, removeDataDir } from './data-dir.ts';
+import { type Holder, type Lock, isHolderAlive, lockHolder, waitForLock } from './lock.ts';
+import type { ClusterPaths } from './paths.ts';
+import { hasRuntime, tearDown } from './teardown.ts';
+
+export interface StopOptions {
+  readonly paths: ClusterPaths;
+  /** Leave the data directory, so that the next `up` continues. */
+  readonly keep: boolean;
+  /** Do not ask: kill. */
+  readonly force?: boolean;
+  onStep(text: string): void;
+}
+
+export interface StopResult {
+  /** Whether there was anything to take down. */
+  readonly found: boolean;
+  /** Names in the data directory that are not ours and stay. */
+  readonly left: readonly string[];
+}
+
+/** Milliseconds for a supervisor to end its cluster when asked. */
+const PATIENCE = 15_000;
+
+/** @throws HeddleError `Cgroup`, `Kernel`, `ClusterBusy` */
+export async function stopCluster(options: StopOptions): Promise<StopResult> {
+  const { paths, keep, onStep } = options;
+  const running = hasRuntime(paths);
+  const kept = existsSync(paths.config) || existsSync(paths.lock);
+  if (!running && !kept) return { found: false, left: [] };
+  checkDataDir(paths);
+  const lock = kept ? await takeLock(options) : undefined;
+  if (hasRuntime(paths)) {
+    onStep('removing processes, namespaces and mounts');
+    await tearDown(paths);
+  }
+  const left = keep ? [] : removeDataDir(paths);
+  lock?.release();
+  return { found: true, left };
+}
+
+async function takeLock({ paths, force, onStep }: StopOptions): Promise<Lock> {
+  const holder = lockHolder(paths.lock);
+  if (holder?.what === 'supervisor') await endSupervisor(holder, paths, force === true, onStep);
+  return waitForLock(paths.lock, 'heddle down', PATIENCE);
+}
+
+async function endSupervisor(
+  holder: Holder,
+  paths: ClusterPaths,
+  force: boolean,
+  onStep: (text: string) => void,
+): Promise<void> {
+  if (!force) {
+    onStep(`asking the supervisor (pid ${holder.pid}) to stop`);
+    signalTo(holder, 'SIGTERM');
+    if (await lets(paths, holder, PATIENCE)) return;
+    onStep(`it did not stop within ${PATIENCE / 1000} s`);
+  }
+  onStep(`killing the supervisor (pid ${holder.pid})`);
+  signalTo(holder, 'SIGKILL');
+  await lets(paths, holder, 5000);
+}
+
+async function lets(paths: ClusterPaths, holder: Holder, ms: number): Promise<boolean> {
+  const end = performance.now() + ms;
+  while (performance.now() < end) {
+    if (!isHolderAlive(holder) || !existsSync(paths.lock)) return true;
+    await sleep(20);
+  }
+  return false;
+}
+
+/** Never to a process that was given the number later. */
+function signalTo(holder: Holder, signal: NodeJS.Signals): void {
+  if (!isHolderAlive(holder)) return;
+  try {
+    process.kill(holder.pid, signal);
+  } catch (error) {
+    if (errnoCode(error) !== 'ESRCH') throw error;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The machines of a cluster, as namespaces: `underlay` holds a bridge; `control-plane`, `outside` and every
+ * node hang on it by one link, `eth0`. Made once by `up`; gone with the run directory's mounts.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type Netns, closeNetns, createNetns } from '../kernel/netns.ts';
+import { type Route, openRoute } from '../kernel/route.ts';
+import { writeSysctl } from '../kernel/sysctl.ts';
+import { parseAddress, toBytes } from '../lib/ip.ts';
+import type { ClusterConfig } from './config.ts';
+import type { ClusterPaths } from './paths.ts';
+import { outsideAddresses } from './plan.ts';
+
+/** Addresses that stand for the internet: hosts outside of the cluster that know no way back to pods. */
+export const WORLD_ADDRESSES = ['203.0.113.1', '2001:db8::1'] as const;
+
+const BRIDGE = 'br0';
+const UPLINK = 'eth0';
+
+interface Member {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly kind: 'node' | 'control-plane' | 'outside';
+}
+
+export function createTopology(config: ClusterConfig, paths: ClusterPaths): void {
+  mkdirSync(dirname(paths.netns('x')), { mode: 0o700, recursive: true });
+  const members = membersOf(config);
+  const underlay = createNetns(paths.netns('underlay'));
+  try {
+    setAll(underlay, { 'net.ipv6.conf.all.disable_ipv6': 1, 'net.ipv6.conf.default.disable_ipv6': 1 });
+    const route = openRoute(underlay);
+    try {
+      route.addBridge({ name: BRIDGE, alias: mark(config, 'underlay') });
+      route.setLink(BRIDGE, { up: true });
+      for (const member of members) addMember(member, members, { config, paths, underlay: route });
+    } finally {
+      route.close();
+    }
+  } finally {
+    closeNetns(underlay);
+  }
+}
+
+interface Context {
+  readonly config: ClusterConfig;
+  readonly paths: ClusterPaths;
+  readonly underlay: Route;
+}
+
+function membersOf(config: ClusterConfig): Member[] {
+  return [
+    { name: 'control-plane', addresses: config.apiServer.addresses, kind: 'control-plane' },
+    { name: 'outside', addresses: outsideAddresses(config), kind: 'outside' },
+    ...config.nodes.map((node): Member => ({ name: node.name, addresses: node.addresses, kind: 'node' })),
+  ];
+}
+
+function addMember(member: Member, all: readonly Member[], context: Context): void {
+  const { config, paths, underlay } = context;
+  const ns = createNetns(paths.netns(member.name));
+  try {
+    setAll(ns, member.kind === 'node' ? NODE_SYSCTLS : HOST_SYSCTLS);
+    const port = portName(member.name);
+    underlay.addVeth({
+      name: port,
+      alias: mark(config, member.name),
+      peer: { name: UPLINK, netns: ns, mac: macOf(member) },
+    });
+    underlay.setLink(port, { master: BRIDGE, up: true });
+    const route = openRoute(ns);
+    try {
+      connect(member, all, config, route);
+    } finally {
+      route.close();
+    }
+  } finally {
+    closeNetns(ns);
+  }
+}
+
+function connect(member: Member, all: readonly Member[], config: ClusterConfig, route: Route): void {
+  route.setLink(UPLINK, { up: true, alias: mark(config, member.name) });
+  for (const [i, address] of member.addresses.entries())
+    route.replaceAddress(UPLINK, `${address}/${lengthOf(config.underlayCidrs[i])}`, { nodad: true });
+  // Written, not learned: the kernel's table of learned neighbours is one for all namespaces, and small.
+  for (const other of all)
+    if (other !== member)
+      for (const address of other.addresses)
+        route.replaceNeighbour({ dev: UPLINK, address, mac: macOf(other) });
+  if (member.kind === 'outside') {
+    for (const address of WORLD_ADDRESSES)
+      route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, { nodad: true });
+    return;
+  }
+  for (const via of outsideAddresses(config))
+    route.replaceRoute({ dst: via.includes(':') ? '::/0' : '0.0.0.0/0', via, dev: UPLINK });
+}
+
+const lengthOf = (cidr: string | undefined): string => cidr?.slice(cidr.indexOf('/') + 1) ?? '';
+
+/** Locally administered, from the IPv4 address: the same at every start. */
+function macOf(member: Member): string {
+  const bytes = toBytes(parseAddress(member.addresses[0] ?? '0.0.0.0'));
+  return ['02', '48', ...[...bytes.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, '0'))].join(
+    ':',
+  );
+}
+
+/** At most 15 bytes, as link names must be. */
+const portName = (member: string): string => `p-${member}`.slice(0, 15);
+
+const mark = (config: ClusterConfig, what: string): string => `heddle:${config.id}:${what}`;
+
+type Settings = Readonly<Record<string, number>>;
+
+/** No address comes from anywhere but us, and none waits for duplicate detection. */
+const HOST_SYSCTLS: Settings = {
+  'net.ipv6.conf.all.accept_ra': 0,
+  'net.ipv6.conf.default.accept_ra': 0,
+  'net.ipv6.conf.default.autoconf': 0,
+  'net.ipv6.conf.default.accept_dad': 0,
+  'net.ipv6.conf.default.dad_transmits': 0,
+};
+
+/** `all` and `default` both: links are made later. The larger of `all` and the link's own rp_filter counts. */
+const NODE_SYSCTLS: Settings = {
+  ...HOST_SYSCTLS,
+  'net.ipv4.ip_forward': 1,
+  'net.ipv6.conf.all.forwarding': 1,
+  'net.ipv6.conf.default.forwarding': 1,
+  'net.ipv4.conf.all.rp_filter': 0,
+  'net.ipv4.conf.default.rp_filter': 0,
+  'net.ipv4.conf.all.send_redirects': 0,
+  'net.ipv4.conf.default.send_redirects': 0,
+  'net.ipv4.conf.all.accept_redirects': 0,
+  'net.ipv4.conf.default.accept_redirects': 0,
+  'net.ipv6.conf.all.accept_redirects': 0,
+  'net.ipv6.conf.default.accept_redirects': 0,
+};
+
+function setAll(ns: Netns, settings: Settings): void {
+  for (const [key, value] of Object.entries(settings)) writeSysctl(ns, key, value);
+}

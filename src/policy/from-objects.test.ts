@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Pod } from '../api/types.ts';
+import type { Node, Pod } from '../api/types.ts';
 import { worldNode, worldPod } from './from-objects.ts';
 
 const pod = (spec: unknown, status: unknown = {}): Pod =>
@@ -40,6 +40,6 @@ test('a node is its addresses, not its host name', () => {
         { type: 'InternalIP', address: '10.0.0.1' },
       ],
     },
-  });
+  } as Node);
   assert.deepEqual(node.addresses, ['10.0.0.1']);
 });

@@ -55,7 +55,9 @@ export const hostnameOf = (pod: Pod): string => (pod.spec?.hostname ?? pod.metad
 export function hostsOf(pod: Pod, addresses: readonly string[], clusterDomain: string): string {
   const name = hostnameOf(pod);
   const subdomain = pod.spec?.subdomain;
-  const names = subdomain ? `${name}.${subdomain}.${pod.metadata.namespace}.svc.${clusterDomain} ${name}` : name;
+  const names = subdomain
+    ? `${name}.${subdomain}.${pod.metadata.namespace}.svc.${clusterDomain} ${name}`
+    : name;
   const lines = [
     '127.0.0.1 localhost',
     '::1 localhost ip6-localhost ip6-loopback',
@@ -78,7 +80,10 @@ export async function writePodFiles(
     [files.resolvConf, formatResolvConf(resolvOf(pod, dns))],
     [files.hosts, hostsOf(pod, addresses, dns.clusterDomain)],
     [files.hostname, `${hostnameOf(pod)}\n`],
-    [files.passwd, `root:x:0:0:root:/root:/bin/sh\npod:x:${userId}:${userId}:pod:/home:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`],
+    [
+      files.passwd,
+      `root:x:0:0:root:/root:/bin/sh\npod:x:${userId}:${userId}:pod:/home:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`,
+    ],
     [files.group, `root:x:0:\npod:x:${userId}:\nnogroup:x:65534:\n`],
   ];
   await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o644 })));

@@ -23,7 +23,9 @@ export const sidecarsOf = (pod: Pod): Container[] =>
   (pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
 
 export const probesOf = (container: Container): Probe[] =>
-  [container.startupProbe, container.readinessProbe, container.livenessProbe].filter((one) => one !== undefined);
+  [container.startupProbe, container.readinessProbe, container.livenessProbe].filter(
+    (one) => one !== undefined,
+  );
 
 export function portsOf(pod: Pod, more: readonly ServedPort[] = []): PodPorts {
   const tcp = new Set<number>();
@@ -36,7 +38,8 @@ export function portsOf(pod: Pod, more: readonly ServedPort[] = []): PodPorts {
     else notes.push(`port ${port} is ${protocol}: stand-ins serve TCP and UDP`);
   };
   for (const container of [...containersOf(pod), ...sidecarsOf(pod)]) {
-    for (const { containerPort, protocol = 'TCP' } of container.ports ?? []) add({ port: containerPort, protocol });
+    for (const { containerPort, protocol = 'TCP' } of container.ports ?? [])
+      add({ port: containerPort, protocol });
     for (const probe of probesOf(container)) {
       const port = probePort(container, probe);
       if (port !== undefined && !udp.has(port)) add({ port, protocol: 'TCP' });

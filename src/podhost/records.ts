@@ -2,6 +2,7 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Log } from '../lib/log.ts';
+import type { StandInPod } from './stand-in/types.ts';
 
 export interface PodRecord {
   uid: string;
@@ -14,6 +15,8 @@ export interface PodRecord {
   addresses?: string[];
   hostInterface?: string;
   runningSince?: string;
+  /** What the stand-in server was last asked to serve. */
+  served?: StandInPod;
 }
 
 export interface Records {

@@ -21,6 +21,8 @@ export interface PodFacts {
   terminating: boolean;
   /** Why the pod does not come up. */
   trouble: { reason: string; message: string } | undefined;
+  /** What was written last: newer than what the API server has told us. */
+  written: PodStatus | undefined;
   /** Now, ISO, to the second. */
   now: string;
 }
@@ -46,11 +48,14 @@ export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
     ...(initContainers.length > 0 ? { initContainerStatuses: initContainers } : {}),
     containerStatuses: containers,
     qosClass: qosClass(pod),
-    ...(facts.trouble ? { message: facts.trouble.message, reason: facts.trouble.reason } : {}),
   };
 }
 
-function containerStatus(pod: Pod, container: { name: string; image?: string }, facts: PodFacts): ContainerStatus {
+function containerStatus(
+  pod: Pod,
+  container: { name: string; image?: string },
+  facts: PodFacts,
+): ContainerStatus {
   const known = facts.containers.get(container.name);
   const running = facts.runningSince !== undefined;
   return {
@@ -74,7 +79,11 @@ function containerStatus(pod: Pod, container: { name: string; image?: string }, 
 }
 
 /** A stand-in has nothing to prepare: its init containers are done the moment it starts. */
-function finishedInit(pod: Pod, container: { name: string; image?: string }, facts: PodFacts): ContainerStatus {
+function finishedInit(
+  pod: Pod,
+  container: { name: string; image?: string },
+  facts: PodFacts,
+): ContainerStatus {
   const done = facts.runningSince;
   return {
     name: container.name,
@@ -98,42 +107,62 @@ function finishedInit(pod: Pod, container: { name: string; image?: string }, fac
   };
 }
 
+type Line = [type: string, ok: boolean, reason: string, message?: string];
+
+function readyCondition(containers: boolean, barrier: boolean, closed: string[], unready: string): Line {
+  if (!containers) return ['Ready', false, unready];
+  if (!barrier) return ['Ready', false, 'DatapathNotReady', 'the node has not programmed the pod yet'];
+  if (closed.length > 0) return ['Ready', false, 'ReadinessGatesNotReady', `waits for ${closed.join(', ')}`];
+  return ['Ready', true, ''];
+}
+
 function conditions(pod: Pod, facts: PodFacts, state: { network: boolean; allReady: boolean }): Condition[] {
   const running = facts.runningSince !== undefined;
   const gates = (pod.spec?.readinessGates ?? []).map(({ conditionType }) => conditionType);
   const closed = gates.filter((type) => statusOf(pod, type) !== 'True');
   const unready = facts.terminating ? 'PodTerminating' : 'ContainersNotReady';
-  const mine: [type: string, ok: boolean, reason: string, message?: string][] = [
+  const mine: Line[] = [
     ['PodReadyToStartContainers', state.network, ''],
     ['Initialized', running || (pod.spec?.initContainers ?? []).length === 0, 'ContainersNotInitialized'],
-    ...(closed.length > 0 && state.allReady
-      ? ([['Ready', false, 'ReadinessGatesNotReady', `waits for ${closed.join(', ')}`]] as const).map((one) => [...one] as [string, boolean, string, string])
-      : ([['Ready', state.allReady && facts.barrier, state.allReady ? 'DatapathNotReady' : unready]] as [string, boolean, string][])),
+    readyCondition(state.allReady, facts.barrier, closed, unready),
     ['ContainersReady', state.allReady, unready],
     ['PodScheduled', true, ''],
   ];
   const others = (pod.status?.conditions ?? []).filter(({ type }) => !mine.some(([own]) => own === type));
-  return [...mine.map(([type, ok, reason, message]) => condition(pod, facts.now, type, ok, reason, message)), ...others];
+  return [
+    ...mine.map(([type, ok, reason, message]) => condition(pod, facts, type, ok, reason, message)),
+    ...others,
+  ];
 }
 
 const statusOf = (pod: Pod, type: string): string | undefined =>
   pod.status?.conditions?.find((one) => one.type === type)?.status;
 
-function condition(pod: Pod, now: string, type: string, ok: boolean, reason: string, message?: string): Condition {
+function condition(
+  pod: Pod,
+  { now, written }: PodFacts,
+  type: string,
+  ok: boolean,
+  reason: string,
+  message?: string,
+): Condition {
   const status = ok ? 'True' : 'False';
-  const before = pod.status?.conditions?.find((one) => one.type === type);
+  const before = (written ?? pod.status)?.conditions?.find((one) => one.type === type);
   return {
     type,
     status,
     ...(ok || reason === '' ? {} : { reason }),
     ...(ok || message === undefined ? {} : { message }),
-    lastTransitionTime: before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : now,
+    lastTransitionTime:
+      before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : now,
   };
 }
 
 /** Kubernetes' three classes of service. */
 export function qosClass(pod: Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const all = [...containersOf(pod), ...(pod.spec?.initContainers ?? [])].map(({ resources }) => resources ?? {});
+  const all = [...containersOf(pod), ...(pod.spec?.initContainers ?? [])].map(
+    ({ resources }) => resources ?? {},
+  );
   const names = ['cpu', 'memory'] as const;
   const has = (list: object | undefined) => names.some((name) => list !== undefined && name in list);
   if (all.every(({ limits, requests }) => !has(limits) && !has(requests))) return 'BestEffort';

@@ -83,13 +83,21 @@ async function overTcp(asked: ProbeRequest, host: string, left: Left, deps: Prob
   }
 }
 
-function get(asked: ProbeRequest, host: string, socket: Socket, timeoutMs: number): Promise<Partial<ProbeResult>> {
+function get(
+  asked: ProbeRequest,
+  host: string,
+  socket: Socket,
+  timeoutMs: number,
+): Promise<Partial<ProbeResult>> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('ETIMEDOUT connected, but no answer to GET')), timeoutMs);
     const req = request({
       createConnection: () => socket,
       path: asked.path ?? '/',
-      headers: { host: formatHostPort(asked.host.includes(':') ? host : asked.host, asked.port), connection: 'close' },
+      headers: {
+        host: formatHostPort(asked.host.includes(':') ? host : asked.host, asked.port),
+        connection: 'close',
+      },
     });
     const fail = (error: Error) => reject(new Error(`EPROTO connected, but GET failed: ${error.message}`));
     req.on('close', () => clearTimeout(timer));

@@ -24,30 +24,32 @@ export interface StandInClientDeps {
 
 export function createStandInClient(deps: StandInClientDeps): StandInClient {
   const { socketPath, clock, log } = deps;
-  let next: PromiseWithResolvers<StandInPodStatus[]> | undefined;
+  let waiting: PromiseWithResolvers<StandInPodStatus[]>[] = [];
   let working = false;
 
   async function put(): Promise<StandInPodStatus[]> {
     const body = { pods: deps.wanted() };
-    return (await callSocket<{ pods: StandInPodStatus[] }>({ socketPath, method: 'PUT', path: '/pods', body })).pods;
+    return (
+      await callSocket<{ pods: StandInPodStatus[] }>({ socketPath, method: 'PUT', path: '/pods', body })
+    ).pods;
   }
 
   /** One PUT at a time; those who ask meanwhile share the next. */
   async function work(): Promise<void> {
     working = true;
     const backoff = createBackoff(20, 1000);
-    let told = 0;
-    while (next) {
-      const mine = next;
-      next = undefined;
+    let failures = 0;
+    while (waiting.length > 0) {
+      const mine = waiting;
+      waiting = [];
       try {
-        mine.resolve(await put());
+        const taken = await put();
+        for (const one of mine) one.resolve(taken);
         backoff.reset();
       } catch (error) {
-        if (told++ === 5) log.warn('the stand-in server does not take the list; trying again', { error: errorText(error) });
-        const later: PromiseWithResolvers<StandInPodStatus[]> | undefined = next;
-        if (later) void later.promise.then(mine.resolve, mine.reject);
-        else next = mine;
+        waiting = [...mine, ...waiting];
+        if (failures++ === 5)
+          log.warn('the stand-in server does not take the list; trying again', { error: errorText(error) });
         await clock.sleep(backoff.next());
       }
     }
@@ -56,8 +58,9 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
 
   return {
     sync(signal) {
-      next ??= Promise.withResolvers();
-      const { promise } = next;
+      const mine = Promise.withResolvers<StandInPodStatus[]>();
+      waiting.push(mine);
+      const { promise } = mine;
       if (!working) void work();
       return signal ? until(promise, signal) : promise;
     },

@@ -65,7 +65,8 @@ async function attach(deps: SuperviseDeps, signal: AbortSignal): Promise<Held> {
   while (deps.clock.monotonic() < deadline && !signal.aborted) {
     const held = await hold(deps.socketPath).catch(() => undefined);
     if (held) return held;
-    if (startTime(pid) === undefined) throw new Error(`the server (pid ${pid}) ended while starting; its log says why`);
+    if (startTime(pid) === undefined)
+      throw new Error(`the server (pid ${pid}) ended while starting; its log says why`);
     await deps.clock.sleep(20, signal).catch(() => {});
   }
   if (!signal.aborted) kill(pid);

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { createTestNode, eventually, isReady, type TestNode, testPod } from './test-node.ts';
+
+let node: TestNode;
+beforeEach(async () => {
+  node = await createTestNode();
+});
+afterEach(() => node.close());
+
+const ready = (name: string) => eventually(`${name} is Ready`, () => isReady(node.pods.get(`uid-${name}`)));
+function add(...pods: ReturnType<typeof testPod>[]) {
+  for (const pod of pods) node.pods.set(pod.metadata.uid!, pod);
+  node.changed();
+}
+const links = () => node.route.links().map(({ name }) => name).filter((name) => name !== 'lo');
+
+test('a pod comes up by CNI, passes its probes, serves HTTP to another pod and goes without trace', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(
+    testPod('web', {
+      containers: [
+        {
+          name: 'main',
+          image: 'web:1',
+          ports: [{ name: 'http', containerPort: 8080 }],
+          readinessProbe: { httpGet: { path: '/ready', port: 'http' } },
+          livenessProbe: { tcpSocket: { port: 8080 } },
+        },
+        { name: 'grpc', image: 'grpc:1', readinessProbe: { grpc: { port: 9000 } }, startupProbe: { grpc: { port: 9000 } } },
+      ],
+      initContainers: [{ name: 'init', image: 'init:1' }],
+    }),
+    testPod('client'),
+  );
+  await ready('web');
+  await ready('client');
+  const status = node.pods.get('uid-web')!.status!;
+  assert.equal(status.phase, 'Running');
+  assert.equal(status.podIPs!.length, 2);
+  assert.equal(status.hostIP, '10.9.0.1');
+  assert.equal(status.initContainerStatuses![0]!.state!.terminated!.reason, 'Completed');
+  assert.deepEqual(status.containerStatuses!.map(({ ready }) => ready), [true, true]);
+  for (const { ip } of status.podIPs!) {
+    const result = await node.host.standIn.connect({ uid: 'uid-client', host: ip!, port: 8080, kind: 'http', path: '/x' });
+    assert.ok(result.ok, JSON.stringify(result));
+    assert.equal(result.status, 200);
+    assert.equal(result.answeredBy, 'shop/web');
+    assert.ok(node.pods.get('uid-client')!.status!.podIPs!.some(({ ip }) => ip === result.peerSeen), 'source preserved');
+  }
+  await eventually('the log has the request', () => {
+    const path = join(node.folder, 'logs/shop_web.log');
+    return existsSync(path) && readFileSync(path, 'utf8').includes('GET /x 200');
+  });
+
+  for (const name of ['web', 'client']) {
+    const pod = node.pods.get(`uid-${name}`)!;
+    pod.metadata = { ...pod.metadata, deletionTimestamp: '2026-01-01T00:00:00Z', deletionGracePeriodSeconds: 30 };
+  }
+  node.changed();
+  await eventually('both pods are deleted', () => node.pods.size === 0);
+  assert.deepEqual(links(), []);
+  assert.deepEqual(node.ipam.list(), []);
+  assert.deepEqual(node.host.localPods(), []);
+  assert.ok(node.netnsPaths().every((path) => !existsSync(path)));
+  assert.deepEqual(await node.host.standIn.status(), []);
+});
+
+test('TCP, UDP and refusals are told as they are', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(
+    testPod('server', { containers: [{ name: 'a', image: 'a', ports: [{ containerPort: 6379 }, { containerPort: 53, protocol: 'UDP' }] }] }),
+    testPod('client'),
+  );
+  await ready('server');
+  await ready('client');
+  const from = (port: number, kind: 'tcp' | 'udp', host: string) =>
+    node.host.standIn.connect({ uid: 'uid-client', host, port, kind, timeoutMs: 1500 });
+  for (const { ip } of node.pods.get('uid-server')!.status!.podIPs!) {
+    assert.equal((await from(6379, 'tcp', ip!)).answeredBy, 'shop/server');
+    assert.equal((await from(53, 'udp', ip!)).answeredBy, 'shop/server');
+    assert.match((await from(1, 'tcp', ip!)).error!, /ECONNREFUSED/);
+    assert.match((await from(1, 'udp', ip!)).error!, /ECONNREFUSED/);
+  }
+});
+
+test('Ready waits for the data path, and nothing listens before it', async () => {
+  node.startStandIn();
+  const gate = Promise.withResolvers<void>();
+  await node.startHost({ barrier: () => gate.promise });
+  add(testPod('web'));
+  await eventually('the address is known', () => node.pods.get('uid-web')!.status?.podIP);
+  assert.equal(node.host.localPods().length, 1);
+  assert.deepEqual(await node.host.standIn.status(), []);
+  assert.equal(isReady(node.pods.get('uid-web')), false);
+  gate.resolve();
+  await ready('web');
+});
+
+test('a restarted agent adopts what runs, without a change to it', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(testPod('web', { containers: [{ name: 'a', image: 'a', readinessProbe: { httpGet: { port: 80 } } }] }));
+  await ready('web');
+  const before = node.host.localPods();
+  const index = node.route.link(before[0]!.interface)!.index;
+  const writes = node.patches.length;
+  await node.stopHost();
+  await node.startHost();
+  await eventually('the pod is adopted', () => node.host.status().adopted === 1 && node.host.status().ready === 1);
+  assert.deepEqual(node.host.localPods(), before);
+  assert.equal(node.route.link(before[0]!.interface)!.index, index, 'the link is the same');
+  assert.equal(node.patches.length, writes, 'its status was not written again');
+  assert.equal(node.host.status().setUps, 0);
+});
+
+test('a pod that vanished while the agent was away is removed', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(testPod('web'), testPod('other'));
+  await ready('web');
+  await ready('other');
+  await node.stopHost();
+  node.pods.delete('uid-web');
+  await node.startHost();
+  await eventually('the orphan is gone', () => node.host.localPods().length === 1 && links().length === 1);
+  assert.equal(node.ipam.list().length, 1);
+});
+
+test('a stand-in server that comes back serves again, with and without its memory', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(testPod('web'));
+  await ready('web');
+  const reach = () =>
+    node.host.standIn.connect({ uid: 'uid-web', host: '127.0.0.1', port: 8080, kind: 'http' }).catch(() => ({ ok: false }));
+  await node.stopHost();
+  await node.stopStandIn();
+  node.startStandIn();
+  await eventually('it serves without an agent', async () => (await reach()).ok);
+});
+
+test('a pod with access to the host is refused by name', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(testPod('web', { hostNetwork: true }));
+  const waiting = await eventually('it is refused', () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting);
+  assert.equal(waiting.reason, 'HostAccessRefused');
+  assert.match(waiting.message!, /spec\.hostNetwork/);
+  assert.deepEqual(links(), []);
+});
+
+test('a pod is set up again after a failure', async () => {
+  node.startStandIn();
+  for (let i = 0; i < 253; i++) await node.ipam.allocate({ key: `x${i}/eth0`, label: 'shop/many' });
+  await node.startHost();
+  add(testPod('web'));
+  const waiting = await eventually('the trouble is told', () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting?.message);
+  assert.match(waiting, /10\.9\.1\.0\/24/);
+  await node.ipam.release('x7/eth0');
+  await ready('web');
+});

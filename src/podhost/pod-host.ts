@@ -1,0 +1,220 @@
+/**
+ * The pods of one node: what the API server wants here is made, kept and taken away. One worker per pod, one
+ * step at a time; each step can be repeated, because the agent may be killed in any of them.
+ */
+import type { Pod } from '../api/types.ts';
+import type { Conflist } from '../cni/conflist.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { CheckDeps } from './health/check.ts';
+import type { DnsSettings } from './files.ts';
+import { createPodWorker, type PodWorker, type WorkerDeps } from './pod-worker.ts';
+import { type ServedPort } from './ports.ts';
+import { createRecords } from './records.ts';
+import { createSandbox } from './sandbox.ts';
+import { createStandInClient, type StandInClient } from './stand-in/client.ts';
+import { createStatusWriter } from './status-writer.ts';
+import type { PodStatus } from './status.ts';
+
+export interface PodHostOptions {
+  nodeName: string;
+  /** Underlay addresses of the node, IPv4 first. */
+  hostAddresses: readonly string[];
+  paths: {
+    /** Bind path of a namespace by name: `pod-<uid>`. */
+    netns(name: string): string;
+    /** The node's state folder. */
+    state: string;
+    podLogs: string;
+    standInSocket: string;
+  };
+  conflist: Conflist;
+  dns: DnsSettings;
+  callbacks: {
+    /** Replaces the status of this very pod (uid). An error with `code` 404 or 409 means it is gone. */
+    patchPodStatus(pod: Pod, status: PodStatus): Promise<void>;
+    /** Deletes the pod object at once (grace period 0, uid as precondition). 404 and 409 count as done. */
+    deletePod(pod: Pod): Promise<void>;
+    /** Resolves when this node's data path has the pod. Absent: nothing to wait for. */
+    barrier?(pod: Pod, signal: AbortSignal): Promise<void>;
+    /** Numeric target ports of services that select the pod. */
+    extraPorts?(pod: Pod): readonly ServedPort[];
+  };
+  /** Opens a connection in the node's namespace: for probes. */
+  connectTcp: CheckDeps['connectTcp'];
+  /** Milliseconds a terminating pod goes on serving while endpoints are withdrawn. Default 1,000. */
+  drainMs?: number;
+  /** Pods set up or taken down at once. Default 4. */
+  concurrency?: number;
+  clock: Clock;
+  log: Log;
+}
+
+export interface LocalPod {
+  uid: string;
+  namespace: string;
+  name: string;
+  /** The host's end of its link. */
+  interface: string;
+  addresses: string[];
+  netns: string;
+}
+
+export interface PodHost {
+  /** The pods that the API server has for this node, all of them; call it whenever one changes. */
+  reconcile(pods: readonly Pod[]): void;
+  run(signal: AbortSignal): Promise<void>;
+  /** Resolves when what earlier runs left has been looked at, before any pod is touched. */
+  restored(): Promise<void>;
+  /** Pods that have a link on this node now. */
+  localPods(): LocalPod[];
+  onLocalPodsChanged(listener: () => void): void;
+  find(namespace: string, name: string): PodWorker | undefined;
+  readonly standIn: StandInClient;
+  status(): PodHostStatus;
+}
+
+export interface PodHostStatus {
+  pods: number;
+  ready: number;
+  failing: { pod: string; error: string }[];
+  setUps: number;
+  tearDowns: number;
+  adopted: number;
+  statusWrites: number;
+}
+
+export function createPodHost(options: PodHostOptions): PodHost {
+  const { clock, log, paths, callbacks } = options;
+  const records = createRecords(`${paths.state}/pods`, log);
+  const workers = new Map<string, PodWorker>();
+  const listeners: (() => void)[] = [];
+  const restored = Promise.withResolvers<void>();
+  const counts = { setUps: 0, tearDowns: 0, adopted: 0 };
+  let desired: readonly Pod[] | undefined;
+  let running: AbortSignal | undefined;
+
+  const standIn = createStandInClient({
+    socketPath: paths.standInSocket,
+    wanted: () => [...workers.values()].map((worker) => worker.standIn()).filter((one) => one !== undefined),
+    clock,
+    log,
+  });
+  const deps: WorkerDeps = {
+    nodeName: options.nodeName,
+    hostAddresses: options.hostAddresses,
+    paths,
+    dns: options.dns,
+    callbacks,
+    connectTcp: options.connectTcp,
+    drainMs: options.drainMs ?? 1000,
+    clock,
+    log,
+    records,
+    sandbox: createSandbox(options.conflist),
+    standIn,
+    statuses: createStatusWriter({ patch: callbacks.patchPodStatus, clock, log }),
+    slots: createSlots(options.concurrency ?? 4),
+    counts,
+    changed() {
+      for (const listener of listeners) listener();
+    },
+    gone(uid) {
+      workers.delete(uid);
+      // It came back while it was taken down. One that is only waiting for its deletion to be seen has not.
+      const again = desired?.find(({ metadata }) => metadata.uid === uid);
+      if (again && !again.metadata.deletionTimestamp) distribute();
+    },
+  };
+
+  /** Everything a restart finds is adopted first; what nobody wants any more goes at the first reconcile. */
+  async function restore(signal: AbortSignal): Promise<void> {
+    const found = await records.load();
+    await Promise.all(
+      found.map(async (record) => {
+        const worker = createPodWorker(deps, record.uid, signal);
+        workers.set(record.uid, worker);
+        await worker.adopt(record);
+      }),
+    );
+  }
+
+  function distribute(): void {
+    if (!running || !desired) return;
+    const wanted = new Map(desired.map((pod) => [pod.metadata.uid ?? '', pod]));
+    for (const [uid, worker] of workers) if (!wanted.has(uid)) worker.want(undefined);
+    for (const [uid, pod] of wanted) {
+      if (isOver(pod) && !workers.has(uid)) continue;
+      const worker = workers.get(uid) ?? createPodWorker(deps, uid, running);
+      workers.set(uid, worker);
+      worker.want(pod);
+    }
+  }
+
+  /** A server that lost its list, or never took it, gets it again. */
+  async function keepStandIn(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await clock.sleep(5000, signal).catch(() => {});
+      if (signal.aborted) return;
+      const served = await standIn.status().catch(() => undefined);
+      if (!served) continue;
+      const uids = new Set(served.map(({ uid }) => uid));
+      const wanted = [...workers.values()].filter((worker) => worker.standIn() !== undefined);
+      if (wanted.length !== uids.size || wanted.some(({ uid }) => !uids.has(uid)))
+        void standIn.sync(signal).catch(() => {});
+    }
+  }
+
+  return {
+    reconcile(pods) {
+      desired = pods;
+      distribute();
+    },
+    async run(signal) {
+      await restore(signal);
+      running = signal;
+      restored.resolve();
+      distribute();
+      await keepStandIn(signal);
+      await Promise.all([...workers.values()].map((worker) => worker.settled()));
+    },
+    restored: () => restored.promise,
+    localPods: () => [...workers.values()].map((worker) => worker.local()).filter((one) => one !== undefined),
+    onLocalPodsChanged: (listener) => void listeners.push(listener),
+    find: (namespace, name) =>
+      [...workers.values()].find(({ record }) => record?.namespace === namespace && record.name === name),
+    standIn,
+    status() {
+      const all = [...workers.values()];
+      return {
+        pods: all.length,
+        ready: all.filter((worker) => worker.ready()).length,
+        failing: all.flatMap((worker) =>
+          worker.error === undefined ? [] : [{ pod: worker.label, error: worker.error }],
+        ),
+        ...counts,
+        statusWrites: deps.statuses.writes,
+      };
+    },
+  };
+}
+
+/** Ended by itself, and nothing of it is here. */
+const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+
+/** At most `size` pieces of work at once, first come first served. */
+export function createSlots(size: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = size;
+  const queue: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => queue.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = queue.shift();
+      if (next) next();
+      else free++;
+    }
+  };
+}

@@ -1,0 +1,329 @@
+/** One pod's life on this node. */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Pod } from '../api/types.ts';
+import { createBackoff } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { type DnsSettings, resolvOf, writePodFiles } from './files.ts';
+import { check } from './health/check.ts';
+import { createHealth, type Health } from './health/watcher.ts';
+import type { LocalPod, PodHostOptions } from './pod-host.ts';
+import { portsOf } from './ports.ts';
+import type { PodRecord, Records } from './records.ts';
+import { refusal } from './refusal.ts';
+import type { Sandbox } from './sandbox.ts';
+import type { StandInClient } from './stand-in/client.ts';
+import type { StandInPod } from './stand-in/types.ts';
+import { isGone, type StatusWriter } from './status-writer.ts';
+import { type PodStatus, podStatus } from './status.ts';
+import { podUserId } from './user-id.ts';
+
+export interface WorkerDeps {
+  nodeName: string;
+  hostAddresses: readonly string[];
+  paths: PodHostOptions['paths'];
+  dns: DnsSettings;
+  callbacks: PodHostOptions['callbacks'];
+  connectTcp: PodHostOptions['connectTcp'];
+  drainMs: number;
+  clock: Clock;
+  log: Log;
+  records: Records;
+  sandbox: Sandbox;
+  standIn: StandInClient;
+  statuses: StatusWriter;
+  slots<T>(work: () => Promise<T>): Promise<T>;
+  counts: { setUps: number; tearDowns: number; adopted: number };
+  /** The node's local pods are others than before. */
+  changed(): void;
+  gone(uid: string): void;
+}
+
+export interface PodWorker {
+  readonly uid: string;
+  /** `namespace/name`, once known. */
+  readonly label: string;
+  readonly record: PodRecord | undefined;
+  readonly pod: Pod | undefined;
+  readonly error: string | undefined;
+  /** Takes over what an earlier agent made. */
+  adopt(record: PodRecord): Promise<void>;
+  /** The pod as the API server has it; undefined: it has it no longer. */
+  want(pod: Pod | undefined): void;
+  local(): LocalPod | undefined;
+  /** What the stand-in server is to serve for it, if anything. */
+  standIn(): StandInPod | undefined;
+  ready(): boolean;
+  logFile(): string;
+  /** Resolves when no step is under way. */
+  settled(): Promise<void>;
+}
+
+type Stage = 'new' | 'attached' | 'running' | 'draining' | 'gone';
+
+export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSignal): PodWorker {
+  const { clock, callbacks, records } = deps;
+  let log = deps.log.with({ uid });
+  let stage: Stage = 'new';
+  let pod: Pod | undefined;
+  let wanted = true;
+  let record: PodRecord | undefined;
+  let barrier = false;
+  let serving = false;
+  let error: string | undefined;
+  let refused: ReturnType<typeof refusal>;
+  let written: PodStatus | undefined;
+  let health: Health | undefined;
+  /** Aborted when the pod is to go: ends its probes and everything it waits for. */
+  const life = new AbortController();
+  const waits = AbortSignal.any([life.signal, signal]);
+  let working: Promise<void> | undefined;
+  let dirty = false;
+  let servedPorts = '';
+  /** Ran before this agent did: its probes go on from where the API server says they were. */
+  let adopted = false;
+
+  const label = () => (record ? `${record.namespace}/${record.name}` : uid);
+  const iso = () => `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
+  const logFile = () => join(deps.paths.podLogs, `${record?.namespace}_${record?.name}.log`);
+  const mustGo = () => !wanted || pod?.metadata.deletionTimestamp !== undefined;
+
+  function kick(): void {
+    dirty = true;
+    working ??= work().finally(() => {
+      working = undefined;
+      if (dirty && !signal.aborted && stage !== 'gone') kick();
+    });
+  }
+
+  /** Steps until nothing is left to do; a step that fails is tried again, later and later. */
+  async function work(): Promise<void> {
+    const backoff = createBackoff(100, 10_000);
+    while (dirty && !signal.aborted && stage !== 'gone') {
+      dirty = false;
+      try {
+        await step();
+        error = undefined;
+        backoff.reset();
+      } catch (cause) {
+        if (signal.aborted) return;
+        dirty = true;
+        // What it waited for is no longer wanted: go on with the take-down at once.
+        if (cause === life.signal.reason) continue;
+        error = errorText(cause);
+        log.warn('a step of a pod failed; trying again', { pod: label(), stage, error });
+        touchStatus();
+        await clock.sleep(backoff.next(), signal).catch(() => {});
+      }
+    }
+  }
+
+  async function step(): Promise<void> {
+    if (mustGo()) return takeDown();
+    if (!pod) return;
+    refused = refusal(pod);
+    if (refused) return touchStatus();
+    if (stage === 'new') await deps.slots(() => setUp(pod!));
+    if (stage === 'attached') await start(pod);
+    else if (stage === 'running') await refresh(pod);
+    touchStatus();
+  }
+
+  async function setUp(current: Pod): Promise<void> {
+    life.signal.throwIfAborted();
+    record ??= {
+      uid,
+      namespace: current.metadata.namespace ?? 'default',
+      name: current.metadata.name,
+      netns: deps.paths.netns(`pod-${uid}`),
+      startTime: iso(),
+    };
+    await records.save(record);
+    const { addresses, hostInterface } = await deps.sandbox.setUp(record);
+    record = { ...record, addresses, hostInterface };
+    await Promise.all([
+      records.save(record),
+      writePodFiles(records.folder(uid), current, addresses, deps.dns, podUserId(uid)),
+    ]);
+    deps.counts.setUps++;
+    stage = 'attached';
+    deps.changed();
+    touchStatus();
+  }
+
+  /** The data path first: a pod that serves before its policy is in the kernel could be reached by anybody. */
+  async function start(current: Pod): Promise<void> {
+    await callbacks.barrier?.(current, waits);
+    waits.throwIfAborted();
+    barrier = true;
+    serving = true;
+    await serve();
+    if (record && !record.runningSince) record = { ...record, runningSince: iso() };
+    if (record) await records.save(record);
+    stage = 'running';
+    watchHealth(current);
+  }
+
+  function watchHealth(current: Pod): void {
+    health = createHealth({
+      pod: current,
+      address: record?.addresses?.[0] ?? '',
+      adopted,
+      check: (probe, target) => check(probe, target, deps),
+      onChange: touchStatus,
+      onFailure: (container, kind, problem) =>
+        log.warn('a probe failed', { pod: label(), container, kind, problem }),
+      clock,
+    });
+    void health.run(waits).catch((cause: unknown) => {
+      log.error('the probes of a pod ended', { pod: label(), error: errorText(cause) });
+    });
+  }
+
+  async function refresh(current: Pod): Promise<void> {
+    if (!health) watchHealth(current);
+    if (portsKey() === servedPorts) return;
+    await serve();
+    if (record) await records.save(record);
+  }
+
+  async function serve(): Promise<void> {
+    servedPorts = portsKey();
+    if (record) record = { ...record, served: servedBy() };
+    await deps.standIn.sync(waits);
+  }
+
+  /** In reverse: endpoints drain, the stand-in closes, the link goes, the namespace, the object. */
+  async function takeDown(): Promise<void> {
+    life.abort(new Error('the pod is to go'));
+    if (record && stage === 'running') {
+      stage = 'draining';
+      touchStatus();
+      await drain();
+    }
+    if (serving) {
+      serving = false;
+      // A server that is down serves nothing either.
+      await Promise.race([deps.standIn.sync(), clock.sleep(2000)]);
+    }
+    if (record) {
+      const current = record;
+      await deps.slots(() => deps.sandbox.tearDown(current));
+      deps.counts.tearDowns++;
+      stage = 'draining';
+      record = { ...current, addresses: undefined };
+      deps.changed();
+      await rm(logFile(), { force: true });
+      await rm(`${logFile()}.1`, { force: true });
+      await records.remove(uid);
+    }
+    deps.statuses.forget(uid);
+    if (pod && wanted) await callbacks.deletePod(pod).catch(ignoreGone);
+    stage = 'gone';
+    deps.gone(uid);
+  }
+
+  async function drain(): Promise<void> {
+    const graceMs = (pod?.metadata.deletionGracePeriodSeconds ?? 30) * 1000;
+    const end = clock.monotonic() + Math.min(deps.drainMs, graceMs);
+    // An object that is removed meanwhile ends the wait.
+    while (wanted && clock.monotonic() < end && !signal.aborted)
+      await clock.sleep(Math.min(50, Math.max(1, end - clock.monotonic())), signal).catch(() => {});
+    signal.throwIfAborted();
+  }
+
+  function touchStatus(): void {
+    if (!pod || stage === 'gone') return;
+    deps.statuses.touch(uid, () => {
+      if (!pod || !wanted || stage === 'gone') return undefined;
+      written = podStatus(pod, facts());
+      return { pod, status: written };
+    });
+  }
+
+  const facts = (): Parameters<typeof podStatus>[1] => ({
+    hostAddresses: deps.hostAddresses,
+    addresses: record?.addresses ?? [],
+    startTime: record?.startTime ?? iso(),
+    runningSince: stage === 'running' || stage === 'draining' ? record?.runningSince : undefined,
+    barrier,
+    containers: health?.containers() ?? new Map(),
+    terminating: mustGo(),
+    trouble:
+      refused ?? (error === undefined ? undefined : { reason: 'FailedCreatePodSandBox', message: error }),
+    written,
+    now: iso(),
+  });
+
+  const ports = () => portsOf(pod!, callbacks.extraPorts?.(pod!) ?? []);
+  const portsKey = (): string => (pod ? JSON.stringify(ports()) : servedPorts);
+
+  function servedBy(): StandInPod | undefined {
+    if (!serving || !record) return undefined;
+    // After a restart the API server's word may come later than another pod's: what was served goes on.
+    if (!pod) return record.served;
+    const { tcp, udp } = ports();
+    const { namespace, name, netns } = record;
+    const { nameservers, search, ndots } = resolvOf(pod, deps.dns);
+    const resolv = { nameservers, search, ndots };
+    return { uid, namespace, name, node: deps.nodeName, netns, tcp, udp, log: logFile(), resolv };
+  }
+
+  return {
+    uid,
+    get label() {
+      return label();
+    },
+    get record() {
+      return record;
+    },
+    get pod() {
+      return pod;
+    },
+    get error() {
+      return error;
+    },
+    async adopt(found) {
+      record = found;
+      log = deps.log.with({ pod: label() });
+      if (await deps.sandbox.intact(found)) {
+        stage = found.runningSince ? 'running' : 'attached';
+        barrier = serving = found.runningSince !== undefined;
+        adopted = found.runningSince !== undefined;
+        deps.counts.adopted++;
+        return;
+      }
+      // Half made, or lost with a reboot: what is left is removed, and the pod made anew when it is wanted.
+      await deps
+        .slots(() => deps.sandbox.tearDown(found))
+        .catch((cause: unknown) => {
+          log.warn('cannot remove what is left of a pod yet', { error: errorText(cause) });
+        });
+      record = { ...found, addresses: undefined, runningSince: undefined };
+    },
+    want(now) {
+      if (now) pod = now;
+      wanted = now !== undefined;
+      if (mustGo() && stage !== 'draining') life.abort(new Error('the pod is to go'));
+      kick();
+    },
+    local() {
+      if (!record?.addresses || !record.hostInterface) return undefined;
+      const { namespace, name, netns, addresses, hostInterface } = record;
+      return { uid, namespace, name, interface: hostInterface, addresses, netns };
+    },
+    standIn: servedBy,
+    ready: () =>
+      stage === 'running' &&
+      !mustGo() &&
+      [...(health?.containers().values() ?? [])].every((one) => one.ready),
+    logFile,
+    settled: () => working ?? Promise.resolve(),
+  };
+}
+
+function ignoreGone(error: unknown): void {
+  if (!isGone(error)) throw error;
+}

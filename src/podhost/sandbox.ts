@@ -1,0 +1,87 @@
+/** A pod's network namespace and its attachment, made and unmade in whole steps that can be repeated. */
+import { statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type Conflist, type RuntimeConf } from '../cni/conflist.ts';
+import { CniCode, CniError } from '../cni/error.ts';
+import type { CniResult } from '../cni/types.ts';
+import { closeNetns, createNetns, deleteNetns, openNetns } from '../kernel/netns.ts';
+import { writeSysctl } from '../kernel/sysctl.ts';
+import type { PodRecord } from './records.ts';
+
+export interface Sandbox {
+  /** Makes the namespace if need be and runs ADD. */
+  setUp(record: PodRecord): Promise<{ addresses: string[]; hostInterface: string | undefined }>;
+  /** True when what `setUp` made is still all there. */
+  intact(record: PodRecord): Promise<boolean>;
+  /** Runs DEL and removes the namespace; what is already gone is no error. */
+  tearDown(record: PodRecord): Promise<void>;
+}
+
+const IF_NAME = 'eth0';
+
+export function createSandbox(conflist: Conflist): Sandbox {
+  return {
+    async setUp(record) {
+      if (!netnsAlive(record.netns)) await makeNetns(record.netns);
+      return fromResult(await conflist.add(runtimeConf(record)));
+    },
+    async intact(record) {
+      if (!record.addresses || !netnsAlive(record.netns)) return false;
+      try {
+        await conflist.check(runtimeConf(record));
+        return true;
+      } catch (error) {
+        // Nobody could say: what runs is left alone.
+        return error instanceof CniError && error.code === CniCode.tryAgain;
+      }
+    },
+    async tearDown(record) {
+      const netns = netnsAlive(record.netns) ? record.netns : '';
+      await conflist.del({ ...runtimeConf(record), netns });
+      deleteNetns(record.netns);
+    },
+  };
+}
+
+const runtimeConf = ({ uid, namespace, name, netns }: PodRecord): RuntimeConf => ({
+  containerId: uid,
+  ifName: IF_NAME,
+  netns,
+  args: {
+    K8S_POD_NAMESPACE: namespace,
+    K8S_POD_NAME: name,
+    K8S_POD_UID: uid,
+    K8S_POD_INFRA_CONTAINER_ID: uid,
+  },
+});
+
+/** A bound namespace is a file of nsfs; an ordinary file there is what a reboot leaves. */
+export function netnsAlive(path: string): boolean {
+  try {
+    return statSync(path).dev === statSync('/proc/self/ns/net').dev;
+  } catch {
+    return false;
+  }
+}
+
+async function makeNetns(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  deleteNetns(path);
+  closeNetns(createNetns(path));
+  const ns = openNetns(path);
+  try {
+    // ping without privileges, and ports below 1024 for users other than root.
+    writeSysctl(ns, 'net.ipv4.ping_group_range', '0 2147483647');
+    writeSysctl(ns, 'net.ipv4.ip_unprivileged_port_start', 0);
+  } finally {
+    closeNetns(ns);
+  }
+}
+
+function fromResult({ ips = [], interfaces = [] }: CniResult) {
+  const mine = ips.filter((ip) => ip.interface === undefined || interfaces[ip.interface]?.sandbox);
+  const addresses = mine.map(({ address }) => address.split('/')[0]!);
+  addresses.sort((a, b) => Number(a.includes(':')) - Number(b.includes(':')));
+  return { addresses, hostInterface: interfaces.find(({ sandbox }) => !sandbox)?.name };
+}

@@ -1,0 +1,168 @@
+/**
+ * What this version of Heddle reads and stores, but does not act on yet. One table; a row goes when its
+ * feature comes.
+ */
+import { isObject } from './json.ts';
+import { findKind } from './registry.ts';
+import type { ManifestObject } from './manifest/parse.ts';
+import { objectName, servedVersion } from './manifest/check.ts';
+
+export interface Unsupported {
+  readonly file: string;
+  readonly line: number;
+  /** `Deployment shop/web` */
+  readonly object: string;
+  /** The field; absent when it is the whole object. */
+  readonly path?: string;
+  /** What becomes of it. */
+  readonly why: string;
+  /** The object is not sent to the cluster at all. */
+  readonly skipped: boolean;
+}
+
+interface Row {
+  /** `*` stands for every item or member. */
+  readonly path: string;
+  readonly why: string;
+  /** Only for such values; else for any that is there. */
+  readonly when?: (value: unknown) => boolean;
+}
+
+const is =
+  (...wanted: unknown[]) =>
+  (value: unknown): boolean =>
+    wanted.includes(value);
+const isNot =
+  (...allowed: unknown[]) =>
+  (value: unknown): boolean =>
+    !allowed.includes(value);
+const filled = (value: unknown): boolean =>
+  Array.isArray(value) ? value.length > 0 : isObject(value) ? Object.keys(value).length > 0 : Boolean(value);
+
+const POD: readonly Row[] = [
+  { path: 'initContainers', when: filled, why: 'not run: marked as done' },
+  { path: 'volumes', when: filled, why: 'not mounted: stand-ins need no files' },
+  { path: 'affinity', when: filled, why: 'ignored: pods are spread evenly over the nodes' },
+  { path: 'nodeSelector', when: filled, why: 'ignored: pods are spread evenly over the nodes' },
+  { path: 'topologySpreadConstraints', when: filled, why: 'ignored: pods are spread evenly over the nodes' },
+  { path: 'priorityClassName', why: 'ignored: every pod has the same priority' },
+  { path: 'runtimeClassName', why: 'ignored: there is one runtime' },
+  { path: 'schedulerName', when: isNot('default-scheduler'), why: 'ignored: there is one scheduler' },
+  { path: 'hostNetwork', when: is(true), why: 'refused: pods do not get the network of their node' },
+  { path: 'hostPID', when: is(true), why: 'ignored: pods do not see processes of their node' },
+  { path: 'hostIPC', when: is(true), why: 'ignored: pods do not share memory with their node' },
+  { path: 'hostAliases', when: filled, why: 'ignored: names come from the cluster DNS only' },
+  { path: 'dnsPolicy', when: is('Default', 'None'), why: 'ignored: every pod uses the cluster DNS' },
+  { path: 'dnsConfig', when: filled, why: 'ignored: every pod uses the cluster DNS' },
+  { path: 'restartPolicy', when: is('OnFailure', 'Never'), why: 'ignored: stand-ins do not end' },
+  { path: 'activeDeadlineSeconds', why: 'ignored: pods run until they are deleted' },
+  { path: 'ephemeralContainers', when: filled, why: 'not run' },
+  { path: 'containers.*.ports.*.hostPort', why: 'not opened on the node' },
+  { path: 'containers.*.lifecycle', when: filled, why: 'hooks are not run' },
+  { path: 'containers.*.securityContext.privileged', when: is(true), why: 'ignored: no pod is privileged' },
+  { path: 'containers.*.livenessProbe.exec', why: 'passes always: a stand-in has no command to run' },
+  { path: 'containers.*.readinessProbe.exec', why: 'passes always: a stand-in has no command to run' },
+  { path: 'containers.*.startupProbe.exec', why: 'passes always: a stand-in has no command to run' },
+  { path: 'containers.*.resources.limits', when: filled, why: 'stored, not enforced' },
+];
+
+const SERVICE: readonly Row[] = [
+  {
+    path: 'spec.type',
+    when: is('LoadBalancer'),
+    why: 'no outside address is made: reachable by its ClusterIP (publish a port with "heddle up --publish")',
+  },
+  { path: 'spec.type', when: is('NodePort'), why: 'no node port is opened: reachable by its ClusterIP' },
+  { path: 'spec.externalIPs', when: filled, why: 'no outside address is served' },
+  {
+    path: 'spec.sessionAffinity',
+    when: is('ClientIP'),
+    why: 'ignored: each connection may go to another pod',
+  },
+  { path: 'spec.internalTrafficPolicy', when: is('Local'), why: 'ignored: pods of all nodes are used' },
+  { path: 'spec.externalTrafficPolicy', when: is('Local'), why: 'ignored: nothing comes from outside' },
+  { path: 'spec.trafficDistribution', why: 'ignored: all pods are used alike' },
+];
+
+const prefixed = (prefix: string): Row[] => POD.map((row) => ({ ...row, path: `${prefix}.${row.path}` }));
+
+const TABLE: Readonly<Record<string, readonly Row[]>> = {
+  Pod: prefixed('spec'),
+  Deployment: prefixed('spec.template.spec'),
+  ReplicaSet: prefixed('spec.template.spec'),
+  Service: SERVICE,
+};
+
+/** Kinds whose absence changes what the application does get more than "not acted on". */
+const KINDS: Readonly<Record<string, string>> = {
+  Ingress: 'no way in from outside is made',
+  Gateway: 'no way in from outside is made',
+  HorizontalPodAutoscaler: 'the number of pods stays as written',
+  StatefulSet: 'its pods are not started',
+  DaemonSet: 'its pods are not started',
+  Job: 'its pods are not started',
+  CronJob: 'its pods are not started',
+  PersistentVolumeClaim: 'stand-ins need no files',
+  CustomResourceDefinition: 'its objects cannot be stored',
+  Kustomization: 'render it first: kubectl kustomize DIR | heddle apply -f -',
+};
+
+/** Everything in the manifests that is not acted on, in their order. */
+export function findUnsupported(entries: readonly ManifestObject[]): Unsupported[] {
+  return entries.flatMap((entry) => {
+    const { object, file } = entry;
+    const name = objectName(object);
+    const report = (line: number, why: string, skipped: boolean, path?: string): Unsupported => ({
+      file,
+      line,
+      object: name,
+      why,
+      skipped,
+      ...(path === undefined ? {} : { path }),
+    });
+    if (!findKind(object.apiVersion, object.kind)) return [report(entry.line, kindReason(entry), true)];
+    return (TABLE[object.kind] ?? []).flatMap((row) =>
+      matches(object, row.path.split('.'), '')
+        .filter(({ value }) => value !== undefined && value !== null && (row.when?.(value) ?? true))
+        .map(({ path }) => report(entry.lineOf(path), row.why, false, path)),
+    );
+  });
+}
+
+function kindReason({ object }: ManifestObject): string {
+  const served = servedVersion(object.kind);
+  if (served !== undefined && served !== object.apiVersion)
+    return `skipped: this version of Heddle knows ${object.kind} as ${served}, not as ${object.apiVersion}`;
+  const more = Object.hasOwn(KINDS, object.kind) ? `: ${KINDS[object.kind]}` : '';
+  return `skipped: this version of Heddle does not act on ${object.apiVersion} ${object.kind}${more}`;
+}
+
+/** The values at a path with `*`, each with its own path. */
+function matches(value: unknown, keys: readonly string[], path: string): { path: string; value: unknown }[] {
+  const [key, ...rest] = keys;
+  if (key === undefined) return [{ path, value }];
+  if (key === '*')
+    return Array.isArray(value) ? value.flatMap((item, i) => matches(item, rest, `${path}[${i}]`)) : [];
+  if (!isObject(value) || !Object.hasOwn(value, key)) return [];
+  return matches(value[key], rest, path === '' ? key : `${path}.${key}`);
+}
+
+/** `shop/web.yaml:7: Service shop/web: spec.type: no outside address is made` */
+export function unsupportedText(entry: Unsupported): string {
+  const field = entry.path === undefined ? '' : `${entry.path}: `;
+  return `${entry.file}:${entry.line}: ${entry.object}: ${field}${entry.why}`;
+}
+
+/** One line per reason, with where it was seen first and how often: for applications of many objects. */
+export function summariseUnsupported(entries: readonly Unsupported[]): string[] {
+  const groups = new Map<string, Unsupported[]>();
+  for (const entry of entries) {
+    const key = `${entry.path?.replace(/\[\d+\]/g, '[]').replace(/^spec\.template\./, '') ?? ''} ${entry.why}`;
+    groups.set(key, [...(groups.get(key) ?? []), entry]);
+  }
+  return [...groups.values()].map((group) => {
+    const [first] = group;
+    const more = group.length > 1 ? ` (and ${group.length - 1} more like it)` : '';
+    return first ? unsupportedText(first) + more : '';
+  });
+}

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { contains, overlaps, parseAddress, parseCidr } from '../lib/ip.ts';
+import { type ClusterRequest, MAX_NODES, outsideAddresses, planCluster } from './plan.ts';
+
+const request = (more: Partial<ClusterRequest> = {}): ClusterRequest => ({
+  id: '00c0ffee',
+  nodes: 2,
+  apiPort: 6443,
+  standIn: false,
+  ...more,
+});
+
+test('the defaults give every node both families', () => {
+  const config = planCluster(request());
+  assert.deepEqual(config.nodes[1], {
+    name: 'node-2',
+    addresses: ['10.240.0.2', 'fd00:10:240::2'],
+    podCidrs: ['10.244.1.0/24', 'fd00:10:244:1::/64'],
+  });
+  assert.deepEqual(config.dnsAddresses, ['10.96.0.10', 'fd00:10:96::a']);
+  assert.deepEqual(config.apiServer.addresses, ['10.240.0.253', 'fd00:10:240::fd']);
+  assert.deepEqual(outsideAddresses(config), ['10.240.0.254', 'fd00:10:240::fe']);
+});
+
+test('for any number of nodes, addresses are distinct and inside, and pod blocks do not overlap', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: MAX_NODES }), (nodes) => {
+      const config = planCluster(request({ nodes }));
+      const addresses = [
+        ...config.nodes.flatMap((node) => node.addresses),
+        ...config.apiServer.addresses,
+        ...outsideAddresses(config),
+      ];
+      assert.equal(new Set(addresses).size, addresses.length);
+      const underlay = config.underlayCidrs.map(parseCidr);
+      for (const address of addresses)
+        assert.ok(underlay.some((cidr) => contains(cidr, parseAddress(address))));
+      const blocks = config.nodes.flatMap((node) => node.podCidrs).map(parseCidr);
+      assert.equal(new Set(config.nodes.flatMap((node) => node.podCidrs)).size, 2 * nodes);
+      for (const [i, a] of blocks.entries())
+        for (const b of blocks.slice(i + 1, i + 4)) assert.ok(!overlaps(a, b));
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test('one family may be chosen alone, in any order', () => {
+  assert.deepEqual(planCluster(request({ podCidr: '10.50.0.0/16' })).podCidrs, [
+    '10.50.0.0/16',
+    'fd00:10:244::/48',
+  ]);
+  assert.deepEqual(planCluster(request({ podCidr: 'fd01::/48, 10.50.0.0/16' })).podCidrs, [
+    '10.50.0.0/16',
+    'fd01::/48',
+  ]);
+});
+
+for (const [what, more, code, words] of [
+  ['no nodes', { nodes: 0 }, 'BadFlag', '1 to 250'],
+  ['too many nodes', { nodes: 251 }, 'BadFlag', '1 to 250'],
+  ['half a node', { nodes: 1.5 }, 'BadFlag', '1 to 250'],
+  ['no range', { podCidr: '10.0.0.0' }, 'BadCidr', '--pod-cidr'],
+  ['no number', { serviceCidr: 'x' }, 'BadCidr', '--service-cidr'],
+  ['two of a family', { podCidr: '10.0.0.0/16,10.1.0.0/16' }, 'BadFlag', '10.1.0.0/16'],
+  ['pods over services', { podCidr: '10.96.0.0/12' }, 'RangesOverlap', '--service-cidr 10.96.0.0/16'],
+  [
+    'services over nodes',
+    { serviceCidr: 'fd00:10:240::/112' },
+    'RangesOverlap',
+    '--underlay-cidr fd00:10:240::/64',
+  ],
+  ['loopback', { podCidr: '127.0.0.0/8' }, 'RangesOverlap', 'loopback'],
+  ['everything', { podCidr: '0.0.0.0/0' }, 'RangesOverlap', '0.0.0.0/8'],
+  ['too few blocks', { podCidr: '10.50.0.0/24' }, 'RangeTooSmall', 'each needs a /24, it holds 1'],
+  ['less than a block', { podCidr: 'fd01::/65', nodes: 1 }, 'RangeTooSmall', 'it holds 0'],
+  ['a small underlay', { underlayCidr: '10.9.0.0/30' }, 'RangeTooSmall', 'it holds 0'],
+  ['a small service range', { serviceCidr: '10.9.0.0/29' }, 'RangeTooSmall', '/12 to /28'],
+  ['a huge service range', { serviceCidr: 'fd02::/64' }, 'BadFlag', '/108 to /124'],
+  ['a bad domain', { clusterDomain: 'Cluster.Local.' }, 'BadFlag', 'Cluster.Local.'],
+] as const)
+  test(`${what}: refused, by name`, () => {
+    assert.throws(
+      () => planCluster(request(more)),
+      (error: Error & { code?: string }) => {
+        assert.equal(error.code, code);
+        assert.match(error.message, new RegExp(words.replaceAll('.', '\\.')));
+        return true;
+      },
+    );
+  });
+
+test('the smallest underlay holds what it says', () => {
+  const config = planCluster(request({ underlayCidr: '10.9.0.0/29', nodes: 4 }));
+  assert.deepEqual(config.nodes.at(-1)?.addresses, ['10.9.0.4', 'fd00:10:240::4']);
+  assert.deepEqual(outsideAddresses(config), ['10.9.0.6', 'fd00:10:240::6']);
+  assert.throws(() => planCluster(request({ underlayCidr: '10.9.0.0/29', nodes: 5 })), {
+    code: 'RangeTooSmall',
+  });
+});
+
+test('nonsense is refused with an error a user can read, never a crash', () => {
+  fc.assert(
+    fc.property(
+      fc.string(),
+      fc.constantFrom('podCidr', 'serviceCidr', 'underlayCidr', 'clusterDomain'),
+      (text, field) => {
+        try {
+          planCluster(request({ [field]: text }));
+        } catch (error) {
+          assert.equal((error as Error).name, 'HeddleError');
+        }
+      },
+    ),
+  );
+});

@@ -1,16 +1,16 @@
 /** Compiles a World to tables that a data path can look up without knowing any policy. */
 import type { NetworkPolicy } from '../api/types.ts';
+import { buildTable, type Role } from './build-table.ts';
 import { type Direction, policyText, ruleText } from './decision.ts';
-import { flattenPorts, type PortEntry, type PortRange } from './entries.ts';
-import { classify, type Identities, type PeerClass } from './identities.ts';
+import { classify } from './identities.ts';
 import { lowerNetworkPolicy } from './language/network-policy.ts';
-import { compareRules, type Policy, type Rule, termText } from './model.ts';
-import { type NamedPorts, namedPortsText, nameKey, namesIn, resolveNames } from './named-ports.ts';
+import { compareRules, type Policy, type Rule } from './model.ts';
+import { namedPortsText, namesIn, resolveNames } from './named-ports.ts';
 import { defaultDenyText, type Numbering, numberRules } from './numbering.ts';
 import { assignNumbers } from './numbers.ts';
 import { groupPods, type PodGroup } from './roles.ts';
 import { buildScene, canonical, type Scene } from './scene.ts';
-import type { PolicyEndpoint, PolicyEntry, PolicyTable, PolicyTables, RuleInfo } from './tables.ts';
+import type { PolicyEndpoint, PolicyTables, RuleInfo } from './tables.ts';
 import { podKey, type World, type WorldPod } from './world.ts';
 
 export interface CompileOptions {
@@ -66,17 +66,6 @@ function compileScene(scene: Scene, { onlyNode }: CompileOptions): PolicyTables 
   };
 }
 
-/** What all pods with one table have in common. */
-interface Role {
-  readonly text: string;
-  readonly direction: Direction;
-  readonly policies: readonly Policy[];
-  /** Rules of this direction, the first decides first. */
-  readonly rules: readonly Rule[];
-  /** What port names mean at these pods; empty for egress, where the peer says it. */
-  readonly named: NamedPorts;
-}
-
 /** Over all pods, also those not compiled, so that a number never depends on the node. */
 function assignRoles(groups: readonly PodGroup[]) {
   const byPod: Record<Direction, Map<WorldPod, Role>> = { ingress: new Map(), egress: new Map() };
@@ -110,71 +99,6 @@ const rulesOf = (policies: readonly Policy[], direction: Direction): Rule[] =>
 const distinctRules = (roles: Iterable<Role>): Rule[] => [
   ...new Set([...roles].flatMap((role) => role.rules)),
 ];
-
-function buildTable(number: number, role: Role, { classes }: Identities, numbering: Numbering): PolicyTable {
-  const defaultRule = numbering.defaultDeny(
-    role.direction,
-    role.policies.map((policy) => policy.ref),
-  );
-  const flatten = createFlattener(role, numbering);
-  const nobody = flatten(undefined);
-  const entries: PolicyEntry[] = nobody.map((entry) => ({ identity: 0, ...entry }));
-  const touches = createToucher(role);
-  for (const peer of classes) {
-    if (!touches(peer)) continue;
-    const own = flatten(peer);
-    if (own !== nobody) for (const entry of own) entries.push({ identity: peer.identity, ...entry });
-  }
-  return { number, direction: role.direction, defaultRule, entries };
-}
-
-/** Whether any rule of the role could tell this class from the peers of no class. */
-function createToucher(role: Role): (peer: PeerClass) => boolean {
-  const terms = new Set(role.rules.flatMap((rule) => (rule.peers ?? []).map(termText)));
-  const anyName =
-    role.direction === 'egress' && role.rules.some((rule) => rule.peers === null && namesIn(rule).length > 0);
-  return (peer) => (anyName && peer.named.size > 0) || intersects(terms, peer.terms);
-}
-
-function intersects(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
-  const [small, large] = a.size < b.size ? [a, b] : [b, a];
-  for (const item of small) if (large.has(item)) return true;
-  return false;
-}
-
-/** Entries for a class; the very same array for classes to which the same rules apply in the same way. */
-function createFlattener(role: Role, numbering: Numbering): (peer: PeerClass | undefined) => PortEntry[] {
-  const rules = role.rules.map((rule) => ({
-    rule,
-    number: numbering.rule(rule.ref),
-    terms: rule.peers?.map(termText),
-  }));
-  const hasNames = role.direction === 'egress' && role.rules.some((rule) => namesIn(rule).length > 0);
-  const byRules = new Map<string, PortEntry[]>();
-  const byEntries = new Map<string, PortEntry[]>();
-  return (peer) => {
-    const matching = rules.filter(({ terms }) => !terms || terms.some((term) => peer?.terms.has(term)));
-    const named: NamedPorts = role.direction === 'ingress' ? role.named : (peer?.named ?? new Map());
-    const key = `${matching.map((m) => m.number).join(' ')} # ${hasNames ? namedPortsText(named) : ''}`;
-    const known = byRules.get(key);
-    if (known) return known;
-    const entries = flattenPorts(
-      matching.map(({ rule, number }) => ({ number, ports: portsOf(rule, named) })),
-    );
-    const text = entries.map((e) => `${e.protocol}:${e.ports?.join('-')}:${e.rule}`).join(' ');
-    const same = byEntries.get(text) ?? entries;
-    byEntries.set(text, same);
-    byRules.set(key, same);
-    return same;
-  };
-}
-
-function portsOf(rule: Rule, named: NamedPorts): PortRange[] | null {
-  if (rule.ports === null) return null;
-  return rule.ports.flatMap((port) =>
-    'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : [port],
-  );
-}
 
 function describeRules(roles: Iterable<Role>, numbering: Numbering): Map<number, RuleInfo> {
   const infos = new Map<number, RuleInfo>();

@@ -4,7 +4,7 @@
  */
 import { type Address, type Cidr, formatCidr, tryParseAddress } from '../lib/ip.ts';
 import { nestBlocks, type Place, walkNested } from './blocks.ts';
-import { type BlockPeer, type PodPeer, type Rule, termText } from './model.ts';
+import type { BlockPeer, PodPeer, Rule } from './model.ts';
 import { egressNames, type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
 import type { PodGroup } from './roles.ts';
@@ -94,9 +94,8 @@ function collectTerms(rules: readonly Rule[]) {
   const blocks = new Map<string, BlockPeer>();
   for (const rule of rules)
     for (const peer of rule.peers ?? []) {
-      const text = termText(peer);
-      if (peer.type === 'block') blocks.set(text, peer);
-      else pods.set(text, peer);
+      if (peer.type === 'block') blocks.set(peer.text, peer);
+      else pods.set(peer.text, peer);
     }
   return { pods, blocks };
 }

@@ -37,6 +37,8 @@ export interface PodPeer {
   readonly type: 'pods';
   readonly namespace: { readonly name: string } | { readonly selector: Selector };
   readonly pods: Selector;
+  /** Equal texts match the same peers. */
+  readonly text: string;
 }
 
 /** Addresses by range, whosoever they are: a pod's own address counts. */
@@ -44,6 +46,8 @@ export interface BlockPeer {
   readonly type: 'block';
   readonly cidr: Cidr;
   readonly except: readonly Cidr[];
+  /** Equal texts match the same peers. */
+  readonly text: string;
 }
 
 export type PortMatch =
@@ -51,12 +55,14 @@ export type PortMatch =
   /** Resolved on the destination pod. */
   | { readonly protocol: PortProtocol; readonly name: string };
 
-/** Equal texts match the same peers. */
-export function termText(peer: Peer): string {
-  if (peer.type === 'block')
-    return `block ${formatCidr(peer.cidr)} except ${peer.except.map(formatCidr).sort().join(',')}`;
-  const { namespace, pods } = peer;
-  return `pods ${'name' in namespace ? `in ${namespace.name}` : `where ${namespace.selector.text}`} / ${pods.text}`;
+export function podPeer(namespace: PodPeer['namespace'], pods: Selector): PodPeer {
+  const where = 'name' in namespace ? `in ${namespace.name}` : `where ${namespace.selector.text}`;
+  return { type: 'pods', namespace, pods, text: `pods ${where} / ${pods.text}` };
+}
+
+export function blockPeer(cidr: Cidr, except: readonly Cidr[]): BlockPeer {
+  const text = `block ${formatCidr(cidr)} except ${except.map(formatCidr).sort().join(',')}`;
+  return { type: 'block', cidr, except, text };
 }
 
 /** Less than zero if `a` decides before `b`. */

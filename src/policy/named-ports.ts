@@ -1,6 +1,6 @@
 /** Port names, which mean what the destination pod says they mean. A pod may use a name for several ports. */
 import type { PortRange } from './entries.ts';
-import { type Rule, termText } from './model.ts';
+import type { Rule } from './model.ts';
 import type { WorldPod } from './world.ts';
 
 /** `TCP/http` → its ports, ascending. A name that means nothing is absent. */
@@ -58,8 +58,7 @@ function collect(rules: readonly Rule[]): Wanted {
     const names = namesIn(rule);
     if (rule.peers === null) for (const name of names) always.add(name);
     else if (names.length > 0)
-      for (const text of rule.peers.map(termText))
-        byTerm.set(text, new Set([...(byTerm.get(text) ?? []), ...names]));
+      for (const { text } of rule.peers) byTerm.set(text, new Set([...(byTerm.get(text) ?? []), ...names]));
   }
   return { always, byTerm };
 }

@@ -77,7 +77,5 @@ test('a policy whose own podSelector cannot be read isolates nothing, and says s
 
 test('a range with host bits means the range around it', () => {
   const [rule] = lower(block({ cidr: '10.1.2.3/8' })).rules;
-  assert.deepEqual(rule?.peers, [
-    { type: 'block', cidr: { family: 4, value: 10n << 24n, length: 8 }, except: [] },
-  ]);
+  assert.deepEqual(rule?.peers?.[0]?.text, 'block 10.0.0.0/8 except ');
 });

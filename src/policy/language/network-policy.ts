@@ -5,7 +5,15 @@
 import type { NetworkPolicy } from '../../api/types.ts';
 import { type Cidr, formatCidr, overlaps, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
-import type { Peer, PodPeer, Policy, PortMatch, Rule } from '../model.ts';
+import {
+  blockPeer,
+  type Peer,
+  type PodPeer,
+  type Policy,
+  type PortMatch,
+  podPeer,
+  type Rule,
+} from '../model.ts';
 import { everything, type LabelSelectorInput, parseSelector, type Selector } from '../selector.ts';
 import type { PolicyProblem } from '../tables.ts';
 
@@ -102,7 +110,7 @@ function readPeer(namespace: string, peer: PeerInput, path: string, report: Repo
   if (!pods) return undefined;
   if (!namespaceSelector) return podsIn(namespace, pods);
   const selector = readSelector(namespaceSelector, `${path}.namespaceSelector`, report);
-  return selector && { type: 'pods', namespace: { selector }, pods };
+  return selector && podPeer({ selector }, pods);
 }
 
 function readBlock(block: BlockInput, path: string, report: Report): Peer | undefined {
@@ -111,7 +119,7 @@ function readBlock(block: BlockInput, path: string, report: Report): Peer | unde
   const known = except.filter((range) => range !== undefined);
   if (!cidr || known.length < except.length) return undefined;
   const within = known.filter((range) => overlaps(range, cidr));
-  if (within.every((range) => range.length > cidr.length)) return { type: 'block', cidr, except: within };
+  if (within.every((range) => range.length > cidr.length)) return blockPeer(cidr, within);
   report(`${path}.except`, `leaves nothing of ${formatCidr(cidr)}; each must be strictly within it`);
   return undefined;
 }
@@ -173,11 +181,7 @@ function readSelector(input: LabelSelectorInput, path: string, report: Report): 
   return undefined;
 }
 
-const podsIn = (namespace: string, pods: Selector): PodPeer => ({
-  type: 'pods',
-  namespace: { name: namespace },
-  pods,
-});
+const podsIn = (namespace: string, pods: Selector): PodPeer => podPeer({ name: namespace }, pods);
 
 /** Its rules and isolation are gone as well: the subject only has to be something. */
 const noPods = (namespace: string): PodPeer => podsIn(namespace, everything);

@@ -8,32 +8,41 @@ export interface NodeSetupDeps {
   readSysctl(key: string): string;
   writeSysctl(key: string, value: string): void;
   route: {
+    links(): readonly { name: string }[];
     setLink(name: string, change: { up: boolean }): void;
     replaceAddress(link: string, address: string, options?: { nodad?: boolean }): void;
   };
 }
 
-/** All of the namespace, its `conf/all` and `conf/default`: links that come later take `default`. */
-export const NODE_SYSCTLS: Readonly<Record<string, string>> = {
-  'net.ipv4.ip_forward': '1',
-  'net.ipv6.conf.all.forwarding': '1',
-  'net.ipv6.conf.default.forwarding': '1',
+const PER_LINK: Readonly<Record<string, string>> = {
   // Replies to another node's pods leave by the underlay although requests come through the tunnel.
-  'net.ipv4.conf.all.rp_filter': '0',
-  'net.ipv4.conf.default.rp_filter': '0',
-  'net.ipv4.conf.all.send_redirects': '0',
-  'net.ipv4.conf.default.send_redirects': '0',
-  'net.ipv4.conf.all.accept_redirects': '0',
-  'net.ipv4.conf.default.accept_redirects': '0',
-  'net.ipv6.conf.all.accept_redirects': '0',
-  'net.ipv6.conf.default.accept_redirects': '0',
-  'net.ipv6.conf.all.accept_ra': '0',
-  'net.ipv6.conf.default.accept_ra': '0',
-  'net.ipv6.conf.all.accept_dad': '0',
-  'net.ipv6.conf.default.accept_dad': '0',
-  // A segment outside of the window is the receiver's to judge; only what conntrack cannot place is dropped.
-  'net.netfilter.nf_conntrack_tcp_be_liberal': '1',
+  'ipv4/rp_filter': '0',
+  'ipv4/send_redirects': '0',
+  'ipv4/accept_redirects': '0',
+  'ipv6/accept_redirects': '0',
+  'ipv6/accept_ra': '0',
+  // Duplicate detection keeps a new address, fe80 ones too, silent for over a second.
+  'ipv6/accept_dad': '0',
 };
+
+const WHOLE: Readonly<Record<string, string>> = {
+  'net/ipv4/ip_forward': '1',
+  'net/ipv6/conf/all/forwarding': '1',
+  'net/ipv6/conf/default/forwarding': '1',
+  // A segment outside of the window is the receiver's to judge; only what conntrack cannot place is dropped.
+  'net/netfilter/nf_conntrack_tcp_be_liberal': '1',
+};
+
+/** Settings of the namespace, for the links that are there and, by `default`, those to come. */
+export function nodeSysctls(links: readonly string[]): ReadonlyMap<string, string> {
+  const perLink = ['all', 'default', ...links].flatMap((link) =>
+    Object.entries(PER_LINK).map(([key, value]) => {
+      const [family, name] = key.split('/');
+      return [`net/${family}/conf/${link}/${name}`, value] as const;
+    }),
+  );
+  return new Map([...Object.entries(WHOLE), ...perLink]);
+}
 
 export interface NodeSetupOptions {
   /** Addresses this node answers itself: put on `lo`. */
@@ -42,7 +51,8 @@ export interface NodeSetupOptions {
 
 /** @throws HeddleError `Sysctl`, `Netlink` */
 export function setUpNode(deps: NodeSetupDeps, options: NodeSetupOptions): void {
-  for (const [key, value] of Object.entries(NODE_SYSCTLS))
+  const links = deps.route.links().map(({ name }) => name);
+  for (const [key, value] of nodeSysctls(links))
     if (deps.readSysctl(key) !== value) deps.writeSysctl(key, value);
   deps.route.setLink('lo', { up: true });
   for (const address of options.dnsAddresses)

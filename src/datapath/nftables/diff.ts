@@ -1,4 +1,5 @@
 /** Two states of the table → the commands of one transaction that turns the first into the second. */
+import { isPortMap } from './names.ts';
 import {
   type Chain,
   commentText,
@@ -62,7 +63,7 @@ export function commandsFor(list: readonly Edit[]): string[] {
     ),
     ...ofType(added, 'set').map(addSet),
     ...ofType(added, 'chain').map(addChain),
-    ...elementCommands('delete', stale, ({ key }) => key),
+    ...elementCommands('delete', stale, deletionKey),
     ...[...changedChains, ...goneChains].map(({ name }) => `flush chain ${TABLE} ${name}`),
     ...elementCommands('add', fresh, ({ key, value }) => (value === '' ? key : `${key} : ${value}`)),
     ...[...ofType(added, 'chain'), ...changedChains].flatMap(addRules),
@@ -102,6 +103,13 @@ const addChain = ({ name, hook, comment }: Chain): string =>
 
 const addRules = ({ name, rules }: Chain): string[] =>
   rules.map((rule) => `add rule ${TABLE} ${name} ${rule}`);
+
+/**
+ * nft 1.0.6 looks for a mark in the wrong byte order when it deletes a single key of a map with intervals, and
+ * finds nothing. Written as a range of one it is found.
+ */
+const deletionKey = ({ set, key }: Element): string =>
+  isPortMap(set) ? key.replace(/ \. (\d+)$/, ' . $1-$1') : key;
 
 function elementCommands(
   verb: 'add' | 'delete',

@@ -7,6 +7,7 @@ export const mark = (number: number): string => `0x${hex(number)}`;
 export const ruleChain = (number: number): string => `rule-${hex(number)}`;
 export const policyChain = (number: number): string => `policy-${hex(number)}`;
 export const portMap = (number: number): string => `ports-${hex(number)}`;
+export const isPortMap = (name: string): boolean => name.startsWith('ports-');
 export const anyMap = (number: number): string => `any-${hex(number)}`;
 export const balanceChain = (family: Family, backends: number): string => `balance${family}-${backends}`;
 

@@ -53,7 +53,7 @@ function parseSet(isMap: boolean, name: string, lines: readonly string[]): Kerne
   return [
     { type: 'set', name, map: isMap, spec },
     ...splitElements(text.replace(/^elements = \{/, '').replace(/\}$/, '')).map((item): KernelObject => {
-      const [key = '', value = ''] = item.split(' : ');
+      const [key = '', value = ''] = isMap ? item.split(' : ') : [item];
       return { type: 'element', set: name, key: canonicalKey(key), value: canonicalKey(value) };
     }),
   ];

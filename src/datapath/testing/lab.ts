@@ -105,7 +105,6 @@ function createNode(t: After, { bridge, pods }: World, number: number): LabNode 
   const ns = testNetns(t);
   const route = open(t, ns);
   const name = `node-${number}`;
-  plug(bridge, name, ns, route);
   const addresses = [`10.240.0.${10 + number}`, `fd00:10:240::${10 + number}`];
   setUpNode(
     {
@@ -115,6 +114,7 @@ function createNode(t: After, { bridge, pods }: World, number: number): LabNode 
     },
     { dnsAddresses: ['10.96.0.10', 'fd00:10:96::a'] },
   );
+  plug(bridge, name, ns, route);
   route.replaceAddress('eth0', `${addresses[0]}/24`);
   route.replaceAddress('eth0', `${addresses[1]}/64`, { nodad: true });
   route.replaceRoute({ dst: '0.0.0.0/0', via: GATEWAYS[0], dev: 'eth0' });

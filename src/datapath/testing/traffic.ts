@@ -37,11 +37,19 @@ export function serveTcp(t: After, ns: Netns, port: number, name: string): void 
 }
 
 /** Answers each datagram with `name seen-address`. */
-export function serveUdp(t: After, ns: Netns, addresses: readonly string[], port: number, name: string): void {
+export function serveUdp(
+  t: After,
+  ns: Netns,
+  addresses: readonly string[],
+  port: number,
+  name: string,
+): void {
   for (const address of addresses) {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     socket.on('error', () => {});
-    socket.on('message', (_, from) => socket.send(`${name} ${plain(from.address)}\n`, from.port, from.address));
+    socket.on('message', (_, from) =>
+      socket.send(`${name} ${plain(from.address)}\n`, from.port, from.address),
+    );
     socket.bind({ fd: bindUdp(ns, address, port) });
     t.after(() => void socket.close());
   }
@@ -76,7 +84,7 @@ function firstLine(socket: Socket): Promise<Answer> {
 
 function parse(text: string): Answer {
   const [server, seen] = text.trim().split(' ');
-  return { server, seen } as Answer;
+  return { server: server ?? '', seen: seen ?? '' };
 }
 
 /** One datagram (again after 50 ms each), and its answer. */
@@ -95,7 +103,8 @@ export function dialUdp(
       socket.close();
       resolve(answer);
     };
-    const send = () => socket.send('?', port, host, (error) => error && finish({ why: errnoCode(error) ?? '' }));
+    const send = () =>
+      socket.send('?', port, host, (error) => error && finish({ why: errnoCode(error) ?? '' }));
     const timer = setTimeout(() => finish({ why: 'ETIMEDOUT' }), options.timeoutMs ?? SILENCE_MS);
     const again = setInterval(send, 50);
     socket.once('message', (data) => finish(parse(data.toString())));

@@ -40,7 +40,8 @@ test('nothing acknowledged is lost when the process is killed', async (t) => {
       const [key, n] = line.split(' ');
       if (key === 'open') return opened();
       // The last line may have been cut; a prefix of a number is less than it.
-      if (key?.startsWith('x/y/') && n) acknowledged.set(key, Math.max(acknowledged.get(key) ?? 0, Number(n)));
+      if (key?.startsWith('x/y/') && n)
+        acknowledged.set(key, Math.max(acknowledged.get(key) ?? 0, Number(n)));
     });
     await Promise.race([ready, ended]);
     assert.equal(child.exitCode, null, 'the writer ended by itself');

@@ -46,7 +46,10 @@ test('a write that expects another revision is refused, also against a write sti
   const first = store.write({ key: 'a/b/c', value: '1', expect: 0 });
   const second = store.write({ key: 'a/b/c', value: '2', expect: 0 });
   const { revision } = await first;
-  await assert.rejects(second, (error) => error instanceof ConflictError && error.current?.revision === revision);
+  await assert.rejects(
+    second,
+    (error) => error instanceof ConflictError && error.current?.revision === revision,
+  );
   assert.equal(store.get('a/b/c')?.value, '1');
   await store.write({ key: 'a/b/c', value: '3', expect: revision });
   await assert.rejects(store.write({ key: 'a/b/c', value: null, expect: revision }), ConflictError);
@@ -75,34 +78,38 @@ test('a watch from any revision ends in the state that a list shows, and tells w
   const store = await open(t);
   const operation = fc.record({ key: fc.constantFrom('a', 'b', 'c', 'd'), value: fc.option(fc.nat(9)) });
   await fc.assert(
-    fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 30 }), fc.nat(), async (operations, from) => {
-      const start = store.revision();
-      const states = new Map([[start, new Map(pairs(store, 'p/q/') as [string, string][])]]);
-      const half = Math.floor(operations.length / 2);
-      const run = async ({ key, value }: { key: string; value: number | null }) => {
-        await store.write({ key: `p/q/${key}`, value: value === null ? null : String(value) });
-        states.set(store.revision(), new Map(pairs(store, 'p/q/') as [string, string][]));
-      };
-      for (const one of operations.slice(0, half)) await run(one);
-      const known = [...states.keys()];
-      const at = known[from % known.length]!;
-      const state = new Map(states.get(at));
-      const close = store.watch('p/q/', at, (events) => {
-        for (const { key, now, before } of events) {
-          assert.equal(state.get(key), before?.value);
-          if (now) state.set(key, now.value);
-          else state.delete(key);
-        }
-      });
-      for (const one of operations.slice(half)) await run(one);
-      close();
-      assert.deepEqual([...state].toSorted(), pairs(store, 'p/q/'));
-      for (const [revision, then] of states)
-        assert.deepEqual(
-          store.list('p/q/', { revision }).items.map(({ key, value }) => [key, value]),
-          [...then].toSorted(),
-        );
-    }),
+    fc.asyncProperty(
+      fc.array(operation, { minLength: 1, maxLength: 30 }),
+      fc.nat(),
+      async (operations, from) => {
+        const start = store.revision();
+        const states = new Map([[start, new Map(pairs(store, 'p/q/') as [string, string][])]]);
+        const half = Math.floor(operations.length / 2);
+        const run = async ({ key, value }: { key: string; value: number | null }) => {
+          await store.write({ key: `p/q/${key}`, value: value === null ? null : String(value) });
+          states.set(store.revision(), new Map(pairs(store, 'p/q/') as [string, string][]));
+        };
+        for (const one of operations.slice(0, half)) await run(one);
+        const known = [...states.keys()];
+        const at = known[from % known.length]!;
+        const state = new Map(states.get(at));
+        const close = store.watch('p/q/', at, (events) => {
+          for (const { key, now, before } of events) {
+            assert.equal(state.get(key), before?.value);
+            if (now) state.set(key, now.value);
+            else state.delete(key);
+          }
+        });
+        for (const one of operations.slice(half)) await run(one);
+        close();
+        assert.deepEqual([...state].toSorted(), pairs(store, 'p/q/'));
+        for (const [revision, then] of states)
+          assert.deepEqual(
+            store.list('p/q/', { revision }).items.map(({ key, value }) => [key, value]),
+            [...then].toSorted(),
+          );
+      },
+    ),
     { numRuns: 40 },
   );
 });
@@ -228,7 +235,10 @@ test('a second opener is refused', async (t) => {
 
 test('a damaged file, another program’s file and a missing folder are named as such', async (t) => {
   const dir = folder(t);
-  writeFileSync(join(dir, 'text.db'), 'this is no database, but it is long enough to be looked at'.repeat(100));
+  writeFileSync(
+    join(dir, 'text.db'),
+    'this is no database, but it is long enough to be looked at'.repeat(100),
+  );
   await assert.rejects(createStore({ path: join(dir, 'text.db') }), code('StoreCorrupt'));
 
   const { DatabaseSync } = await import('node:sqlite');

@@ -65,7 +65,10 @@ function operate(state: State, link: Link): Store {
     while (queue.length > 0) {
       const group = queue.splice(0, MAX_GROUP);
       try {
-        await link.commit(group.map(({ event }) => rowOf(event)), state.takeCompaction());
+        await link.commit(
+          group.map(({ event }) => rowOf(event)),
+          state.takeCompaction(),
+        );
         acknowledge(group);
       } catch (error) {
         // What is queued was checked against writes that have not happened: it fails with them.

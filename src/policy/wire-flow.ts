@@ -13,7 +13,7 @@ export function wireFlow(world: World, flow: Flow): WireFlow {
 
 function addressOf(end: End): string {
   if (end.address) return formatAddress(end.address);
-  const who = end.type === 'pod' ? `pod ${end.pod.namespace}/${end.pod.name}` : `node ${end.type}`;
+  const who = end.type === 'pod' ? `pod ${end.pod.namespace}/${end.pod.name}` : `node ${end.node}`;
   throw new HeddleError(
     'BadFlow',
     `${who} has no address in the flow's family, so no packet can be of this flow`,

@@ -1,16 +1,34 @@
 /** Waits until nodes and pods are Ready, and says how far it is. */
 import { type Kind, NODE, POD } from '../api/kinds.ts';
-import type { Pod } from '../api/types.ts';
 import type { Client } from '../client/types.ts';
 import { systemClock } from '../lib/clock.ts';
 import { HeddleError } from '../lib/errors.ts';
 
-interface Conditioned {
-  status?: { conditions?: { type: string; status: string; message?: string }[] };
+/** What nodes and pods have in common. */
+export interface KubeLike {
+  metadata: { name: string; namespace?: string };
+  status?: object;
 }
 
-const isReady = (object: Conditioned): boolean =>
-  object.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') === true;
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly message?: string;
+}
+
+const conditionsOf = (object: KubeLike): readonly Condition[] =>
+  (object.status as { conditions?: Condition[] } | undefined)?.conditions ?? [];
+
+export const isReady = (object: KubeLike): boolean =>
+  conditionsOf(object).some(({ type, status }) => type === 'Ready' && status === 'True');
+
+/** The words of the condition that stands in the way, else the phase. */
+export function whyNotReady(object: KubeLike): string | undefined {
+  const bad = conditionsOf(object).find(
+    ({ type, status }) => status !== 'True' && (type === 'Ready' || type === 'PodScheduled'),
+  );
+  return bad?.message ?? (object.status as { phase?: string } | undefined)?.phase;
+}
 
 export interface Tally {
   readonly ready: number;
@@ -33,7 +51,7 @@ const PAUSE = 100;
 export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void> {
   await until('nodes', deps, async () => {
     const nodes = await listAll(NODE, deps.client);
-    const waiting = nodes.filter((node) => !isReady(node as Conditioned)).map((node) => describe(node));
+    const waiting = nodes.filter((node) => !isReady(node)).map(describe);
     const ready = nodes.length - waiting.length;
     return { ready, total: Math.max(wanted, nodes.length), waiting };
   });
@@ -43,7 +61,7 @@ export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void
 export async function waitForPods(deps: WaitDeps, expected: () => Promise<number>): Promise<void> {
   await until('pods', deps, async () => {
     const pods = (await listAll(POD, deps.client)).filter((pod) => pod.status?.phase !== 'Succeeded');
-    const waiting = pods.filter((pod) => !isReady(pod as Conditioned)).map((pod) => describe(pod));
+    const waiting = pods.filter((pod) => !isReady(pod)).map(describe);
     return { ready: pods.length - waiting.length, total: Math.max(await expected(), pods.length), waiting };
   });
 }
@@ -73,12 +91,8 @@ async function listAll<T>(kind: Kind<T>, client: Client): Promise<T[]> {
   return (await client.list(kind)).items;
 }
 
-function describe(object: { metadata: { name: string; namespace?: string } } & object): string {
+function describe(object: KubeLike): string {
   const { name, namespace } = object.metadata;
-  const status = (object as Conditioned & Pick<Pod, 'status'>).status;
-  const condition = status?.conditions?.find(
-    ({ type, status: is }) => is === 'False' && (type === 'Ready' || type === 'PodScheduled'),
-  );
-  const why = condition?.message ?? status?.phase;
+  const why = whyNotReady(object);
   return `${namespace ? `${namespace}/` : ''}${name}${why ? `: ${why}` : ''}`;
 }

@@ -1,6 +1,26 @@
+/** `heddle status`: processes, nodes, pods, and the choices that were made for this machine. */
 import type { Command } from 'commander';
-import type { CliDeps } from './deps.ts';
+import { clusterPaths } from '../cluster/paths.ts';
+import { exitCodes, type CliDeps } from './deps.ts';
+import { outputFormat, withDataDir } from './flags.ts';
+import { gatherStatus, isHealthy } from './status-gather.ts';
+import { statusText } from './status-text.ts';
 
-export function register(program: Command, _deps: CliDeps): void {
-  program.command('status');
+const examples = `
+Examples:
+  heddle status
+  heddle status -o json | jq '.processes[] | {name, pss}'
+
+The exit code is 0 only when every process runs and every node and pod is Ready.`;
+
+export function register(program: Command, deps: CliDeps): void {
+  withDataDir(program.command('status').description('show what runs and how it fares'))
+    .option('-o, --output <format>', 'json (docs/schemas/status.json)')
+    .addHelpText('after', examples)
+    .action(async (flags: { dataDir: string; output?: string }) => {
+      const format = outputFormat(flags.output, ['json']);
+      const status = await gatherStatus(clusterPaths(flags.dataDir), deps);
+      deps.stdout.write(format ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, deps));
+      process.exitCode = isHealthy(status) ? exitCodes.ok : exitCodes.failed;
+    });
 }

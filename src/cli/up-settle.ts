@@ -35,10 +35,7 @@ export async function settle(settling: SettleDeps): Promise<Error | undefined> {
   }
 }
 
-async function steps(
-  { request, manifests, progress, deps, signal }: SettleDeps,
-  client: Client,
-): Promise<void> {
+async function steps({ request, manifests, progress, signal }: SettleDeps, client: Client): Promise<void> {
   const wait = (unit: string) => ({
     client,
     signal,
@@ -51,7 +48,7 @@ async function steps(
   }
   if (manifests.count === 0) return;
   progress.step(`applying ${manifests.count} objects`);
-  await applyManifests(client, manifests, deps);
+  await applyManifests(client, manifests);
   if (!request.wait) return;
   progress.step('waiting for pods');
   await waitForPods(wait('pods'), () => wantedReplicas(client));

@@ -33,7 +33,7 @@ export function pkiFiles(dir: string): PkiFiles {
   });
   return {
     ca: pair('ca'),
-    apiServer: pair('api-server'),
+    apiServer: pair('apiserver'),
     admin: client('admin'),
     controllers: client('controllers'),
     node: (name) => client(`agent-${name}`),

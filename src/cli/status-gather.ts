@@ -1,0 +1,183 @@
+/** What `heddle status` knows, as data. Its shape is docs/schemas/status.json. */
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { type Kind, NODE, POD } from '../api/kinds.ts';
+import type { Client } from '../client/types.ts';
+import { type Holder, lockHolder } from '../cluster/lock.ts';
+import type { ClusterPaths } from '../cluster/paths.ts';
+import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
+import { hasRuntime } from '../cluster/teardown.ts';
+import { pss } from '../kernel/process.ts';
+import { probe } from '../kernel/features.ts';
+import { HeddleError, errorText } from '../lib/errors.ts';
+import { callSocket } from '../lib/unix-http.ts';
+import { connect } from './connect.ts';
+import type { CliDeps } from './deps.ts';
+import { requireRoot } from './flags.ts';
+import { type KubeLike, isReady, whyNotReady } from './readiness.ts';
+import { readConfig } from './up-request.ts';
+
+export interface Status {
+  readonly id: string;
+  readonly dataDir: string;
+  /** `running`; `busy`: on its way up or down; `unsupervised`: it runs, its supervisor does not; `down`: kept data only. */
+  readonly state: 'running' | 'busy' | 'unsupervised' | 'down';
+  readonly apiServer: {
+    readonly url: string;
+    readonly version: string | null;
+    readonly error: string | null;
+  };
+  readonly processes: readonly ProcessRow[];
+  /** Null where the API server does not answer. */
+  readonly nodes: readonly ObjectRow[] | null;
+  readonly pods: {
+    readonly ready: number;
+    readonly total: number;
+    readonly waiting: readonly ObjectRow[];
+  } | null;
+  readonly publish: readonly { readonly from: string; readonly to: string }[];
+  readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
+  readonly versions: { readonly node: string; readonly kernel: string };
+}
+
+export interface ProcessRow {
+  readonly name: string;
+  readonly state: string;
+  readonly pid: number | null;
+  /** Seconds. */
+  readonly uptime: number | null;
+  readonly restarts: number;
+  /** Bytes of memory that it is to blame for. */
+  readonly pss: number | null;
+  readonly lastExit: string | null;
+  readonly log: string;
+}
+
+export interface ObjectRow {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly why: string | null;
+}
+
+/** @throws HeddleError `NoCluster`, `NotRoot` */
+export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<Status> {
+  requireRoot(deps.isRoot, 'looking into a cluster');
+  const config = readConfig(paths);
+  if (!config)
+    throw new HeddleError('NoCluster', `there is no cluster in ${paths.dataDir}`, {
+      hint: 'start one with "heddle up", or name another with --data-dir',
+    });
+  const holder = lockHolder(paths.lock);
+  const supervisor = holder ? await askSupervisor(paths) : undefined;
+  const objects = hasRuntime(paths) ? await askApi(paths) : { error: 'the cluster is down' };
+  return {
+    id: paths.id,
+    dataDir: paths.dataDir,
+    state: stateOf(holder, supervisor, paths),
+    apiServer: {
+      url: `https://127.0.0.1:${config.apiServer.publishedPort}`,
+      version: objects.version ?? null,
+      error: objects.error ?? null,
+    },
+    processes: supervisor ? processRows(supervisor) : [],
+    nodes: objects.nodes ?? null,
+    pods: objects.pods ?? null,
+    publish: (supervisor?.publish ?? []).map(({ namespace, service, port, hostPort }) => ({
+      from: `127.0.0.1:${hostPort}`,
+      to: `${namespace}/${service}:${port}`,
+    })),
+    features: Object.entries(probe()).map(([name, { ok, why }]) => ({ name, ok, why: why ?? null })),
+    versions: { node: process.version, kernel: release() },
+  };
+}
+
+async function askSupervisor(paths: ClusterPaths): Promise<SupervisorStatus | undefined> {
+  const call = { socketPath: paths.supervisorSocket, path: '/status', timeoutMs: 3000 };
+  return callSocket<SupervisorStatus>(call).catch(() => undefined);
+}
+
+function stateOf(
+  holder: Holder | undefined,
+  supervisor: SupervisorStatus | undefined,
+  paths: ClusterPaths,
+): Status['state'] {
+  if (supervisor?.phase === 'running') return 'running';
+  if (holder) return 'busy';
+  return hasRuntime(paths) ? 'unsupervised' : 'down';
+}
+
+function processRows(supervisor: SupervisorStatus): ProcessRow[] {
+  const own: ProcessRow = {
+    name: 'supervisor',
+    state: 'running',
+    pid: supervisor.pid,
+    uptime: Math.round((Date.now() - Date.parse(supervisor.startedAt)) / 1000),
+    restarts: 0,
+    pss: pss(supervisor.pid) ?? null,
+    lastExit: null,
+    log: join(supervisor.dataDir, 'logs', 'supervisor.log'),
+  };
+  return [
+    own,
+    ...supervisor.processes.map(({ name, state, pid, uptime, restarts, lastExit, log, pss: memory }) => ({
+      name,
+      state,
+      pid: pid ?? null,
+      uptime: uptime === undefined ? null : Math.round(uptime / 1000),
+      restarts,
+      pss: memory ?? null,
+      lastExit: lastExit ? `${lastExit.signal ?? `code ${lastExit.code}`} at ${lastExit.at}` : null,
+      log,
+    })),
+  ];
+}
+
+interface ApiAnswers {
+  readonly version?: string;
+  readonly error?: string;
+  readonly nodes?: ObjectRow[];
+  readonly pods?: NonNullable<Status['pods']>;
+}
+
+async function askApi(paths: ClusterPaths): Promise<ApiAnswers> {
+  let client: Client | undefined;
+  try {
+    client = await connect(paths);
+    const version = await client.request('GET', '/version', { timeoutMs: 3000 });
+    const nodes = await rows(client, NODE);
+    const pods = await rows(client, POD);
+    const waiting = pods.filter(({ ready }) => !ready);
+    return {
+      version: (JSON.parse(version.text) as { gitVersion?: string }).gitVersion,
+      nodes,
+      pods: { ready: pods.length - waiting.length, total: pods.length, waiting },
+    };
+  } catch (error) {
+    return { error: errorText(error) };
+  } finally {
+    client?.close();
+  }
+}
+
+/** Pods that are done are not counted. */
+async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<ObjectRow[]> {
+  const { items } = await client.list(kind);
+  return items
+    .filter(({ status }) => (status as { phase?: string } | undefined)?.phase !== 'Succeeded')
+    .map((object) => {
+      const { name, namespace } = object.metadata;
+      const ready = isReady(object);
+      return {
+        name: namespace ? `${namespace}/${name}` : name,
+        ready,
+        why: ready ? null : (whyNotReady(object) ?? null),
+      };
+    });
+}
+
+/** All is well: every process runs, every node and pod is Ready. */
+export const isHealthy = (status: Status): boolean =>
+  status.state === 'running' &&
+  status.processes.every(({ state }) => state === 'running') &&
+  status.nodes?.every(({ ready }) => ready) === true &&
+  status.pods?.waiting.length === 0;

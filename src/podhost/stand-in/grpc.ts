@@ -2,7 +2,7 @@
  * As much gRPC as an echo needs. Over HTTP/2, a message is one byte of flags, four of length, then the bytes
  * (gRPC over HTTP/2, "Length-Prefixed-Message"); the outcome is the trailer `grpc-status`.
  */
-import type { ServerHttp2Stream } from 'node:http2';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 
 /** HealthCheckResponse { status: SERVING }: field 1, varint 1. */
 export const SERVING = frameMessage(Buffer.from([0x08, 0x01]));
@@ -20,16 +20,20 @@ export function firstMessage(body: Buffer): Buffer | undefined {
   return body.length >= 5 + length ? body.subarray(5, 5 + length) : undefined;
 }
 
-/** Any other method sends each message back; streams of every shape work. */
-export function answerGrpc(stream: ServerHttp2Stream, path: string, extra: Record<string, string>): void {
-  const headers = { ':status': 200, 'content-type': 'application/grpc', ...extra };
-  stream.respond(headers, { waitForTrailers: true });
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-  if (path === '/grpc.health.v1.Health/Check') {
-    stream.resume();
-    stream.end(SERVING);
-  } else if (path === '/grpc.health.v1.Health/Watch') {
-    stream.resume();
-    stream.write(SERVING);
-  } else stream.pipe(stream);
+/** Health is answered; any other method sends each message back, so streams of every shape work. */
+export function answerGrpc(
+  req: Http2ServerRequest,
+  res: Http2ServerResponse,
+  extra: Readonly<Record<string, string>>,
+): void {
+  res.on('error', () => {});
+  res.setTrailer('grpc-status', '0');
+  res.writeHead(200, { 'content-type': 'application/grpc', ...extra });
+  if (req.url === '/grpc.health.v1.Health/Check') {
+    req.resume();
+    res.end(SERVING);
+  } else if (req.url === '/grpc.health.v1.Health/Watch') {
+    req.resume();
+    res.write(SERVING);
+  } else req.pipe(res);
 }

@@ -74,7 +74,7 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
     if (!String(req.headers['content-type'] ?? '').startsWith('application/grpc'))
       return answer(req, res, connection, 'HTTP/2');
     const { pod, node, peer } = connection.echo('gRPC');
-    answerGrpc(req.stream, req.url, { 'x-pod': pod, 'x-node': node, 'x-peer': peer.address });
+    answerGrpc(req, res, { 'x-pod': pod, 'x-node': node, 'x-peer': peer.address });
     deps.onRequest(connection, { protocol: 'gRPC', method: 'POST', path: req.url, status: 200, bytes: 0 });
   });
 

@@ -31,7 +31,8 @@ export function serveTcp(socket: Socket, connection: Connection, deps: TcpEchoDe
     socket.setTimeout(0);
     socket.unshift(received);
     deps.http.accept(kind, socket, connection);
-    socket.resume();
+    // An HTTP/2 session takes the bytes back by itself; flowing they would be lost to it.
+    if (kind === 'http1') socket.resume();
   }
 
   function onData(chunk: Buffer): void {

@@ -29,7 +29,7 @@ interface Open {
   readonly identity: number;
 }
 
-/** Runs of one identity, ascending; neighbours may be of the same one. */
+/** Runs of one identity from 0 without a gap, ascending; neighbours may be of the same one. */
 function edgesOf(prefixes: Open[]): Run[] {
   const runs: Run[] = [];
   const open: Open[] = [];
@@ -60,7 +60,7 @@ function joinRuns(runs: readonly Run[]): Run[] {
   const joined: Run[] = [];
   for (const run of runs) {
     const before = joined.at(-1);
-    if (before && before.identity === run.identity && before.last + 1n === run.first) before.last = run.last;
+    if (before?.identity === run.identity) before.last = run.last;
     else joined.push({ ...run });
   }
   return joined;

@@ -7,7 +7,7 @@ import { ApiError, errorFromBody, isAlreadyExists, isConflict } from '../client/
 import { collectionPath, objectPath, withQuery } from '../client/path.ts';
 import type { Client } from '../client/types.ts';
 import { HeddleError, errorText } from '../lib/errors.ts';
-import { getIfThere, patchFor, planApply, rankOf, type Step } from './apply-plan.ts';
+import { getIfThere, patchFor, type PlanOptions, planApply, rankOf, type Step } from './apply-plan.ts';
 import { mapLimited } from './limited.ts';
 import { objectWord } from './object-words.ts';
 
@@ -21,7 +21,7 @@ export interface Applied {
   readonly object: KubeObject;
 }
 
-export interface ApplyOptions {
+export interface ApplyOptions extends PlanOptions {
   readonly dryRun?: DryRun;
   onApplied?(applied: Applied): void;
 }
@@ -39,7 +39,7 @@ export async function applyObjects(
   entries: readonly ManifestObject[],
   options: ApplyOptions = {},
 ): Promise<Applied[]> {
-  const plan = await planApply(client, entries);
+  const plan = await planApply(client, entries, options);
   const refused = manifestError(plan.problems);
   if (refused) throw refused;
   const applied: Applied[] = [];

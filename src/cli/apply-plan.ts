@@ -47,8 +47,17 @@ export const rankOf = (object: KubeObject): number => {
   return rank < 0 ? ORDER.length : rank;
 };
 
+export interface PlanOptions {
+  /** Namespaces that objects name, that are not there and that no manifest makes, are made. */
+  readonly createNamespaces?: boolean;
+}
+
 /** Objects of kinds that are not served are left out. */
-export async function planApply(client: Client, entries: readonly ManifestObject[]): Promise<Plan> {
+export async function planApply(
+  client: Client,
+  entries: readonly ManifestObject[],
+  options: PlanOptions = {},
+): Promise<Plan> {
   const known = entries.flatMap((entry) => {
     const resource = findKind(entry.object.apiVersion, entry.object.kind);
     return resource ? [{ entry, resource }] : [];
@@ -58,8 +67,11 @@ export async function planApply(client: Client, entries: readonly ManifestObject
     const live = await getIfThere(client, resource, name, namespace);
     return { entry, resource, manifest: manifestToSend(resource, entry.object), live };
   });
+  const missing = await missingNamespaces(client, steps);
+  if (options.createNamespaces) steps.push(...missing.map(namespaceStep));
   steps.sort((a, b) => rankOf(a.manifest) - rankOf(b.manifest));
-  const problems = [...steps.flatMap(updateProblems), ...(await missingNamespaces(client, steps))];
+  const problems = steps.flatMap(updateProblems);
+  if (!options.createNamespaces) problems.push(...missing.map(namespaceProblem));
   return { steps, problems };
 }
 
@@ -137,33 +149,40 @@ function updateProblems(step: Step): ManifestProblem[] {
   ].map((error) => at(error.field, fieldErrorText(error)));
 }
 
-async function missingNamespaces(client: Client, steps: readonly Step[]): Promise<ManifestProblem[]> {
-  const made = new Set(
-    steps.filter((s) => s.resource.kind.kind === 'Namespace').map((s) => s.manifest.metadata.name),
-  );
-  const first = new Map<string, Step>();
-  for (const step of steps) {
-    const { namespace } = step.manifest.metadata;
-    if (namespace && !step.live && !made.has(namespace) && !first.has(namespace)) first.set(namespace, step);
+interface MissingNamespace {
+  readonly name: string;
+  /** The first that needs it. */
+  readonly entry: ManifestObject;
+}
+
+async function missingNamespaces(client: Client, steps: readonly Step[]): Promise<MissingNamespace[]> {
+  const isNamespace = (step: Step) => step.resource.kind.kind === NAMESPACE.kind;
+  const made = new Set(steps.filter(isNamespace).map((s) => s.manifest.metadata.name));
+  const first = new Map<string, ManifestObject>();
+  for (const { manifest, live, entry } of steps) {
+    const { namespace } = manifest.metadata;
+    if (namespace && !live && !made.has(namespace) && !first.has(namespace)) first.set(namespace, entry);
   }
-  const found = await mapLimited(
-    [...first],
-    READS_AT_ONCE,
-    async ([name, step]): Promise<ManifestProblem[]> => {
-      if (await client.get(NAMESPACE, name).then(() => true, absent)) return [];
-      const { entry } = step;
-      return [
-        {
-          file: entry.file,
-          line: entry.lineOf('metadata.namespace'),
-          object: objectName(entry.object),
-          message: `there is no namespace "${name}"`,
-          hint: `add a Namespace "${name}" to the manifests`,
-        },
-      ];
-    },
+  const found = await mapLimited([...first], READS_AT_ONCE, async ([name, entry]) =>
+    (await client.get(NAMESPACE, name).then(() => true, absent)) ? [] : [{ name, entry }],
   );
   return found.flat();
+}
+
+const namespaceProblem = ({ name, entry }: MissingNamespace): ManifestProblem => ({
+  file: entry.file,
+  line: entry.lineOf('metadata.namespace'),
+  object: objectName(entry.object),
+  message: `there is no namespace "${name}"`,
+  hint: `add a Namespace "${name}" to the manifests`,
+});
+
+function namespaceStep({ name, entry }: MissingNamespace): Step {
+  const object = { apiVersion: 'v1', kind: NAMESPACE.kind, metadata: { name } };
+  const resource = findKind(object.apiVersion, object.kind);
+  if (!resource) throw new TypeError('namespaces are not served');
+  const made = { ...entry, object };
+  return { entry: made, resource, manifest: manifestToSend(resource, object), live: undefined };
 }
 
 function absent(error: unknown): boolean {

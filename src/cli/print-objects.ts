@@ -1,16 +1,17 @@
 /** Objects as JSON or YAML, as `kubectl get -o` writes them. */
 import type { KubeObject } from '../api/types.ts';
 
-/** One object alone, several as a List. managedFields are left out: they are for machines. */
+/** One object alone (unless a `list` is wanted), several as a List. managedFields are left out: they are for machines. */
 export async function writeObjects(
   objects: readonly KubeObject[],
   format: 'json' | 'yaml',
   out: NodeJS.WritableStream,
+  options: { list?: boolean } = {},
 ): Promise<void> {
   const shown = objects.map(withoutManagedFields);
   const [first] = shown;
   const value =
-    shown.length === 1 && first
+    shown.length === 1 && first && !options.list
       ? first
       : { apiVersion: 'v1', items: shown, kind: 'List', metadata: { resourceVersion: '' } };
   if (format === 'json') out.write(`${JSON.stringify(value, null, 4)}\n`);

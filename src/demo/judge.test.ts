@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkPolicy } from '../api/types.ts';
 import type { FlowEvent } from '../observe/flow-event.ts';
-import { decide } from '../policy/decide.ts';
+import { createDecider, decide } from '../policy/decide.ts';
 import type { World } from '../policy/world.ts';
 import type { Attempt, DemoPod, Workload } from './attempts.ts';
-import { type Observation, judge } from './judge.ts';
+import { type Observation, judge as judgeWith } from './judge.ts';
 import { matrix, plain, table } from './table.ts';
 
 const pod = (name: string, address: string): DemoPod => ({
@@ -77,6 +77,9 @@ const event = (rule: number, verdict: 'allow' | 'deny'): FlowEvent => ({
 const ruleOf = (w: World): number =>
   decide(w, { src: { pod: 'shop/web' }, dst: { pod: 'shop/api' }, protocol: 'TCP', port: 80 }).ingress
     .ruleNumber;
+
+const judge = (w: World, tried: Attempt, observation: Observation) =>
+  judgeWith(createDecider(w), tried, observation);
 
 const open = world([]);
 const closed = world([policy([])]);

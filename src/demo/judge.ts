@@ -1,8 +1,6 @@
 /** Holds what was observed against what the policies say. Pure. */
-import { decide } from '../policy/decide.ts';
 import type { Decision, Direction, Side } from '../policy/decision.ts';
-import type { World } from '../policy/world.ts';
-import { podKey } from '../policy/world.ts';
+import { type Flow, podKey } from '../policy/world.ts';
 import type { Attempt, Backend } from './attempts.ts';
 import type { FlowEvent } from '../observe/flow-event.ts';
 
@@ -97,12 +95,16 @@ function byText(observation: Observation, expected: Decision | undefined): strin
 }
 
 /** The judgement of one attempt. */
-export function judge(world: World, attempt: Attempt, observation: Observation): Judgement {
+export function judge(
+  decide: (flow: Flow) => Decision,
+  attempt: Attempt,
+  observation: Observation,
+): Judgement {
   const observed = observedVerdict(observation);
   const backend = backendOf(attempt, observation) ?? attempt.backends[0];
   const expected =
     backend &&
-    decide(world, {
+    decide({
       src: { pod: podKey(attempt.source) },
       dst: { pod: podKey(backend.pod) },
       protocol: attempt.protocol,

@@ -15,7 +15,7 @@ export interface ProbeAnswer {
   /** Source address that the far end saw. */
   readonly peerSeen?: string;
   /** `namespace/name` of the far end. */
-  readonly responder?: string;
+  readonly answeredBy?: string;
 }
 
 export interface ProbeDeps {
@@ -41,7 +41,6 @@ async function tryOne(attempt: Attempt, deps: ProbeDeps): Promise<Raw> {
     pod: source.name,
     host,
     port,
-    protocol,
     family,
     kind: protocol === 'UDP' ? 'udp' : 'tcp',
     timeoutMs: deps.timeoutMs,
@@ -141,7 +140,7 @@ export async function observe(
         connected: answer.ok,
         error: answer.error,
         latencyUs: answer.latencyUs,
-        responder: answer.responder,
+        responder: answer.answeredBy,
         peerSeen: answer.peerSeen,
         events: recordsOf(raw, events),
       };

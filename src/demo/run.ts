@@ -11,6 +11,7 @@ import {
   SERVICE,
 } from '../api/kinds.ts';
 import type { Client } from '../client/types.ts';
+import { createDecider } from '../policy/decide.ts';
 import { worldFromObjects } from '../policy/from-objects.ts';
 import { type Attempt, attempts } from './attempts.ts';
 import { type Judgement, judge } from './judge.ts';
@@ -64,7 +65,7 @@ function sample(all: readonly Attempt[], limit: number): Attempt[] {
 
 export async function round(deps: RoundDeps): Promise<Round> {
   const objects = await read(deps.client);
-  const world = worldFromObjects({ ...objects, nodeLocal: deps.nodeLocal });
+  const decide = createDecider(worldFromObjects({ ...objects, nodeLocal: deps.nodeLocal }));
   const users = {
     pods: objects.pods.filter(isUsers),
     replicaSets: objects.replicaSets,
@@ -80,7 +81,7 @@ export async function round(deps: RoundDeps): Promise<Round> {
     signal: deps.signal,
   };
   const observed = await observe(chosen, probe, (done) => deps.onProgress(done, chosen.length));
-  const judgements = observed.map(({ attempt, observation }) => judge(world, attempt, observation));
+  const judgements = observed.map(({ attempt, observation }) => judge(decide, attempt, observation));
   return { judgements, leftOut: all.length - chosen.length };
 }
 

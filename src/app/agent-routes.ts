@@ -1,0 +1,57 @@
+/** What an agent answers on its socket. */
+import type { DatapathController } from '../controllers/node/datapath.ts';
+import type { Backend } from '../datapath/backend.ts';
+import { HeddleError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { METRICS_CONTENT_TYPE, type Metrics } from '../lib/metrics.ts';
+import { type Routes, type UpgradeHandler, json } from '../lib/socket-server.ts';
+import type { FlowLog } from '../observe/flow-log.ts';
+import { podRoutes } from '../podhost/http.ts';
+import type { PodHost } from '../podhost/pod-host.ts';
+
+export interface AgentRoutesDeps {
+  readonly podHost: PodHost;
+  readonly datapath: DatapathController;
+  readonly backend: Backend;
+  readonly flowLog: FlowLog;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+export function agentRoutes(deps: AgentRoutesDeps): {
+  routes: Routes;
+  upgrades: Record<string, UpgradeHandler>;
+} {
+  const { podHost, datapath, backend, flowLog, metrics } = deps;
+  const pods = podRoutes(podHost);
+  return {
+    routes: {
+      ...pods.routes,
+      'GET /status': json(() => ({
+        pid: process.pid,
+        datapath: { backend: backend.name, ...backend.capabilities, ...datapath.status() },
+        pods: podHost.status(),
+      })),
+      'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),
+      'GET /datapath/counters': json(async () => ruleCounters(await backend.counters(), datapath)),
+      'GET /datapath/verify': json(() => datapath.verify()),
+      'GET /metrics': (_req, res) => {
+        res.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE });
+        res.end(metrics.text());
+      },
+    },
+    upgrades: pods.upgrades,
+  };
+}
+
+function ruleCounters(counters: Awaited<ReturnType<Backend['counters']>>, datapath: DatapathController) {
+  return [...counters].map(([rule, counter]) => ({ rule, text: datapath.rule(rule)?.text, ...counter }));
+}
+
+function number(url: URL, name: string, fallback: number): number {
+  const text = url.searchParams.get(name);
+  if (text === null) return fallback;
+  if (!/^\d{1,15}$/.test(text))
+    throw new HeddleError('BadRequest', `${name}=${text}: expected a whole number`);
+  return Number(text);
+}

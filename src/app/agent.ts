@@ -1,0 +1,246 @@
+/**
+ * The agent of a node: `agent.ts <data-dir> <node>`, started in the node's namespace. Read from top to bottom,
+ * this is the order in which a node comes up; what stands in the kernel from an earlier run is taken over.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { dirname, join } from 'node:path';
+import { ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../api/kinds.ts';
+import { createClient } from '../client/client.ts';
+import { createInformer } from '../client/informer.ts';
+import type { ClusterConfig } from '../cluster/config.ts';
+import { clusterPaths } from '../cluster/paths.ts';
+import { createConflist } from '../cni/conflist.ts';
+import { createPlugin } from '../cni/plugin.ts';
+import { serveCni } from '../cni/server.ts';
+import { createFlowRecorder } from '../controllers/node/flows.ts';
+import { createDatapathController } from '../controllers/node/datapath.ts';
+import { runNames } from '../controllers/node/names.ts';
+import { createPodController } from '../controllers/node/pods.ts';
+import { runRegistration } from '../controllers/node/registration.ts';
+import { createNftablesBackend } from '../datapath/nftables/backend.ts';
+import { NFLOG_GROUP } from '../datapath/nftables/names.ts';
+import { setUpNode } from '../datapath/node-setup.ts';
+import { createOverlay } from '../datapath/overlay.ts';
+import { createPlan } from '../datapath/plan/plan.ts';
+import { createNodeDns } from '../dns/node-dns.ts';
+import { createRecords } from '../dns/records.ts';
+import { createDnsServer } from '../dns/server.ts';
+import { pkiFiles } from '../identity/pki.ts';
+import { createIpam } from '../ipam/ipam.ts';
+import { openConntrack } from '../kernel/conntrack.ts';
+import { type Nflog, openNflog } from '../kernel/nflog.ts';
+import { openNft } from '../kernel/nft.ts';
+import { openRoute } from '../kernel/route.ts';
+import { connectTcp } from '../kernel/sockets.ts';
+import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
+import { systemClock } from '../lib/clock.ts';
+import { formatHostPort } from '../lib/ip.ts';
+import { createLog } from '../lib/log.ts';
+import { createMetrics } from '../lib/metrics.ts';
+import { goArch, osImage } from '../lib/machine.ts';
+import { VERSION } from '../lib/version.ts';
+import { serveSocket } from '../lib/socket-server.ts';
+import { runTasks, shutdownSignal } from '../lib/tasks.ts';
+import { createFlowLog } from '../observe/flow-log.ts';
+import { worldNamespace, worldPod } from '../policy/from-objects.ts';
+import { createCompiler } from '../policy/compile.ts';
+import { createPodHost } from '../podhost/pod-host.ts';
+import { agentRoutes } from './agent-routes.ts';
+import { readEnv } from './env.ts';
+
+const BUILD = join(import.meta.dirname, '../../build');
+
+const [dataDir, nodeName] = process.argv.slice(2);
+if (!dataDir || !nodeName) {
+  process.stderr.write('usage: agent.ts <data-dir> <node>\n');
+  process.exit(2);
+}
+const env = readEnv();
+const paths = clusterPaths(dataDir);
+const nodePaths = paths.node(nodeName);
+const config = JSON.parse(readFileSync(paths.config, 'utf8')) as ClusterConfig;
+const self = config.nodes.find(({ name }) => name === nodeName);
+if (!self) {
+  process.stderr.write(`${paths.config} has no node ${nodeName}\n`);
+  process.exit(2);
+}
+const log = createLog({ level: env.logLevel, fields: { process: 'agent', node: nodeName } });
+const clock = systemClock;
+const signal = shutdownSignal();
+mkdirSync(nodePaths.state, { recursive: true, mode: 0o700 });
+mkdirSync(dirname(nodePaths.agentSocket), { recursive: true, mode: 0o700 });
+
+// The client, and one copy of each kind for all who need it.
+const identity = pkiFiles(paths.pki).node(nodeName);
+const client = createClient({
+  server: `https://${formatHostPort(config.apiServer.addresses[0] ?? '', config.apiServer.port)}`,
+  dialAddresses: config.apiServer.addresses,
+  ca: readFileSync(pkiFiles(paths.pki).ca.cert, 'utf8'),
+  cert: readFileSync(identity.cert, 'utf8'),
+  key: readFileSync(identity.key, 'utf8'),
+});
+const informers = {
+  services: createInformer(client, SERVICE, { log }),
+  slices: createInformer(client, ENDPOINT_SLICE, { log }),
+  nodes: createInformer(client, NODE, { log }),
+  policies: createInformer(client, NETWORK_POLICY, { log }),
+  namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
+  pods: createInformer(client, POD, { log, keep: worldPod }),
+};
+const ownPods = createInformer(client, POD, { log, fieldSelector: `spec.nodeName=${nodeName}` });
+
+// The node's namespace, and the data path in it.
+const route = openRoute();
+setUpNode(
+  {
+    readSysctl: (key) => readSysctl(undefined, key),
+    writeSysctl: (key, value) => writeSysctl(undefined, key, value),
+    route,
+  },
+  { dnsAddresses: config.dnsAddresses },
+);
+const conntrack = openConntrack();
+let nflog: Nflog | undefined;
+const backend = createNftablesBackend({
+  nft: openNft(),
+  overlay: createOverlay(route, { ...config.vxlan, mtu: config.podMtu, nodeAddresses: self.addresses }),
+  deleteFlows: (filter) => conntrack.delete(filter),
+  openNflog: (onPackets) => (nflog = openNflog({ group: NFLOG_GROUP, onPackets })),
+  log,
+});
+
+// Pods: addresses, the CNI socket, and the host that runs the list.
+const ipam = await createIpam({ cidrs: self.podCidrs, path: join(nodePaths.state, 'ipam.json'), log });
+const cni = await serveCni({
+  socketPath: nodePaths.cniSocket,
+  handlers: createPlugin({ ipam, node: route, mtu: config.podMtu, log }),
+  log,
+});
+const pods = createPodController({
+  client,
+  pods: ownPods,
+  services: informers.services,
+  reconcile: (wanted) => podHost.reconcile(wanted),
+});
+const podHost = createPodHost({
+  nodeName,
+  hostAddresses: self.addresses,
+  paths: {
+    netns: paths.netns,
+    state: nodePaths.state,
+    podLogs: nodePaths.podLogs,
+    standInSocket: nodePaths.standInSocket,
+  },
+  conflist: createConflist({
+    list: { cniVersion: '1.1.0', name: 'heddle', plugins: [{ type: 'heddle-cni' }] },
+    path: [BUILD],
+    cacheDir: join(nodePaths.state, 'cni'),
+    env: { HEDDLE_CNI_SOCKET: nodePaths.cniSocket },
+  }),
+  dns: { nameservers: config.dnsAddresses, clusterDomain: config.clusterDomain },
+  callbacks: {
+    patchPodStatus: pods.patchPodStatus,
+    deletePod: pods.deletePod,
+    barrier: (pod, stop) => datapath.settled(`${pod.metadata.namespace}/${pod.metadata.name}`, stop),
+    extraPorts: pods.targetPorts,
+  },
+  connectTcp: (options) => connectTcp(undefined, options),
+  clock,
+  log,
+});
+
+// What the objects say, into the data path; what its rules decide, into the flow log.
+const datapath = createDatapathController({
+  node: nodeName,
+  informers,
+  plan: createPlan({ node: nodeName }),
+  backend,
+  settings: {
+    node: nodeName,
+    nodeAddresses: self.addresses,
+    nodePodCidrs: self.podCidrs,
+    podCidrs: config.podCidrs,
+    serviceCidrs: config.serviceCidrs,
+    underlayCidrs: config.underlayCidrs,
+  },
+  compile: createCompiler(),
+  localPods: () => podHost.localPods(),
+  nodeLocal: config.dnsAddresses,
+  clock,
+  log,
+});
+podHost.onLocalPodsChanged(datapath.podsChanged);
+const metrics = createMetrics();
+const flowLog = createFlowLog({ node: nodeName });
+const flows = createFlowRecorder({
+  flowLog,
+  rule: datapath.rule,
+  lost: () => nflog?.stats().lost ?? 0,
+  metrics,
+});
+
+backend.events((events) => flows.take(events));
+
+// Names.
+const records = createRecords({ domain: config.clusterDomain });
+const dns = createDnsServer({
+  addresses: config.dnsAddresses,
+  port: 53,
+  handler: createNodeDns({
+    records,
+    addresses: config.dnsAddresses,
+    ranges: [...config.serviceCidrs, ...config.podCidrs],
+    log,
+  }),
+  log,
+});
+
+const server = await serveSocket({
+  socketPath: nodePaths.agentSocket,
+  ...agentRoutes({ podHost, datapath, backend, flowLog, metrics, log }),
+  log,
+});
+log.info('agent started', { pid: process.pid });
+
+await runTasks(
+  [
+    { name: 'pod host', run: (stop) => podHost.run(stop) },
+    ...[...Object.values(informers), ownPods].map((informer) => ({
+      name: `informer of ${informer.kind.resource}`,
+      run: (stop: AbortSignal) => informer.run(stop),
+    })),
+    { name: 'names', run: () => runNames({ ...informers, records }) },
+    { name: 'dns', run: (stop) => dns.run(stop) },
+    {
+      name: 'data path',
+      // Pods of an earlier run are known first: the kernel must not lose what is theirs.
+      run: (stop) => podHost.restored().then(() => datapath.run(stop)),
+    },
+    { name: 'pods', run: (stop) => pods.run(stop) },
+    {
+      name: 'registration',
+      run: (stop) =>
+        runRegistration(
+          {
+            client,
+            node: nodeName,
+            addresses: self.addresses,
+            info: { kernelVersion: release(), osImage: osImage(), architecture: goArch(), version: VERSION },
+            notReady: () => (datapath.status().ready ? undefined : 'the data path is not programmed yet'),
+            clock,
+            log,
+          },
+          stop,
+        ),
+    },
+  ],
+  { log, signal },
+);
+server.close();
+server.closeAllConnections();
+await cni.close();
+client.close();
+backend.close();
+// What the kernel was given stays: the data path outlives its agent.
+process.exit(0);

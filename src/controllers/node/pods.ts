@@ -1,0 +1,75 @@
+/** Tells the pod host which pods the node shall have, and carries back what it says of them. */
+import { POD } from '../../api/kinds.ts';
+import type { Pod, Service } from '../../api/types.ts';
+import { ApiError } from '../../client/api-error.ts';
+import type { Informer } from '../../client/informer.ts';
+import type { Client } from '../../client/types.ts';
+
+export interface PodsDeps {
+  readonly client: Client;
+  /** The pods of this node only. */
+  readonly pods: Informer<Pod>;
+  readonly services: Informer<Service>;
+  reconcile(pods: readonly Pod[]): void;
+}
+
+interface ServedPort {
+  port: number;
+  protocol: string;
+}
+
+export interface PodController {
+  run(signal: AbortSignal): Promise<void>;
+  patchPodStatus(pod: Pod, status: object): Promise<void>;
+  deletePod(pod: Pod): Promise<void>;
+  /** Numeric target ports of the services that select a pod: traffic comes there, declared or not. */
+  targetPorts(pod: Pod): ServedPort[];
+}
+
+function selects(service: Service, labels: Readonly<Record<string, string>>): boolean {
+  const wanted = Object.entries(service.spec?.selector ?? {});
+  return wanted.length > 0 && wanted.every(([key, value]) => labels[key] === value);
+}
+
+function numericTargets(service: Service): ServedPort[] {
+  return (service.spec?.ports ?? []).flatMap(({ port, targetPort = port, protocol = 'TCP' }) =>
+    typeof targetPort === 'number' ? [{ port: targetPort, protocol }] : [],
+  );
+}
+
+export function createPodController({ client, pods, services, reconcile }: PodsDeps): PodController {
+  const servicesIn = services.byIndex('namespace', ({ metadata }) => [metadata.namespace ?? '']);
+  const tell = () => {
+    if (pods.hasSynced) reconcile(pods.list());
+  };
+  return {
+    async run(signal) {
+      // Services come first, so that no stand-in opens fewer ports than it is asked for.
+      await Promise.all([pods.synced(), services.synced()]);
+      pods.onChange(tell);
+      services.onChange(tell);
+      tell();
+      await new Promise<void>((resolve) => {
+        if (signal.aborted) resolve();
+        else signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    },
+    async patchPodStatus(pod, status) {
+      const { name, namespace, uid } = pod.metadata;
+      // The uid is a precondition: a pod of the same name that came after it must not get its status.
+      await client.patch(POD, name, namespace, { metadata: { uid }, status }, { subresource: 'status' });
+    },
+    async deletePod(pod) {
+      const { name, namespace, uid } = pod.metadata;
+      try {
+        await client.delete(POD, name, namespace, { gracePeriodSeconds: 0, preconditions: { uid } });
+      } catch (error) {
+        if (!(error instanceof ApiError) || (error.code !== 404 && error.code !== 409)) throw error;
+      }
+    },
+    targetPorts: ({ metadata }) =>
+      servicesIn(metadata.namespace ?? '')
+        .filter((service) => selects(service, metadata.labels ?? {}))
+        .flatMap(numericTargets),
+  };
+}

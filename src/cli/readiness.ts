@@ -7,7 +7,7 @@ import { HeddleError } from '../lib/errors.ts';
 /** What nodes and pods have in common. */
 export interface KubeLike {
   metadata: { name: string; namespace?: string };
-  status?: object;
+  status?: { phase?: string; conditions?: Condition[] };
 }
 
 interface Condition {
@@ -16,8 +16,7 @@ interface Condition {
   readonly message?: string;
 }
 
-const conditionsOf = (object: KubeLike): readonly Condition[] =>
-  (object.status as { conditions?: Condition[] } | undefined)?.conditions ?? [];
+const conditionsOf = (object: KubeLike): readonly Condition[] => object.status?.conditions ?? [];
 
 export const isReady = (object: KubeLike): boolean =>
   conditionsOf(object).some(({ type, status }) => type === 'Ready' && status === 'True');
@@ -27,7 +26,7 @@ export function whyNotReady(object: KubeLike): string | undefined {
   const bad = conditionsOf(object).find(
     ({ type, status }) => status !== 'True' && (type === 'Ready' || type === 'PodScheduled'),
   );
-  return bad?.message ?? (object.status as { phase?: string } | undefined)?.phase;
+  return bad?.message ?? object.status?.phase;
 }
 
 export interface Tally {

@@ -163,7 +163,7 @@ async function askApi(paths: ClusterPaths): Promise<ApiAnswers> {
 async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<ObjectRow[]> {
   const { items } = await client.list(kind);
   return items
-    .filter(({ status }) => (status as { phase?: string } | undefined)?.phase !== 'Succeeded')
+    .filter(({ status }) => status?.phase !== 'Succeeded')
     .map((object) => {
       const { name, namespace } = object.metadata;
       const ready = isReady(object);

@@ -87,7 +87,7 @@ function refuseDifference(config: ClusterConfig, kept: ClusterConfig, paths: Clu
     if (String(config[field]) !== String(kept[field]))
       throw new HeddleError(
         'ClusterDiffers',
-        `${paths.dataDir} holds a cluster whose ${field} are ${kept[field]}, not ${config[field]}`,
+        `${paths.dataDir} holds a cluster whose ${field} are ${String(kept[field])}, not ${String(config[field])}`,
         { hint: `remove it first: heddle down --data-dir ${paths.dataDir}` },
       );
 }

@@ -6,7 +6,7 @@ import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import type { Progress } from './progress.ts';
 import { type Tally, waitForNodes, waitForPods } from './readiness.ts';
-import { type Manifests, applyManifests } from './up-manifests.ts';
+import type { Manifests } from './up-manifests.ts';
 import type { UpRequest } from './up-request.ts';
 
 export interface SettleDeps {
@@ -47,8 +47,12 @@ async function steps({ request, manifests, progress, signal }: SettleDeps, clien
     await waitForNodes(request.config.nodes.length, wait('nodes'));
   }
   if (manifests.count === 0) return;
-  progress.step(`applying ${manifests.count} objects`);
-  await applyManifests(client, manifests);
+  progress.step('applying manifests');
+  const { applyObjects } = await import('./apply-objects.ts');
+  let applied = 0;
+  await applyObjects(client, manifests.entries, {
+    onApplied: () => progress.detail(`${++applied} of ${manifests.count}`),
+  });
   if (!request.wait) return;
   progress.step('waiting for pods');
   await waitForPods(wait('pods'), () => wantedReplicas(client));
@@ -60,7 +64,7 @@ async function wantedReplicas(client: Client): Promise<number> {
   return items.reduce((sum, { spec }) => sum + (spec?.replicas ?? 1), 0);
 }
 
-function summary({ request, progress }: SettleDeps): void {
+function summary({ request, manifests, progress }: SettleDeps): void {
   const { config, paths, publish } = request;
   progress.note(
     `cluster ${config.id}: ${config.nodes.length} nodes, API server at https://127.0.0.1:${config.apiServer.publishedPort}`,
@@ -68,4 +72,6 @@ function summary({ request, progress }: SettleDeps): void {
   for (const { namespace, service, port, hostPort } of publish)
     progress.note(`  http://127.0.0.1:${hostPort} is port ${port} of the service ${namespace}/${service}`);
   progress.note(`  kubectl --kubeconfig ${paths.kubeconfig} get pods -A`);
+  if (manifests.notes.length > 0) progress.note('Not acted on:');
+  for (const note of manifests.notes) progress.note(`  ${note}`);
 }

@@ -15,7 +15,11 @@ function add(...pods: ReturnType<typeof testPod>[]) {
   for (const pod of pods) node.pods.set(pod.metadata.uid!, pod);
   node.changed();
 }
-const links = () => node.route.links().map(({ name }) => name).filter((name) => name !== 'lo');
+const links = () =>
+  node.route
+    .links()
+    .map(({ name }) => name)
+    .filter((name) => name !== 'lo');
 
 test('a pod comes up by CNI, passes its probes, serves HTTP to another pod and goes without trace', async () => {
   node.startStandIn();
@@ -30,7 +34,12 @@ test('a pod comes up by CNI, passes its probes, serves HTTP to another pod and g
           readinessProbe: { httpGet: { path: '/ready', port: 'http' } },
           livenessProbe: { tcpSocket: { port: 8080 } },
         },
-        { name: 'grpc', image: 'grpc:1', readinessProbe: { grpc: { port: 9000 } }, startupProbe: { grpc: { port: 9000 } } },
+        {
+          name: 'grpc',
+          image: 'grpc:1',
+          readinessProbe: { grpc: { port: 9000 } },
+          startupProbe: { grpc: { port: 9000 } },
+        },
       ],
       initContainers: [{ name: 'init', image: 'init:1' }],
     }),
@@ -43,13 +52,25 @@ test('a pod comes up by CNI, passes its probes, serves HTTP to another pod and g
   assert.equal(status.podIPs!.length, 2);
   assert.equal(status.hostIP, '10.9.0.1');
   assert.equal(status.initContainerStatuses![0]!.state!.terminated!.reason, 'Completed');
-  assert.deepEqual(status.containerStatuses!.map(({ ready }) => ready), [true, true]);
+  assert.deepEqual(
+    status.containerStatuses!.map(({ ready }) => ready),
+    [true, true],
+  );
   for (const { ip } of status.podIPs!) {
-    const result = await node.host.standIn.connect({ uid: 'uid-client', host: ip!, port: 8080, kind: 'http', path: '/x' });
+    const result = await node.host.standIn.connect({
+      uid: 'uid-client',
+      host: ip!,
+      port: 8080,
+      kind: 'http',
+      path: '/x',
+    });
     assert.ok(result.ok, JSON.stringify(result));
     assert.equal(result.status, 200);
-    assert.equal(result.answeredBy, 'shop/web');
-    assert.ok(node.pods.get('uid-client')!.status!.podIPs!.some(({ ip }) => ip === result.peerSeen), 'source preserved');
+    assert.equal(result.responder, 'shop/web');
+    assert.ok(
+      node.pods.get('uid-client')!.status!.podIPs!.some(({ ip }) => ip === result.peerSeen),
+      'source preserved',
+    );
   }
   await eventually('the log has the request', () => {
     const path = join(node.folder, 'logs/shop_web.log');
@@ -58,7 +79,11 @@ test('a pod comes up by CNI, passes its probes, serves HTTP to another pod and g
 
   for (const name of ['web', 'client']) {
     const pod = node.pods.get(`uid-${name}`)!;
-    pod.metadata = { ...pod.metadata, deletionTimestamp: '2026-01-01T00:00:00Z', deletionGracePeriodSeconds: 30 };
+    pod.metadata = {
+      ...pod.metadata,
+      deletionTimestamp: '2026-01-01T00:00:00Z',
+      deletionGracePeriodSeconds: 30,
+    };
   }
   node.changed();
   await eventually('both pods are deleted', () => node.pods.size === 0);
@@ -73,7 +98,11 @@ test('TCP, UDP and refusals are told as they are', async () => {
   node.startStandIn();
   await node.startHost();
   add(
-    testPod('server', { containers: [{ name: 'a', image: 'a', ports: [{ containerPort: 6379 }, { containerPort: 53, protocol: 'UDP' }] }] }),
+    testPod('server', {
+      containers: [
+        { name: 'a', image: 'a', ports: [{ containerPort: 6379 }, { containerPort: 53, protocol: 'UDP' }] },
+      ],
+    }),
     testPod('client'),
   );
   await ready('server');
@@ -81,9 +110,14 @@ test('TCP, UDP and refusals are told as they are', async () => {
   const from = (port: number, kind: 'tcp' | 'udp', host: string) =>
     node.host.standIn.connect({ uid: 'uid-client', host, port, kind, timeoutMs: 1500 });
   for (const { ip } of node.pods.get('uid-server')!.status!.podIPs!) {
-    assert.equal((await from(6379, 'tcp', ip!)).answeredBy, 'shop/server');
-    assert.equal((await from(53, 'udp', ip!)).answeredBy, 'shop/server');
-    assert.match((await from(1, 'tcp', ip!)).error!, /ECONNREFUSED/);
+    assert.equal((await from(6379, 'tcp', ip!)).responder, 'shop/server');
+    assert.equal((await from(53, 'udp', ip!)).responder, 'shop/server');
+    const refused = await from(1, 'tcp', ip!);
+    assert.match(refused.error!, /ECONNREFUSED/);
+    assert.ok(
+      refused.local!.port >= 32_768 && refused.local!.address !== '',
+      'a failed attempt can be traced',
+    );
     assert.match((await from(1, 'udp', ip!)).error!, /ECONNREFUSED/);
   }
 });
@@ -111,7 +145,10 @@ test('a restarted agent adopts what runs, without a change to it', async () => {
   const writes = node.patches.length;
   await node.stopHost();
   await node.startHost();
-  await eventually('the pod is adopted', () => node.host.status().adopted === 1 && node.host.status().ready === 1);
+  await eventually(
+    'the pod is adopted',
+    () => node.host.status().adopted === 1 && node.host.status().ready === 1,
+  );
   assert.deepEqual(node.host.localPods(), before);
   assert.equal(node.route.link(before[0]!.interface)!.index, index, 'the link is the same');
   assert.equal(node.patches.length, writes, 'its status was not written again');
@@ -137,7 +174,9 @@ test('a stand-in server that comes back serves again, with and without its memor
   add(testPod('web'));
   await ready('web');
   const reach = () =>
-    node.host.standIn.connect({ uid: 'uid-web', host: '127.0.0.1', port: 8080, kind: 'http' }).catch(() => ({ ok: false }));
+    node.host.standIn
+      .connect({ uid: 'uid-web', host: '127.0.0.1', port: 8080, kind: 'http' })
+      .catch(() => ({ ok: false }));
   await node.stopHost();
   await node.stopStandIn();
   node.startStandIn();
@@ -148,7 +187,10 @@ test('a pod with access to the host is refused by name', async () => {
   node.startStandIn();
   await node.startHost();
   add(testPod('web', { hostNetwork: true }));
-  const waiting = await eventually('it is refused', () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting);
+  const waiting = await eventually(
+    'it is refused',
+    () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting,
+  );
   assert.equal(waiting.reason, 'HostAccessRefused');
   assert.match(waiting.message!, /spec\.hostNetwork/);
   assert.deepEqual(links(), []);
@@ -159,7 +201,10 @@ test('a pod is set up again after a failure', async () => {
   for (let i = 0; i < 253; i++) await node.ipam.allocate({ key: `x${i}/eth0`, label: 'shop/many' });
   await node.startHost();
   add(testPod('web'));
-  const waiting = await eventually('the trouble is told', () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting?.message);
+  const waiting = await eventually(
+    'the trouble is told',
+    () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting?.message,
+  );
   assert.match(waiting, /10\.9\.1\.0\/24/);
   await node.ipam.release('x7/eth0');
   await ready('web');

@@ -71,6 +71,8 @@ export interface PodHost {
   onLocalPodsChanged(listener: () => void): void;
   find(namespace: string, name: string): PodWorker | undefined;
   readonly standIn: StandInClient;
+  /** Where a pod's own files are: resolv.conf, hosts, … */
+  folder(uid: string): string;
   status(): PodHostStatus;
 }
 
@@ -184,6 +186,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
     find: (namespace, name) =>
       [...workers.values()].find(({ record }) => record?.namespace === namespace && record.name === name),
     standIn,
+    folder: records.folder,
     status() {
       const all = [...workers.values()];
       return {

@@ -268,7 +268,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     const { namespace, name, netns } = record;
     const { nameservers, search, ndots } = resolvOf(pod, deps.dns);
     const resolv = { nameservers, search, ndots };
-    return { uid, namespace, name, node: deps.nodeName, netns, tcp, udp, log: logFile(), resolv };
+    const addresses = record.addresses ?? [];
+    return { uid, namespace, name, node: deps.nodeName, netns, addresses, tcp, udp, log: logFile(), resolv };
   }
 
   return {

@@ -61,7 +61,11 @@ export async function createTestNode(): Promise<TestNode> {
     folder,
     ns,
     route,
-    ipam: await createIpam({ cidrs: ['10.9.1.0/24', 'fd00:9:1::/64'], path: join(folder, 'ipam.json'), log: silentLog }),
+    ipam: await createIpam({
+      cidrs: ['10.9.1.0/24', 'fd00:9:1::/64'],
+      path: join(folder, 'ipam.json'),
+      log: silentLog,
+    }),
     pods,
     patches,
     host: undefined as unknown as PodHost,
@@ -124,7 +128,12 @@ export async function createTestNode(): Promise<TestNode> {
     startStandIn() {
       stopServer = new AbortController();
       serverDone = runStandInServer(
-        { socketPath: standInSocket, statePath: join(folder, 'stand-in.json'), clock: systemClock, log: silentLog },
+        {
+          socketPath: standInSocket,
+          statePath: join(folder, 'stand-in.json'),
+          clock: systemClock,
+          log: silentLog,
+        },
         stopServer.signal,
       );
     },

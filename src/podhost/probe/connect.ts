@@ -25,6 +25,7 @@ export interface ProbeResult {
   ok: boolean;
   /** Errno name and words: `ECONNREFUSED …`, `ETIMEDOUT …`, `ENOTFOUND …`. */
   error?: string;
+  /** Also of an attempt that failed, if it came as far as leaving. */
   local?: { address: string; port: number };
   remote?: { address: string; port: number };
   /** Microseconds until the connection stood (UDP: until the answer came). */
@@ -32,16 +33,26 @@ export interface ProbeResult {
   /** The source address as the server saw it, if the server is one of ours. */
   peerSeen?: string;
   /** `namespace/name` of the stand-in that answered. */
-  answeredBy?: string;
+  responder?: string;
   /** HTTP status. */
   status?: number;
 }
 
 export interface ProbeDeps {
   resolv: ResolvConf;
-  /** All three open their socket in the pod's namespace. */
-  connectTcp(options: { host: string; port: number; timeoutMs: number }): Promise<Socket>;
-  bindUdp(family: 4 | 6): number;
+  /** The pod's own address of a family. */
+  addressOf(family: 4 | 6): string | undefined;
+  /** A port that no recent attempt used. */
+  nextPort(): number;
+  /** Both open their socket in the pod's namespace. */
+  connectTcp(options: {
+    host: string;
+    port: number;
+    timeoutMs: number;
+    localAddress: string;
+    localPort: number;
+  }): Promise<Socket>;
+  bindUdp(family: 4 | 6, port: number): number;
   /** Monotonic milliseconds. */
   now(): number;
 }
@@ -52,23 +63,42 @@ export async function probe(asked: ProbeRequest, deps: ProbeDeps): Promise<Probe
   const left = () => Math.max(1, deadline - deps.now());
   let result: ProbeResult = { ok: false };
   try {
-    const addresses = await resolve(asked.host, { ...deps, conf: deps.resolv, timeoutMs });
+    const bindUdp = (family: 4 | 6) => deps.bindUdp(family, 0);
+    const addresses = await resolve(asked.host, { bindUdp, conf: deps.resolv, timeoutMs });
     const address = addresses.find((one) => !asked.family || one.includes(':') === (asked.family === 6));
     if (address === undefined) throw new Error(`ENOTFOUND ${asked.host} has no IPv${asked.family} address`);
     result.remote = { address, port: asked.port };
+    // The port is chosen here, so that a refused attempt can be found in the kernel's log too.
+    const port = deps.nextPort();
+    result.local = { address: deps.addressOf(familyOf(address)) ?? '', port };
     const attempt = asked.kind === 'udp' ? overUdp : overTcp;
-    result = { ...result, ...(await attempt(asked, address, left, deps)) };
+    result = { ...result, ...(await attempt(asked, { address, port }, left, deps)) };
   } catch (error) {
     result.error = error instanceof Error ? error.message : String(error);
   }
   return result;
 }
 
+/** Where to, and from which local port. */
+interface Leg {
+  address: string;
+  port: number;
+}
+
+const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4);
+const anyOf = (address: string): string => (address.includes(':') ? '::' : '0.0.0.0');
 type Left = () => number;
 
-async function overTcp(asked: ProbeRequest, host: string, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
+async function overTcp(asked: ProbeRequest, leg: Leg, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
+  const host = leg.address;
   const start = deps.now();
-  const socket = await deps.connectTcp({ host, port: asked.port, timeoutMs: left() });
+  const socket = await deps.connectTcp({
+    host,
+    port: asked.port,
+    timeoutMs: left(),
+    localAddress: anyOf(host),
+    localPort: leg.port,
+  });
   const connected: ProbeResult = {
     ok: true,
     latencyUs: Math.round((deps.now() - start) * 1000),
@@ -130,8 +160,8 @@ function whoAmI(socket: Socket, timeoutMs: number): Promise<string> {
   });
 }
 
-async function overUdp(asked: ProbeRequest, host: string, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
-  const family = host.includes(':') ? 6 : 4;
+async function overUdp(asked: ProbeRequest, leg: Leg, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
+  const family = familyOf(leg.address);
   const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
   const start = deps.now();
   const timeoutMs = left();
@@ -148,8 +178,8 @@ async function overUdp(asked: ProbeRequest, host: string, left: Left, deps: Prob
         ...fromEcho(message.toString('utf8')),
       });
     });
-    socket.bind({ fd: deps.bindUdp(family) }, () =>
-      socket.connect(asked.port, host, () => socket.send(WHO_AM_I)),
+    socket.bind({ fd: deps.bindUdp(family, leg.port) }, () =>
+      socket.connect(asked.port, leg.address, () => socket.send(WHO_AM_I)),
     );
   }).finally(() => socket.close());
 }
@@ -158,7 +188,7 @@ function fromEcho(text: string | undefined): Partial<ProbeResult> {
   try {
     const echo = JSON.parse(text ?? '') as Partial<Echo>;
     if (!echo.peer || !echo.pod) return {};
-    return { peerSeen: echo.peer.address, answeredBy: `${echo.namespace}/${echo.pod}` };
+    return { peerSeen: echo.peer.address, responder: `${echo.namespace}/${echo.pod}` };
   } catch {
     return {};
   }

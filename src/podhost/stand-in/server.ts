@@ -66,13 +66,19 @@ const enter: EngineDeps['enter'] = (path) => {
   };
 };
 
+let port = Math.floor(Math.random() * 28_000);
+/** In turn through the range that systems use for outgoing connections. */
+const nextPort = (): number => 32_768 + (port++ % 28_000);
+
 async function connectFrom(pod: StandInPod, asked: StandInConnect, clock: Clock) {
   const ns = openNetns(pod.netns);
   try {
     return await probe(asked, {
       resolv: pod.resolv,
+      addressOf: (family) => pod.addresses.find((address) => address.includes(':') === (family === 6)),
+      nextPort,
       connectTcp: (to) => connectTcp(ns, to),
-      bindUdp: (family) => bindUdp(ns, family === 4 ? '0.0.0.0' : '::', 0),
+      bindUdp: (family, port) => bindUdp(ns, family === 4 ? '0.0.0.0' : '::', port),
       now: () => clock.monotonic(),
     });
   } finally {

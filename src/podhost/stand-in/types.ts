@@ -9,6 +9,7 @@ export interface StandInPod {
   node: string;
   /** Path of the pod's network namespace. */
   netns: string;
+  addresses: string[];
   tcp: number[];
   udp: number[];
   /** The pod's log file. */

@@ -1,0 +1,176 @@
+/**
+ * A command in a pod, over the agent's socket: `POST /exec` with `Upgrade: heddle-exec`, then frames both ways:
+ * one byte of type, four of length (big endian), the payload.
+ *
+ *   caller → agent   0 start, JSON {namespace, pod, argv}; first, and once
+ *                    1 bytes of standard input; 2 its end
+ *   agent → caller   3 bytes of standard output; 4 of standard error
+ *                    5 exit code, JSON number; 6 it was not started, JSON {code, message, hint}. Then the end.
+ *
+ * A caller that closes the connection ends the command. Either side stops reading to slow the other down.
+ */
+import { request } from 'node:http';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { errorText, HeddleError } from '../lib/errors.ts';
+
+export const UPGRADE = 'heddle-exec';
+export const Frame = { start: 0, stdin: 1, stdinEnd: 2, stdout: 3, stderr: 4, exit: 5, failed: 6 } as const;
+/** Longest payload taken, bytes. */
+export const MAX_PAYLOAD = 1 << 20;
+
+export interface ExecStart {
+  namespace: string;
+  pod: string;
+  argv: string[];
+}
+
+export function encodeFrame(type: number, payload: Uint8Array | string = ''): Buffer {
+  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
+  const head = Buffer.alloc(5);
+  head[0] = type;
+  head.writeUInt32BE(bytes.length, 1);
+  return Buffer.concat([head, bytes]);
+}
+
+/** Feeds on chunks as they come and gives whole frames. @throws Error when a length is out of bounds */
+export function createFrameReader(onFrame: (type: number, payload: Buffer) => void): (chunk: Buffer) => void {
+  let rest: Buffer = Buffer.alloc(0);
+  return (chunk) => {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    while (rest.length >= 5) {
+      const length = rest.readUInt32BE(1);
+      if (length > MAX_PAYLOAD) throw new Error(`a frame of ${length} bytes is longer than ${MAX_PAYLOAD}`);
+      if (rest.length < 5 + length) return;
+      const type = rest[0]!;
+      const payload = rest.subarray(5, 5 + length);
+      rest = rest.subarray(5 + length);
+      onFrame(type, payload);
+    }
+  };
+}
+
+export interface ExecOptions extends ExecStart {
+  /** Absent: the command's standard input is empty. */
+  stdin?: Readable;
+  stdout: Writable;
+  stderr: Writable;
+  /** Aborting ends the command; the promise rejects with the reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Runs a command in a pod of the agent behind `socketPath`; its exit code.
+ * @throws HeddleError what the agent said (`PodNotHere`, `ExecFailed`), `SocketCall`
+ */
+export async function execOverSocket(socketPath: string, options: ExecOptions): Promise<number> {
+  const { signal, stdin } = options;
+  signal?.throwIfAborted();
+  const { socket, head } = await upgrade(socketPath);
+  const onAbort = () => socket.destroy(signal?.reason as Error);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await converse(socket, head, options);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    stdin?.pause();
+    socket.destroy();
+  }
+}
+
+function upgrade(socketPath: string): Promise<{ socket: Duplex; head: Buffer }> {
+  const fail = (cause: unknown) =>
+    new HeddleError('SocketCall', `no answer on ${socketPath} to POST /exec`, {
+      hint: 'the agent of the pod\'s node is not running; "heddle status" shows which are',
+      cause,
+    });
+  return new Promise((resolve, reject) => {
+    const req = request({
+      socketPath,
+      method: 'POST',
+      path: '/exec',
+      agent: false,
+      headers: { connection: 'Upgrade', upgrade: UPGRADE },
+    });
+    req.on('error', (error) => reject(fail(error)));
+    req.on('response', (res) => {
+      res.resume();
+      reject(fail(new Error(`it answered ${res.statusCode}`)));
+    });
+    req.on('upgrade', (_res, socket, head) => resolve({ socket, head }));
+    req.end();
+  });
+}
+
+function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<number> {
+  const { namespace, pod, argv, stdin, stdout, stderr } = options;
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const relay = (to: Writable, payload: Buffer) => {
+    if (to.write(payload)) return;
+    socket.pause();
+    to.once('drain', () => socket.resume());
+  };
+  const read = createFrameReader((type, payload) => {
+    if (type === Frame.stdout) relay(stdout, payload);
+    else if (type === Frame.stderr) relay(stderr, payload);
+    else if (type === Frame.exit) resolve(Number(payload.toString()));
+    else if (type === Frame.failed) reject(asError(payload));
+  });
+  const feed = (chunk: Buffer) => {
+    try {
+      read(chunk);
+    } catch (error) {
+      reject(error as Error);
+    }
+  };
+  socket.on('data', feed);
+  socket.on('error', reject);
+  socket.on('close', () =>
+    reject(
+      new HeddleError('ExecFailed', 'the connection to the agent broke off', {
+        hint: 'it was restarted; run the command again',
+      }),
+    ),
+  );
+  socket.write(encodeFrame(Frame.start, JSON.stringify({ namespace, pod, argv } satisfies ExecStart)));
+  if (head.length > 0) feed(head);
+  if (stdin) sendInput(stdin, socket);
+  else socket.write(encodeFrame(Frame.stdinEnd));
+  return promise;
+}
+
+function sendInput(stdin: Readable, socket: Duplex): void {
+  stdin.on('data', (chunk: Buffer | string) => {
+    for (let bytes = Buffer.from(chunk as Buffer), at = 0; at < bytes.length; at += MAX_PAYLOAD) {
+      if (socket.write(encodeFrame(Frame.stdin, bytes.subarray(at, at + MAX_PAYLOAD)))) continue;
+      stdin.pause();
+      socket.once('drain', () => stdin.resume());
+    }
+  });
+  const end = () => {
+    if (socket.writable) socket.write(encodeFrame(Frame.stdinEnd));
+  };
+  stdin.on('end', end);
+  stdin.on('error', end);
+}
+
+function asError(payload: Buffer): HeddleError {
+  const { code, message, hint } = JSON.parse(payload.toString()) as {
+    code: string;
+    message: string;
+    hint?: string;
+  };
+  return new HeddleError(code, message, { hint });
+}
+
+export const failedFrame = (error: unknown): Buffer =>
+  encodeFrame(
+    Frame.failed,
+    JSON.stringify(
+      error instanceof HeddleError
+        ? { code: error.code, message: error.message, hint: error.hint }
+        : { code: 'ExecFailed', message: errorText(error) },
+    ),
+  );

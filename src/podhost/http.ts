@@ -1,0 +1,113 @@
+/**
+ * What the agent's socket serves about pods:
+ *   POST /exec                          upgrade, see exec-protocol.ts
+ *   GET  /logs/<ns>/<pod>?tail=N&follow text
+ *   POST /probe {namespace, pod, host, port, kind: tcp|http|udp, …} → ProbeResult
+ *   GET  /pods                          → {pods: LocalPod[], …PodHostStatus}
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { HeddleError } from '../lib/errors.ts';
+import { serveExec } from './exec.ts';
+import type { ExecStart } from './exec-protocol.ts';
+import { hostnameOf, podFiles } from './files.ts';
+import { jailed } from './jail.ts';
+import { readLog } from './logs.ts';
+import type { PodHost } from './pod-host.ts';
+import type { PodWorker } from './pod-worker.ts';
+import type { ProbeRequest } from './probe/connect.ts';
+import { readJson, sendJson } from './stand-in/control.ts';
+import { podUserId } from './user-id.ts';
+
+export type PodHostRoute = (req: IncomingMessage, res: ServerResponse, url: URL) => Promise<void>;
+export type PodHostUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer, url: URL) => void;
+
+export interface PodHostRoutesDeps {
+  host: PodHost;
+  node: string;
+}
+
+export function podHostRoutes(deps: PodHostRoutesDeps): {
+  routes: Record<string, PodHostRoute>;
+  upgrades: Record<string, PodHostUpgrade>;
+} {
+  const { host } = deps;
+
+  function find(namespace: string, name: string): PodWorker {
+    const worker = host.find(namespace, name);
+    if (worker) return worker;
+    throw new HeddleError('PodNotHere', `node ${deps.node} has no pod ${namespace}/${name}`, {
+      hint: 'it may have been deleted or run on another node: see "heddle get pods -A -o wide"',
+    });
+  }
+
+  function target(asked: ExecStart) {
+    const worker = find(asked.namespace, asked.pod);
+    const local = worker.local();
+    if (!local)
+      throw new HeddleError('PodNotHere', `pod ${worker.label} has no network yet`, {
+        hint: 'wait until it is Running',
+      });
+    return {
+      netns: local.netns,
+      argv: jailed({
+        hostname: worker.pod ? hostnameOf(worker.pod) : local.name,
+        files: podFiles(host.folder(worker.uid)),
+        userId: podUserId(worker.uid),
+        env: {
+          PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+          HOME: '/home',
+          LANG: 'C.UTF-8',
+          HOSTNAME: worker.pod ? hostnameOf(worker.pod) : local.name,
+        },
+        argv: asked.argv,
+      }),
+    };
+  }
+
+  return {
+    routes: {
+      async 'GET /logs/'(req, res, url) {
+        const [, , namespace, name] = url.pathname.split('/').map(decodeURIComponent);
+        const worker = find(namespace ?? '', name ?? '');
+        await sendLog(worker.logFile(), req, res, url.searchParams);
+      },
+      async 'POST /probe'(req, res) {
+        const asked = await readJson<ProbeRequest & { namespace: string; pod: string }>(req);
+        const { namespace, pod, ...rest } = asked;
+        sendJson(res, 200, await host.standIn.connect({ ...rest, uid: find(namespace, pod).uid }));
+      },
+      async 'GET /pods'(_req, res) {
+        sendJson(res, 200, { ...host.status(), local: host.localPods() });
+      },
+    },
+    upgrades: {
+      'POST /exec': (req, socket, head) => serveExec(req, socket, head, { target }),
+    },
+  };
+}
+
+async function sendLog(
+  path: string,
+  req: IncomingMessage,
+  res: ServerResponse,
+  query: URLSearchParams,
+): Promise<void> {
+  const tail = query.get('tail');
+  if (tail !== null && !/^\d{1,9}$/.test(tail))
+    throw new HeddleError('BadQuery', `tail="${tail}" is not a number of lines`);
+  const follow = query.has('follow') && !['false', '0'].includes(query.get('follow') ?? '');
+  const gone = new AbortController();
+  res.on('close', () => gone.abort());
+  req.resume();
+  res.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' });
+  res.flushHeaders();
+  const write = (chunk: Buffer) =>
+    new Promise<void>((resolve) => {
+      if (chunk.length === 0 || res.destroyed || res.write(chunk)) return resolve();
+      res.once('drain', resolve);
+      res.once('close', resolve);
+    });
+  await readLog({ path, follow, ...(tail === null ? {} : { tail: Number(tail) }) }, write, gone.signal);
+  res.end();
+}

@@ -2,7 +2,8 @@
  * Supervises one local cluster: `node supervisor.ts DATA-DIR`, started by `heddle up`, which see
  * (cluster/supervisor-protocol.ts). SIGTERM ends the cluster and keeps its data.
  */
-import { writeSync } from 'node:fs';
+import { readdirSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createClient } from '../client/client.ts';
 import { loadKubeconfig } from '../client/kubeconfig.ts';
@@ -134,8 +135,7 @@ async function main(): Promise<void> {
   const server = await serveStatus(paths.supervisorSocket, () => statusOf(cluster, options, phase));
   report({ type: 'started' });
   const rotation = setInterval(() => {
-    for (const { name } of cluster.processes.list()) rotateLog(`${paths.logs}/${name}.log`);
-    rotateLog(`${paths.logs}/supervisor.log`);
+    for (const name of readdirSync(paths.logs)) if (name.endsWith('.log')) rotateLog(join(paths.logs, name));
   }, 10_000);
   await new Promise<void>((resolve) => {
     if (stop.signal.aborted) resolve();

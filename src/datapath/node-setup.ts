@@ -10,7 +10,7 @@ export interface NodeSetupDeps {
   route: {
     links(): readonly { name: string }[];
     setLink(name: string, change: { up: boolean }): void;
-    replaceAddress(link: string, address: string, options?: { nodad?: boolean }): void;
+    replaceAddress(link: string, address: string, options?: { nodad?: boolean; noSource?: boolean }): void;
   };
 }
 
@@ -56,5 +56,9 @@ export function setUpNode(deps: NodeSetupDeps, options: NodeSetupOptions): void 
     if (deps.readSysctl(key) !== value) deps.writeSysctl(key, value);
   deps.route.setLink('lo', { up: true });
   for (const address of options.dnsAddresses)
-    deps.route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, { nodad: true });
+    deps.route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, {
+      nodad: true,
+      // Or the kernel takes it as the node's own where a link has none: what pods see of probes.
+      noSource: true,
+    });
 }

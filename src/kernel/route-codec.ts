@@ -20,7 +20,7 @@ const AF_INET6 = 10;
 const AF_BRIDGE = 7;
 export const addressFamily = (family: Family): number => (family === 4 ? AF_INET : AF_INET6);
 
-const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
+const IFA = { ADDRESS: 1, LOCAL: 2, CACHEINFO: 6, FLAGS: 8 } as const;
 const IFA_F_NODAD = 0x02;
 const IFA_F_TENTATIVE = 0x40;
 
@@ -32,15 +32,29 @@ export interface LinkAddress {
   readonly tentative: boolean;
 }
 
-export function addressParts(link: number, address: string, options: { nodad?: boolean } = {}): Buffer[] {
+export interface AddressOptions {
+  /** An IPv6 address is usable at once. */
+  nodad?: boolean;
+  /** Never chosen as the source of what this machine sends to others (bound sockets may still use it). */
+  noSource?: boolean;
+}
+
+const RT_SCOPE_HOST = 254;
+/** struct ifa_cacheinfo: preferred for no time, so deprecated (RFC 4862 section 5.5.4), and valid for ever. */
+const deprecated = Buffer.alloc(16);
+deprecated.writeUInt32LE(0xffffffff, 4);
+
+export function addressParts(link: number, address: string, options: AddressOptions = {}): Buffer[] {
   const { family, length } = parseCidr(address);
   const local = toBytes(parseAddress(address.slice(0, address.indexOf('/'))));
   const header = Buffer.alloc(8);
   header[0] = addressFamily(family);
   header[1] = length;
   header.writeInt32LE(link, 4);
+  if (options.noSource && family === 4) header[3] = RT_SCOPE_HOST;
   const flags = options.nodad && family === 6 ? [u32(IFA.FLAGS, IFA_F_NODAD)] : [];
-  return [header, attribute(IFA.LOCAL, local), attribute(IFA.ADDRESS, local), ...flags];
+  const times = options.noSource && family === 6 ? [attribute(IFA.CACHEINFO, deprecated)] : [];
+  return [header, attribute(IFA.LOCAL, local), attribute(IFA.ADDRESS, local), ...flags, ...times];
 }
 
 export function parseLinkAddress({ body }: Message): LinkAddress | undefined {

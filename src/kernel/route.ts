@@ -24,6 +24,7 @@ import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request, u32 } from './ne
 import { NETLINK_ROUTE, openNetlink } from './netlink-socket.ts';
 import type { Netns } from './netns.ts';
 import {
+  type AddressOptions,
   addressParts,
   type FdbEntry,
   fdbDump,
@@ -83,7 +84,7 @@ export interface Route {
   deleteLink(name: string): boolean;
 
   /** `address` is `10.0.0.1/24`. `nodad`: an IPv6 address is usable at once. */
-  replaceAddress(link: string, address: string, options?: { nodad?: boolean }): void;
+  replaceAddress(link: string, address: string, options?: AddressOptions): void;
   deleteAddress(link: string, address: string): boolean;
   /** Marked with protocol 72. */
   replaceRoute(route: RouteOptions): void;

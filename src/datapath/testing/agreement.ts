@@ -11,10 +11,11 @@ import { compile } from '../../policy/compile.ts';
 import { createDecider } from '../../policy/decide.ts';
 import { worlds } from '../../policy/testing/arbitraries.ts';
 import type { Protocol, World } from '../../policy/world.ts';
-import type { PolicyEvent } from '../backend.ts';
+import type { Backend, PolicyEvent } from '../backend.ts';
 import type { PacketFlow } from '../packet.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
-import { createLab, type Lab, type LabBackend, OUTSIDE } from './lab.ts';
+import { createLab, type Lab, OUTSIDE } from './lab.ts';
+import { nodeObject, type OpenBackend } from './cluster.ts';
 import { ICMP, sendPacket, settled, witness } from './packets.ts';
 
 const PODS = 6;
@@ -37,12 +38,16 @@ interface Seen {
   readonly rules: Set<string>;
 }
 
-export async function checkAgreement(t: TestContext, numRuns: number): Promise<void> {
+export async function checkAgreement(
+  t: TestContext,
+  openBackend: OpenBackend,
+  numRuns: number,
+): Promise<void> {
   const lab = createLab(t);
   for (let i = 0; i < PODS; i++) lab.nodes[i % 2]?.addPod(`p${i + 1}`);
   letOutsideAnswer(lab, t);
   const plans = lab.nodes.map((node) => createPlan({ node: node.name }));
-  const backends = lab.nodes.map((node) => node.openBackend());
+  const backends = lab.nodes.map((node) => openBackend(t, node));
   for (const [i, node] of lab.nodes.entries()) await start(lab, plans[i]!, backends[i]!, node.name);
   const ends: End[] = [
     ...lab.pods,
@@ -187,7 +192,7 @@ function letOutsideAnswer(lab: Lab, t: TestContext): void {
     }
 }
 
-async function start(lab: Lab, plan: Plan, backend: LabBackend, name: string): Promise<void> {
+async function start(lab: Lab, plan: Plan, backend: Backend, name: string): Promise<void> {
   const node = lab.nodes.find((each) => each.name === name)!;
   plan.setSettings(node.settings);
   plan.setLocalPods(node.pods());
@@ -195,15 +200,3 @@ async function start(lab: Lab, plan: Plan, backend: LabBackend, name: string): P
   plan.update();
   await backend.prune(plan.state);
 }
-
-export const nodeObject = (remote: {
-  node: string;
-  addresses: readonly string[];
-  podCidrs: readonly string[];
-}) => ({
-  apiVersion: 'v1' as const,
-  kind: 'Node' as const,
-  metadata: { name: remote.node },
-  spec: { podCIDRs: [...remote.podCidrs] },
-  status: { addresses: remote.addresses.map((address) => ({ type: 'InternalIP', address })) },
-});

@@ -3,19 +3,11 @@
  * nodes, pods, and an outside that knows no way back to pods.
  */
 import type { TestContext } from 'node:test';
-import { openConntrack } from '../../kernel/conntrack.ts';
 import type { Netns } from '../../kernel/netns.ts';
-import { openNflog } from '../../kernel/nflog.ts';
-import { openNft } from '../../kernel/nft.ts';
 import { openRoute, type Route } from '../../kernel/route.ts';
 import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
 import { testNetns } from '../../kernel/test-netns.ts';
-import { silentLog } from '../../lib/log.ts';
-import type { Backend } from '../backend.ts';
-import { createNftablesBackend } from '../nftables/backend.ts';
-import { NFLOG_GROUP } from '../nftables/names.ts';
 import { setUpNode } from '../node-setup.ts';
-import { createOverlay } from '../overlay.ts';
 import type { LocalPod, RemoteNode, Settings } from '../plan/tables.ts';
 
 export const OUTSIDE = ['192.0.2.1', '2001:db8::1'] as const;
@@ -37,7 +29,6 @@ export interface LabNode {
   readonly remote: RemoteNode;
   addPod(name: string): LabPod;
   pods(): LocalPod[];
-  openBackend(): LabBackend;
 }
 
 export interface LabPod {
@@ -51,13 +42,6 @@ export interface LabPod {
   readonly interface: string;
 }
 
-export interface LabBackend extends Backend {
-  /** Transactions that were sent to nftables, listings left out. */
-  readonly sent: string[];
-  /** Runs nft commands by hand. */
-  byHand(commands: string): string;
-}
-
 type After = Pick<TestContext, 'after'>;
 
 export function createLab(t: After, nodeCount = 2): Lab {
@@ -65,9 +49,9 @@ export function createLab(t: After, nodeCount = 2): Lab {
   const bridge = open(t, underlay);
   bridge.addBridge({ name: 'br0' });
   bridge.setLink('br0', { up: true });
-  const outside = createOutside(t, underlay, bridge);
+  const outside = createOutside(t, bridge);
   const pods: LabPod[] = [];
-  const nodes = Array.from({ length: nodeCount }, (_, i) => createNode(t, { underlay, bridge, pods }, i + 1));
+  const nodes = Array.from({ length: nodeCount }, (_, i) => createNode(t, { bridge, pods }, i + 1));
   return { outside, nodes, pods };
 }
 
@@ -83,7 +67,7 @@ function plug(bridge: Route, port: string, ns: Netns, route: Route): void {
   route.setLink('eth0', { up: true });
 }
 
-function createOutside(t: After, underlay: Netns, bridge: Route): Netns {
+function createOutside(t: After, bridge: Route): Netns {
   const ns = testNetns(t);
   const route = open(t, ns);
   plug(bridge, 'outside', ns, route);
@@ -91,12 +75,10 @@ function createOutside(t: After, underlay: Netns, bridge: Route): Netns {
   route.replaceAddress('eth0', `${GATEWAYS[1]}/64`, { nodad: true });
   route.replaceAddress('lo', `${OUTSIDE[0]}/32`);
   route.replaceAddress('lo', `${OUTSIDE[1]}/128`, { nodad: true });
-  void underlay;
   return ns;
 }
 
 interface World {
-  readonly underlay: Netns;
   readonly bridge: Route;
   readonly pods: LabPod[];
 }
@@ -148,7 +130,6 @@ function createNode(t: After, { bridge, pods }: World, number: number): LabNode 
         interface: pod.interface,
         addresses: pod.addresses,
       })),
-    openBackend: () => openBackend(t, ns, route, settings),
   };
 }
 
@@ -188,34 +169,3 @@ function createPod(
 }
 
 const hexByte = (value: number): string => value.toString(16).padStart(2, '0');
-
-function openBackend(t: After, ns: Netns, route: Route, settings: Settings): LabBackend {
-  const nft = openNft(ns);
-  const hand = openNft(ns);
-  const conntrack = openConntrack(ns);
-  const sent: string[] = [];
-  const backend = createNftablesBackend({
-    nft: {
-      ...nft,
-      run(commands) {
-        if (!commands.startsWith('list ')) sent.push(commands);
-        return nft.run(commands);
-      },
-    },
-    overlay: createOverlay(route, {
-      vni: 72,
-      port: 4789,
-      mtu: 1450,
-      nodeAddresses: settings.nodeAddresses,
-    }),
-    deleteFlows: (filter) => conntrack.delete(filter),
-    openNflog: (onPackets) => openNflog({ ns, group: NFLOG_GROUP, onPackets }),
-    log: silentLog,
-  });
-  t.after(() => {
-    backend.close();
-    hand.close();
-    conntrack.close();
-  });
-  return { ...backend, sent, byHand: (commands) => hand.run(commands) };
-}

@@ -45,6 +45,8 @@ export function jailed(options: JailOptions): string[] {
     ...['--hostname', options.hostname],
     ...['--ro-bind', '/usr', '/usr'],
     ...TOP.flatMap(topFolder),
+    // Folders that bwrap makes by itself are closed to others than root.
+    ...['/etc', '/etc/ssl', '/var'].flatMap((path) => ['--perms', '0755', '--dir', path]),
     ...ETC.filter((path) => existsSync(path)).flatMap((path) => ['--ro-bind', path, path]),
     ...['--ro-bind', files.resolvConf, '/etc/resolv.conf'],
     ...['--ro-bind', files.hosts, '/etc/hosts'],

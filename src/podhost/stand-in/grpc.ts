@@ -27,7 +27,7 @@ export function answerGrpc(
   extra: Readonly<Record<string, string>>,
 ): void {
   res.on('error', () => {});
-  res.setTrailer('grpc-status', '0');
+  res.addTrailers({ 'grpc-status': '0' });
   res.writeHead(200, { 'content-type': 'application/grpc', ...extra });
   if (req.url === '/grpc.health.v1.Health/Check') {
     req.resume();

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { appendFile, rename } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { afterEach, beforeEach, test } from 'node:test';
+import { isAlive } from '../kernel/process.ts';
+import { silentLog } from '../lib/log.ts';
+import { serveSocket } from '../lib/socket-server.ts';
+import { callSocket } from '../lib/unix-http.ts';
+import { execOverSocket } from './exec-protocol.ts';
+import { podHostRoutes } from './http.ts';
+import type { ProbeResult } from './probe/connect.ts';
+import { createTestNode, eventually, isReady, type TestNode, testPod } from './test-node.ts';
+
+let node: TestNode;
+let server: Server;
+let socketPath: string;
+beforeEach(async () => {
+  node = await createTestNode();
+  node.startStandIn();
+  await node.startHost();
+  const pod = testPod('web');
+  node.pods.set(pod.metadata.uid!, pod);
+  node.changed();
+  await eventually('web is Ready', () => isReady(node.pods.get('uid-web')));
+  socketPath = join(node.folder, 'agent.sock');
+  server = await serveSocket({ socketPath, ...podHostRoutes({ host: node.host, node: 'node-1' }), log: silentLog });
+});
+afterEach(async () => {
+  server.close();
+  server.closeAllConnections();
+  await node.close();
+});
+
+async function exec(argv: string[], stdin?: Readable, signal?: AbortSignal) {
+  const text = { stdout: '', stderr: '' };
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  stdout.on('data', (chunk: Buffer) => (text.stdout += chunk.toString()));
+  stderr.on('data', (chunk: Buffer) => (text.stderr += chunk.toString()));
+  const code = await execOverSocket(socketPath, { namespace: 'shop', pod: 'web', argv, stdin, stdout, stderr, signal });
+  return { code, ...text };
+}
+
+test('a command runs in the pod: its network, its name, its names, its user', async () => {
+  const { code, stdout, stderr } = await exec([
+    'sh',
+    '-c',
+    'hostname; cat /etc/resolv.conf; id -u; cat /proc/net/fib_trie | grep -o "10\\.9\\.1\\.[0-9]*" | sort -u; echo oops >&2; exit 7',
+  ]);
+  assert.equal(code, 7, stderr);
+  assert.equal(stderr, 'oops\n');
+  assert.match(stdout, /^web\nnameserver 10\.96\.0\.10\nsearch shop\.svc\.cluster\.local svc\.cluster\.local cluster\.local\noptions ndots:5\n/);
+  assert.ok(stdout.includes(node.pods.get('uid-web')!.status!.podIP!));
+  assert.ok(Number(/^(\d{8,})$/m.exec(stdout)![1]) > 1_000_000_000, 'a user id of its own');
+});
+
+test('a command cannot see nor change the machine', async () => {
+  const { stdout } = await exec([
+    'sh',
+    '-c',
+    `ls /; ls /etc; ls /proc | grep -c '^[0-9]'; touch /usr/x /etc/x 2>/dev/null && echo WROTE; cat /etc/shadow 2>/dev/null && echo SHADOW
+     grep -E 'CapEff|CapBnd|CapPrm|NoNewPrivs' /proc/self/status; touch /tmp/x && echo tmp; cat ${node.folder}/ipam.json && echo ESCAPED`,
+  ]);
+  assert.doesNotMatch(stdout, /WROTE|SHADOW|ESCAPED|^var$\n^work$/m);
+  assert.match(stdout, /^tmp$/m);
+  assert.match(stdout, /NoNewPrivs:\s+1/);
+  for (const kind of ['CapEff', 'CapPrm', 'CapBnd']) assert.match(stdout, new RegExp(`${kind}:\\s+0{16}`));
+});
+
+test('standard input arrives whole, however large', async () => {
+  const size = 3_000_000;
+  const { code, stdout } = await exec(['wc', '-c'], Readable.from([Buffer.alloc(size, 65)]));
+  assert.equal(code, 0);
+  assert.equal(Number(stdout), size);
+});
+
+test('standard output arrives whole at a slow reader', async () => {
+  const { stdout } = await exec(['sh', '-c', 'head -c 2000000 /dev/zero | tr "\\0" x']);
+  assert.equal(stdout.length, 2_000_000);
+});
+
+test('a command ends when its caller goes away', async () => {
+  const stop = new AbortController();
+  const marker = `sleep 31${process.pid}`;
+  const running = exec(['sh', '-c', marker], undefined, stop.signal);
+  const pid = await eventually('it runs', () => findProcess(marker));
+  stop.abort(new Error('enough'));
+  await assert.rejects(running, /enough/);
+  await eventually('it is gone', () => !isAlive(pid));
+});
+
+test('what cannot be run is said', async () => {
+  assert.equal((await exec(['no-such-program'])).code, 127);
+  await assert.rejects(
+    execOverSocket(socketPath, { namespace: 'shop', pod: 'nobody', argv: ['true'], stdout: new PassThrough(), stderr: new PassThrough() }),
+    { code: 'PodNotHere' },
+  );
+  await assert.rejects(exec([]), { code: 'ExecFailed' });
+  await assert.rejects(
+    execOverSocket('/nowhere.sock', { namespace: 'shop', pod: 'web', argv: ['true'], stdout: new PassThrough(), stderr: new PassThrough() }),
+    { code: 'SocketCall' },
+  );
+});
+
+test('a probe of the agent socket comes from the pod', async () => {
+  const ip = node.pods.get('uid-web')!.status!.podIP!;
+  const body = { namespace: 'shop', pod: 'web', host: ip, port: 8080, kind: 'tcp' };
+  const result = await callSocket<ProbeResult>({ socketPath, method: 'POST', path: '/probe', body });
+  assert.equal(result.responder, 'shop/web');
+  assert.equal(result.peerSeen, ip);
+  await assert.rejects(callSocket({ socketPath, method: 'POST', path: '/probe', body: { ...body, pod: 'x' } }), /node-1 has no pod shop\/x/);
+});
+
+test('logs can be cut to their end and followed across a rotation', async () => {
+  const path = node.host.find('shop', 'web')!.logFile();
+  await eventually('the first line', async () => (await get('/logs/shop/web')).includes('starts on node-1'));
+  await appendFile(path, 'one\ntwo\nthree\n');
+  assert.equal(await get('/logs/shop/web?tail=2'), 'two\nthree\n');
+  const stop = new AbortController();
+  let seen = '';
+  const following = get('/logs/shop/web?tail=1&follow=true', stop.signal, (chunk) => (seen += chunk)).catch(() => '');
+  await eventually('the tail', () => seen === 'three\n');
+  await appendFile(path, 'four\n');
+  await eventually('what follows', () => seen.endsWith('four\n'));
+  await rename(path, `${path}.1`);
+  await appendFile(path, 'five\n');
+  await eventually('the next file', () => seen.endsWith('five\n'));
+  assert.equal(await get('/logs/shop/web?tail=2'), 'four\nfive\n');
+  stop.abort();
+  await following;
+});
+
+function get(path: string, signal?: AbortSignal, onData: (chunk: string) => void = () => {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const req = request({ socketPath, path, agent: false, signal }, (res) => {
+      let text = '';
+      res.setEncoding('utf8');
+      res.on('data', (chunk: string) => {
+        text += chunk;
+        onData(chunk);
+      });
+      res.on('end', () => resolve(text));
+      res.on('error', reject);
+    });
+    req.on('error', reject);
+    req.end();
+  });
+}
+
+async function findProcess(command: string): Promise<number | undefined> {
+  const { readdir, readFile } = await import('node:fs/promises');
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    if (line.replaceAll('\0', ' ').trim() === command) return Number(name);
+  }
+  return undefined;
+}

@@ -280,6 +280,19 @@ export function inheritAllocations(service: Service, before: Service): void {
     delete spec.ipFamilyPolicy;
   }
   inheritNodePorts(spec, old);
+  dropUnused(spec, old);
+}
+
+/** Fields that the new type has no use for, unless the client set them anew: then validation says so. */
+function dropUnused(spec: NonNullable<Service['spec']>, old: NonNullable<Service['spec']>): void {
+  const balanced = spec.type === 'LoadBalancer';
+  const exposed = balanced || spec.type === 'NodePort' || (spec.externalIPs?.length ?? 0) > 0;
+  if (!exposed && spec.externalTrafficPolicy === old.externalTrafficPolicy) delete spec.externalTrafficPolicy;
+  if (balanced) return;
+  if (spec.allocateLoadBalancerNodePorts === old.allocateLoadBalancerNodePorts)
+    delete spec.allocateLoadBalancerNodePorts;
+  if (spec.healthCheckNodePort === old.healthCheckNodePort) delete spec.healthCheckNodePort;
+  if (spec.loadBalancerClass === old.loadBalancerClass) delete spec.loadBalancerClass;
 }
 
 function inheritNodePorts(spec: NonNullable<Service['spec']>, old: NonNullable<Service['spec']>): void {

@@ -195,6 +195,7 @@ async function verb(deps: Deps, call: Call): Promise<Answer> {
     case 'delete':
       return remove(deps, call);
     case 'deletecollection':
+      if (call.resource.kind.namespaced && call.info.namespace === '') throw methodNotAllowed();
       return removeCollection(deps, call);
     default:
       throw methodNotAllowed();

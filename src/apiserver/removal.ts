@@ -1,4 +1,5 @@
 /** Deletion: at once, gracefully (pods), or after finalizers. */
+import { sameJson } from '../api/field-error.ts';
 import { NAMESPACE, POD } from '../api/kinds.ts';
 import type { KubeObject, Pod } from '../api/types.ts';
 import { ConflictError, type Entry } from '../store/types.ts';
@@ -23,6 +24,9 @@ export interface Removed {
   /** False while a grace period or finalizers hold it. */
   readonly gone: boolean;
 }
+
+/** What the garbage collector (a controller) takes away when it has seen to the dependents. */
+const FINALIZERS = { Foreground: 'foregroundDeletion', Orphan: 'orphan' } as const;
 
 const DEFAULT_GRACE = 30;
 const RETRIES = 10;
@@ -105,21 +109,36 @@ function marked(before: KubeObject, options: DeleteOptions, { now, pod, namespac
   const grace = pod ? gracePeriod(before as unknown as Pod, options) : 0;
   const { deletionTimestamp, deletionGracePeriodSeconds, generation } = before.metadata;
   const begun = deletionTimestamp !== undefined && deletionTimestamp !== null;
-  if (begun && grace >= (deletionGracePeriodSeconds ?? 0)) return before;
+  const finalizers = finalizersFor(before, options);
+  const sooner = !begun || grace < (deletionGracePeriodSeconds ?? 0);
+  if (!sooner && sameJson(finalizers, before.metadata.finalizers ?? [])) return before;
   const next: KubeObject = {
     ...before,
     metadata: {
       ...before.metadata,
       // A shorter period counts from when the deletion began.
-      deletionTimestamp: begun
+      deletionTimestamp: !sooner
+        ? deletionTimestamp
+        : begun
         ? timeText(Date.parse(deletionTimestamp) - ((deletionGracePeriodSeconds ?? 0) - grace) * 1000)
         : timeText(now + grace * 1000),
-      deletionGracePeriodSeconds: grace,
-      ...(generation === undefined ? {} : { generation: generation + 1 }),
+      deletionGracePeriodSeconds: sooner ? grace : deletionGracePeriodSeconds,
+      ...(finalizers.length > 0 ? { finalizers } : {}),
+      ...(generation === undefined || !sooner ? {} : { generation: generation + 1 }),
     },
   };
+  if (finalizers.length === 0) delete next.metadata.finalizers;
   if (namespace) next['status'] = { ...(before['status'] as object), phase: 'Terminating' };
   return next;
+}
+
+/** The finalizers with the asked way of propagation instead of any former one. */
+function finalizersFor({ metadata }: KubeObject, options: DeleteOptions): string[] {
+  const policy = options.propagationPolicy ?? (options.orphanDependents === true ? 'Orphan' : undefined);
+  const held = metadata.finalizers ?? [];
+  if (policy === undefined) return held;
+  const rest = held.filter((one) => one !== FINALIZERS.Foreground && one !== FINALIZERS.Orphan);
+  return policy === 'Foreground' || policy === 'Orphan' ? [...rest, FINALIZERS[policy]] : rest;
 }
 
 /** Seconds that the node has to end the pod; 0 when no node has it, or it has ended. */

@@ -112,7 +112,7 @@ export async function startHarness(
       port,
       agent: agents[as]!,
       headers: {
-        ...(text === undefined ? {} : { 'content-type': type ?? 'application/json' }),
+        ...(text === undefined ? {} : { 'content-type': type ?? 'application/json', 'content-length': Buffer.byteLength(text) }),
         ...(accept ? { accept } : {}),
         ...headers,
       },

@@ -1,0 +1,203 @@
+/** A real kubectl against the server: what users type, for every kind. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { kubectl } from '../../test/kubectl.ts';
+import { registry } from '../api/registry.ts';
+import { type Harness, startHarness } from './testing/harness.ts';
+
+let api: Harness;
+let home: string;
+before(async () => {
+  api = await startHarness();
+  home = mkdtempSync(join(tmpdir(), 'heddle-kubectl-'));
+});
+after(async () => {
+  await api.close();
+  rmSync(home, { recursive: true, force: true });
+});
+
+/** Runs and expects success; the output. */
+async function k(args: string, input?: string): Promise<string> {
+  const result = await tryK(args, input);
+  assert.equal(result.code, 0, `kubectl ${args}: ${result.stderr}`);
+  return result.stdout;
+}
+const tryK = (args: string, input = '') =>
+  kubectl(args.split(' '), { kubeconfig: api.kubeconfig, home, input });
+
+const list = (...items: object[]) => JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+const podSpec = { containers: [{ name: 'c', image: 'i', ports: [{ containerPort: 80 }] }] };
+const template = { metadata: { labels: { app: 'web' } }, spec: podSpec };
+const selector = { matchLabels: { app: 'web' } };
+
+/** One object of each kind, as a user would write it. */
+const one = (kind: string, apiVersion: string, name: string, rest: object) => ({
+  apiVersion,
+  kind,
+  metadata: { name },
+  ...rest,
+});
+const EVERY_KIND = [
+  one('Namespace', 'v1', 'every', {}),
+  one('Node', 'v1', 'every', { spec: { podCIDR: '10.244.0.0/24', podCIDRs: ['10.244.0.0/24'] } }),
+  one('ConfigMap', 'v1', 'every', { data: { a: '1' } }),
+  one('Secret', 'v1', 'every', { stringData: { password: 'x' } }),
+  one('ServiceAccount', 'v1', 'every', {}),
+  one('Pod', 'v1', 'every', { spec: podSpec }),
+  one('Service', 'v1', 'every', { spec: { selector: { app: 'web' }, ports: [{ port: 80 }] } }),
+  one('Event', 'v1', 'every', {
+    involvedObject: { apiVersion: 'v1', kind: 'Pod', name: 'every', namespace: 'default' },
+    reason: 'Tested',
+    message: 'it was tested',
+    type: 'Normal',
+  }),
+  one('Deployment', 'apps/v1', 'every', { spec: { replicas: 2, selector, template } }),
+  one('ReplicaSet', 'apps/v1', 'every', { spec: { replicas: 1, selector, template } }),
+  one('EndpointSlice', 'discovery.k8s.io/v1', 'every', {
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['10.1.2.3'] }],
+    ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+  }),
+  one('NetworkPolicy', 'networking.k8s.io/v1', 'every', {
+    spec: { podSelector: selector, policyTypes: ['Ingress'], ingress: [{ ports: [{ port: 80 }] }] },
+  }),
+];
+
+test('the list above has every kind that is served', () => {
+  assert.deepEqual(
+    EVERY_KIND.map(({ kind }) => kind).toSorted(),
+    registry.map(({ kind }) => kind.kind).toSorted(),
+  );
+});
+
+test('every kind: apply, apply again, get in all forms, describe, label, annotate, replace, patch, delete', async () => {
+  const manifest = list(...EVERY_KIND);
+  assert.match(await k('apply -f -', manifest), /deployment\.apps\/every created/);
+  const second = await k('apply -f -', manifest);
+  for (const line of second.trim().split('\n')) assert.match(line, /unchanged$|secret\/every configured$/);
+  for (const { kind, apiVersion } of EVERY_KIND) {
+    const word = kind.toLowerCase();
+    assert.match(await k(`get ${word} every`), /every|Tested/);
+    assert.match(await k(`get ${word} every -o wide`), /NAME|LAST SEEN/);
+    const object = JSON.parse(await k(`get ${word} every -o json`));
+    assert.deepEqual([object.kind, object.apiVersion], [kind, apiVersion]);
+    assert.match(await k(`get ${word} every -o yaml`), new RegExp(`^kind: ${kind}$`, 'm'));
+    assert.match(await k(`describe ${word} every`), /every/);
+    await k(`label ${word} every colour=blue`);
+    await k(`annotate ${word} every note=seen`);
+    assert.match(await k(`get ${word} -l colour=blue -o name`), /every/);
+    const patch = '{"metadata":{"annotations":{"note":"patched"}}}';
+    for (const type of ['merge', 'strategic']) await k(`patch ${word} every --type=${type} -p ${patch}`);
+    await k(`patch ${word} every --type=json -p [{"op":"remove","path":"/metadata/annotations/note"}]`);
+    const now = JSON.parse(await k(`get ${word} every -o json`));
+    assert.equal(now.metadata.annotations?.note, undefined);
+    now.metadata.labels.colour = 'red';
+    assert.match(await k('replace -f -', JSON.stringify(now)), /replaced/);
+    const message = await k(`delete ${word} every --timeout=10s --wait=${kind !== 'Namespace'}`);
+    assert.match(message, /deleted/);
+    if (kind !== 'Namespace') assert.equal((await tryK(`get ${word} every`)).code, 1);
+  }
+});
+
+test('kubectl knows the kinds, their versions and their fields', async () => {
+  const resources = await k('api-resources --no-headers');
+  assert.equal(resources.trim().split('\n').length, registry.length);
+  assert.match(await k('api-versions'), /^apps\/v1\ndiscovery\.k8s\.io\/v1\nnetworking\.k8s\.io\/v1\nv1$/m);
+  for (const { kind } of registry) assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));
+  assert.match(await k('explain deployment.spec.template.spec.containers.ports.containerPort'), /<integer>/);
+  assert.match(await k('version'), /Server Version: v1\.35\.0\+heddle/);
+});
+
+test('create, expose, scale and set work by their short forms', async () => {
+  await k('create namespace short');
+  await k('create deployment web --image=i --replicas=2 -n short');
+  await k('expose deployment web --port=80 -n short');
+  await k('scale deployment web --replicas=5 -n short');
+  assert.equal(await k('get deploy web -n short -o jsonpath={.spec.replicas}'), '5');
+  await k('set image deployment/web i=other -n short');
+  await k('create configmap cm --from-literal=a=b -n short');
+  await k('create secret generic s --from-literal=a=b -n short');
+  await k('create serviceaccount robot -n short');
+  await k('run single --image=i -n short');
+  assert.match(await k('get all -n short'), /deployment\.apps\/web[^]*|service\/web/);
+  assert.match(await k('get cm,secret,sa -A'), /short\s+configmap\/cm/);
+  assert.match(await k('get pods -n short --field-selector=status.phase=Pending -o name'), /pod\/single/);
+});
+
+test('a changed manifest is applied as a change, a removed field goes', async () => {
+  const manifest = (replicas: number, labels: object) =>
+    JSON.stringify({
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'changing', labels },
+      spec: { replicas, selector, template },
+    });
+  await k('apply -f -', manifest(1, { a: '1', b: '2' }));
+  assert.match(await k('diff -f -', manifest(1, { a: '1', b: '2' })), /^$/);
+  assert.equal((await tryK('diff -f -', manifest(2, { a: '1' }))).code, 1);
+  assert.match(await k('apply -f -', manifest(2, { a: '1' })), /configured/);
+  const { metadata, spec } = JSON.parse(await k('get deploy changing -o json'));
+  assert.deepEqual([metadata.labels, spec.replicas, metadata.generation], [{ a: '1' }, 2, 2]);
+});
+
+test('delete waits for finalizers and grace; wait sees conditions and deletions', async () => {
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'slow' }, spec: { ...podSpec, nodeName: 'n1' } };
+  await k('apply -f -', JSON.stringify(pod));
+  const path = '/api/v1/namespaces/default/pods/slow';
+  const ready = k('wait --for=condition=Ready pod/slow --timeout=20s');
+  await api.request('PATCH', `${path}/status`, {
+    type: 'application/strategic-merge-patch+json',
+    body: { status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] } },
+  });
+  assert.match(await ready, /condition met/);
+  const gone = k('wait --for=delete pod/slow --timeout=20s');
+  const deleted = k('delete pod slow --timeout=20s');
+  while (!(await api.request('GET', path)).json.metadata.deletionTimestamp);
+  await api.request('DELETE', `${path}?gracePeriodSeconds=0`);
+  assert.match(await deleted, /deleted/);
+  await gone;
+  await k('apply -f -', JSON.stringify({ ...pod, metadata: { name: 'forced' } }));
+  await k('delete pod forced --force --grace-period=0');
+});
+
+test('get --watch prints a line for each change', async (t) => {
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  await k('create configmap watched --from-literal=a=1');
+  const watching = kubectl(['get', 'configmap', '-w', '--no-headers', '--request-timeout=4s'], {
+    kubeconfig: api.kubeconfig,
+    home,
+    signal: stop.signal,
+  });
+  // The watch has begun once the server counts it.
+  while (!/apiserver_longrunning_requests\{resource="configmaps",verb="WATCH"\} 1/.test((await api.request('GET', '/metrics')).text));
+  await k('create configmap appeared --from-literal=a=1');
+  await k('delete configmap watched');
+  const { stdout } = await watching;
+  assert.match(stdout, /^watched\s+1/m);
+  assert.match(stdout, /^appeared\s+1/m);
+  assert.equal(stdout.match(/^watched/gm)?.length, 2);
+});
+
+test('mistakes are told in words that help', async () => {
+  const fails = async (args: string, input: string, words: RegExp) => {
+    const { code, stderr } = await tryK(args, input);
+    assert.notEqual(code, 0);
+    assert.match(stderr, words);
+  };
+  const configMap = (rest: object) => JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' }, ...rest });
+  await fails('apply -f -', configMap({ dtaa: {} }), /unknown field "dtaa"/);
+  await fails('create -f -', configMap({ metadata: { name: 'Not A Name' } }), /is invalid: metadata\.name: Invalid value/);
+  await fails('create -f - -n nowhere', configMap({}), /namespaces "nowhere" not found/);
+  await fails('get pod none', '', /Error from server \(NotFound\): pods "none" not found/);
+  await fails('apply --server-side -f -', configMap({}), /server-side apply is not served/);
+  await fails('get pods --token=wrong --client-certificate=/dev/null', '', /./);
+});
+
+test('who am I and what may I', async () => {
+  assert.match(await k('auth whoami'), /admin/);
+  assert.match(await k('auth can-i create pods'), /yes/);
+});

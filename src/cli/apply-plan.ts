@@ -1,6 +1,6 @@
 /** What applying manifests would do to each object: worked out for all of them before anything is sent. */
 import { fieldErrorText, sameJson } from '../api/field-error.ts';
-import { clone, type Json } from '../api/json.ts';
+import { clone, isObject, type Json } from '../api/json.ts';
 import { NAMESPACE } from '../api/kinds.ts';
 import type { ManifestObject, ManifestProblem } from '../api/manifest.ts';
 import { objectName } from '../api/manifest/check.ts';
@@ -93,13 +93,31 @@ function manifestToSend(resource: Resource, object: KubeObject): KubeObject {
   const manifest = pruneUnknown(resource.kind, object);
   // The status is the cluster's to write.
   delete manifest['status'];
-  const { [LAST_APPLIED]: _old, ...annotations } = manifest.metadata.annotations ?? {};
-  manifest.metadata = { ...manifest.metadata, annotations };
-  const text = `${JSON.stringify(manifest)}\n`;
-  return {
-    ...manifest,
-    metadata: { ...manifest.metadata, annotations: { ...annotations, [LAST_APPLIED]: text } },
-  };
+  const annotations = { ...manifest.metadata.annotations, [LAST_APPLIED]: lastAppliedText(object) };
+  return { ...manifest, metadata: { ...manifest.metadata, annotations } };
+}
+
+/** Byte for byte as kubectl writes it, so that neither tool finds something to change after the other. */
+export function lastAppliedText(object: KubeObject): string {
+  const { [LAST_APPLIED]: _old, ...annotations } = object.metadata.annotations ?? {};
+  const whole = { ...object, metadata: { ...object.metadata, annotations } };
+  // Go's encoder writes these as escapes.
+  const escaped = /[<>&\u2028\u2029]/g;
+  const text = JSON.stringify(sorted(whole)).replace(
+    escaped,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return `${text}\n`;
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.keys(value)
+      .sort()
+      .map((key) => [key, sorted(value[key])]),
+  );
 }
 
 function lastApplied(live: KubeObject): unknown {

@@ -20,7 +20,13 @@ export async function writeObjects(
     const { stringify } = await import('yaml');
     // Version 1.1 quotes what other readers would take for no text (yes, 0644, 22:22).
     out.write(
-      stringify(value, { lineWidth: 0, version: '1.1', aliasDuplicateObjects: false, sortMapEntries: true }),
+      stringify(value, {
+        indentSeq: false,
+        lineWidth: 0,
+        version: '1.1',
+        aliasDuplicateObjects: false,
+        sortMapEntries: true,
+      }),
     );
   }
 }

@@ -6,10 +6,11 @@ import type { Log } from '../lib/log.ts';
 import { METRICS_CONTENT_TYPE, type Metrics } from '../lib/metrics.ts';
 import { type Routes, type UpgradeHandler, json } from '../lib/socket-server.ts';
 import type { FlowLog } from '../observe/flow-log.ts';
-import { podRoutes } from '../podhost/http.ts';
+import { podHostRoutes } from '../podhost/http.ts';
 import type { PodHost } from '../podhost/pod-host.ts';
 
 export interface AgentRoutesDeps {
+  readonly node: string;
   readonly podHost: PodHost;
   readonly datapath: DatapathController;
   readonly backend: Backend;
@@ -23,7 +24,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
   upgrades: Record<string, UpgradeHandler>;
 } {
   const { podHost, datapath, backend, flowLog, metrics } = deps;
-  const pods = podRoutes(podHost);
+  const pods = podHostRoutes({ host: podHost, node: deps.node });
   return {
     routes: {
       ...pods.routes,

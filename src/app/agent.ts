@@ -198,7 +198,7 @@ const dns = createDnsServer({
 
 const server = await serveSocket({
   socketPath: nodePaths.agentSocket,
-  ...agentRoutes({ podHost, datapath, backend, flowLog, metrics, log }),
+  ...agentRoutes({ node: nodeName, podHost, datapath, backend, flowLog, metrics, log }),
   log,
 });
 log.info('agent started', { pid: process.pid });

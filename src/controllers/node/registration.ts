@@ -94,10 +94,8 @@ async function ensureNode(deps: RegistrationDeps): Promise<Node> {
 
 async function beat(deps: RegistrationDeps): Promise<void> {
   const before = await ensureNode(deps);
-  await deps.client.patch(NODE, deps.node, undefined, statusPatch(deps, before), {
-    type: 'strategic',
-    subresource: 'status',
-  });
+  // Not a strategic merge: that merges addresses by their type, and a node has two of type InternalIP.
+  await deps.client.patch(NODE, deps.node, undefined, statusPatch(deps, before), { subresource: 'status' });
 }
 
 /** Until the signal aborts. What the API server does not take is tried again; the node works on meanwhile. */

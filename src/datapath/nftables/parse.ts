@@ -59,22 +59,24 @@ function parseSet(isMap: boolean, name: string, lines: readonly string[]): Kerne
   ];
 }
 
+/** By commas outside of strings. */
 function splitElements(text: string): string[] {
-  return text
-    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
+  const pieces = text.includes('"') ? (text.match(/(?:"[^"]*"|[^",])+/g) ?? []) : text.split(',');
+  return pieces.map((item) => item.trim()).filter((item) => item !== '');
 }
 
 /** Time-outs, counters and comments that somebody gave an element are no part of what it is. */
 const extras = / (?:timeout|expires|counter|comment|limit|quota) .*$/;
+
+/** inet_ntop writes IPv6 as we do, but for `::ffff:10.0.0.1` and `::10.0.0.1`. */
+const embedsIpv4 = /:\d+\.\d/;
 
 function canonicalKey(text: string): string {
   return text
     .replace(extras, '')
     .trim()
     .split(' . ')
-    .map((part) => (part.includes(':') ? part.split('-').map(canonicalPrefix).join('-') : part))
+    .map((part) => (embedsIpv4.test(part) ? part.split('-').map(canonicalPrefix).join('-') : part))
     .join(' . ');
 }
 

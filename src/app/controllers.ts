@@ -89,7 +89,10 @@ async function main(dataDir: string | undefined, log: Log, signal: AbortSignal):
   log.info('the controllers start', { server: addresses });
   const metrics = createMetrics();
   const tasks = clusterControllers({
-    ...{ client, ca, log, metrics },
+    client,
+    ca,
+    log,
+    metrics,
     podCidrs: config.podCidrs,
     meantRanges: new Map(config.nodes.map((node) => [node.name, node.podCidrs])),
   });

@@ -26,7 +26,12 @@ export async function discoverKinds(client: Client): Promise<DiscoveredKind[]> {
     return resources
       .filter(({ name }) => !name.includes('/'))
       .map(({ name, kind, namespaced, verbs = [] }) => ({
-        ...{ group, version, kind, resource: name, namespaced, verbs },
+        group,
+        version,
+        kind,
+        resource: name,
+        namespaced,
+        verbs,
       }));
   };
   const { groups = [] } = await read<GroupList>('/apis');

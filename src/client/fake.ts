@@ -3,6 +3,7 @@
  * finalizers, label and simple field selectors, pages, watches. Behaves as an API server does, without
  * defaults, validation or admission.
  */
+import * as kinds from '../api/kinds.ts';
 import { type Kind, apiVersionOf } from '../api/kinds.ts';
 import { compileTextSelector, parseFieldSelector } from '../api/selector.ts';
 import type { KubeObject } from '../api/types.ts';
@@ -35,6 +36,15 @@ export interface FakeClient extends Client {
   all<T>(kind: Kind<T>): T[];
 }
 
+/** Metadata that only the server sets. */
+const SYSTEM = [
+  'uid',
+  'creationTimestamp',
+  'generation',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+] as const;
+
 interface Logged {
   type: 'ADDED' | 'MODIFIED' | 'DELETED';
   resource: string;
@@ -65,6 +75,17 @@ function matcher(selectors: Selectors): (object: KubeObject) => boolean {
     labels(object.metadata.labels) &&
     fields.every(({ field, operator, value }) => (fieldOf(object, field) === value) === (operator === '='));
 }
+
+const isHeld = ({ metadata, spec }: KubeObject): boolean =>
+  [metadata.finalizers, (spec as { finalizers?: string[] } | undefined)?.finalizers].some(
+    (list) => (list?.length ?? 0) > 0,
+  );
+
+/** Whether nothing keeps an object whose deletion has begun. */
+const isReleased = (object: KubeObject): boolean =>
+  object.metadata.deletionTimestamp !== undefined &&
+  (object.metadata.deletionGracePeriodSeconds ?? 0) === 0 &&
+  !isHeld(object);
 
 /** RFC 7386. */
 function mergePatch(target: unknown, patch: unknown): unknown {
@@ -133,24 +154,17 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
       part === 'status'
         ? { ...clone(before), status: clone(next['status']) }
         : { ...clone(next), status: clone(before['status']) };
-    const system = ['uid', 'creationTimestamp', 'generation', 'deletionTimestamp'] as const;
-    for (const key of system) Object.assign(merged.metadata, { [key]: before.metadata[key] });
+    for (const key of SYSTEM) Object.assign(merged.metadata, { [key]: before.metadata[key] });
     merged.metadata.resourceVersion = before.metadata.resourceVersion;
     if (part === 'spec' && !deepEqual(merged['spec'], before['spec']))
       merged.metadata.generation = (before.metadata.generation ?? 1) + 1;
     if (deepEqual(merged, before)) return clone(before);
-    if (merged.metadata.deletionTimestamp && !merged.metadata.finalizers?.length)
-      return commit(kind, 'DELETED', merged, before);
+    if (isReleased(merged)) return commit(kind, 'DELETED', merged, before);
     return commit(kind, 'MODIFIED', merged, before);
   }
 
   function remove(kind: Kind, object: KubeObject, graceSeconds: number): KubeObject {
-    const finalizers = [
-      object.metadata.finalizers,
-      (object['spec'] as { finalizers?: string[] })?.finalizers,
-    ];
-    if (graceSeconds === 0 && !finalizers.some((list) => list?.length))
-      return commit(kind, 'DELETED', clone(object), object);
+    if (graceSeconds === 0 && !isHeld(object)) return commit(kind, 'DELETED', clone(object), object);
     if (object.metadata.deletionTimestamp) return clone(object);
     const marked = clone(object);
     marked.metadata.deletionTimestamp = stamp();
@@ -299,16 +313,30 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
         (next['spec'] as Record<string, unknown>)['nodeName'] = target?.name;
       } else if (subresource === 'finalize') {
         next['spec'] = spec;
-        const done =
-          next.metadata.deletionTimestamp && !(spec as { finalizers?: string[] })?.finalizers?.length;
-        if (done) return commit(kind, 'DELETED', next, before);
+        if (isReleased(next)) return commit(kind, 'DELETED', next, before);
       } else throw new ApiError(404, 'NotFound', `the fake has no subresource ${subresource}`);
       return replace(kind, next, 'spec');
     },
-    request: async () => ({ status: 200, headers: {}, text: 'ok' }),
+    request: async (_method, path) => ({ status: 200, headers: {}, text: discoveryText(path) }),
     close() {},
   };
   return fake;
+}
+
+/** Discovery of the kinds that `api/kinds.ts` names. */
+function discoveryText(path: string): string {
+  const all: Kind[] = Object.values(kinds).filter((one) => typeof one === 'object');
+  const groups = [...new Set(all.map((kind) => kind.group))].filter((group) => group !== '');
+  if (path === '/apis')
+    return JSON.stringify({
+      groups: groups.map((name) => ({ name, preferredVersion: { version: 'v1' } })),
+    });
+  const group = path === '/api/v1' ? '' : path.split('/')[2];
+  const verbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
+  const resources = all
+    .filter((kind) => kind.group === group)
+    .map(({ resource, kind, namespaced }) => ({ name: resource, kind, namespaced, verbs }));
+  return JSON.stringify({ resources });
 }
 
 /** Waits until `ready` holds, asking at each turn; rejects after `ms` with what it waited for. */

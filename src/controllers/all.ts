@@ -35,7 +35,11 @@ export function clusterControllers(options: ControllersOptions): Task[] {
   const { client, ca, podCidrs, meantRanges, log, metrics, clock = systemClock } = options;
   const informers = createClusterInformers(client, log);
   const deps: ControllerDeps = {
-    ...{ client, informers, log, metrics, clock },
+    client,
+    informers,
+    log,
+    metrics,
+    clock,
     recorder: (component) => createEventRecorder(client, { component, log, clock }),
   };
   const controllers = [

@@ -23,12 +23,15 @@ export function boundsOf(deployment: Deployment): Bounds {
 /** By name of the ReplicaSet; only those whose number changes. */
 export type Scale = Map<string, number>;
 
+/** Pods it has or is about to have: one that shrinks has more until it says otherwise. */
+const podsOf = (set: ReplicaSet): number => Math.max(replicasOf(set), set.status?.replicas ?? 0);
+
 /** Of the new ReplicaSet in a rolling update; `all` includes it. */
 export function nextNewReplicas(deployment: Deployment, current: number, all: readonly ReplicaSet[]): number {
   const wanted = replicasOf(deployment);
   if (deployment.spec?.strategy?.type === 'Recreate') return wanted;
   if (current >= wanted) return wanted;
-  const room = wanted + boundsOf(deployment).surge - total(all, replicasOf);
+  const room = wanted + boundsOf(deployment).surge - total(all, podsOf);
   return room <= 0 ? current : Math.min(wanted, current + room);
 }
 

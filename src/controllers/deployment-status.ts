@@ -34,7 +34,7 @@ export function deploymentStatus(view: StatusView): { status: DeploymentStatus; 
     collisionCount: deployment.status?.collisionCount,
   };
   const { conditions, again } = conditionsOf(view, status);
-  return { status: { ...status, conditions: conditions as DeploymentStatus['conditions'] }, again };
+  return { status: { ...status, conditions }, again };
 }
 
 export function isComplete(deployment: Deployment, status: DeploymentStatus): boolean {
@@ -46,7 +46,7 @@ export function isComplete(deployment: Deployment, status: DeploymentStatus): bo
 
 function conditionsOf(view: StatusView, status: DeploymentStatus) {
   const { deployment, all, now } = view;
-  const old = deployment.status?.conditions as Condition[] | undefined;
+  const old = deployment.status?.conditions;
   const enough = (status.availableReplicas ?? 0) >= replicasOf(deployment) - boundsOf(deployment).unavailable;
   const at = timestamp(now);
   let conditions = withCondition(

@@ -32,8 +32,17 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   const { namespaces, nodes, pods, services, slices, deployments, replicaSets } = informers;
   const { serviceAccounts, configMaps, secrets, policies } = informers;
   const watched: Watched[] = [
-    ...[namespaces, nodes, pods, services, slices, deployments, replicaSets],
-    ...[serviceAccounts, configMaps, secrets, policies],
+    namespaces,
+    nodes,
+    pods,
+    services,
+    slices,
+    deployments,
+    replicaSets,
+    serviceAccounts,
+    configMaps,
+    secrets,
+    policies,
   ].map((informer) => ({ kind: informer.kind, informer: informer as unknown as AnyInformer }));
   const byKind = new Map(watched.map((one) => [one.kind.kind, one] as const));
   const dependantsOf = watched.map(({ kind, informer }) => ({

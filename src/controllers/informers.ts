@@ -72,7 +72,14 @@ function metadataOnly(kind: Kind) {
       apiVersion,
       kind: kind.kind,
       metadata: {
-        ...{ name, namespace, uid, labels, ownerReferences, finalizers, resourceVersion, deletionTimestamp },
+        name,
+        namespace,
+        uid,
+        labels,
+        ownerReferences,
+        finalizers,
+        resourceVersion,
+        deletionTimestamp,
       },
     };
   };

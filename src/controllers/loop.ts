@@ -53,18 +53,17 @@ export async function inParallel<T>(
   limit: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  let next = 0;
-  let failure: { error: unknown } | undefined;
+  const failures: unknown[] = [];
+  const rest = items.values();
   const worker = async (): Promise<void> => {
-    while (next < items.length && !failure) {
-      const item = items[next++]!;
-      await work(item).catch((error: unknown) => {
-        failure ??= { error };
-      });
+    // One iterator for all workers: each item is taken once.
+    for (const item of rest) {
+      if (failures.length > 0) return;
+      await work(item).catch((error: unknown) => failures.push(error));
     }
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  if (failure) throw failure.error;
+  if (failures.length > 0) throw failures[0];
 }
 
 /** As Kubernetes writes times: seconds, UTC. `ms` since 1970. */

@@ -3,7 +3,7 @@ import { type Kind, NAMESPACE } from '../api/kinds.ts';
 import type { Namespace } from '../api/types.ts';
 import { ApiError, isNotFound } from '../client/api-error.ts';
 import { discoverKinds } from '../client/discovery.ts';
-import { type Condition, withCondition } from './conditions.ts';
+import { withCondition } from './conditions.ts';
 import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
 
 const NAME = 'namespace-controller';
@@ -59,7 +59,7 @@ export function createNamespaceController(deps: ControllerDeps): Controller {
       reason: 'SomeResourcesRemain',
       message: `Some resources are remaining: ${remaining.join(', ')}`,
     };
-    const old = namespace.status?.conditions as Condition[] | undefined;
+    const old = namespace.status?.conditions;
     const conditions = withCondition(old, condition, timestamp(clock.now()));
     if (conditions === old) return;
     const patch = { status: { conditions } };

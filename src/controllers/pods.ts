@@ -38,8 +38,16 @@ export function keepPod(pod: Pod): Pod {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
-      ...{ name, namespace, uid, labels, ownerReferences, finalizers, generation },
-      ...{ resourceVersion, creationTimestamp, deletionTimestamp },
+      name,
+      namespace,
+      uid,
+      labels,
+      ownerReferences,
+      finalizers,
+      generation,
+      resourceVersion,
+      creationTimestamp,
+      deletionTimestamp,
       ...(cost === undefined ? {} : { annotations: { [DELETION_COST]: cost } }),
     },
     ...(spec && { spec: keepSpec(spec) }),
@@ -59,8 +67,15 @@ function keepSpec(spec: NonNullable<Pod['spec']>): NonNullable<Pod['spec']> {
   const { nodeName, nodeSelector, affinity, tolerations, schedulerName, schedulingGates } = spec;
   const { hostname, subdomain, hostNetwork } = spec;
   return {
-    ...{ nodeName, nodeSelector, affinity, tolerations, schedulerName, schedulingGates },
-    ...{ hostname, subdomain, hostNetwork },
+    nodeName,
+    nodeSelector,
+    affinity,
+    tolerations,
+    schedulerName,
+    schedulingGates,
+    hostname,
+    subdomain,
+    hostNetwork,
     containers: spec.containers.map(({ name, ports }) => ({ name, ports })),
     initContainers: spec.initContainers
       ?.filter((one) => one.restartPolicy === 'Always')

@@ -1,7 +1,7 @@
 /** What a ReplicaSet's pods say is to be done. Pure. */
 import { compileOptionalSelector } from '../api/selector.ts';
 import type { Pod, ReplicaSet } from '../api/types.ts';
-import { type Condition, withCondition, withoutCondition } from './conditions.ts';
+import { withCondition, withoutCondition } from './conditions.ts';
 import { claimOf } from './owner.ts';
 import {
   DELETION_COST,
@@ -113,7 +113,7 @@ export function replicaSetStatus(
   now: string,
 ): ReplicaSet['status'] | undefined {
   const before = replicaSet.status;
-  const old = before?.conditions as Condition[] | undefined;
+  const old = before?.conditions;
   const conditions = failure
     ? withCondition(old, { type: 'ReplicaFailure', status: 'True', ...failure }, now)
     : withoutCondition(old, 'ReplicaFailure');

@@ -48,7 +48,7 @@ export function planPlacements(view: SchedulerView): Placement[] {
   return waitingPods(view).map((pod) => {
     const choice = choose(pod, [...rooms.values()], spread.get(groupOf(pod)));
     if (choice.node) count(pod, choice.node);
-    return { pod, ...choice } as Placement;
+    return { pod, ...choice };
   });
 }
 

@@ -8,9 +8,9 @@ import { createLab } from './testing/lab.ts';
 import { vtepLinkLocal, vtepMac } from './vtep.ts';
 
 test('the MAC of a tunnel end is that of its node address, locally administered', () => {
-  assert.equal(vtepMac('10.240.0.11'), '02:48:0a:f0:00:0b');
+  assert.equal(vtepMac('10.240.0.11'), '02:72:0a:f0:00:0b');
   assert.notEqual(vtepMac('fd00::1'), vtepMac('fd00::2'));
-  assert.equal(vtepLinkLocal('02:48:0a:f0:00:0b'), 'fe80::48:aff:fef0:b');
+  assert.equal(vtepLinkLocal('02:72:0a:f0:00:0b'), 'fe80::72:aff:fef0:b');
 });
 
 const remote = (number: number, change: Partial<RemoteNode> = {}): RemoteNode => ({

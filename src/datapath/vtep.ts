@@ -8,7 +8,7 @@ import { parseAddress, toBytes } from '../lib/ip.ts';
 export function vtepMac(nodeAddress: string): string {
   const bytes = toBytes(parseAddress(nodeAddress));
   const tail = bytes.length === 4 ? [...bytes] : fnv1a(bytes);
-  return [0x02, 0x48, ...tail].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+  return [0x02, 0x72, ...tail].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
 function fnv1a(bytes: Uint8Array): number[] {

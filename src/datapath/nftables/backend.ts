@@ -60,6 +60,16 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
     return list.map(difference);
   }
 
+  /** What was written must be what is listed, or every prune would write it again. */
+  function prove(wanted: Mirror): void {
+    const left = edits(listTable(nft) ?? new Map(), wanted.objects());
+    if (left.length > 0)
+      log.warn('nft lists some of what was written in other words: it will be written again at each start', {
+        count: left.length,
+        first: left.slice(0, 3).map((edit) => difference(edit).what),
+      });
+  }
+
   return {
     name: 'nftables',
     capabilities,
@@ -79,6 +89,7 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
       const actual = listTable(nft);
       const next = createMirror(state, actual ?? new Map());
       const mended = converge(next, actual);
+      if (mended.length > 0) prove(next);
       mirror = next;
       const routes = overlay?.prune(state.routes) ?? [];
       deps.deleteFlows?.(isStale(next.plan));

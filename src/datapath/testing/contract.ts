@@ -336,6 +336,22 @@ export function packetContract(name: string, openBackend: OpenBackend): void {
     }
   });
 
+  it('datagrams in fragments are judged whole', async (t) => {
+    const { pod, setPolicies } = await createCluster(t, openBackend);
+    for (const port of [8081, 8082]) serveUdp(t, pod('c').ns, pod('c').addresses, port, 'c');
+    await setPolicies({
+      c: {
+        podSelector: { matchLabels: { app: 'c' } },
+        ingress: [{ ports: [{ port: 8081, protocol: 'UDP' }] }],
+      },
+    });
+    for (const family of FAMILIES) {
+      const to = pod('c').addresses[family];
+      assert.equal((await dialUdp(pod('a').ns, to, 8081, { size: 5000 })).server, 'c');
+      assert.equal((await dialUdp(pod('a').ns, to, 8082, { size: 5000 })).why, 'ETIMEDOUT');
+    }
+  });
+
   it('a restart changes nothing for connections', async (t) => {
     const { lab, pod, plans, setService, apply, backends } = await createCluster(t, openBackend);
     serveTcp(t, pod('c').ns, 8080, 'c');

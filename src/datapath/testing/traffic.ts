@@ -92,7 +92,7 @@ export function dialUdp(
   ns: Netns,
   host: string,
   port: number,
-  options: { timeoutMs?: number; localPort?: number } = {},
+  options: { timeoutMs?: number; localPort?: number; size?: number } = {},
 ): Promise<Answer> {
   const isV6 = host.includes(':');
   const socket = createSocket(isV6 ? 'udp6' : 'udp4');
@@ -104,7 +104,12 @@ export function dialUdp(
       resolve(answer);
     };
     const send = () =>
-      socket.send('?', port, host, (error) => error && finish({ why: errnoCode(error) ?? '' }));
+      socket.send(
+        Buffer.alloc(options.size ?? 1),
+        port,
+        host,
+        (error) => error && finish({ why: errnoCode(error) ?? '' }),
+      );
     const timer = setTimeout(() => finish({ why: 'ETIMEDOUT' }), options.timeoutMs ?? SILENCE_MS);
     const again = setInterval(send, 50);
     socket.once('message', (data) => finish(parse(data.toString())));

@@ -39,6 +39,8 @@ export function define<T extends { metadata: ObjectMeta }>(definition: Definitio
     columns: definition.columns,
     applyDefaults(obj) {
       const copy = clone(obj);
+      // As Kubernetes does: a namespace on a kind that has none is nobody's mistake.
+      if (!kind.namespaced) delete copy.metadata.namespace;
       definition.setDefaults?.(copy);
       return copy;
     },

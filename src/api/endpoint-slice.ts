@@ -95,7 +95,7 @@ export const endpointSlice = define<EndpointSlice>({
   name: dns1123Subdomain,
   columns: [
     nameColumn,
-    text('AddressType', 'Family of its addresses.', (slice) => slice.addressType),
+    text('AddressType', 'Family of its addresses.', (slice) => slice.addressType ?? ''),
     text('Ports', 'Ports of its endpoints.', (slice) =>
       some((slice.ports ?? []).map((p) => String(p.port ?? '*'))),
     ),

@@ -47,6 +47,7 @@ export const event = define<Event>({
     { ...text<Event>('Name', 'Name of the event.', (e) => e.metadata.name, true), format: 'name' },
   ],
   setDefaults(e) {
+    e.involvedObject ??= {};
     e.source ??= {};
     e.reportingComponent ??= e.source.component ?? '';
     e.reportingInstance ??= e.source.host ?? '';

@@ -8,7 +8,7 @@ import type { Client } from '../client/types.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { getIfThere, rankOf } from './apply-plan.ts';
-import { dryRunOf, warnUnsupported } from './apply.ts';
+import { dryRunOf } from './apply.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, duration, withDataDir } from './flags.ts';
@@ -94,7 +94,11 @@ async function deleteObjects(words: readonly string[], flags: DeleteFlags, deps:
         if (!(isNotFound(error) && flags.ignoreNotFound)) failures.push(error.message);
       }
     }
-    if (flags.wait && dryRun === undefined) await waitUntilGone(client, gone, timeout);
+    if (flags.wait && dryRun === undefined) {
+      const stuck = await waitUntilGone(client, gone, timeout);
+      if (stuck && failures.length === 0) throw stuck;
+      if (stuck) failures.push(stuck.message);
+    }
     if (failures.length > 0)
       throw new HeddleError('DeleteFailed', failures.join('\n  '), {
         hint: '--ignore-not-found passes over what is not there',
@@ -124,7 +128,6 @@ async function victimsOfFiles(flags: DeleteFlags, deps: CliDeps): Promise<Victim
     recursive: flags.recursive ?? false,
     stdin: deps.stdin as AsyncIterable<Uint8Array | string>,
   });
-  warnUnsupported(entries, deps);
   return entries
     .toSorted((a, b) => rankOf(b.object) - rankOf(a.object))
     .flatMap(({ object }) => {
@@ -176,12 +179,12 @@ async function victimsOfWords(
 const FIRST_LOOK = 50;
 const LAST_LOOK = 1000;
 
-/** Gone, or another object of the same name. @throws HeddleError `NotGone` */
+/** Gone, or another object of the same name; else HeddleError `NotGone`. */
 async function waitUntilGone(
   client: Client,
   gone: readonly { victim: Victim; uid: string | undefined }[],
   timeout: number,
-): Promise<void> {
+): Promise<HeddleError | undefined> {
   const deadline = performance.now() + timeout;
   const left = await mapLimited(gone, 8, async ({ victim, uid }): Promise<string[]> => {
     for (let pause = FIRST_LOOK; ; pause = Math.min(pause * 2, LAST_LOOK)) {
@@ -193,10 +196,10 @@ async function waitUntilGone(
     }
   });
   const names = left.flat();
-  if (names.length > 0)
-    throw new HeddleError('NotGone', `still there after ${timeout / 1000} s: ${names.join(', ')}`, {
-      hint: 'they are marked for deletion and go when whoever holds them lets go',
-    });
+  if (names.length === 0) return undefined;
+  return new HeddleError('NotGone', `still there after ${timeout / 1000} s: ${names.join(', ')}`, {
+    hint: 'they are marked for deletion and go when whoever holds them lets go',
+  });
 }
 
 function why(live: { metadata: { finalizers?: string[] } }): string {

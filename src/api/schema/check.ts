@@ -102,8 +102,9 @@ function scalarProblem(type: string, value: unknown): string | undefined {
 }
 
 /**
- * The object as the kind's fields hold it: unknown fields and nulls are left out, nulls in lists and maps
- * become zero values, quantities become texts. Types are taken as right: check with `typeErrors` before.
+ * The object as the kind's fields hold it: unknown fields and nulls are left out, nulls in lists and maps and
+ * required texts, numbers and lists that are missing become zero values, quantities become texts. Types are
+ * taken as right: check with `typeErrors` before.
  */
 export function pruneUnknown<T>(kind: Kind, obj: T): T {
   return pruneDefinition(schemaOf(kind), obj) as T;
@@ -116,7 +117,21 @@ function pruneDefinition(definition: Definition, value: unknown): unknown {
     const field = Object.hasOwn(definition.p, key) ? definition.p[key] : undefined;
     if (field && member !== null && member !== undefined) result[key] = prune(field[0], member);
   }
+  for (const [key, type] of requiredOf(definition)) if (!Object.hasOwn(result, key)) result[key] = zero(type);
   return result;
+}
+
+const required = new WeakMap<Definition, [key: string, type: FieldType][]>();
+
+/** What must be there and has a zero value; an object that is missing may be nil, which is another thing. */
+function requiredOf(definition: Definition): [string, FieldType][] {
+  const known = required.get(definition);
+  if (known) return known;
+  const fields = Object.entries(definition.p).flatMap(([key, [type, , must]]): [string, FieldType][] =>
+    must === 1 && (typeof type === 'string' ? 'sibxq'.includes(type) : 'a' in type) ? [[key, type]] : [],
+  );
+  required.set(definition, fields);
+  return fields;
 }
 
 function prune(type: FieldType, value: unknown): unknown {
@@ -141,7 +156,7 @@ function prune(type: FieldType, value: unknown): unknown {
 
 function zero(type: FieldType): unknown {
   if (typeof type === 'object') return 'a' in type ? [] : 'e' in type ? '' : {};
-  if (type === 'i') return 0;
+  if (type === 'i' || type === 'x') return 0;
   if (type === 'b') return false;
   return type === 'o' ? {} : type === 'q' ? '0' : '';
 }

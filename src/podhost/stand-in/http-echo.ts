@@ -18,6 +18,8 @@ export interface RequestLine {
 }
 
 export interface HttpEchoDeps {
+  /** Milliseconds an HTTP/2 client has to say its settings. Default 10,000. */
+  handshakeMs?: number;
   onRequest(connection: Connection, line: RequestLine): void;
 }
 
@@ -51,7 +53,7 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
     });
   }
 
-  const http1 = createServer({ keepAliveTimeout: 75_000, requestTimeout: 60_000 }, (req, res) => {
+  const http1 = createServer({ keepAliveTimeout: 75_000, headersTimeout: 20_000, requestTimeout: 60_000 }, (req, res) => {
     const connection = bySocket.get(req.socket);
     if (connection) answer(req, res, connection, 'HTTP/1.1');
     else req.destroy();
@@ -62,10 +64,16 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
     else socket.destroy();
   });
 
+  // Its limits on slow requests are watched from here on; it never listens by itself.
+  http1.emit('listening');
+
   const http2 = createServer2({ settings: { maxConcurrentStreams: 250 } });
   http2.on('session', (session) => {
     if (entering) bySession.set(session, entering);
     session.setTimeout(300_000, () => session.close());
+    const late = setTimeout(() => session.destroy(), deps.handshakeMs ?? 10_000);
+    session.once('remoteSettings', () => clearTimeout(late));
+    session.once('close', () => clearTimeout(late));
   });
   http2.on('sessionError', (_error, session) => session.destroy());
   http2.on('request', (req, res) => {

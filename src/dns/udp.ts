@@ -16,8 +16,10 @@ export async function listenUdp(service: Service, address: string, port: number)
     lookup: (host, _options, callback) => callback(null, host, family),
   });
   try {
+    // Without a lookup to wait for, `bind` may be done when it returns.
+    const listening = once(socket, 'listening');
     socket.bind({ address, port, exclusive: true });
-    await once(socket, 'listening');
+    await listening;
   } catch (error) {
     socket.close();
     throw error;
@@ -27,8 +29,8 @@ export async function listenUdp(service: Service, address: string, port: number)
   });
   socket.on('message', (data, peer) => {
     const send = (response: Buffer | undefined) => {
-      // Who has gone does not miss the answer.
-      if (response && !closed) socket.send(response, 0, response.length, peer.port, peer.address, ignore);
+      // Without a callback a peer that has gone is no error, and costs no turn of the event loop.
+      if (response && !closed) socket.send(response, peer.port, peer.address);
     };
     const response = service.handle(data, 'udp', peer.address);
     if (response instanceof Promise) response.then(send, ignore);

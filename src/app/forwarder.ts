@@ -36,10 +36,17 @@ async function addressOf(name: string): Promise<string> {
   }
 }
 
+/** Milliseconds. */
+const CONNECT_TIMEOUT = 5000;
+
 async function forward(client: Socket, name: string, port: number): Promise<void> {
   client.on('error', () => client.destroy());
   const host = await addressOf(name);
   const server = connect({ host, port, allowHalfOpen: true });
+  server.setTimeout(CONNECT_TIMEOUT, () =>
+    server.destroy(new Error(`no answer within ${CONNECT_TIMEOUT} ms`)),
+  );
+  server.once('connect', () => server.setTimeout(0));
   server.on('error', (error) => {
     log.warn('cannot reach the service', { service: name, host, port, error: errorText(error) });
     client.resetAndDestroy();

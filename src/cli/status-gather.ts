@@ -174,10 +174,3 @@ async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<
       };
     });
 }
-
-/** All is well: every process runs, every node and pod is Ready. */
-export const isHealthy = (status: Status): boolean =>
-  status.state === 'running' &&
-  status.processes.every(({ state }) => state === 'running') &&
-  status.nodes?.every(({ ready }) => ready) === true &&
-  status.pods?.waiting.length === 0;

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { clusterPaths } from '../cluster/paths.ts';
 import { exitCodes, type CliDeps } from './deps.ts';
 import { outputFormat, withDataDir } from './flags.ts';
-import { gatherStatus, isHealthy } from './status-gather.ts';
+import { gatherStatus } from './status-gather.ts';
 import { statusText } from './status-text.ts';
 
 const examples = `
@@ -11,7 +11,7 @@ Examples:
   heddle status
   heddle status -o json | jq '.processes[] | {name, pss}'
 
-The exit code is 0 only when every process runs and every node and pod is Ready.`;
+The exit code is 0 where the cluster is up and supervised, else 3.`;
 
 export function register(program: Command, deps: CliDeps): void {
   withDataDir(program.command('status').description('show what runs and how it fares'))
@@ -21,6 +21,6 @@ export function register(program: Command, deps: CliDeps): void {
       const format = outputFormat(flags.output, ['json']);
       const status = await gatherStatus(clusterPaths(flags.dataDir), deps);
       deps.stdout.write(format ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, deps));
-      process.exitCode = isHealthy(status) ? exitCodes.ok : exitCodes.failed;
+      process.exitCode = status.state === 'running' ? exitCodes.ok : exitCodes.notReady;
     });
 }

@@ -5,6 +5,7 @@ import { errorText } from '../lib/errors.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import type { Progress } from './progress.ts';
+import { publishWarnings } from './publish-check.ts';
 import { type Tally, waitForNodes, waitForPods } from './readiness.ts';
 import type { Manifests } from './up-manifests.ts';
 import type { UpRequest } from './up-request.ts';
@@ -24,11 +25,15 @@ export async function settle(settling: SettleDeps): Promise<Error | undefined> {
   try {
     await steps(settling, client);
     progress.done();
+    for (const warning of await publishWarnings(client, request.publish))
+      progress.note(`warning: ${warning}`);
     summary(settling);
+    notActedOn(settling);
     return undefined;
   } catch (error) {
     progress.fail();
     if (signal.aborted) return undefined;
+    notActedOn(settling);
     return error instanceof Error ? error : new Error(errorText(error));
   } finally {
     client.close();
@@ -64,7 +69,7 @@ async function wantedReplicas(client: Client): Promise<number> {
   return items.reduce((sum, { spec }) => sum + (spec?.replicas ?? 1), 0);
 }
 
-function summary({ request, manifests, progress }: SettleDeps): void {
+function summary({ request, progress }: SettleDeps): void {
   const { config, paths, publish } = request;
   progress.note(
     `cluster ${config.id}: ${config.nodes.length} nodes, API server at https://127.0.0.1:${config.apiServer.publishedPort}`,
@@ -72,6 +77,9 @@ function summary({ request, manifests, progress }: SettleDeps): void {
   for (const { namespace, service, port, hostPort } of publish)
     progress.note(`  http://127.0.0.1:${hostPort} is port ${port} of the service ${namespace}/${service}`);
   progress.note(`  kubectl --kubeconfig ${paths.kubeconfig} get pods -A`);
+}
+
+function notActedOn({ manifests, progress }: SettleDeps): void {
   if (manifests.notes.length > 0) progress.note('Not acted on:');
   for (const note of manifests.notes) progress.note(`  ${note}`);
 }

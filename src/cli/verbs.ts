@@ -9,6 +9,11 @@ export interface Verb {
 
 export const verbs: readonly Verb[] = [
   { name: 'up', summary: 'start a local cluster', load: () => import('./up.ts') },
+  {
+    name: 'demo',
+    summary: 'show who can reach whom, and why, on a real cluster',
+    load: () => import('./demo.ts'),
+  },
   { name: 'down', summary: 'stop a local cluster and remove it', load: () => import('./down.ts') },
   { name: 'status', summary: 'show what runs and how it fares', load: () => import('./status.ts') },
   { name: 'apply', summary: 'make or change objects from manifests', load: () => import('./apply.ts') },

@@ -1,5 +1,14 @@
 /** The folder that holds all that a cluster keeps: made with care, and removed entry by known entry. */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, rmdirSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  lstatSync,
+  openSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+} from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { HeddleError, errnoCode } from '../lib/errors.ts';
 import { type ClusterPaths, DEFAULT_DATA_DIR } from './paths.ts';
@@ -54,6 +63,8 @@ export function makeDataDir(paths: ClusterPaths, forOtherUser: boolean): void {
   mkdirSync(dirname(paths.dataDir), { recursive: true, mode: 0o755 });
   mkdirSync(paths.dataDir, { recursive: true, mode: 0o700 });
   chmodSync(paths.dataDir, forOtherUser ? 0o711 : 0o700);
+  // The mark that this folder is a cluster's, before anything else is in it.
+  closeSync(openSync(paths.lock, 'a', 0o600));
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
 }
 

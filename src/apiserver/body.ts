@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { parse as parseYaml } from 'yaml';
 import { errorText } from '../lib/errors.ts';
+import { decodeProtobuf, PROTOBUF } from './protobuf/decode.ts';
 import { badRequest, tooLarge, unsupportedMediaType } from './failure.ts';
 
 /** Bytes; the same as Kubernetes. */
@@ -9,8 +10,22 @@ export const MAX_BODY = 3 * 1024 * 1024;
 /** Objects and lists within each other. */
 export const MAX_DEPTH = 200;
 
-/** @throws ApiFailure 413 */
-export async function readBody(request: IncomingMessage): Promise<string> {
+/** What a request carries, as text. */
+export interface Body {
+  readonly text: string;
+  /** Media type, in lower case and without parameters. */
+  readonly type: string;
+}
+
+/** Protobuf is turned into the JSON it stands for. @throws ApiFailure 400, 413, 415 */
+export async function readBody(request: IncomingMessage): Promise<Body> {
+  const bytes = await readBytes(request);
+  const type = mediaType(request);
+  if (type === PROTOBUF) return { text: JSON.stringify(decodeProtobuf(bytes)), type: 'application/json' };
+  return { text: bytes.toString('utf8'), type };
+}
+
+async function readBytes(request: IncomingMessage): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > MAX_BODY) throw tooLarge(MAX_BODY);
   const chunks: Buffer[] = [];
   let size = 0;
@@ -19,10 +34,10 @@ export async function readBody(request: IncomingMessage): Promise<string> {
     if (size > MAX_BODY) throw tooLarge(MAX_BODY);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
-export const mediaType = (request: IncomingMessage): string =>
+const mediaType = (request: IncomingMessage): string =>
   (request.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
 
 const JSON_TYPES = new Set(['', 'application/json', '*/*']);

@@ -100,7 +100,12 @@ test('binding gives a pod to a node once; eviction deletes it', async () => {
   await make(pod('binding'));
   const bind = (name: string) =>
     api.request('POST', `${pods}/binding/binding`, {
-      body: { apiVersion: 'v1', kind: 'Binding', metadata: { name: 'binding' }, target: { kind: 'Node', name } },
+      body: {
+        apiVersion: 'v1',
+        kind: 'Binding',
+        metadata: { name: 'binding' },
+        target: { kind: 'Node', name },
+      },
     });
   assert.equal((await bind('node-1')).status, 201);
   const { json } = await api.request('GET', `${pods}/binding`);

@@ -35,7 +35,7 @@ export interface Call {
 
 export interface Answer {
   readonly code: number;
-  /** Text is sent as it is; an object as JSON. */
+  /** Text and a Buffer are sent as they are; an object as JSON. */
   readonly body: unknown;
   readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;

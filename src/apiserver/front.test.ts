@@ -56,7 +56,10 @@ test('clients may ask who they are and what they may', async () => {
   const review = (as: 'admin' | 'nobody', group: string, resource: string) =>
     api.request('POST', `/apis/${group}/v1/${resource}`, { as, body: { spec: {} } });
   const who = await review('nobody', 'authentication.k8s.io', 'selfsubjectreviews');
-  assert.deepEqual(who.json.status.userInfo, { username: 'bob', groups: ['developers', 'system:authenticated'] });
+  assert.deepEqual(who.json.status.userInfo, {
+    username: 'bob',
+    groups: ['developers', 'system:authenticated'],
+  });
   const can = async (as: 'admin' | 'nobody') =>
     (await review(as, 'authorization.k8s.io', 'selfsubjectaccessreviews')).json.status.allowed;
   assert.deepEqual([await can('admin'), await can('nobody')], [true, false]);
@@ -67,16 +70,25 @@ test('discovery says the same in both forms', async () => {
   const found: string[] = [];
   for (const root of ['/api', '/apis']) {
     const { json, headers } = await api.request('GET', root, { accept });
-    assert.equal(headers['content-type'], 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList');
+    assert.equal(
+      headers['content-type'],
+      'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList',
+    );
     for (const group of json.items)
       for (const version of group.versions) {
-        const path = group.metadata.name === '' ? `/api/${version.version}` : `/apis/${group.metadata.name}/${version.version}`;
+        const path =
+          group.metadata.name === ''
+            ? `/api/${version.version}`
+            : `/apis/${group.metadata.name}/${version.version}`;
         const legacy = (await api.request('GET', path)).json;
         const names: string[] = version.resources.flatMap(
-          ({ resource, subresources = [] }: { resource: string; subresources?: { subresource: string }[] }) => [
+          ({
             resource,
-            ...subresources.map(({ subresource }) => `${resource}/${subresource}`),
-          ],
+            subresources = [],
+          }: {
+            resource: string;
+            subresources?: { subresource: string }[];
+          }) => [resource, ...subresources.map(({ subresource }) => `${resource}/${subresource}`)],
         );
         assert.deepEqual(
           legacy.resources.map(({ name }: { name: string }) => name),
@@ -85,7 +97,8 @@ test('discovery says the same in both forms', async () => {
         found.push(...names);
       }
   }
-  for (const name of ['pods', 'pods/binding', 'deployments/scale', 'networkpolicies']) assert.ok(found.includes(name), name);
+  for (const name of ['pods', 'pods/binding', 'deployments/scale', 'networkpolicies'])
+    assert.ok(found.includes(name), name);
   assert.deepEqual((await api.request('GET', '/api')).json.versions, ['v1']);
   assert.ok((await api.request('GET', '/apis')).json.groups.length >= 3);
 });
@@ -118,8 +131,22 @@ test('the paths of Kubernetes are read as Kubernetes reads them', () => {
   assert.deepEqual(read('GET', '/api/v1/pods'), ['list', '', 'pods', '', '', '']);
   assert.deepEqual(read('GET', '/api/v1/pods?watch=true'), ['watch', '', 'pods', '', '', '']);
   assert.deepEqual(read('GET', '/api/v1/namespaces/a'), ['get', '', 'namespaces', 'a', 'a', '']);
-  assert.deepEqual(read('PUT', '/api/v1/namespaces/a/finalize'), ['update', '', 'namespaces', 'a', 'a', 'finalize']);
-  assert.deepEqual(read('DELETE', '/api/v1/namespaces/a/pods'), ['deletecollection', '', 'pods', 'a', '', '']);
+  assert.deepEqual(read('PUT', '/api/v1/namespaces/a/finalize'), [
+    'update',
+    '',
+    'namespaces',
+    'a',
+    'a',
+    'finalize',
+  ]);
+  assert.deepEqual(read('DELETE', '/api/v1/namespaces/a/pods'), [
+    'deletecollection',
+    '',
+    'pods',
+    'a',
+    '',
+    '',
+  ]);
   assert.deepEqual(read('PATCH', '/apis/apps/v1/namespaces/a/deployments/b/scale'), [
     'patch',
     'apps',
@@ -134,7 +161,11 @@ test('the paths of Kubernetes are read as Kubernetes reads them', () => {
 
 test('no path or Accept header breaks the parsers', async () => {
   fc.assert(
-    fc.property(fc.webPath(), fc.webQueryParameters(), (path, query) => void requestInfo('GET', `${path}?${query}`)),
+    fc.property(
+      fc.webPath(),
+      fc.webQueryParameters(),
+      (path, query) => void requestInfo('GET', `${path}?${query}`),
+    ),
   );
   fc.assert(fc.property(fc.string(), (text) => void parseAccept(text)));
   assert.equal((await api.request('GET', '/api/v1/pods/%E0%A4%A')).status, 400);
@@ -146,8 +177,10 @@ test('a token file is read by lines, and a broken one is named by its line', () 
     { token: 't1', user: { name: 'ann', uid: '7', groups: ['a', 'b', 'system:authenticated'] } },
     { token: 't2', user: { name: 'bob', uid: '', groups: ['system:authenticated'] } },
   ]);
-  assert.throws(() => parseTokens('t1,ann,7\nbroken'), (error: unknown) =>
-    error instanceof HeddleError && error.code === 'BadTokenFile' && error.message.includes('line 2'),
+  assert.throws(
+    () => parseTokens('t1,ann,7\nbroken'),
+    (error: unknown) =>
+      error instanceof HeddleError && error.code === 'BadTokenFile' && error.message.includes('line 2'),
   );
 });
 

@@ -1,12 +1,11 @@
 /** One request, in the order in which it is looked at: who, may they, what is it, do it, answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Resource } from '../api/resource.ts';
-import { openapiV3Document, openapiV3Index } from '../api/schema/openapi.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import { METRICS_CONTENT_TYPE } from '../lib/metrics.ts';
 import type { Authenticate, User } from './authenticate.ts';
 import { authorize } from './authorize.ts';
-import { mediaType, readBody } from './body.ts';
+import { type Body, readBody } from './body.ts';
 import type { Answer, Call, Deps } from './deps.ts';
 import type { Discovery } from './discovery.ts';
 import {
@@ -20,6 +19,7 @@ import {
   unavailable,
 } from './failure.ts';
 import type { Instruments } from './instruments.ts';
+import { openapiAnswer } from './openapi.ts';
 import { requestInfo, type RequestInfo } from './request-info.ts';
 import { review } from './reviews.ts';
 import { get, list } from './verbs/read.ts';
@@ -39,6 +39,8 @@ export interface HandlerDeps extends Deps {
 
 /** Requests under way besides watches; more are told to come back. */
 const MAX_IN_FLIGHT = 400;
+
+const NO_BODY: Body = { text: '', type: '' };
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -90,8 +92,8 @@ async function serve(deps: HandlerDeps, exchange: Exchange): Promise<void> {
   authorize(user, info);
   const plain = plainAnswer(deps, info, request);
   if (plain) return send(response, plain);
-  const body = info.method === 'GET' || info.method === 'HEAD' ? '' : await readBody(request);
-  const reviewed = review(info, user, body, mediaType(request));
+  const body = info.method === 'GET' || info.method === 'HEAD' ? NO_BODY : await readBody(request);
+  const reviewed = review(info, user, body.text, body.type);
   if (reviewed) return send(response, reviewed);
   const call = callOf(deps, exchange, user, body);
   if (call.info.verb !== 'watch') return send(response, await dispatch(deps, call));
@@ -111,18 +113,13 @@ function plainAnswer(
   if (trimmed === '/version') return { code: 200, body: VERSION };
   if (trimmed === '/metrics')
     return { code: 200, body: deps.metrics.text(), contentType: METRICS_CONTENT_TYPE };
-  if (trimmed === '/openapi/v3') return { code: 200, body: openapiV3Index() };
-  if (trimmed.startsWith('/openapi/v3/')) {
-    const document = openapiV3Document(trimmed.slice('/openapi/v3/'.length));
-    if (document === undefined) throw noSuchPath();
-    // The address in the index carries a hash: what is under it never changes.
-    return { code: 200, body: document, headers: { 'cache-control': 'public, immutable', vary: 'Accept' } };
-  }
+  const described = openapiAnswer(trimmed, deps.registry, request.headers.accept);
+  if (described) return described;
   const found = deps.discovery.answer(trimmed, request.headers.accept);
   return found && { code: 200, ...found, headers: { vary: 'Accept' } };
 }
 
-function callOf(deps: HandlerDeps, { request, response, info }: Exchange, user: User, body: string): Call {
+function callOf(deps: HandlerDeps, { request, response, info }: Exchange, user: User, body: Body): Call {
   const about = info.resource;
   if (!about) throw noSuchPath();
   const resource = find(deps.registry, about);
@@ -134,8 +131,8 @@ function callOf(deps: HandlerDeps, { request, response, info }: Exchange, user: 
     resource,
     query: info.query,
     user,
-    body,
-    contentType: mediaType(request),
+    body: body.text,
+    contentType: body.type,
     accept: request.headers.accept,
     warn(text) {
       warnings.add(`299 - ${JSON.stringify(text.slice(0, 1000).replaceAll(/[\r\n]/g, ' '))}`);
@@ -206,7 +203,7 @@ function send(
   response: ServerResponse,
   { code, body, contentType = 'application/json', headers = {} }: Answer,
 ): void {
-  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  const text = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
   response.writeHead(code, {
     'content-type': contentType,
     'content-length': Buffer.byteLength(text),

@@ -62,7 +62,7 @@ const EVERY_KIND = [
     ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
   }),
   one('NetworkPolicy', 'networking.k8s.io/v1', 'every', {
-    spec: { podSelector: selector, policyTypes: ['Ingress'], ingress: [{ ports: [{ port: 80 }] }] },
+    spec: { podSelector: selector, policyTypes: ['Ingress'], ingress: [{ ports: [{ port: 80, protocol: 'TCP' }] }] },
   }),
 ];
 
@@ -106,7 +106,8 @@ test('kubectl knows the kinds, their versions and their fields', async () => {
   const resources = await k('api-resources --no-headers');
   assert.equal(resources.trim().split('\n').length, registry.length);
   assert.match(await k('api-versions'), /^apps\/v1\ndiscovery\.k8s\.io\/v1\nnetworking\.k8s\.io\/v1\nv1$/m);
-  for (const { kind } of registry) assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));
+  for (const { kind } of registry)
+    assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));
   assert.match(await k('explain deployment.spec.template.spec.containers.ports.containerPort'), /<integer>/);
   assert.match(await k('version'), /Server Version: v1\.35\.0\+heddle/);
 });
@@ -144,7 +145,12 @@ test('a changed manifest is applied as a change, a removed field goes', async ()
 });
 
 test('delete waits for finalizers and grace; wait sees conditions and deletions', async () => {
-  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'slow' }, spec: { ...podSpec, nodeName: 'n1' } };
+  const pod = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'slow' },
+    spec: { ...podSpec, nodeName: 'n1' },
+  };
   await k('apply -f -', JSON.stringify(pod));
   const path = '/api/v1/namespaces/default/pods/slow';
   const ready = k('wait --for=condition=Ready pod/slow --timeout=20s');
@@ -173,7 +179,11 @@ test('get --watch prints a line for each change', async (t) => {
     signal: stop.signal,
   });
   // The watch has begun once the server counts it.
-  while (!/apiserver_longrunning_requests\{resource="configmaps",verb="WATCH"\} 1/.test((await api.request('GET', '/metrics')).text));
+  while (
+    !/apiserver_longrunning_requests\{resource="configmaps",verb="WATCH"\} 1/.test(
+      (await api.request('GET', '/metrics')).text,
+    )
+  );
   await k('create configmap appeared --from-literal=a=1');
   await k('delete configmap watched');
   const { stdout } = await watching;
@@ -188,9 +198,14 @@ test('mistakes are told in words that help', async () => {
     assert.notEqual(code, 0);
     assert.match(stderr, words);
   };
-  const configMap = (rest: object) => JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' }, ...rest });
+  const configMap = (rest: object) =>
+    JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm' }, ...rest });
   await fails('apply -f -', configMap({ dtaa: {} }), /unknown field "dtaa"/);
-  await fails('create -f -', configMap({ metadata: { name: 'Not A Name' } }), /is invalid: metadata\.name: Invalid value/);
+  await fails(
+    'create -f -',
+    configMap({ metadata: { name: 'Not A Name' } }),
+    /is invalid: metadata\.name: Invalid value/,
+  );
   await fails('create -f - -n nowhere', configMap({}), /namespaces "nowhere" not found/);
   await fails('get pod none', '', /Error from server \(NotFound\): pods "none" not found/);
   await fails('apply --server-side -f -', configMap({}), /server-side apply is not served/);

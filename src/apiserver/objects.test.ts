@@ -224,7 +224,10 @@ test('a dry run answers as if it had happened and leaves nothing', async () => {
   assert.equal(patched.json.data.a, '2');
   await api.request('DELETE', `${configMaps}/dry?dryRun=All`);
   assert.equal((await api.request('GET', `${configMaps}/dry`)).json.data.a, '1');
-  assert.equal((await api.request('POST', `${configMaps}?dryRun=some`, { body: configMap('dry') })).status, 400);
+  assert.equal(
+    (await api.request('POST', `${configMaps}?dryRun=some`, { body: configMap('dry') })).status,
+    400,
+  );
 });
 
 test('generateName draws names', async () => {
@@ -256,17 +259,26 @@ test('bodies: YAML is read, broken ones are placed, large and deep ones refused'
 });
 
 test('the namespace, name, kind and version of a body must be those of the path', async () => {
-  const post = async (body: unknown, path = configMaps) => (await api.request('POST', path, { body })).json.message;
-  assert.match(await post({ metadata: { name: 'x', namespace: 'other' } }), /does not match the namespace sent/);
+  const post = async (body: unknown, path = configMaps) =>
+    (await api.request('POST', path, { body })).json.message;
+  assert.match(
+    await post({ metadata: { name: 'x', namespace: 'other' } }),
+    /does not match the namespace sent/,
+  );
   assert.match(await post({ apiVersion: 'v2', metadata: { name: 'x' } }), /API version in the data \(v2\)/);
   assert.match(await post({ kind: 'Secret', metadata: { name: 'x' } }), /kind in the data \(Secret\)/);
-  assert.match(await post({ metadata: { name: 'x', resourceVersion: '3' } }), /resourceVersion should not be set/);
+  assert.match(
+    await post({ metadata: { name: 'x', resourceVersion: '3' } }),
+    /resourceVersion should not be set/,
+  );
   const put = await api.request('PUT', `${configMaps}/yaml`, { body: configMap('other') });
   assert.match(put.json.message, /does not match the name on the URL/);
 });
 
 test('nothing can be made in a namespace that is missing or ending', async () => {
-  const missing = await api.request('POST', '/api/v1/namespaces/nowhere/configmaps', { body: configMap('x') });
+  const missing = await api.request('POST', '/api/v1/namespaces/nowhere/configmaps', {
+    body: configMap('x'),
+  });
   assert.equal(missing.status, 404);
   assert.equal(missing.json.message, 'namespaces "nowhere" not found');
   await api.request('POST', '/api/v1/namespaces', { body: { metadata: { name: 'ending' } } });

@@ -84,7 +84,10 @@ test('an exact revision shows that past; one of the future is a 504 that names b
   await put(path, 'b');
   const exact = await api.request('GET', `${path}?resourceVersion=${then}&resourceVersionMatch=Exact`);
   assert.deepEqual(names(exact.json), ['a']);
-  const notOlder = await api.request('GET', `${path}?resourceVersion=${then}&resourceVersionMatch=NotOlderThan`);
+  const notOlder = await api.request(
+    'GET',
+    `${path}?resourceVersion=${then}&resourceVersionMatch=NotOlderThan`,
+  );
   assert.deepEqual(names(notOlder.json), ['a', 'b']);
   const future = await api.request('GET', `${path}?resourceVersion=${then + 1000}`);
   assert.equal(future.status, 504);
@@ -110,7 +113,10 @@ test('a Table has the columns of its kind, and metadata alone can be asked for',
   const metadata = (await api.request('GET', path, { accept: partial })).json;
   assert.equal(metadata.kind, 'PartialObjectMetadataList');
   assert.equal(metadata.items[0].data, undefined);
-  assert.equal((await api.request('GET', path, { accept: 'application/vnd.kubernetes.protobuf' })).status, 406);
+  assert.equal(
+    (await api.request('GET', path, { accept: 'application/vnd.kubernetes.protobuf' })).status,
+    406,
+  );
 });
 
 test('a watch without a revision tells what is, then what happens', async () => {
@@ -232,13 +238,16 @@ test('a watch from any revision replays to what a list shows', async () => {
         const start = lists[from % lists.length]!;
         const replayed = new Map(start.items.map((item) => [item.metadata.name, item]));
         const { resourceVersion } = start.metadata;
-        const watch = api.watch(`${path}?watch=1&resourceVersion=${resourceVersion}${query}&allowWatchBookmarks=1`);
+        const watch = api.watch(
+          `${path}?watch=1&resourceVersion=${resourceVersion}${query}&allowWatchBookmarks=1`,
+        );
         await put(path, 'z-last', { on: 'yes' });
         while (!brief(watch.events as Shown[]).includes('ADDED z-last'))
           await watch.until(watch.events.length + 1);
         watch.stop();
         for (const { type, object } of watch.events as Shown[])
-          if (type === 'DELETED') assert.ok(replayed.delete(object.metadata.name), 'deleted what was not there');
+          if (type === 'DELETED')
+            assert.ok(replayed.delete(object.metadata.name), 'deleted what was not there');
           else {
             assert.equal(replayed.has(object.metadata.name), type === 'MODIFIED');
             replayed.set(object.metadata.name, object);

@@ -120,8 +120,8 @@ function marked(before: KubeObject, options: DeleteOptions, { now, pod, namespac
       deletionTimestamp: !sooner
         ? deletionTimestamp
         : begun
-        ? timeText(Date.parse(deletionTimestamp) - ((deletionGracePeriodSeconds ?? 0) - grace) * 1000)
-        : timeText(now + grace * 1000),
+          ? timeText(Date.parse(deletionTimestamp) - ((deletionGracePeriodSeconds ?? 0) - grace) * 1000)
+          : timeText(now + grace * 1000),
       deletionGracePeriodSeconds: sooner ? grace : deletionGracePeriodSeconds,
       ...(finalizers.length > 0 ? { finalizers } : {}),
       ...(generation === undefined || !sooner ? {} : { generation: generation + 1 }),

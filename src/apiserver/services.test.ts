@@ -16,7 +16,8 @@ const RANGES = ['10.96.0.0/16', 'fd00:10:96::/112'].map(parseCidr);
 
 const create = (name: string, spec: object = {}) =>
   api.request('POST', path, { body: { metadata: { name }, spec: { ports: [{ port: 80 }], ...spec } } });
-const change = (name: string, spec: object) => api.request('PATCH', `${path}/${name}`, { type: MERGE, body: { spec } });
+const change = (name: string, spec: object) =>
+  api.request('PATCH', `${path}/${name}`, { type: MERGE, body: { spec } });
 
 test('a service gets an address of each family by default', async () => {
   const { spec } = (await create('plain')).json;
@@ -46,7 +47,8 @@ test('headless and ExternalName services get none', async () => {
   const headless = (await create('headless', { clusterIP: 'None' })).json.spec;
   assert.deepEqual(headless.clusterIPs, ['None']);
   assert.deepEqual(headless.ipFamilies, ['IPv4', 'IPv6']);
-  const external = (await create('external', { type: 'ExternalName', externalName: 'example.org' })).json.spec;
+  const external = (await create('external', { type: 'ExternalName', externalName: 'example.org' })).json
+    .spec;
   assert.equal(external.clusterIP, undefined);
   assert.equal(external.ipFamilies, undefined);
 });
@@ -76,7 +78,10 @@ test('a refused or dry create gives back what it claimed', async () => {
 
 test('a service keeps its addresses through updates that leave them out', async () => {
   const made = (await create('kept', { type: 'NodePort' })).json;
-  const body = { metadata: { name: 'kept' }, spec: { type: 'NodePort', ports: [{ port: 80 }], selector: { a: 'b' } } };
+  const body = {
+    metadata: { name: 'kept' },
+    spec: { type: 'NodePort', ports: [{ port: 80 }], selector: { a: 'b' } },
+  };
   const { spec } = (await api.request('PUT', `${path}/kept`, { body })).json;
   assert.deepEqual(spec.clusterIPs, made.spec.clusterIPs);
   assert.equal(spec.ports[0].nodePort, made.spec.ports[0].nodePort);
@@ -106,14 +111,23 @@ test('families may be added and taken away', async () => {
 test('node ports are given, honoured, refused when taken, and dropped with the type', async () => {
   const given = (await create('np1', { type: 'NodePort' })).json.spec.ports[0].nodePort;
   assert.ok(given >= 30_000 && given <= 32_767);
-  assert.equal((await create('np2', { type: 'NodePort', ports: [{ port: 1, nodePort: given }] })).status, 422);
+  assert.equal(
+    (await create('np2', { type: 'NodePort', ports: [{ port: 1, nodePort: given }] })).status,
+    422,
+  );
   const outside = await create('np3', { type: 'NodePort', ports: [{ port: 1, nodePort: 80 }] });
   assert.match(outside.json.message, /The range of valid ports is 30000-32767/);
-  const udp = await create('np4', { type: 'NodePort', ports: [{ port: 1, protocol: 'UDP', nodePort: given }] });
+  const udp = await create('np4', {
+    type: 'NodePort',
+    ports: [{ port: 1, protocol: 'UDP', nodePort: given }],
+  });
   assert.equal(udp.status, 201);
   const dropped = (await change('np1', { type: 'ClusterIP' })).json.spec;
   assert.equal(dropped.ports[0].nodePort, undefined);
-  assert.equal((await create('np5', { type: 'NodePort', ports: [{ port: 1, nodePort: given }] })).status, 201);
+  assert.equal(
+    (await create('np5', { type: 'NodePort', ports: [{ port: 1, nodePort: given }] })).status,
+    201,
+  );
 });
 
 test('a LoadBalancer is stored with a warning', async () => {

@@ -103,7 +103,11 @@ export async function startHarness(
     writeFileSync(kubeconfig, kubeconfigText(port, authority.ca, clients['admin']!));
   writeKubeconfig();
 
-  const open = (method: string, path: string, { body, type, accept, headers = {}, as = 'admin' }: RequestOptions) => {
+  const open = (
+    method: string,
+    path: string,
+    { body, type, accept, headers = {}, as = 'admin' }: RequestOptions,
+  ) => {
     const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
     const sent = httpsRequest({
       method,
@@ -112,7 +116,9 @@ export async function startHarness(
       port,
       agent: agents[as]!,
       headers: {
-        ...(text === undefined ? {} : { 'content-type': type ?? 'application/json', 'content-length': Buffer.byteLength(text) }),
+        ...(text === undefined
+          ? {}
+          : { 'content-type': type ?? 'application/json', 'content-length': Buffer.byteLength(text) }),
         ...(accept ? { accept } : {}),
         ...headers,
       },

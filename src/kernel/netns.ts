@@ -3,7 +3,7 @@
  * anything else can run: what is made inside (sockets, children) stays there, this thread does not.
  */
 import fs from 'node:fs';
-import { HeddleError } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { errnoNumbers, lastErrno, libc, systemError } from './ffi.ts';
 
 const CLONE_NEWNET = 0x40000000;
@@ -115,12 +115,15 @@ function createMountPoint(path: string): void {
   try {
     fs.closeSync(fs.openSync(path, 'wx', 0o600));
   } catch (cause) {
-    const exists = fs.existsSync(path);
-    throw new HeddleError(
-      exists ? 'NetnsExists' : 'Kernel',
-      exists ? `the network namespace ${path} exists already` : `cannot create the file ${path}`,
-      { hint: exists ? 'delete it first' : 'the folder must exist and be writable', cause },
-    );
+    if (errnoCode(cause) !== 'EEXIST')
+      throw new HeddleError('Kernel', `cannot create the file ${path}: ${errnoCode(cause)}`, {
+        hint: 'the folder must exist and be writable',
+        cause,
+      });
+    throw new HeddleError('NetnsExists', `the network namespace ${path} exists already`, {
+      hint: 'delete it first',
+      cause,
+    });
   }
 }
 

@@ -15,7 +15,9 @@ if (!dataDir || !node) {
 }
 const log = createLog({ level: readEnv().logLevel, fields: { process: 'stand-in-server', node } });
 // One client's broken connection must not end everybody's server.
-process.on('uncaughtException', (error) => log.error('a fault was survived', { error: errorText(error), stack: error.stack }));
+process.on('uncaughtException', (error) =>
+  log.error('a fault was survived', { error: errorText(error), stack: error.stack }),
+);
 
 const { state, standInSocket } = clusterPaths(dataDir).node(node);
 await runStandInServer(

@@ -105,23 +105,13 @@ function receiveFrame(socket: Socket, onBody: (body: Buffer) => void): void {
   socket.on('data', onData);
 }
 
+/** Standard output of the plugin. */
 async function dispatch(handlers: CniHandlers, request: CniRequest): Promise<string> {
-  switch (request.command) {
-    case 'ADD':
-      return `${JSON.stringify(resultAs(await handlers.add(request), request.cniVersion))}\n`;
-    case 'DEL':
-      await handlers.del(request);
-      return '';
-    case 'CHECK':
-      await handlers.check(request);
-      return '';
-    case 'STATUS':
-      await handlers.status(request);
-      return '';
-    case 'GC':
-      await handlers.gc(request);
-      return '';
-    case 'VERSION':
-      return `${JSON.stringify({ cniVersion: request.cniVersion, supportedVersions: SUPPORTED_VERSIONS })}\n`;
-  }
+  const { command, cniVersion } = request;
+  if (command === 'ADD') return `${JSON.stringify(resultAs(await handlers.add(request), cniVersion))}\n`;
+  if (command === 'VERSION')
+    return `${JSON.stringify({ cniVersion, supportedVersions: SUPPORTED_VERSIONS })}\n`;
+  const silent = { DEL: handlers.del, CHECK: handlers.check, STATUS: handlers.status, GC: handlers.gc };
+  await silent[command](request);
+  return '';
 }

@@ -139,7 +139,7 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     list: () => [...owners.values()],
     async repair(live) {
       const keys = new Set(live.map(({ key }) => key));
-      for (const key of [...owners.keys()]) if (!keys.has(key)) drop(key);
+      for (const key of owners.keys()) if (!keys.has(key)) drop(key);
       const refused = live.filter((one) => {
         const held = owners.get(one.key);
         if (held && held.addresses.join() === one.addresses.join()) return false;

@@ -122,7 +122,7 @@ function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<n
     try {
       read(chunk);
     } catch (error) {
-      reject(error as Error);
+      reject(error);
     }
   };
   socket.on('data', feed);

@@ -2,13 +2,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../api/types.ts';
-import type { ResolvConf } from './probe/resolve.ts';
-
-export interface DnsSettings {
-  /** Cluster DNS addresses, IPv4 first. */
-  nameservers: readonly string[];
-  clusterDomain: string;
-}
+import { type DnsSettings, formatResolvConf, resolvConfOf } from '../dns/resolv-conf.ts';
 
 export interface PodFiles {
   resolvConf: string;
@@ -25,30 +19,6 @@ export const podFiles = (folder: string): PodFiles => ({
   passwd: join(folder, 'passwd'),
   group: join(folder, 'group'),
 });
-
-/** dnsPolicy and dnsConfig as Kubernetes reads them. `Default` has no node file to take over here: no names. */
-export function resolvOf(pod: Pod, dns: DnsSettings): ResolvConf & { options: string[] } {
-  const { dnsPolicy = 'ClusterFirst', dnsConfig } = pod.spec ?? {};
-  const cluster = dnsPolicy === 'ClusterFirst' || dnsPolicy === 'ClusterFirstWithHostNet';
-  const suffix = `svc.${dns.clusterDomain}`;
-  const search = cluster ? [`${pod.metadata.namespace}.${suffix}`, suffix, dns.clusterDomain] : [];
-  const options = new Map<string, string | undefined>(cluster ? [['ndots', '5']] : []);
-  for (const { name, value } of dnsConfig?.options ?? []) if (name) options.set(name, value);
-  const unique = (list: readonly string[]) => [...new Set(list)];
-  return {
-    nameservers: unique([...(cluster ? dns.nameservers : []), ...(dnsConfig?.nameservers ?? [])]),
-    search: unique([...search, ...(dnsConfig?.searches ?? [])]),
-    ndots: Number(options.get('ndots') ?? 1),
-    options: [...options].map(([name, value]) => (value === undefined ? name : `${name}:${value}`)),
-  };
-}
-
-export function formatResolvConf(conf: ReturnType<typeof resolvOf>): string {
-  const lines = conf.nameservers.map((address) => `nameserver ${address}`);
-  if (conf.search.length > 0) lines.push(`search ${conf.search.join(' ')}`);
-  if (conf.options.length > 0) lines.push(`options ${conf.options.join(' ')}`);
-  return `${lines.join('\n')}\n`;
-}
 
 export const hostnameOf = (pod: Pod): string => (pod.spec?.hostname ?? pod.metadata.name).slice(0, 63);
 
@@ -77,7 +47,7 @@ export async function writePodFiles(
   const files = podFiles(folder);
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const contents: [string, string][] = [
-    [files.resolvConf, formatResolvConf(resolvOf(pod, dns))],
+    [files.resolvConf, formatResolvConf(resolvConfOf(pod, dns))],
     [files.hosts, hostsOf(pod, addresses, dns.clusterDomain)],
     [files.hostname, `${hostnameOf(pod)}\n`],
     [

@@ -26,7 +26,11 @@ beforeEach(async () => {
   node.changed();
   await eventually('web is Ready', () => isReady(node.pods.get('uid-web')));
   socketPath = join(node.folder, 'agent.sock');
-  server = await serveSocket({ socketPath, ...podHostRoutes({ host: node.host, node: 'node-1' }), log: silentLog });
+  server = await serveSocket({
+    socketPath,
+    ...podHostRoutes({ host: node.host, node: 'node-1' }),
+    log: silentLog,
+  });
 });
 afterEach(async () => {
   server.close();
@@ -39,7 +43,15 @@ async function exec(argv: string[], stdin?: Readable, signal?: AbortSignal) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   stdout.on('data', (chunk: Buffer) => (text.stdout += chunk.toString()));
   stderr.on('data', (chunk: Buffer) => (text.stderr += chunk.toString()));
-  const code = await execOverSocket(socketPath, { namespace: 'shop', pod: 'web', argv, stdin, stdout, stderr, signal });
+  const code = await execOverSocket(socketPath, {
+    namespace: 'shop',
+    pod: 'web',
+    argv,
+    stdin,
+    stdout,
+    stderr,
+    signal,
+  });
   return { code, ...text };
 }
 
@@ -51,7 +63,10 @@ test('a command runs in the pod: its network, its name, its names, its user', as
   ]);
   assert.equal(code, 7, stderr);
   assert.equal(stderr, 'oops\n');
-  assert.match(stdout, /^web\nnameserver 10\.96\.0\.10\nsearch shop\.svc\.cluster\.local svc\.cluster\.local cluster\.local\noptions ndots:5\n/);
+  assert.match(
+    stdout,
+    /^web\nnameserver 10\.96\.0\.10\nsearch shop\.svc\.cluster\.local svc\.cluster\.local cluster\.local\noptions ndots:5\n/,
+  );
   assert.ok(stdout.includes(node.pods.get('uid-web')!.status!.podIP!));
   assert.ok(Number(/^(\d{8,})$/m.exec(stdout)![1]) > 1_000_000_000, 'a user id of its own');
 });
@@ -94,12 +109,24 @@ test('a command ends when its caller goes away', async () => {
 test('what cannot be run is said', async () => {
   assert.equal((await exec(['no-such-program'])).code, 127);
   await assert.rejects(
-    execOverSocket(socketPath, { namespace: 'shop', pod: 'nobody', argv: ['true'], stdout: new PassThrough(), stderr: new PassThrough() }),
+    execOverSocket(socketPath, {
+      namespace: 'shop',
+      pod: 'nobody',
+      argv: ['true'],
+      stdout: new PassThrough(),
+      stderr: new PassThrough(),
+    }),
     { code: 'PodNotHere' },
   );
   await assert.rejects(exec([]), { code: 'ExecFailed' });
   await assert.rejects(
-    execOverSocket('/nowhere.sock', { namespace: 'shop', pod: 'web', argv: ['true'], stdout: new PassThrough(), stderr: new PassThrough() }),
+    execOverSocket('/nowhere.sock', {
+      namespace: 'shop',
+      pod: 'web',
+      argv: ['true'],
+      stdout: new PassThrough(),
+      stderr: new PassThrough(),
+    }),
     { code: 'SocketCall' },
   );
 });
@@ -110,7 +137,10 @@ test('a probe of the agent socket comes from the pod', async () => {
   const result = await callSocket<ProbeResult>({ socketPath, method: 'POST', path: '/probe', body });
   assert.equal(result.responder, 'shop/web');
   assert.equal(result.peerSeen, ip);
-  await assert.rejects(callSocket({ socketPath, method: 'POST', path: '/probe', body: { ...body, pod: 'x' } }), /node-1 has no pod shop\/x/);
+  await assert.rejects(
+    callSocket({ socketPath, method: 'POST', path: '/probe', body: { ...body, pod: 'x' } }),
+    /node-1 has no pod shop\/x/,
+  );
 });
 
 test('logs can be cut to their end and followed across a rotation', async () => {
@@ -120,7 +150,9 @@ test('logs can be cut to their end and followed across a rotation', async () => 
   assert.equal(await get('/logs/shop/web?tail=2'), 'two\nthree\n');
   const stop = new AbortController();
   let seen = '';
-  const following = get('/logs/shop/web?tail=1&follow=true', stop.signal, (chunk) => (seen += chunk)).catch(() => '');
+  const following = get('/logs/shop/web?tail=1&follow=true', stop.signal, (chunk) => (seen += chunk)).catch(
+    () => '',
+  );
   await eventually('the tail', () => seen === 'three\n');
   await appendFile(path, 'four\n');
   await eventually('what follows', () => seen.endsWith('four\n'));
@@ -132,7 +164,11 @@ test('logs can be cut to their end and followed across a rotation', async () => 
   await following;
 });
 
-function get(path: string, signal?: AbortSignal, onData: (chunk: string) => void = () => {}): Promise<string> {
+function get(
+  path: string,
+  signal?: AbortSignal,
+  onData: (chunk: string) => void = () => {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const req = request({ socketPath, path, agent: false, signal }, (res) => {
       let text = '';

@@ -95,7 +95,7 @@ async function sendLog(
 ): Promise<void> {
   const tail = query.get('tail');
   if (tail !== null && !/^\d{1,9}$/.test(tail))
-    throw new HeddleError('BadQuery', `tail="${tail}" is not a number of lines`);
+    throw new HeddleError('BadRequest', `tail="${tail}" is not a number of lines`);
   const follow = query.has('follow') && !['false', '0'].includes(query.get('follow') ?? '');
   const gone = new AbortController();
   res.on('close', () => gone.abort());

@@ -59,7 +59,7 @@ test('a pod comes up by CNI, passes its probes, serves HTTP to another pod and g
   for (const { ip } of status.podIPs!) {
     const result = await node.host.standIn.connect({
       uid: 'uid-client',
-      host: ip!,
+      host: ip,
       port: 8080,
       kind: 'http',
       path: '/x',
@@ -110,15 +110,15 @@ test('TCP, UDP and refusals are told as they are', async () => {
   const from = (port: number, kind: 'tcp' | 'udp', host: string) =>
     node.host.standIn.connect({ uid: 'uid-client', host, port, kind, timeoutMs: 1500 });
   for (const { ip } of node.pods.get('uid-server')!.status!.podIPs!) {
-    assert.equal((await from(6379, 'tcp', ip!)).responder, 'shop/server');
-    assert.equal((await from(53, 'udp', ip!)).responder, 'shop/server');
-    const refused = await from(1, 'tcp', ip!);
+    assert.equal((await from(6379, 'tcp', ip)).responder, 'shop/server');
+    assert.equal((await from(53, 'udp', ip)).responder, 'shop/server');
+    const refused = await from(1, 'tcp', ip);
     assert.match(refused.error!, /ECONNREFUSED/);
     assert.ok(
       refused.local!.port >= 32_768 && refused.local!.address !== '',
       'a failed attempt can be traced',
     );
-    assert.match((await from(1, 'udp', ip!)).error!, /ECONNREFUSED/);
+    assert.match((await from(1, 'udp', ip)).error!, /ECONNREFUSED/);
   }
 });
 

@@ -3,11 +3,11 @@
  * step at a time; each step can be repeated, because the agent may be killed in any of them.
  */
 import type { Pod } from '../api/types.ts';
+import type { DnsSettings } from '../dns/resolv-conf.ts';
 import type { Conflist } from '../cni/conflist.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { CheckDeps } from './health/check.ts';
-import type { DnsSettings } from './files.ts';
 import { createPodWorker, type PodWorker, type WorkerDeps } from './pod-worker.ts';
 import { type ServedPort } from './ports.ts';
 import { createRecords } from './records.ts';

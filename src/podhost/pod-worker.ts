@@ -2,11 +2,12 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../api/types.ts';
+import { type DnsSettings, resolvConfOf } from '../dns/resolv-conf.ts';
 import { createBackoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { type DnsSettings, resolvOf, writePodFiles } from './files.ts';
+import { writePodFiles } from './files.ts';
 import { check } from './health/check.ts';
 import { createHealth, type Health } from './health/watcher.ts';
 import type { LocalPod, PodHostOptions } from './pod-host.ts';
@@ -90,18 +91,20 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   const logFile = () => join(deps.paths.podLogs, `${record?.namespace}_${record?.name}.log`);
   const mustGo = () => !wanted || pod?.metadata.deletionTimestamp !== undefined;
 
+  const unfinished = () => dirty && !signal.aborted && stage !== 'gone';
+
   function kick(): void {
     dirty = true;
     working ??= work().finally(() => {
       working = undefined;
-      if (dirty && !signal.aborted && stage !== 'gone') kick();
+      if (unfinished()) kick();
     });
   }
 
   /** Steps until nothing is left to do; a step that fails is tried again, later and later. */
   async function work(): Promise<void> {
     const backoff = createBackoff(100, 10_000);
-    while (dirty && !signal.aborted && stage !== 'gone') {
+    while (unfinished()) {
       dirty = false;
       try {
         await step();
@@ -229,7 +232,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     const graceMs = (pod?.metadata.deletionGracePeriodSeconds ?? 30) * 1000;
     const end = clock.monotonic() + Math.min(deps.drainMs, graceMs);
     // An object that is removed meanwhile ends the wait.
-    while (wanted && clock.monotonic() < end && !signal.aborted)
+    const waiting = () => wanted && clock.monotonic() < end && !signal.aborted;
+    while (waiting())
       await clock.sleep(Math.min(50, Math.max(1, end - clock.monotonic())), signal).catch(() => {});
     signal.throwIfAborted();
   }
@@ -266,7 +270,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     if (!pod) return record.served;
     const { tcp, udp } = ports();
     const { namespace, name, netns } = record;
-    const { nameservers, search, ndots } = resolvOf(pod, deps.dns);
+    const { nameservers, search, ndots } = resolvConfOf(pod, deps.dns);
     const resolv = { nameservers, search, ndots };
     const addresses = record.addresses ?? [];
     return { uid, namespace, name, node: deps.nodeName, netns, addresses, tcp, udp, log: logFile(), resolv };

@@ -53,11 +53,14 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
     });
   }
 
-  const http1 = createServer({ keepAliveTimeout: 75_000, headersTimeout: 20_000, requestTimeout: 60_000 }, (req, res) => {
-    const connection = bySocket.get(req.socket);
-    if (connection) answer(req, res, connection, 'HTTP/1.1');
-    else req.destroy();
-  });
+  const http1 = createServer(
+    { keepAliveTimeout: 75_000, headersTimeout: 20_000, requestTimeout: 60_000 },
+    (req, res) => {
+      const connection = bySocket.get(req.socket);
+      if (connection) answer(req, res, connection, 'HTTP/1.1');
+      else req.destroy();
+    },
+  );
   http1.on('clientError', (_error, socket) => {
     if (socket.writable)
       socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
@@ -79,7 +82,7 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
   http2.on('request', (req, res) => {
     const connection = req.stream.session && bySession.get(req.stream.session);
     if (!connection) return req.stream.close();
-    if (!String(req.headers['content-type'] ?? '').startsWith('application/grpc'))
+    if (!(req.headers['content-type'] ?? '').startsWith('application/grpc'))
       return answer(req, res, connection, 'HTTP/2');
     const { pod, node, peer } = connection.echo('gRPC');
     answerGrpc(req, res, { 'x-pod': pod, 'x-node': node, 'x-peer': peer.address });

@@ -39,7 +39,10 @@ export function createPodSockets(deps: PodSocketsDeps): PodSockets {
 
   function openTcp(port: number): { close(): void } {
     const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
-      if (sockets.size >= MAX_CONNECTIONS || !deps.admit()) return void socket.destroy();
+      if (sockets.size >= MAX_CONNECTIONS || !deps.admit()) {
+        socket.destroy();
+        return;
+      }
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
       deps.onTcp(socket, connectionOf(deps.pod, socket));

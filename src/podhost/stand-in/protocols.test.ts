@@ -21,9 +21,17 @@ let port: number;
 const lines: string[] = [];
 
 before(async () => {
-  const http = createHttpEcho({ handshakeMs: 100, onRequest: (_c, { protocol, path, status }) => lines.push(`${protocol} ${path} ${status}`) });
+  const http = createHttpEcho({
+    handshakeMs: 100,
+    onRequest: (_c, { protocol, path, status }) => lines.push(`${protocol} ${path} ${status}`),
+  });
   server = createServer({ allowHalfOpen: true }, (socket) =>
-    serveTcp(socket, connectionOf(pod, socket), { http, onRaw: () => lines.push('raw'), sniffMs: 100, idleMs: 500 }),
+    serveTcp(socket, connectionOf(pod, socket), {
+      http,
+      onRaw: () => lines.push('raw'),
+      sniffMs: 100,
+      idleMs: 500,
+    }),
   );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   port = (server.address() as AddressInfo).port;
@@ -31,7 +39,10 @@ before(async () => {
 after(() => server.close());
 
 /** Sends the parts one by one and resolves with all that came back until the end, or `enough`. */
-function talk(parts: (Buffer | string)[], options: { end?: boolean; enough?: (text: string) => boolean } = {}): Promise<string> {
+function talk(
+  parts: (Buffer | string)[],
+  options: { end?: boolean; enough?: (text: string) => boolean } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket: Socket = connect(port, '127.0.0.1');
     let text = '';
@@ -52,7 +63,9 @@ function talk(parts: (Buffer | string)[], options: { end?: boolean; enough?: (te
 const body = (answer: string): Echo => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as Echo;
 
 test('HTTP/1.1 is answered with what the pod saw', async () => {
-  const answer = await talk(['POST /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi']);
+  const answer = await talk([
+    'POST /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi',
+  ]);
   const echo = body(answer);
   assert.match(answer, /^HTTP\/1\.1 200 /);
   assert.deepEqual(
@@ -74,7 +87,10 @@ test('one connection carries many requests, pipelined too', async () => {
 });
 
 test('a caller may choose the status', async () => {
-  assert.match(await talk(['GET /status/503 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n']), /^HTTP\/1\.1 503 /);
+  assert.match(
+    await talk(['GET /status/503 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n']),
+    /^HTTP\/1\.1 503 /,
+  );
 });
 
 test('broken HTTP is refused, not echoed', async () => {
@@ -124,7 +140,10 @@ test('HTTP/2 without TLS is answered, gRPC echoed', async () => {
   assert.equal(plain.status, 200);
   assert.equal((JSON.parse(plain.data.toString()) as Echo).protocol, 'HTTP/2');
   const message = frameMessage(Buffer.from('anything'));
-  const grpc = await call({ ':method': 'POST', ':path': '/shop.Cart/Add', 'content-type': 'application/grpc' }, message);
+  const grpc = await call(
+    { ':method': 'POST', ':path': '/shop.Cart/Add', 'content-type': 'application/grpc' },
+    message,
+  );
   assert.deepEqual(grpc.data, message);
   assert.equal(grpc.trailers, '0');
   session.close();
@@ -132,9 +151,13 @@ test('HTTP/2 without TLS is answered, gRPC echoed', async () => {
 
 test('any garbage leaves the server serving', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 64 }), fc.constantFrom('', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'GET / HTTP/1.1\r\n'), async (bytes, head) => {
-      await talk([Buffer.concat([Buffer.from(head), bytes])], { end: true }).catch(() => {});
-    }),
+    fc.asyncProperty(
+      fc.uint8Array({ minLength: 1, maxLength: 64 }),
+      fc.constantFrom('', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'GET / HTTP/1.1\r\n'),
+      async (bytes, head) => {
+        await talk([Buffer.concat([Buffer.from(head), bytes])], { end: true }).catch(() => {});
+      },
+    ),
     { numRuns: 60 },
   );
   assert.match(await talk(['GET / HTTP/1.0\r\n\r\n']), /200 OK/);

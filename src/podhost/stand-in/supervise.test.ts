@@ -87,7 +87,10 @@ test('killing the supervisor disturbs no connection, and its successor adopts th
   await eventually('the supervisor is dead', () => !isAlive(first.pid!));
   assert.equal(await say('still here\n'), 'still here\n');
   supervise();
-  await eventually('the successor has settled', () => new Promise((done) => setTimeout(() => done(true), 500)));
+  await eventually(
+    'the successor has settled',
+    () => new Promise((done) => setTimeout(() => done(true), 500)),
+  );
   assert.equal(await serverPid(), pid);
   assert.equal(await say('and now\n'), 'and now\n');
   socket.destroy();
@@ -100,7 +103,12 @@ test('a server that is killed comes back with its pods, before any agent speaks 
   const pid = await serverPid();
   process.kill(pid, 'SIGKILL');
   await eventually('another server has taken over', async () => (await serverPid()) !== pid);
-  await eventually('it serves the pod', () => status().then(({ pods }) => pods[0]?.serving, () => false));
+  await eventually('it serves the pod', () =>
+    status().then(
+      ({ pods }) => pods[0]?.serving,
+      () => false,
+    ),
+  );
   const { socket, say } = await connect();
   assert.equal(await say('hello\n'), 'hello\n');
   socket.destroy();

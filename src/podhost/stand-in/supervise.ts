@@ -75,19 +75,16 @@ async function attach(deps: SuperviseDeps, signal: AbortSignal): Promise<Held> {
 
 /** Returns when the server is gone or the signal aborts. */
 async function watch(deps: SuperviseDeps, held: Held, signal: AbortSignal): Promise<void> {
-  let over = signal.aborted;
   const stop = new AbortController();
-  const end = () => {
-    over = true;
-    stop.abort();
-  };
+  const end = () => stop.abort();
   signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
   void held.gone.then(end);
-  let missed = 0;
-  while (!over) {
-    await deps.clock.sleep(deps.healthMs ?? 5000, stop.signal).catch(() => {});
-    if (over) break;
-    missed = (await answers(deps.socketPath, deps.healthMs ?? 5000)) ? 0 : missed + 1;
+  const healthMs = deps.healthMs ?? 5000;
+  for (let missed = 0; !stop.signal.aborted; ) {
+    await deps.clock.sleep(healthMs, stop.signal).catch(() => {});
+    if (stop.signal.aborted) break;
+    missed = (await answers(deps.socketPath, healthMs)) ? 0 : missed + 1;
     if (missed < 3) continue;
     deps.log.error('stand-in server hangs; killing it', { pid: held.pid });
     kill(held.pid);

@@ -23,6 +23,7 @@ import { NFLOG_GROUP } from '../datapath/nftables/names.ts';
 import { setUpNode } from '../datapath/node-setup.ts';
 import { createOverlay } from '../datapath/overlay.ts';
 import { createPlan } from '../datapath/plan/plan.ts';
+import { exposeDns } from '../dns/metrics.ts';
 import { createNodeDns } from '../dns/node-dns.ts';
 import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
@@ -195,6 +196,7 @@ const dns = createDnsServer({
   }),
   log,
 });
+exposeDns(metrics, dns, records);
 
 const server = await serveSocket({
   socketPath: nodePaths.agentSocket,

@@ -16,16 +16,16 @@ const protocolNames: Readonly<Record<number, string>> = {
   132: 'sctp',
 };
 
-/** The order of look-ups is that of policy/tables.ts: own ports, own any, ports of everybody (0), any of 0. */
+/**
+ * The order of look-ups is that of policy/tables.ts: own ports, own any, ports of everybody (identity 0), any of
+ * everybody. The last needs no map: it is where the chain ends, in the place of the default deny.
+ */
 export function lowerPolicy(table: PolicyTable): KernelObject[] {
   const ports = table.entries.filter((entry) => entry.protocol !== null);
-  const any = table.entries.filter((entry) => entry.protocol === null);
-  const look = (identities: (identity: number) => boolean) => [
-    ...(ports.some((entry) => identities(entry.identity)) ? byPort(table.number) : []),
-    ...(any.some((entry) => identities(entry.identity)) ? [`meta mark vmap @${anyMap(table.number)}`] : []),
-  ];
-  const own = look((identity) => identity !== 0);
-  const everybody = look((identity) => identity === 0);
+  const any = table.entries.filter((entry) => entry.protocol === null && entry.identity !== 0);
+  const everybody = table.entries.find((entry) => entry.protocol === null && entry.identity === 0);
+  const hasOwnPorts = ports.some(({ identity }) => identity !== 0);
+  const hasPortsOfAll = ports.some(({ identity }) => identity === 0);
   return [
     map(portMap(table.number), PORT_MAP_SPEC),
     map(anyMap(table.number), ANY_MAP_SPEC),
@@ -34,9 +34,10 @@ export function lowerPolicy(table: PolicyTable): KernelObject[] {
       element(anyMap(table.number), mark(entry.identity), `goto ${ruleChain(entry.rule)}`),
     ),
     chain(policyChain(table.number), [
-      ...own,
-      ...(everybody.length > 0 ? ['meta mark set 0x00000000', ...everybody] : []),
-      `goto ${ruleChain(table.defaultRule)}`,
+      ...(hasOwnPorts ? byPort(table.number) : []),
+      ...(any.length > 0 ? [`meta mark vmap @${anyMap(table.number)}`] : []),
+      ...(hasPortsOfAll ? ['meta mark set 0x00000000', ...byPort(table.number)] : []),
+      `goto ${ruleChain(everybody?.rule ?? table.defaultRule)}`,
     ]),
   ];
 }

@@ -26,7 +26,7 @@ export async function listenTcp(
   server.listen({ host: address, port, ipv6Only: address.includes(':'), exclusive: true });
   await once(server, 'listening');
   const failed = new Promise<unknown>((resolve) => {
-    server.once('error', resolve);
+    server.on('error', resolve);
   });
   const bound = server.address();
   return {

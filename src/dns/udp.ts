@@ -25,7 +25,7 @@ export async function listenUdp(service: Service, address: string, port: number)
     throw error;
   }
   const failed = new Promise<unknown>((resolve) => {
-    socket.once('error', resolve);
+    socket.on('error', resolve);
   });
   socket.on('message', (data, peer) => {
     const send = (response: Buffer | undefined) => {

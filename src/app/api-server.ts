@@ -6,6 +6,7 @@ import { parseTokens } from '../apiserver/authenticate.ts';
 import { createApiServer } from '../apiserver/server.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
+import { pkiFiles } from '../identity/pki.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import { createLog, type Log } from '../lib/log.ts';
@@ -31,8 +32,8 @@ async function main(log: Log, signal: AbortSignal): Promise<void> {
   });
   const paths = clusterPaths(positionals[0]);
   const config = JSON.parse(readSetup(paths.config)) as ClusterConfig;
-  const pki = (name: string) => readSetup(join(paths.pki, name));
-  const tls = { ca: pki('ca.crt'), cert: pki('apiserver.crt'), key: pki('apiserver.key') };
+  const { ca, apiServer: own } = pkiFiles(paths.pki);
+  const tls = { ca: readSetup(ca.cert), cert: readSetup(own.cert), key: readSetup(own.key) };
   const tokenFile = join(paths.pki, 'tokens.csv');
   const tokens = existsSync(tokenFile) ? parseTokens(readSetup(tokenFile), tokenFile) : [];
 

@@ -296,7 +296,7 @@ const deploy = (spec: object): Deployment =>
       template: { metadata: { labels: { a: 'b' } }, spec: one({}) },
       ...spec,
     },
-  } as Deployment);
+  });
 const deployErrors = (spec: object) =>
   deployment.validate(deploy(spec)).map((e) => `${e.field}: ${e.message}`);
 

@@ -69,7 +69,7 @@ interface Victim {
 async function deleteObjects(words: readonly string[], flags: DeleteFlags, deps: CliDeps): Promise<void> {
   const timeout = duration('--timeout', flags.timeout);
   const grace = graceOf(flags);
-  const dryRun = dryRunOf(flags.dryRun);
+  const dryRun = dryRunOf(flags.dryRun) !== undefined;
   const fromFiles = (flags.file?.length ?? 0) > 0;
   if (fromFiles === words.length > 0)
     throw new HeddleError('BadFlag', 'expected either kinds and names, or -f with manifests');
@@ -79,26 +79,10 @@ async function deleteObjects(words: readonly string[], flags: DeleteFlags, deps:
   try {
     const victims = named ?? (await victimsOfWords(client, words, flags));
     if (victims.length === 0) deps.stdout.write('No resources found\n');
-    const gone: { victim: Victim; uid: string | undefined }[] = [];
-    const failures: string[] = [];
-    for (const victim of victims) {
-      try {
-        const live = await client.get(victim.resource.kind, victim.name, victim.namespace);
-        if (dryRun === undefined)
-          await client.delete(victim.resource.kind, victim.name, victim.namespace, grace);
-        gone.push({ victim, uid: (live as { metadata?: { uid?: string } }).metadata?.uid });
-        deps.stdout.write(`${deletedText(victim)}${dryRun === undefined ? '' : ' (dry run)'}\n`);
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        // From manifests and selectors, somebody may have been faster.
-        if (!(isNotFound(error) && flags.ignoreNotFound)) failures.push(error.message);
-      }
-    }
-    if (flags.wait && dryRun === undefined) {
-      const stuck = await waitUntilGone(client, gone, timeout);
-      if (stuck && failures.length === 0) throw stuck;
-      if (stuck) failures.push(stuck.message);
-    }
+    const { gone, failures } = await deleteEach({ client, flags, deps, grace, dryRun }, victims);
+    const stuck = flags.wait && !dryRun ? await waitUntilGone(client, gone, timeout) : undefined;
+    if (stuck && failures.length === 0) throw stuck;
+    if (stuck) failures.push(stuck.message);
     if (failures.length > 0)
       throw new HeddleError('DeleteFailed', failures.join('\n  '), {
         hint: '--ignore-not-found passes over what is not there',
@@ -106,6 +90,42 @@ async function deleteObjects(words: readonly string[], flags: DeleteFlags, deps:
   } finally {
     client.close();
   }
+}
+
+interface Deleting {
+  readonly client: Client;
+  readonly flags: DeleteFlags;
+  readonly deps: CliDeps;
+  readonly grace: { gracePeriodSeconds?: number };
+  readonly dryRun: boolean;
+}
+
+interface Gone {
+  readonly victim: Victim;
+  readonly uid: string | undefined;
+}
+
+/** Every victim is tried; what the server says against one is a failure. */
+async function deleteEach(
+  deleting: Deleting,
+  victims: readonly Victim[],
+): Promise<{ gone: Gone[]; failures: string[] }> {
+  const { client, flags, deps, grace, dryRun } = deleting;
+  const gone: Gone[] = [];
+  const failures: string[] = [];
+  for (const victim of victims) {
+    const { kind } = victim.resource;
+    try {
+      const live = await client.get(kind, victim.name, victim.namespace);
+      if (!dryRun) await client.delete(kind, victim.name, victim.namespace, grace);
+      gone.push({ victim, uid: live.metadata.uid });
+      deps.stdout.write(`${deletedText(victim)}${dryRun ? ' (dry run)' : ''}\n`);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (!(isNotFound(error) && flags.ignoreNotFound)) failures.push(error.message);
+    }
+  }
+  return { gone, failures };
 }
 
 function graceOf(flags: DeleteFlags): { gracePeriodSeconds?: number } {
@@ -182,7 +202,7 @@ const LAST_LOOK = 1000;
 /** Gone, or another object of the same name; else HeddleError `NotGone`. */
 async function waitUntilGone(
   client: Client,
-  gone: readonly { victim: Victim; uid: string | undefined }[],
+  gone: readonly Gone[],
   timeout: number,
 ): Promise<HeddleError | undefined> {
   const deadline = performance.now() + timeout;

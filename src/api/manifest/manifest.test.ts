@@ -132,7 +132,10 @@ test('a template gets a hint', () => {
 });
 
 test('anchors that multiply without bounds are refused, and deep nesting', () => {
-  const bomb = `a: &a [1,2,3,4,5,6,7,8,9]\n${[...'bcdefghi'].map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefghi'[i]}`).join(',')}]`).join('\n')}\n`;
+  const bomb = `a: &a [1,2,3,4,5,6,7,8,9]\n${'bcdefghi'
+    .split('')
+    .map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefghi'[i]}`).join(',')}]`)
+    .join('\n')}\n`;
   assert.match(read(bomb).problems[0] ?? '', /uses of anchors/);
   assert.match(read('['.repeat(100_000)).problems[0] ?? '', /nested too deeply|broken YAML/);
 });

@@ -276,7 +276,7 @@ test('OpenAPI: patches take fieldValidation and dryRun, which kubectl looks for'
   const patch = paths['/api/v1/namespaces/{namespace}/pods/{name}']?.['patch'];
   assert.deepEqual(patch?.['x-kubernetes-group-version-kind'], { group: '', kind: 'Pod', version: 'v1' });
   assert.equal(patch?.['x-kubernetes-action'], 'patch');
-  const names = (patch?.['parameters'] as { name: string }[]).map((p) => p.name);
+  const names = ((patch?.['parameters'] ?? []) as { name: string }[]).map((p) => p.name);
   for (const name of ['fieldValidation', 'dryRun', 'fieldManager']) assert.ok(names.includes(name), name);
   assert.ok(paths['/api/v1/nodes/{name}/status']);
   assert.ok(!paths['/api/v1/namespaces/{namespace}/configmaps/{name}/status']);

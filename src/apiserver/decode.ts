@@ -30,13 +30,14 @@ export function decodeObject(kind: Kind, value: unknown, decoding: Decoding): Ku
   if (!isObject(value))
     throw badRequest(`the object provided is unrecognized (must be of type ${kind.kind})`);
   const given = value['apiVersion'] ?? apiVersion;
+  const named = (found: unknown) => (typeof found === 'string' ? found : JSON.stringify(found));
   if (given !== apiVersion)
     throw badRequest(
-      `the API version in the data (${String(given)}) does not match the expected API version (${apiVersion})`,
+      `the API version in the data (${named(given)}) does not match the expected API version (${apiVersion})`,
     );
   if ((value['kind'] ?? kind.kind) !== kind.kind)
     throw badRequest(
-      `the kind in the data (${String(value['kind'])}) does not match the expected kind (${kind.kind})`,
+      `the kind in the data (${named(value['kind'])}) does not match the expected kind (${kind.kind})`,
     );
   return checkFields(
     kind,

@@ -105,7 +105,7 @@ test('discovery says the same in both forms', async () => {
 
 test('OpenAPI documents are at the addresses their index gives', async () => {
   const { paths } = (await api.request('GET', '/openapi/v3')).json;
-  for (const { serverRelativeURL } of Object.values(paths) as { serverRelativeURL: string }[]) {
+  for (const { serverRelativeURL } of Object.values<{ serverRelativeURL: string }>(paths)) {
     const { status, json } = await api.request('GET', serverRelativeURL);
     assert.equal(status, 200);
     assert.equal(json.openapi, '3.0.0');

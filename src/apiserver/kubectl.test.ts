@@ -62,7 +62,11 @@ const EVERY_KIND = [
     ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
   }),
   one('NetworkPolicy', 'networking.k8s.io/v1', 'every', {
-    spec: { podSelector: selector, policyTypes: ['Ingress'], ingress: [{ ports: [{ port: 80, protocol: 'TCP' }] }] },
+    spec: {
+      podSelector: selector,
+      policyTypes: ['Ingress'],
+      ingress: [{ ports: [{ port: 80, protocol: 'TCP' }] }],
+    },
   }),
 ];
 

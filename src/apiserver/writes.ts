@@ -5,7 +5,7 @@ import type { Resource } from '../api/resource.ts';
 import type { KubeObject, Service } from '../api/types.ts';
 import { ConflictError, type Entry } from '../store/types.ts';
 import { admit } from './admission/chain.ts';
-import { inheritAllocations } from './allocate.ts';
+import { inheritAllocations } from './inherit-allocations.ts';
 import type { User } from './authenticate.ts';
 import type { Deps } from './deps.ts';
 import { alreadyExists, conflict, internalError, invalid, notFound } from './failure.ts';

@@ -47,6 +47,7 @@ export async function openLink(options: WorkerOptions, onRow: (row: Row) => void
     return message;
   };
   const ask = (message: ToWorker) => {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
     worker.postMessage(message);
     return answer();
   };

@@ -39,7 +39,10 @@ export function createWatchers(): Watchers {
           if (own) own.push(event);
           else groups.set(group, [event]);
         }
-      for (const [group, own] of groups) for (const watcher of [...group]) watcher.listener(own);
+      for (const [group, own] of groups) {
+        // A copy: a listener may add watchers, which have had these events already.
+        for (const watcher of Array.from(group)) watcher.listener(own);
+      }
     },
   };
 }

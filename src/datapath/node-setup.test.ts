@@ -24,6 +24,7 @@ test('a node is set up once; a second time writes no setting', { skip: needsRoot
   };
   setUpNode(deps, { dnsAddresses: DNS });
   assert.ok(writes.includes('net/ipv4/ip_forward'));
+  assert.equal(readSysctl(ns, 'net/netfilter/nf_conntrack_tcp_be_liberal'), '1');
   for (const [key, value] of nodeSysctls(['lo'])) assert.equal(readSysctl(ns, key), value, key);
   writes.length = 0;
   setUpNode(deps, { dnsAddresses: DNS });

@@ -3,6 +3,8 @@
  * the cluster DNS addresses. Idempotent.
  */
 
+import { HeddleError } from '../lib/errors.ts';
+
 /** The parts of kernel/sysctl.ts and kernel/route.ts that this uses, in the node's namespace. */
 export interface NodeSetupDeps {
   readSysctl(key: string): string;
@@ -29,9 +31,10 @@ const WHOLE: Readonly<Record<string, string>> = {
   'net/ipv4/ip_forward': '1',
   'net/ipv6/conf/all/forwarding': '1',
   'net/ipv6/conf/default/forwarding': '1',
-  // A segment outside of the window is the receiver's to judge; only what conntrack cannot place is dropped.
-  'net/netfilter/nf_conntrack_tcp_be_liberal': '1',
 };
+
+/** A segment outside of the window is the receiver's to judge; only what conntrack cannot place is dropped. */
+const LIBERAL = 'net/netfilter/nf_conntrack_tcp_be_liberal';
 
 /** Settings of the namespace, for the links that are there and, by `default`, those to come. */
 export function nodeSysctls(links: readonly string[]): ReadonlyMap<string, string> {
@@ -54,6 +57,7 @@ export function setUpNode(deps: NodeSetupDeps, options: NodeSetupOptions): void 
   const links = deps.route.links().map(({ name }) => name);
   for (const [key, value] of nodeSysctls(links))
     if (deps.readSysctl(key) !== value) deps.writeSysctl(key, value);
+  tryLiberal(deps);
   deps.route.setLink('lo', { up: true });
   for (const address of options.dnsAddresses)
     deps.route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, {
@@ -61,4 +65,13 @@ export function setUpNode(deps: NodeSetupDeps, options: NodeSetupOptions): void 
       // Or the kernel takes it as the node's own where a link has none: what pods see of probes.
       noSource: true,
     });
+}
+
+/** Where connection tracking is a module that the first table loads, the setting is not there before it. */
+function tryLiberal({ readSysctl, writeSysctl }: NodeSetupDeps): void {
+  try {
+    if (readSysctl(LIBERAL) !== '1') writeSysctl(LIBERAL, '1');
+  } catch (error) {
+    if (!(error instanceof HeddleError) || error.code !== 'Sysctl') throw error;
+  }
 }

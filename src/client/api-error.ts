@@ -1,3 +1,5 @@
+import { HeddleError } from '../lib/errors.ts';
+
 /** What the API server answers instead of an object: a `Status` of failure (meta/v1), or a proxy's bare page. */
 export interface StatusCause {
   reason?: string;
@@ -80,3 +82,7 @@ export const isAlreadyExists = (error: unknown): boolean =>
   error instanceof ApiError && error.code === 409 && error.reason === 'AlreadyExists';
 /** The revision asked for is no longer kept (410 Gone or Expired): list again. */
 export const isExpired = (error: unknown): boolean => hasCode(error, 410);
+
+/** No server answered at all: nobody's fault but the server's, and over when it is back. */
+export const isUnreachable = (error: unknown): boolean =>
+  error instanceof HeddleError && (error.code === 'ApiUnreachable' || error.code === 'ApiTimeout');

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
-import { isConflict } from './api-error.ts';
+import { isConflict, isUnreachable } from './api-error.ts';
 import { queueMetrics } from './queue-metrics.ts';
 
 export interface QueueOptions {
@@ -33,6 +33,9 @@ export interface Queue {
   /** True when nothing waits and nothing is worked on. */
   readonly idle: boolean;
 }
+
+/** Longest delay, milliseconds, while no server answers: when it is back, work is due at once. */
+const UNREACHABLE_MS = 1000;
 
 export function createQueue(options: QueueOptions): Queue {
   const { name, work, log, concurrency = 4, clock = systemClock } = options;
@@ -111,10 +114,13 @@ export function createQueue(options: QueueOptions): Queue {
     const count = failures.get(key) ?? 0;
     failures.set(key, count + 1);
     metrics.retried();
-    const delay = Math.min(longest, first * 2 ** Math.min(count, 30));
+    const unreachable = isUnreachable(error);
+    const most = unreachable ? Math.min(longest, UNREACHABLE_MS) : longest;
+    const delay = Math.min(most, first * 2 ** Math.min(count, 30));
     const fields = { queue: name, key, error: errorText(error), retryMs: delay };
-    // A conflict says that the copy is behind: normal, and mended by the next event.
-    if (isConflict(error)) log.debug('conflict; trying again', fields);
+    // A conflict says that the copy is behind: normal, and mended by the next event. That the server is away is
+    // said by the informers, once.
+    if (unreachable || isConflict(error)) log.debug('conflict; trying again', fields);
     else log.warn('work failed; trying again', fields);
     addAfter(key, delay);
   }

@@ -14,6 +14,8 @@ import type { OwnerReference } from './owner.ts';
 const NAME = 'garbage-collector';
 const FOREGROUND = 'foregroundDeletion';
 const ORPHAN = 'orphan';
+/** Owners remembered to be gone, so that each of a thousand dependants does not ask. */
+const MAX_ABSENT = 10_000;
 
 interface Owned {
   metadata: ObjectMeta;
@@ -51,6 +53,8 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
       (metadata.ownerReferences ?? []).map(({ uid }) => uid),
     ),
   }));
+  /** Uids that were found to be gone; they never come back. */
+  const absent = new Set<string>();
   const queue = queueFor(deps, 'garbage', reconcile, { concurrency: 8 });
   const add = (kind: string, metadata: ObjectMeta) => queue.add(`${kind} ${keyOf(metadata)}`);
 
@@ -92,13 +96,15 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     const where = one.kind.namespaced ? namespace : undefined;
     const known = one.informer.get(keyOf({ name: reference.name, namespace: where }));
     if (known?.metadata.uid === reference.uid) return stateFrom(known.metadata);
-    try {
-      const live = (await client.get(one.kind, reference.name, where)) as Owned;
-      return live.metadata.uid === reference.uid ? stateFrom(live.metadata) : 'absent';
-    } catch (error) {
-      if (isNotFound(error)) return 'absent';
-      throw error;
-    }
+    if (absent.has(reference.uid)) return 'absent';
+    const live = (await client.get(one.kind, reference.name, where).catch((error: unknown) => {
+      if (!isNotFound(error)) throw error;
+      return undefined;
+    })) as Owned | undefined;
+    if (live?.metadata.uid === reference.uid) return stateFrom(live.metadata);
+    if (absent.size >= MAX_ABSENT) absent.clear();
+    absent.add(reference.uid);
+    return 'absent';
   }
 
   /** Finalizers that the collector serves. */

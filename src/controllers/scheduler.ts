@@ -17,6 +17,8 @@ import { planPlacements } from './scheduler-plan.ts';
 const NAME = 'default-scheduler';
 /** Bindings written at once. */
 const PARALLEL = 16;
+/** Milliseconds that a pod waits before it is told why: nodes come up beside the first pods. */
+const PATIENCE = 1000;
 /** The queue's only key: a pass looks at everything. */
 const PASS = 'pass';
 
@@ -25,6 +27,8 @@ export function createScheduler(deps: ControllerDeps): Controller {
   const { pods, nodes } = informers;
   const recorder = deps.recorder(NAME);
   const assumed = new Map<string, string>();
+  /** By pod uid, monotonic milliseconds since which it waits. */
+  const waiting = new Map<string, number>();
   /** By pod uid, what was last said of why it waits. */
   const said = new Map<string, string>();
   const queue = queueFor(deps, 'scheduler', schedule, { concurrency: 1, retry: { first: 5, longest: 1000 } });
@@ -47,7 +51,7 @@ export function createScheduler(deps: ControllerDeps): Controller {
         metadata: { name, namespace, uid },
         target: { apiVersion: 'v1', kind: 'Node', name: node },
       });
-      said.delete(uid);
+      forget(uid);
       recorder.event(pod, 'Normal', 'Scheduled', `Successfully assigned ${keyOf(pod.metadata)} to ${node}`);
     } catch (error) {
       assumed.delete(uid);
@@ -59,6 +63,10 @@ export function createScheduler(deps: ControllerDeps): Controller {
   async function explainWait(pod: Pod, message: string): Promise<void> {
     const { name, namespace, uid = '' } = pod.metadata;
     if (said.get(uid) === message) return;
+    const since = waiting.get(uid) ?? clock.monotonic();
+    waiting.set(uid, since);
+    const left = since + PATIENCE - clock.monotonic();
+    if (left > 0) return queue.addAfter(PASS, left);
     said.set(uid, message);
     recorder.event(pod, 'Warning', 'FailedScheduling', message);
     const condition = {
@@ -82,9 +90,14 @@ export function createScheduler(deps: ControllerDeps): Controller {
     }
   }
 
+  function forget(uid: string): void {
+    said.delete(uid);
+    waiting.delete(uid);
+  }
+
   pods.onChange((_key, now, before) => {
     const uid = (now ?? before)?.metadata.uid ?? '';
-    if (!now) said.delete(uid);
+    if (!now) forget(uid);
     if (!now || now.spec?.nodeName) assumed.delete(uid);
     // A new pod, or room where one has gone.
     if (!now || !now.spec?.nodeName) queue.add(PASS);

@@ -19,6 +19,8 @@ export interface Definition<T> {
   readonly columns: readonly Column<T>[];
   /** Changes the object it is given, which is a copy. */
   setDefaults?(obj: T): void;
+  /** A new object: what changes because other fields do. */
+  prepareUpdate?(now: T, before: T): T;
   validate?(obj: T): Problems;
   validateUpdate?(now: T, before: T): Problems;
   readonly selectable?: Readonly<Record<string, (obj: T) => string>>;
@@ -44,6 +46,7 @@ export function define<T extends { metadata: ObjectMeta }>(definition: Definitio
       definition.setDefaults?.(copy);
       return copy;
     },
+    prepareUpdate: (now, before) => definition.prepareUpdate?.(now, before) ?? now,
     validate: (obj) => [...validateMetadata(obj.metadata, rules), ...(definition.validate?.(obj) ?? [])],
     validateUpdate: (now, before) => [
       ...validateMetadataUpdate(now.metadata, before.metadata),

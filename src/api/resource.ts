@@ -46,6 +46,8 @@ export interface Resource<T = KubeObject> {
   readonly columns: readonly Column<T>[];
   /** Pure: a new object with the defaults of Kubernetes 1.35; does not change `obj`. */
   applyDefaults(obj: T): T;
+  /** Before the defaults of an update: what changes because other fields do. Pure. */
+  prepareUpdate(now: T, before: T): T;
   /** Of an object with its defaults applied. */
   validate(obj: T): FieldError[];
   /** Immutable fields; `validate` is called besides. */

@@ -189,3 +189,28 @@ test('the table shows what kubectl shows', () => {
   assert.equal(cell(make({ type: 'ExternalName', externalName: 'a.b' }), 'External-IP'), 'a.b');
   assert.equal(cell(make({ clusterIP: 'None' }), 'Cluster-IP'), 'None');
 });
+
+test('a service that changes its type loses what only the old type has', () => {
+  const balancer = make({
+    type: 'LoadBalancer',
+    clusterIP: '10.0.0.1',
+    ports: [{ port: 80, nodePort: 30080 }],
+  });
+  const turned = (spec: object) => {
+    const given = { ...balancer, spec: { ...balancer.spec, ...spec } } as Service;
+    const now = service.applyDefaults(service.prepareUpdate(given, balancer));
+    return { spec: now.spec, errors: [...service.validate(now), ...service.validateUpdate(now, balancer)] };
+  };
+  const inside = turned({ type: 'ClusterIP' });
+  assert.deepEqual(inside.errors, []);
+  assert.deepEqual(inside.spec?.ports, [{ port: 80, protocol: 'TCP', targetPort: 80 }]);
+  assert.equal(inside.spec?.externalTrafficPolicy, undefined);
+  assert.equal(inside.spec?.clusterIP, '10.0.0.1');
+  const named = turned({ type: 'ExternalName', externalName: 'a.b' });
+  assert.deepEqual(named.errors, []);
+  assert.equal(named.spec?.clusterIP, undefined);
+  // What the same update sets is the user's mistake.
+  assert.notDeepEqual(turned({ type: 'ClusterIP', ports: [{ port: 80, nodePort: 30081 }] }).errors, []);
+  assert.notDeepEqual(turned({ type: 'ClusterIP', loadBalancerClass: 'x' }).errors, []);
+  assert.equal(service.prepareUpdate(balancer, balancer).spec?.ports?.[0]?.nodePort, 30080);
+});

@@ -3,6 +3,7 @@ import { ageColumn, joined, labelsText, nameColumn, text } from './columns.ts';
 import { define } from './define.ts';
 import { dns1035Label } from './formats.ts';
 import { SERVICE } from './kinds.ts';
+import { dropTypeFields } from './service-update.ts';
 import { validateService, validateServiceUpdate } from './service-validation.ts';
 import type { Service } from './types.ts';
 
@@ -82,6 +83,7 @@ export const service = define<Service>({
     text('Selector', 'The pods it sends to.', (s) => labelsText(s.spec?.selector), true),
   ],
   setDefaults,
+  prepareUpdate: dropTypeFields,
   validate: validateService,
   validateUpdate: validateServiceUpdate,
   selectable: { 'spec.clusterIP': (s) => s.spec?.clusterIP ?? '', 'spec.type': (s) => s.spec?.type ?? '' },

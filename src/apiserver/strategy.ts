@@ -69,7 +69,7 @@ export function prepareUpdate(
     // Content is what holds the namespace: only /finalize may let it go.
     if (resource.kind === NAMESPACE) object['spec'] = before['spec'];
   }
-  object = ordered(resource.kind, resource.applyDefaults(object));
+  object = ordered(resource.kind, resource.applyDefaults(resource.prepareUpdate(object, before)));
   if (COUNTED.has(resource.kind.kind) && !sameJson(content(object), content(before)))
     object.metadata = { ...object.metadata, generation: (before.metadata.generation ?? 0) + 1 };
   return object;

@@ -160,7 +160,7 @@ function updateProblems(step: Step): ManifestProblem[] {
         hint: 'wait until it is gone, then apply again',
       },
     ];
-  const desired = resource.applyDefaults(desiredObject(step, live));
+  const desired = resource.applyDefaults(resource.prepareUpdate(desiredObject(step, live), live));
   return [
     ...resource.validate(desired),
     ...resource.validateUpdate(desired, resource.applyDefaults(live)),

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { before, after, test } from 'node:test';
+import { kubectl } from '../../test/kubectl.ts';
 import { type Harness, startHarness } from '../apiserver/testing/harness.ts';
 import { lastAppliedText } from './apply-plan.ts';
 import type { CliDeps } from './deps.ts';
@@ -251,4 +252,38 @@ test('folders are read, and where no cluster is, that is said', async () => {
   const none = await heddle(['get', 'pods'], '', join(server.dir, 'nothing'));
   assert.equal(none.code, 1);
   assert.match(none.err, /is the cluster up\?/);
+});
+
+test('a service may change its type by its manifest', async () => {
+  const service = (type: string) =>
+    `apiVersion: v1\nkind: Service\nmetadata: {name: turning}\nspec: {type: ${type}, ports: [{port: 80}]}\n`;
+  await heddle(['apply', '-f', '-'], service('LoadBalancer'));
+  const turned = await heddle(['apply', '-f', '-'], service('ClusterIP'));
+  assert.equal(turned.out, 'service/turning configured\n', turned.err);
+  const { spec } = await read('/api/v1/namespaces/default/services/turning');
+  assert.equal(spec.type, 'ClusterIP');
+  assert.equal(spec.ports[0].nodePort, undefined);
+});
+
+test('kubectl and heddle apply one after the other find nothing to do', async () => {
+  const manifest = `${namespace('mixed')}${deployment('mixed')}apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: mixed, annotations: {note: "<a>"}}\nspec: {selector: {app: web}, ports: [{port: 53, name: a}, {port: 53, name: b, protocol: UDP}]}\n`;
+  const byKubectl = async (text: string) => {
+    const result = await kubectl(['apply', '-f', '-'], {
+      kubeconfig: server.kubeconfig,
+      home: server.dir,
+      input: text,
+    });
+    assert.equal(result.code, 0, result.stderr);
+    return result.stdout;
+  };
+  assert.doesNotMatch(await byKubectl(manifest), /configured|unchanged/);
+  assert.doesNotMatch((await heddle(['apply', '-f', '-'], manifest)).out, /created|configured/);
+  const changed = manifest.replace('name: b,', 'name: c,');
+  assert.match((await heddle(['apply', '-f', '-'], changed)).out, /service\/web configured/);
+  assert.doesNotMatch(await byKubectl(changed), /created|configured/);
+  const { spec } = await read('/api/v1/namespaces/mixed/services/web');
+  assert.deepEqual(
+    spec.ports.map((p: { name: string; protocol: string }) => `${p.name}/${p.protocol}`),
+    ['a/TCP', 'c/UDP'],
+  );
 });

@@ -189,10 +189,12 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     }
   }
 
+  // From the beginning: informers tell of each object once, and `run` may be called after they have synced.
+  watchObjects();
+  plan.setSettings(deps.settings);
+
   return {
     async run(signal) {
-      watchObjects();
-      plan.setSettings(deps.settings);
       const all = Object.values(informers).map((informer) => informer.synced());
       await until(
         Promise.all(all).then(() => {}),

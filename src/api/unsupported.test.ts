@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { parseManifests } from './manifest/parse.ts';
-import { findUnsupported, summariseUnsupported, unsupportedText } from './unsupported.ts';
+import { findByUserWord } from './registry.ts';
+import { siblingsOf } from './schema/check.ts';
+import { findUnsupported, rowPaths, summariseUnsupported, unsupportedText } from './unsupported.ts';
 
 const found = (text: string) => findUnsupported(parseManifests({ file: 'm.yaml', text }).objects);
 const pod = (name: string, rest: string) =>
@@ -33,7 +35,12 @@ test('fields that are not acted on are named with their line', () => {
 
 test('values that change nothing are not named', () => {
   assert.deepEqual(
-    found(pod('p', '  hostNetwork: false\n  nodeSelector: {}\n  restartPolicy: Always\n  volumes: []\n')),
+    found(
+      pod(
+        'p',
+        '  hostNetwork: false\n  nodeSelector: {a: b}\n  initContainers: [{name: s, image: i, restartPolicy: Always}]\n  restartPolicy: Always\n  volumes: []\n',
+      ),
+    ),
     [],
   );
   assert.deepEqual(
@@ -49,8 +56,17 @@ test('values that change nothing are not named', () => {
 });
 
 test('a summary says each reason once', () => {
-  const rest = '  nodeSelector: {a: b}\n';
+  const rest = '  dnsConfig: {searches: [a]}\n';
   const lines = summariseUnsupported(found(`${pod('p', rest)}---\n${pod('q', rest)}---\n${pod('r', rest)}`));
   assert.equal(lines.length, 1);
-  assert.match(lines[0] ?? '', /^m\.yaml:6: Pod ns\/p: spec\.nodeSelector: .* \(and 2 more like it\)$/);
+  assert.match(lines[0] ?? '', /^m\.yaml:6: Pod ns\/p: spec\.dnsConfig: .* \(and 2 more like it\)$/);
+});
+
+test('every row names a field that the kind has', () => {
+  for (const [kind, path] of rowPaths()) {
+    const concrete = path.replaceAll('.*', '[0]');
+    const resource = findByUserWord(kind);
+    assert.ok(resource, kind);
+    assert.ok(siblingsOf(resource.kind, concrete).includes(path.split('.').at(-1) ?? ''), `${kind}: ${path}`);
+  }
 });

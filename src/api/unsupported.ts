@@ -39,30 +39,47 @@ const isNot =
 const filled = (value: unknown): boolean =>
   Array.isArray(value) ? value.length > 0 : isObject(value) ? Object.keys(value).length > 0 : Boolean(value);
 
+/** A sidecar is an init container that goes on running: those are served. */
+const ends = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.some((container) => isObject(container) && container['restartPolicy'] !== 'Always');
+
+const EXEC_PROBE = 'passes always: a stand-in has no command to run';
+const SPREAD = 'ignored: pods are spread evenly over the nodes that fit';
+const OWN_DNS = 'ignored: every pod uses the cluster DNS';
+
 const POD: readonly Row[] = [
-  { path: 'initContainers', when: filled, why: 'not run: marked as done' },
+  { path: 'initContainers', when: ends, why: 'not run: marked as done' },
   { path: 'volumes', when: filled, why: 'not mounted: stand-ins need no files' },
-  { path: 'affinity', when: filled, why: 'ignored: pods are spread evenly over the nodes' },
-  { path: 'nodeSelector', when: filled, why: 'ignored: pods are spread evenly over the nodes' },
-  { path: 'topologySpreadConstraints', when: filled, why: 'ignored: pods are spread evenly over the nodes' },
+  { path: 'affinity.podAffinity', when: filled, why: SPREAD },
+  { path: 'affinity.podAntiAffinity', when: filled, why: SPREAD },
+  {
+    path: 'affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution',
+    when: filled,
+    why: SPREAD,
+  },
+  { path: 'topologySpreadConstraints', when: filled, why: SPREAD },
   { path: 'priorityClassName', why: 'ignored: every pod has the same priority' },
   { path: 'runtimeClassName', why: 'ignored: there is one runtime' },
-  { path: 'schedulerName', when: isNot('default-scheduler'), why: 'ignored: there is one scheduler' },
-  { path: 'hostNetwork', when: is(true), why: 'refused: pods do not get the network of their node' },
+  {
+    path: 'schedulerName',
+    when: isNot('default-scheduler'),
+    why: 'its pods stay Pending: there is one scheduler',
+  },
+  { path: 'hostNetwork', when: is(true), why: 'ignored: the pod gets an address of its own' },
   { path: 'hostPID', when: is(true), why: 'ignored: pods do not see processes of their node' },
   { path: 'hostIPC', when: is(true), why: 'ignored: pods do not share memory with their node' },
-  { path: 'hostAliases', when: filled, why: 'ignored: names come from the cluster DNS only' },
-  { path: 'dnsPolicy', when: is('Default', 'None'), why: 'ignored: every pod uses the cluster DNS' },
-  { path: 'dnsConfig', when: filled, why: 'ignored: every pod uses the cluster DNS' },
+  { path: 'dnsPolicy', when: is('Default', 'None'), why: OWN_DNS },
+  { path: 'dnsConfig', when: filled, why: OWN_DNS },
   { path: 'restartPolicy', when: is('OnFailure', 'Never'), why: 'ignored: stand-ins do not end' },
   { path: 'activeDeadlineSeconds', why: 'ignored: pods run until they are deleted' },
   { path: 'ephemeralContainers', when: filled, why: 'not run' },
   { path: 'containers.*.ports.*.hostPort', why: 'not opened on the node' },
   { path: 'containers.*.lifecycle', when: filled, why: 'hooks are not run' },
   { path: 'containers.*.securityContext.privileged', when: is(true), why: 'ignored: no pod is privileged' },
-  { path: 'containers.*.livenessProbe.exec', why: 'passes always: a stand-in has no command to run' },
-  { path: 'containers.*.readinessProbe.exec', why: 'passes always: a stand-in has no command to run' },
-  { path: 'containers.*.startupProbe.exec', why: 'passes always: a stand-in has no command to run' },
+  { path: 'containers.*.livenessProbe.exec', why: EXEC_PROBE },
+  { path: 'containers.*.readinessProbe.exec', why: EXEC_PROBE },
+  { path: 'containers.*.startupProbe.exec', why: EXEC_PROBE },
   { path: 'containers.*.resources.limits', when: filled, why: 'stored, not enforced' },
 ];
 
@@ -106,6 +123,10 @@ const KINDS: Readonly<Record<string, string>> = {
   CustomResourceDefinition: 'its objects cannot be stored',
   Kustomization: 'render it first: kubectl kustomize DIR | heddle apply -f -',
 };
+
+/** Kind and path of every row, for a test that holds them against the field lists. */
+export const rowPaths = (): [kind: string, path: string][] =>
+  Object.entries(TABLE).flatMap(([kind, rows]) => rows.map(({ path }): [string, string] => [kind, path]));
 
 /** Everything in the manifests that is not acted on, in their order. */
 export function findUnsupported(entries: readonly ManifestObject[]): Unsupported[] {

@@ -18,7 +18,9 @@ import {
   type SupervisorOptions,
   type SupervisorStatus,
 } from '../cluster/supervisor-protocol.ts';
+import { cgroupPath } from '../cluster/teardown.ts';
 import { ensurePki, serverNames } from '../identity/ensure-pki.ts';
+import { cgroupTreePids } from '../kernel/cgroup.ts';
 import { pss } from '../kernel/process.ts';
 import { systemClock } from '../lib/clock.ts';
 import { HeddleError, errorText } from '../lib/errors.ts';
@@ -97,6 +99,11 @@ const preparePki = (options: SupervisorOptions): Promise<void> => {
   });
 };
 
+function memoryOf(at: ClusterPaths): SupervisorStatus['memory'] {
+  const pids = cgroupTreePids(cgroupPath(at) ?? '');
+  return { processes: pids.length, pss: pids.reduce((sum, pid) => sum + (pss(pid) ?? 0), 0) };
+}
+
 function statusOf(
   cluster: Cluster,
   options: SupervisorOptions,
@@ -108,6 +115,7 @@ function statusOf(
     pid: process.pid,
     startedAt: startedAt.toISOString(),
     phase,
+    memory: memoryOf(paths),
     processes: cluster.processes.list().map((each) => ({
       ...each,
       pss: each.pid === undefined ? undefined : pss(each.pid),

@@ -4,7 +4,18 @@ import { DEFAULT_DATA_DIR } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
 
 export const withDataDir = (command: Command): Command =>
-  command.option('--data-dir <dir>', 'where the cluster keeps its data; picks the cluster', DEFAULT_DATA_DIR);
+  command.option(
+    '--data-dir <dir>',
+    'where the cluster keeps its data; picks the cluster',
+    notEmpty,
+    DEFAULT_DATA_DIR,
+  );
+
+/** An unset variable in a script must not mean the current folder. */
+function notEmpty(text: string): string {
+  if (text === '') throw new HeddleError('BadFlag', '--data-dir "": expected a folder');
+  return text;
+}
 
 export const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
 

@@ -53,6 +53,11 @@ export async function main(argv: readonly string[], deps: CliDeps): Promise<numb
   }
 }
 
+const otherCodes: Readonly<Record<string, number>> = {
+  NotReady: exitCodes.notReady,
+  Interrupted: exitCodes.interrupted,
+};
+
 /** Prints what went wrong, and picks the exit code. */
 export function report(error: unknown, deps: Pick<CliDeps, 'stderr'>): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
@@ -65,11 +70,7 @@ export function report(error: unknown, deps: Pick<CliDeps, 'stderr'>): number {
   deps.stderr.write(`error: ${error.message} [${error.code}]\n`);
   if (error.cause !== undefined) deps.stderr.write(`  cause: ${errorText(error.cause)}\n`);
   if (error.hint !== undefined) deps.stderr.write(`  hint: ${error.hint}\n`);
-  return usageCodes.has(error.code)
-    ? exitCodes.usage
-    : error.code === 'NotReady'
-      ? exitCodes.notReady
-      : exitCodes.failed;
+  return usageCodes.has(error.code) ? exitCodes.usage : (otherCodes[error.code] ?? exitCodes.failed);
 }
 
 const isBug = (error: unknown): error is Error =>

@@ -27,6 +27,8 @@ export interface Status {
     readonly version: string | null;
     readonly error: string | null;
   };
+  /** Of every process of the cluster; null without a supervisor to ask. Bytes. */
+  readonly memory: { readonly processes: number; readonly pss: number } | null;
   readonly processes: readonly ProcessRow[];
   /** Null where the API server does not answer. */
   readonly nodes: readonly ObjectRow[] | null;
@@ -79,6 +81,7 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
       version: objects.version ?? null,
       error: objects.error ?? null,
     },
+    memory: supervisor?.memory ?? null,
     processes: supervisor ? processRows(supervisor) : [],
     nodes: objects.nodes ?? null,
     pods: objects.pods ?? null,

@@ -18,8 +18,9 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
     `cluster ${status.id} in ${status.dataDir}: ${stateWords[status.state]}`,
     `API server  ${apiServer.url} ${apiServer.version ?? `does not answer: ${apiServer.error}`}`,
   ];
-  if (status.processes.length > 0)
-    lines.push('', processTable(status.processes, deps), memory(status.processes));
+  if (status.processes.length > 0) lines.push('', processTable(status.processes, deps));
+  if (status.memory)
+    lines.push(`${status.memory.processes} processes in all, ${Math.round(status.memory.pss / MB)} MB (PSS)`);
   if (nodes) lines.push('', `nodes  ${nodes.filter(({ ready }) => ready).length} of ${nodes.length} Ready`);
   for (const { name, ready, why } of nodes ?? []) if (!ready) lines.push(`  ${name}: ${why ?? 'not Ready'}`);
   if (pods) lines.push(`pods   ${pods.ready} of ${pods.total} Ready`);
@@ -71,11 +72,6 @@ const plainBorders = {
   'right-mid': '',
   middle: ' ',
 };
-
-function memory(rows: readonly ProcessRow[]): string {
-  const total = rows.reduce((sum, row) => sum + (row.pss ?? 0), 0);
-  return `${rows.length} processes, ${Math.round(total / MB)} MB (PSS)`;
-}
 
 function age(seconds: number): string {
   if (seconds < 120) return `${seconds}s`;

@@ -1,6 +1,8 @@
 /** `heddle up`: checks everything, starts the supervisor, applies manifests, waits, and holds the cluster. */
 import type { Command } from 'commander';
 import { startCluster } from '../cluster/start.ts';
+import { stopCluster } from '../cluster/stop.ts';
+import { hasRuntime } from '../cluster/teardown.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, requireRoot, withDataDir } from './flags.ts';
 import { createProgress } from './progress.ts';
@@ -50,6 +52,7 @@ async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
   const manifests = await loadManifests(request.files, deps);
   const running = await runningSupervisor(request.paths);
   if (running) return applyToRunning(running, request, manifests, deps);
+  await removeLeftovers(request, deps);
   checkMachine(request);
 
   const interrupt = onInterrupt();
@@ -74,6 +77,15 @@ async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
   } finally {
     interrupt.dispose();
   }
+}
+
+/** Of a cluster whose supervisor was killed: its processes still hold the ports. What it stored stays. */
+export async function removeLeftovers({ paths }: UpRequest, deps: CliDeps): Promise<void> {
+  if (!hasRuntime(paths)) return;
+  const progress = createProgress(deps);
+  progress.step('removing what a cluster that was killed left behind');
+  await stopCluster({ paths, keep: true, onStep: (text) => progress.detail(text) });
+  progress.done();
 }
 
 const optionsOf = ({ config, publish, keep }: UpRequest, deps: CliDeps) => ({

@@ -43,10 +43,16 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
   return { found: true, left };
 }
 
-async function takeLock({ paths, force, onStep }: StopOptions): Promise<Lock> {
+async function takeLock({ paths, force, onStep }: StopOptions): Promise<Lock | undefined> {
   const holder = lockHolder(paths.lock);
   if (holder?.what === 'supervisor') await endSupervisor(holder, paths, force === true, onStep);
-  return waitForLock(paths.lock, 'heddle down', PATIENCE);
+  try {
+    return await waitForLock(paths.lock, 'heddle down', PATIENCE);
+  } catch (error) {
+    // Whoever held it has removed the whole folder.
+    if (errnoCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 async function endSupervisor(

@@ -34,6 +34,8 @@ export interface SupervisorStatus {
   readonly pid: number;
   readonly startedAt: string;
   readonly phase: 'starting' | 'running' | 'stopping';
+  /** Of every process in the cluster's cgroup, those that others started included. Bytes. */
+  readonly memory: { readonly processes: number; readonly pss: number };
   readonly processes: readonly (ProcessStatus & { readonly pss: number | undefined; readonly log: string })[];
   readonly publish: readonly PublishedPort[];
 }

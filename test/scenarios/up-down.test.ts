@@ -332,3 +332,69 @@ test('without root: refused by name', async (t) => {
   assert.match(text, /starting a cluster needs root.*NotRoot/s);
   assert.equal(existsSync(cluster.paths.runDir), false);
 });
+
+test('up after kill -9 of the supervisor alone removes the rest, which still holds the port', async (t) => {
+  const cluster = await localCluster(t);
+  const before = takeInventory();
+  await up(cluster);
+  process.kill(Number(JSON.parse(readFileSync(cluster.paths.lock, 'utf8')).pid), 'SIGKILL');
+  const again = await cluster.heddle('up', '--detach');
+  assert.equal(again.code, 0, again.stderr);
+  assert.equal((await cluster.status())['state'], 'running');
+  await cluster.must('down');
+  await assertAsBefore(before, cluster);
+});
+
+test('status is what its schema says', async (t) => {
+  const schema = JSON.parse(readFileSync(join(root, 'docs/schemas/status.json'), 'utf8'));
+  const cluster = await localCluster(t);
+  await up(cluster, '--publish', `web:80:${await freePort()}`);
+  assert.deepEqual(violations(schema, schema, await cluster.status(), 'status'), []);
+  await cluster.must('down', '--keep');
+  const down = await cluster.heddle('status', '-o', 'json');
+  assert.equal(down.code, 3);
+  assert.deepEqual(violations(schema, schema, JSON.parse(down.stdout), 'status'), []);
+});
+
+interface Schema {
+  $ref?: string;
+  type?: string | string[];
+  enum?: unknown[];
+  required?: string[];
+  properties?: Record<string, Schema>;
+  additionalProperties?: boolean;
+  items?: Schema;
+}
+
+/** The part of JSON Schema that our schemas use. */
+function violations(
+  top: { $defs: Record<string, Schema> },
+  schema: Schema,
+  value: unknown,
+  at: string,
+): string[] {
+  if (schema.$ref) return violations(top, top.$defs[schema.$ref.split('/').at(-1) ?? ''] ?? {}, value, at);
+  if (schema.enum && !schema.enum.includes(value)) return [`${at} is ${String(value)}`];
+  const is =
+    value === null
+      ? 'null'
+      : Array.isArray(value)
+        ? 'array'
+        : Number.isInteger(value)
+          ? 'integer'
+          : typeof value;
+  if (schema.type && ![schema.type].flat().includes(is)) return [`${at} is of type ${is}`];
+  if (Array.isArray(value))
+    return value.flatMap((item, i) => violations(top, schema.items ?? {}, item, `${at}[${i}]`));
+  if (is !== 'object') return [];
+  const fields = value as Record<string, unknown>;
+  return [
+    ...(schema.required ?? []).filter((name) => !(name in fields)).map((name) => `${at} lacks ${name}`),
+    ...Object.keys(fields)
+      .filter((name) => schema.additionalProperties === false && !schema.properties?.[name])
+      .map((name) => `${at}.${name} is not in the schema`),
+    ...Object.entries(fields).flatMap(([name, field]) =>
+      violations(top, schema.properties?.[name] ?? {}, field, `${at}.${name}`),
+    ),
+  ];
+}

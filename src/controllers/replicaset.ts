@@ -2,7 +2,7 @@
 import { POD, REPLICA_SET } from '../api/kinds.ts';
 import { compileOptionalSelector } from '../api/selector.ts';
 import type { Pod, ReplicaSet } from '../api/types.ts';
-import { ApiError, isNotFound } from '../client/api-error.ts';
+import { ApiError, isAlreadyExists, isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import { errorText } from '../lib/errors.ts';
 import { byController, byNamespace, namespaceEnds, orphansByNamespace } from './informers.ts';
@@ -80,7 +80,12 @@ export function createReplicaSetController(deps: ControllerDeps): Controller {
 
   async function createPod(replicaSet: ReplicaSet): Promise<void> {
     try {
-      const pod = await client.create(POD, podFrom(replicaSet));
+      // A name may be taken: of a thousand pods, once in thirty times.
+      const again = (error: unknown) => {
+        if (!isAlreadyExists(error)) throw error;
+        return client.create(POD, podFrom(replicaSet));
+      };
+      const pod = await client.create(POD, podFrom(replicaSet)).catch(again);
       pods.remember(pod);
       recorder.event(replicaSet, 'Normal', 'SuccessfulCreate', `Created pod: ${pod.metadata.name}`);
     } catch (error) {

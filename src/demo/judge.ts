@@ -94,35 +94,49 @@ function byText(observation: Observation, expected: Decision | undefined): strin
   return texts.length > 0 ? texts.join('; ') : reasonText(expected);
 }
 
+/** Which decision applies, when nobody saw which backend it was: theirs, if they all agree. */
+function commonDecision(decisions: readonly Decision[]): Decision | undefined {
+  const [first, ...rest] = decisions;
+  const text = (decision: Decision) => JSON.stringify([decision.verdict, decision.egress, decision.ingress]);
+  return first && rest.every((each) => text(each) === text(first)) ? first : undefined;
+}
+
 /** The judgement of one attempt. */
 export function judge(
   decide: (flow: Flow) => Decision,
   attempt: Attempt,
   observation: Observation,
 ): Judgement {
-  const observed = observedVerdict(observation);
-  const backend = backendOf(attempt, observation) ?? attempt.backends[0];
-  const expected =
-    backend &&
+  const decisionFor = ({ pod, port }: Backend) =>
     decide({
       src: { pod: podKey(attempt.source) },
-      dst: { pod: podKey(backend.pod) },
+      dst: { pod: podKey(pod) },
       protocol: attempt.protocol,
-      port: backend.port,
+      port,
       family: attempt.family,
     });
-  const problems: string[] = [];
-  const wanted = expected?.verdict === 'allow' ? 'allowed' : 'denied';
-  if (!expected) problems.push('nothing is there to answer');
-  else if (observed !== wanted) {
-    const why = observation.error === undefined ? '' : ` (${observation.error})`;
-    problems.push(`the policies say ${wanted}, the network says ${observed}${why}`);
-  }
-  if (expected && problems.length === 0)
-    problems.push(
-      ...attributionProblems(expected, observation.events),
-      ...sourceProblem(expected, attempt, observation),
-    );
+  const observed = observedVerdict(observation);
+  const backend = backendOf(attempt, observation);
+  const expected = backend ? decisionFor(backend) : commonDecision(attempt.backends.map(decisionFor));
+  const problems = expected
+    ? differences(expected, observed, attempt, observation)
+    : ['which of the backends was tried is not known, and the policies treat them differently'];
   const by = observed === 'unexplained' ? 'no kernel record' : byText(observation, expected);
   return { attempt, observation, observed, expected, by, problems };
+}
+
+function differences(
+  expected: Decision,
+  observed: Judgement['observed'],
+  attempt: Attempt,
+  observation: Observation,
+): string[] {
+  const wanted = expected.verdict === 'allow' ? 'allowed' : 'denied';
+  if (observed === wanted)
+    return [
+      ...attributionProblems(expected, observation.events),
+      ...sourceProblem(expected, attempt, observation),
+    ];
+  const why = observation.error === undefined ? '' : ` (${observation.error})`;
+  return [`the policies say ${wanted}, the network says ${observed}${why}`];
 }

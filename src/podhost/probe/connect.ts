@@ -89,6 +89,9 @@ const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4);
 const anyOf = (address: string): string => (address.includes(':') ? '::' : '0.0.0.0');
 type Left = () => number;
 
+/** Milliseconds for a stand-in, on a busy machine too, to say who it is. */
+const ANSWER_TIMEOUT = 3000;
+
 async function overTcp(asked: ProbeRequest, leg: Leg, left: Left, deps: ProbeDeps): Promise<ProbeResult> {
   const host = leg.address;
   const start = deps.now();
@@ -107,7 +110,7 @@ async function overTcp(asked: ProbeRequest, leg: Leg, left: Left, deps: ProbeDep
   try {
     if (asked.kind === 'http') return { ...connected, ...(await get(asked, host, socket, left())) };
     // Others than our stand-ins may not answer such a line; that they accepted is the result.
-    return { ...connected, ...fromEcho(await whoAmI(socket, Math.min(left(), 500)).catch(() => undefined)) };
+    return { ...connected, ...fromEcho(await whoAmI(socket, ANSWER_TIMEOUT).catch(() => undefined)) };
   } finally {
     socket.destroy();
   }

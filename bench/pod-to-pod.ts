@@ -5,6 +5,7 @@
 import type { NetworkPolicy } from '../src/api/types.ts';
 import { createPlan } from '../src/datapath/plan/plan.ts';
 import { createLab } from '../src/datapath/testing/lab.ts';
+import { openNftables } from '../src/datapath/testing/nftables.ts';
 import type { Netns } from '../src/kernel/netns.ts';
 import { openRoute } from '../src/kernel/route.ts';
 import { testNetns } from '../src/kernel/test-netns.ts';
@@ -58,7 +59,7 @@ async function ours(t: Cleanup): Promise<Connection> {
   };
   plan.setPolicy(compile(world, { onlyNode: node.name }));
   plan.update();
-  await node.openBackend().prune(plan.state);
+  await openNftables(t, node).prune(plan.state);
   return connect(a.ns, b.ns, b.addresses[0]);
 }
 

@@ -1,7 +1,7 @@
 /** What every cluster has from its first start: its namespaces, and the API server as a Service. */
 import type { Resource } from '../api/resource.ts';
 import type { KubeObject } from '../api/types.ts';
-import { tryParseAddress } from '../lib/ip.ts';
+import { contains, parseCidr, tryParseAddress } from '../lib/ip.ts';
 import type { User } from './authenticate.ts';
 import { IMMORTAL } from './admission/namespace-lifecycle.ts';
 import type { Deps } from './deps.ts';
@@ -20,6 +20,8 @@ const SELF: User = { name: 'system:apiserver', groups: ['system:masters'] };
 /** Tells controllers that the slice is not theirs. */
 const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 
+const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(parseCidr);
+
 type BootstrapDeps = Pick<Deps, 'store' | 'addresses' | 'clock' | 'registry'>;
 
 export async function bootstrap(deps: BootstrapDeps, options: BootstrapOptions): Promise<void> {
@@ -27,9 +29,15 @@ export async function bootstrap(deps: BootstrapDeps, options: BootstrapOptions):
     await ensure(deps, 'Namespace', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   await ensure(deps, 'Service', serviceOf(options));
   for (const family of [4, 6] as const) {
-    const addresses = options.addresses.filter((text) => tryParseAddress(text)?.family === family);
+    const addresses = options.addresses.filter((text) => isReachable(text, family));
     if (addresses.length > 0) await ensure(deps, 'EndpointSlice', sliceOf(family, addresses, options.port));
   }
+}
+
+/** A loopback address leads no pod to the API server, and is refused in a slice. */
+function isReachable(text: string, family: 4 | 6): boolean {
+  const address = tryParseAddress(text);
+  return address?.family === family && !LOOPBACK.some((range) => contains(range, address));
 }
 
 function serviceOf({ serviceAddresses }: BootstrapOptions): KubeObject {

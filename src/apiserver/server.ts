@@ -123,7 +123,7 @@ function listenError(at: ListenAt, error: Error): HeddleError {
     EINVAL: 'the descriptor is not a listening socket',
     EBADF: 'no such descriptor was inherited',
   };
-  return new HeddleError('ApiListen', `the API server cannot listen at ${where}: ${errorText(error)}`, {
+  return new HeddleError('ApiListen', `the API server cannot listen at ${where}`, {
     hint: hints[errnoCode(error) ?? ''] ?? 'see the cause',
     cause: error,
   });

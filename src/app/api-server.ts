@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseTokens } from '../apiserver/authenticate.ts';
-import { createApiServer } from '../apiserver/server.ts';
+import { type ApiServerOptions, createApiServer } from '../apiserver/server.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { pkiFiles } from '../identity/pki.ts';
@@ -12,13 +12,14 @@ import { formatHostPort } from '../lib/ip.ts';
 import { createLog, type Log } from '../lib/log.ts';
 import { shutdownSignal } from '../lib/tasks.ts';
 import { createStore } from '../store/store.ts';
+import type { Store } from '../store/types.ts';
 
 /** @throws HeddleError `ApiSetup` */
 function readSetup(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new HeddleError('ApiSetup', `the API server cannot read ${file}: ${errorText(error)}`, {
+    throw new HeddleError('ApiSetup', `the API server cannot read ${file}`, {
       hint: 'heddle up makes it; is this the data directory of a cluster?',
       cause: error,
     });
@@ -38,6 +39,28 @@ async function main(log: Log, signal: AbortSignal): Promise<void> {
   const tokens = existsSync(tokenFile) ? parseTokens(readSetup(tokenFile), tokenFile) : [];
 
   const store = await createStore({ path: paths.store });
+  try {
+    await serve({ store, log, signal, config, tls, tokens, descriptors: values['listen-fd'].map(Number) });
+    if (store.failed.aborted) throw store.failed.reason;
+  } finally {
+    await store.close();
+  }
+}
+
+interface Serving {
+  readonly store: Store;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly config: ClusterConfig;
+  readonly tls: ApiServerOptions['tls'];
+  readonly tokens: NonNullable<ApiServerOptions['tokens']>;
+  /** Listening sockets that were inherited. */
+  readonly descriptors: readonly number[];
+}
+
+/** Until the signal, or until the disk fails. */
+async function serve({ store, log, signal, config, tls, tokens, descriptors }: Serving): Promise<void> {
+  const { addresses, port } = config.apiServer;
   const server = await createApiServer({
     store,
     log,
@@ -45,25 +68,27 @@ async function main(log: Log, signal: AbortSignal): Promise<void> {
     tokens,
     serviceCidrs: config.serviceCidrs,
     dnsAddresses: config.dnsAddresses,
-    advertise: config.apiServer,
+    advertise: { addresses, port },
   });
-  const { addresses, port } = config.apiServer;
-  for (const host of addresses) await server.listen({ host, port });
-  for (const fd of values['listen-fd']) await server.listen({ fd: Number(fd) });
-  log.info('the API server is ready', {
-    addresses: addresses.map((host) => formatHostPort(host, port)),
-    descriptors: values['listen-fd'],
-    revision: store.revision(),
-  });
+  try {
+    for (const host of addresses) await server.listen({ host, port });
+    for (const fd of descriptors) await server.listen({ fd });
+    log.info('the API server is ready', {
+      addresses: addresses.map((host) => formatHostPort(host, port)),
+      descriptors,
+      revision: store.revision(),
+    });
+    await Promise.race([aborted(signal), aborted(store.failed)]);
+  } finally {
+    await server.close();
+  }
+}
 
-  await new Promise<void>((resolve) => {
-    for (const end of [signal, store.failed])
-      if (end.aborted) resolve();
-      else end.addEventListener('abort', () => resolve(), { once: true });
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
   });
-  await server.close();
-  if (store.failed.aborted) throw store.failed.reason;
-  await store.close();
 }
 
 const log = createLog({ fields: { process: 'api-server' } });

@@ -96,6 +96,16 @@ function connect(member: Member, all: readonly Member[], config: ClusterConfig, 
   }
   for (const via of outsideAddresses(config))
     route.replaceRoute({ dst: via.includes(':') ? '::/0' : '0.0.0.0/0', via, dev: UPLINK });
+  if (member.kind === 'control-plane') routeToPods(config, route);
+}
+
+/** Pods reach the API server by their own address, as the Service `kubernetes` sends them: answers go by their node. */
+function routeToPods(config: ClusterConfig, route: Route): void {
+  for (const node of config.nodes)
+    for (const dst of node.podCidrs) {
+      const via = node.addresses.find((address) => address.includes(':') === dst.includes(':'));
+      if (via !== undefined) route.replaceRoute({ dst, via, dev: UPLINK });
+    }
 }
 
 const lengthOf = (cidr: string | undefined): string => cidr?.slice(cidr.indexOf('/') + 1) ?? '';

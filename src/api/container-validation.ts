@@ -141,7 +141,10 @@ export function* validateResources(resources: IResourceRequirements | undefined,
       else if (value < 0) yield invalid(at, quantity, 'must be greater than or equal to 0');
     }
   for (const [name, request] of Object.entries(requests)) {
-    const [least, most] = [quantityValue(request), quantityValue(limits[name] ?? '')];
+    const [least, most] = [
+      quantityValue(request),
+      quantityValue(Object.hasOwn(limits, name) ? (limits[name] ?? '') : ''),
+    ];
     if (least !== undefined && most !== undefined && least > most)
       yield invalid(
         `${path}.requests`,

@@ -7,12 +7,14 @@ import { SECRET } from './kinds.ts';
 import type { Secret } from './types.ts';
 
 /** The keys that a type of secret must have. */
-const REQUIRED_KEYS: Readonly<Record<string, readonly string[]>> = {
-  'kubernetes.io/tls': ['tls.crt', 'tls.key'],
-  'kubernetes.io/ssh-auth': ['ssh-privatekey'],
-  'kubernetes.io/dockercfg': ['.dockercfg'],
-  'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
-};
+const REQUIRED_KEYS: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    'kubernetes.io/tls': ['tls.crt', 'tls.key'],
+    'kubernetes.io/ssh-auth': ['ssh-privatekey'],
+    'kubernetes.io/dockercfg': ['.dockercfg'],
+    'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
+  }),
+);
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 function* validate(secret: Secret): Problems {
@@ -29,7 +31,7 @@ function* validate(secret: Secret): Problems {
   }
   if (size > DATA_LIMIT) yield tooLong('data', DATA_LIMIT);
   const has = secret.data ?? {};
-  for (const key of REQUIRED_KEYS[secret.type ?? ''] ?? [])
+  for (const key of REQUIRED_KEYS.get(secret.type ?? '') ?? [])
     if (!Object.hasOwn(has, key)) yield required(`data[${key}]`);
   if (secret.type === 'kubernetes.io/basic-auth' && !('username' in has) && !('password' in has)) {
     yield required('data[username]');
@@ -51,9 +53,11 @@ export const secret = define<Secret>({
     s.type ||= 'Opaque';
     if (s.stringData) {
       // stringData is for writing only: Kubernetes folds it into data and never shows it.
-      s.data = { ...s.data };
-      for (const [key, value] of Object.entries(s.stringData))
-        s.data[key] = Buffer.from(value).toString('base64');
+      const encoded = Object.entries(s.stringData).map(([key, value]) => [
+        key,
+        Buffer.from(value).toString('base64'),
+      ]);
+      s.data = { ...s.data, ...(Object.fromEntries(encoded) as Record<string, string>) };
       delete s.stringData;
     }
   },

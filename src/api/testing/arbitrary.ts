@@ -20,6 +20,8 @@ const text = fc.oneof(
     '50%',
     'None',
     'True',
+    'toString',
+    '__proto__',
   ),
   fc.string({ maxLength: 8 }),
 );

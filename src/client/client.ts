@@ -112,7 +112,7 @@ function withType<T>(kind: Kind<T>, object: T): T {
 }
 
 function listFrom<T>(kind: Kind<T>, answer: unknown, path: string): List<T> {
-  const { items, metadata } = answer as { items?: T[] | null; metadata?: Record<string, unknown> };
+  const { items, metadata } = (answer ?? {}) as { items?: T[] | null; metadata?: Record<string, unknown> };
   if (!metadata || (items !== null && !Array.isArray(items)))
     throw new HeddleError('ApiBadAnswer', `GET ${path} was answered with something that is no list`);
   const text = (key: string) => (typeof metadata[key] === 'string' ? metadata[key] : '');

@@ -8,7 +8,7 @@ import { createBackoff } from '../lib/backoff.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { isExpired } from './api-error.ts';
+import { ApiError, isExpired } from './api-error.ts';
 import { type ChangeListener, type IndexFn, type IndexLookup, createCache, keyOf } from './informer-cache.ts';
 import type { Client, Selectors, WatchEvent } from './types.ts';
 
@@ -140,12 +140,14 @@ export function createInformer<O, T = O>(
 
   async function run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      let asked = 0;
       try {
         await follow(signal);
       } catch (error) {
         if (!signal.aborted) failed(error);
+        asked = retryAfterMs(error);
       }
-      await clock.sleep(backoff.next(), signal).catch(() => {});
+      await clock.sleep(Math.max(asked, backoff.next()), signal).catch(() => {});
     }
   }
 
@@ -166,6 +168,10 @@ export function createInformer<O, T = O>(
     },
   };
 }
+
+/** How long the server asked to be left alone. */
+const retryAfterMs = (error: unknown): number =>
+  error instanceof ApiError ? Math.min(30, error.details?.retryAfterSeconds ?? 0) * 1000 : 0;
 
 /** Revisions of one kind can be compared as numbers (Kubernetes 1.35); what is no number is never newer. */
 export function isNewer(a: string | undefined, b: string | undefined): boolean {

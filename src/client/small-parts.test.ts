@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { NODE, POD, SERVICE } from '../api/kinds.ts';
-import { errorFromBody } from './api-error.ts';
+import { HeddleError } from '../lib/errors.ts';
+import { ApiError, errorFromBody } from './api-error.ts';
 import { keyOf, splitKey } from './informer-cache.ts';
 import { collectionPath, objectPath, withQuery } from './path.ts';
 import { createRateLimit } from './rate-limit.ts';
-import { createLineSplitter } from './watch.ts';
+import { createLineSplitter, parseEvent } from './watch.ts';
 
 test('lines come out whole however they are cut', () => {
   fc.assert(
@@ -68,4 +69,21 @@ test('a bucket lets a burst go at once and the rest at its rate', async () => {
   now = 10_000;
   for (let i = 0; i < 3; i++) await limit.acquire();
   assert.equal(waits.length, 2);
+});
+
+test('whatever a line of a watch is, it is an event, an ApiError or a bad answer', () => {
+  const event = fc
+    .record({ type: fc.constantFrom('ADDED', 'ERROR', 'x', 1), object: fc.jsonValue() })
+    .map((one) => JSON.stringify(one));
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json(), event), (line) => {
+      try {
+        assert.equal(typeof parseEvent(line, 'watch').object, 'object');
+      } catch (error) {
+        assert.ok(
+          error instanceof ApiError || (error instanceof HeddleError && error.code === 'ApiBadAnswer'),
+        );
+      }
+    }),
+  );
 });

@@ -36,8 +36,9 @@ export function createLineSplitter(max: number = MAX_LINE): (chunk: Buffer) => s
   };
 }
 
-function parseEvent<T>(line: string, what: string): WatchEvent<T> {
-  let event: { type?: unknown; object?: unknown };
+/** @throws ApiError for an event of type ERROR; HeddleError `ApiBadAnswer` */
+export function parseEvent<T>(line: string, what: string): WatchEvent<T> {
+  let event: { type?: unknown; object?: unknown } | null;
   try {
     event = JSON.parse(line);
   } catch (error) {
@@ -45,8 +46,8 @@ function parseEvent<T>(line: string, what: string): WatchEvent<T> {
       cause: error,
     });
   }
-  if (event.type === 'ERROR') throw errorFromStatus(event.object, 500, what);
-  if (typeof event.type !== 'string' || typeof event.object !== 'object' || event.object === null)
+  if (event?.type === 'ERROR') throw errorFromStatus(event.object, 500, what);
+  if (typeof event?.type !== 'string' || typeof event.object !== 'object' || event.object === null)
     throw new HeddleError('ApiBadAnswer', `${what} sent a line that is no event: ${line.slice(0, 80)}`);
   return event as WatchEvent<T>;
 }

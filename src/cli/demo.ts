@@ -1,19 +1,18 @@
 /** `heddle demo`: a cluster with an application, traffic between all of it, and what the kernel made of it. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type StartedCluster, startCluster } from '../cluster/start.ts';
+import type { StartedCluster } from '../cluster/start.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
-import { stopCluster } from '../cluster/stop.ts';
 import { run } from '../kernel/spawn.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { CliDeps } from './deps.ts';
 import { type DemoFlags, repeat, showRound } from './demo-rounds.ts';
 import { collect, outputFormat, requireRoot, withDataDir, wholeNumber } from './flags.ts';
-import { type Interrupt, onInterrupt } from './interrupt.ts';
+import { onInterrupt } from './interrupt.ts';
+import { type Own, startOwn, takeDown } from './own-cluster.ts';
 import { type Progress, createProgress } from './progress.ts';
-import { checkMachine } from './up-checks.ts';
 import { loadManifests } from './up-manifests.ts';
-import { type UpRequest, upRequest } from './up-request.ts';
+import { upRequest } from './up-request.ts';
 import { runningSupervisor } from './up-running.ts';
 import { settle } from './up-settle.ts';
 
@@ -50,7 +49,9 @@ export function register(program: Command, deps: CliDeps): void {
 async function demo(flags: DemoFlags, deps: CliDeps): Promise<void> {
   outputFormat(flags.output, ['json']);
   wholeNumber('--max-attempts', flags.maxAttempts, 1, 1_000_000);
-  const request = await upRequest({ ...flags, file: flags.file ?? [SHOP], standIn: true, wait: true });
+  const asked = await upRequest({ ...flags, file: flags.file ?? [SHOP], standIn: true, wait: true });
+  // What somebody kept in this data directory is not the demo's to remove.
+  const request = { ...asked, keep: asked.continues };
   requireRoot(deps.isRoot, 'the demo');
   const manifests = await loadManifests(request.files, deps);
   const interrupt = onInterrupt();
@@ -73,32 +74,16 @@ async function demo(flags: DemoFlags, deps: CliDeps): Promise<void> {
   if (interrupt.signal.aborted && flags.once) process.exitCode = 130;
 }
 
-interface Context {
-  readonly request: UpRequest;
-  readonly interrupt: Interrupt;
-  readonly progress: Progress;
-  readonly deps: CliDeps;
-}
-
 async function onOwnCluster(
   flags: DemoFlags,
-  context: Context,
+  context: Own,
   settled: () => Promise<Error | undefined>,
 ): Promise<void> {
-  const { request, interrupt, progress, deps } = context;
-  checkMachine(request);
-  const { config, publish } = request;
-  const cluster = await startCluster({
-    paths: request.paths,
-    options: { config, publish, owner: deps.invoker, keep: false },
-    childEnv: deps.childEnv,
-    onStep: (text) => progress.step(text),
-    signal: interrupt.signal,
-  });
+  const cluster = await startOwn(context);
   try {
     const failure = await settled();
     if (failure) throw failure;
-    await Promise.race([probe(flags, context), supervisorEnds(cluster, request.paths)]);
+    await Promise.race([probe(flags, context), supervisorEnds(cluster, context.request.paths)]);
   } finally {
     await takeDown(context);
   }
@@ -111,17 +96,7 @@ async function supervisorEnds({ ended }: StartedCluster, paths: ClusterPaths): P
   });
 }
 
-async function takeDown({ request, interrupt, progress }: Context): Promise<void> {
-  const stop = (force: boolean) =>
-    stopCluster({ paths: request.paths, keep: false, force, onStep: (text) => progress.step(text) });
-  const forced = new Promise<void>((resolve, reject) => {
-    interrupt.onSecond(() => stop(true).then(() => resolve(), reject));
-  });
-  await Promise.race([stop(false), forced]);
-  progress.done();
-}
-
-async function probe(flags: DemoFlags, context: Context): Promise<void> {
+async function probe(flags: DemoFlags, context: Own): Promise<void> {
   const { request, interrupt, progress, deps } = context;
   if (flags.beforeProbes !== undefined) await beforeProbes(flags.beforeProbes, request.paths, progress);
   const rounds = { paths: request.paths, config: request.config, progress, deps, signal: interrupt.signal };

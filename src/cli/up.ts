@@ -1,16 +1,13 @@
 /** `heddle up`: checks everything, starts the supervisor, applies manifests, waits, and holds the cluster. */
 import type { Command } from 'commander';
-import { startCluster } from '../cluster/start.ts';
-import { stopCluster } from '../cluster/stop.ts';
-import { hasRuntime } from '../cluster/teardown.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, requireRoot, withDataDir } from './flags.ts';
+import { startOwn } from './own-cluster.ts';
 import { createProgress } from './progress.ts';
 import { onInterrupt } from './interrupt.ts';
-import { checkMachine } from './up-checks.ts';
 import { holdInForeground } from './up-hold.ts';
 import { loadManifests } from './up-manifests.ts';
-import { type UpFlags, type UpRequest, upRequest } from './up-request.ts';
+import { type UpFlags, upRequest } from './up-request.ts';
 import { applyToRunning, runningSupervisor } from './up-running.ts';
 import { settle } from './up-settle.ts';
 
@@ -52,25 +49,16 @@ async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
   const manifests = await loadManifests(request.files, deps);
   const running = await runningSupervisor(request.paths);
   if (running) return applyToRunning(running, request, manifests, deps);
-  await removeLeftovers(request, deps);
-  checkMachine(request);
-
   const interrupt = onInterrupt();
   const progress = createProgress(deps);
+  const own = { request, interrupt, progress, deps };
   try {
-    if (request.continues) progress.note(`continuing the cluster kept in ${request.paths.dataDir}`);
-    const cluster = await startCluster({
-      paths: request.paths,
-      options: optionsOf(request, deps),
-      childEnv: deps.childEnv,
-      onStep: (text) => progress.step(text),
-      signal: interrupt.signal,
-    });
+    const cluster = await startOwn(own);
     const failure = await settle({ request, manifests, progress, deps, signal: interrupt.signal });
     if (request.detach && !interrupt.signal.aborted) {
       cluster.detach();
       if (failure) throw failure;
-    } else await holdInForeground({ cluster, request, failure, interrupt, progress, deps });
+    } else await holdInForeground(cluster, failure, own);
   } catch (error) {
     progress.fail();
     throw error;
@@ -78,19 +66,3 @@ async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
     interrupt.dispose();
   }
 }
-
-/** Of a cluster whose supervisor was killed: its processes still hold the ports. What it stored stays. */
-export async function removeLeftovers({ paths }: UpRequest, deps: CliDeps): Promise<void> {
-  if (!hasRuntime(paths)) return;
-  const progress = createProgress(deps);
-  progress.step('removing what a cluster that was killed left behind');
-  await stopCluster({ paths, keep: true, onStep: (text) => progress.detail(text) });
-  progress.done();
-}
-
-const optionsOf = ({ config, publish, keep }: UpRequest, deps: CliDeps) => ({
-  config,
-  publish,
-  owner: deps.invoker,
-  keep,
-});

@@ -2,9 +2,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
-import { before, after, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { kubectl } from '../../test/kubectl.ts';
+import { parseManifests } from '../api/manifest/parse.ts';
 import { type Harness, startHarness } from '../apiserver/testing/harness.ts';
+import { createClient } from '../client/client.ts';
+import { loadKubeconfig } from '../client/kubeconfig.ts';
+import { applyObjects } from './apply-objects.ts';
 import { lastAppliedText } from './apply-plan.ts';
 import type { CliDeps } from './deps.ts';
 import { main } from './main.ts';
@@ -286,4 +290,18 @@ test('kubectl and heddle apply one after the other find nothing to do', async ()
     spec.ports.map((p: { name: string; protocol: string }) => `${p.name}/${p.protocol}`),
     ['a/TCP', 'c/UDP'],
   );
+});
+
+test('namespaces that no manifest makes can be made on the way', async () => {
+  const client = createClient((await loadKubeconfig(server.kubeconfig)).client);
+  try {
+    const { objects } = parseManifests({ file: 'm.yaml', text: config('a', 'made-on-the-way', '{}') });
+    const applied = await applyObjects(client, objects, { createNamespaces: true });
+    assert.deepEqual(
+      applied.map((a) => `${a.name} ${a.outcome}`),
+      ['namespace/made-on-the-way created', 'configmap/a created'],
+    );
+  } finally {
+    client.close();
+  }
 });

@@ -56,6 +56,7 @@ async function steps({ request, manifests, progress, signal }: SettleDeps, clien
   const { applyObjects } = await import('./apply-objects.ts');
   let applied = 0;
   await applyObjects(client, manifests.entries, {
+    createNamespaces: true,
     onApplied: () => progress.detail(`${++applied} of ${manifests.count}`),
   });
   if (!request.wait) return;

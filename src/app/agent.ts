@@ -11,6 +11,7 @@ import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { createConflist } from '../cni/conflist.ts';
+import { removeOrphans } from '../cni/orphans.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { serveCni } from '../cni/server.ts';
 import { createFlowRecorder } from '../controllers/node/flows.ts';
@@ -145,6 +146,7 @@ const podHost = createPodHost({
     deletePod: pods.deletePod,
     barrier: (pod, stop) => datapath.settled(`${pod.metadata.namespace}/${pod.metadata.name}`, stop),
     extraPorts: pods.targetPorts,
+    removeOrphans: (known) => removeOrphans({ node: route, ipam, known }),
   },
   connectTcp: (options) => connectTcp(undefined, options),
   clock,

@@ -13,6 +13,7 @@ import { writeSysctl } from '../kernel/sysctl.ts';
 import { silentLog } from '../lib/log.ts';
 import { createConflist, parseConflist } from './conflist.ts';
 import { hostInterfaceName } from './names.ts';
+import { removeOrphans } from './orphans.ts';
 import { createPlugin } from './plugin.ts';
 import { type CniServer, serveCni } from './server.ts';
 import type { CniResult } from './types.ts';
@@ -278,3 +279,22 @@ async function script(path: string, body: string): Promise<void> {
   await writeFile(path, `#!/bin/sh\n${body}\n`);
   await chmod(path, 0o755);
 }
+
+test('what nobody owns is removed, and nothing else', async () => {
+  await cni('ADD', podNetns('pod'));
+  await cni('ADD', podNetns('pod2'), {}, { CNI_CONTAINERID: 'pod-2' });
+  await ipam.release('pod-2/eth0');
+  await ipam.allocate({ key: 'pod-3/eth0', label: 'shop/lost' });
+  node.addVeth({ name: 'foreign0', alias: 'somebody else', peer: { name: 'foreign1' } });
+  const removed = await removeOrphans({ node, ipam, known: new Set(['pod-1']) });
+  assert.equal(removed.length, 2, removed.join());
+  assert.deepEqual(
+    ipam.list().map(({ key }) => key),
+    ['pod-1/eth0'],
+  );
+  const left = node.links().map(({ name }) => name);
+  assert.ok(
+    left.includes('foreign0') && left.includes(hostInterfaceName({ containerId: 'pod-1', ifName: 'eth0' })),
+  );
+  assert.equal(left.length, 4);
+});

@@ -6,6 +6,7 @@ import type { Pod } from '../api/types.ts';
 import type { DnsSettings } from '../dns/resolv-conf.ts';
 import type { Conflist } from '../cni/conflist.ts';
 import type { Clock } from '../lib/clock.ts';
+import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { CheckDeps } from './health/check.ts';
 import { createPodWorker, type PodWorker, type WorkerDeps } from './pod-worker.ts';
@@ -37,6 +38,8 @@ export interface PodHostOptions {
     deletePod(pod: Pod): Promise<void>;
     /** Resolves when this node's data path has the pod. Absent: nothing to wait for. */
     barrier?(pod: Pod, signal: AbortSignal): Promise<void>;
+    /** Called once with the uids of adopted pods, before any pod is touched: what else is there has no owner. */
+    removeOrphans?(known: ReadonlySet<string>): Promise<unknown>;
     /** Numeric target ports of services that select the pod. */
     extraPorts?(pod: Pod): readonly ServedPort[];
   };
@@ -174,6 +177,9 @@ export function createPodHost(options: PodHostOptions): PodHost {
     },
     async run(signal) {
       await restore(signal);
+      await callbacks.removeOrphans?.(new Set(workers.keys())).catch((error: unknown) => {
+        log.warn('cannot remove what nobody owns', { error: errorText(error) });
+      });
       running = signal;
       restored.resolve();
       distribute();

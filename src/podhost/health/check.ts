@@ -92,6 +92,7 @@ function grpcHealth(
         ':path': '/grpc.health.v1.Health/Check',
         'content-type': 'application/grpc',
         te: 'trailers',
+        'user-agent': 'kube-probe/1.35',
       },
       { signal },
     );

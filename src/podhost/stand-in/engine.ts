@@ -40,8 +40,10 @@ export function createEngine(deps: EngineDeps): Engine {
   const { maxConnections = 12_000 } = deps;
   const served = new Map<string, Served>();
   const http = createHttpEcho({
-    onRequest: (connection, { protocol, method, path, status, bytes }) =>
-      record(connection, `${protocol} ${method} ${path} ${status} ${bytes}B`),
+    onRequest(connection, { protocol, method, path, status, bytes, probe }) {
+      if (probe && status < 400) return;
+      record(connection, `${protocol} ${method} ${path} ${status} ${bytes}B`);
+    },
   });
 
   function record(connection: Connection, what: string): void {

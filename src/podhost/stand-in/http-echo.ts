@@ -15,6 +15,8 @@ export interface RequestLine {
   path: string;
   status: number;
   bytes: number;
+  /** A kubelet's probe: not worth a line each. */
+  probe: boolean;
 }
 
 export interface HttpEchoDeps {
@@ -49,7 +51,14 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
         ...(body.length > 0 ? { body: body.toString('utf8') } : {}),
       };
       send(res, status, `${JSON.stringify(echo)}\n`);
-      deps.onRequest(connection, { protocol, method: req.method ?? '', path, status, bytes });
+      deps.onRequest(connection, {
+        protocol,
+        method: req.method ?? '',
+        path,
+        status,
+        bytes,
+        probe: isProbe(req),
+      });
     });
   }
 
@@ -86,7 +95,14 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
       return answer(req, res, connection, 'HTTP/2');
     const { pod, node, peer } = connection.echo('gRPC');
     answerGrpc(req, res, { 'x-pod': pod, 'x-node': node, 'x-peer': peer.address });
-    deps.onRequest(connection, { protocol: 'gRPC', method: 'POST', path: req.url, status: 200, bytes: 0 });
+    deps.onRequest(connection, {
+      protocol: 'gRPC',
+      method: 'POST',
+      path: req.url,
+      status: 200,
+      bytes: 0,
+      probe: isProbe(req),
+    });
   });
 
   return {
@@ -101,6 +117,8 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
     },
   };
 }
+
+const isProbe = (req: AnyRequest): boolean => req.headers['user-agent']?.startsWith('kube-probe/') ?? false;
 
 function collect(req: AnyRequest, onEnd: (body: Buffer, bytes: number) => void): void {
   const chunks: Buffer[] = [];

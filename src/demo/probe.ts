@@ -2,21 +2,10 @@
 import { createHash } from 'node:crypto';
 import { HeddleError } from '../lib/errors.ts';
 import { callSocket } from '../lib/unix-http.ts';
+import type { ProbeRequest, ProbeResult } from '../podhost/probe/connect.ts';
 import type { Attempt } from './attempts.ts';
 import type { FlowEvent, FlowPage } from '../observe/flow-event.ts';
 import type { Observation } from './judge.ts';
-
-export interface ProbeAnswer {
-  readonly ok: boolean;
-  readonly error?: string;
-  readonly local?: { readonly address: string; readonly port: number };
-  readonly remote?: { readonly address: string; readonly port: number };
-  readonly latencyUs?: number;
-  /** Source address that the far end saw. */
-  readonly peerSeen?: string;
-  /** `namespace/name` of the far end. */
-  readonly answeredBy?: string;
-}
 
 export interface ProbeDeps {
   /** Socket of a node's agent. */
@@ -32,11 +21,11 @@ const CONCURRENCY = 48;
 /** Milliseconds for the kernels' last records to reach the agents. */
 const SETTLE = 150;
 
-type Raw = { attempt: Attempt; answer: ProbeAnswer };
+type Raw = { attempt: Attempt; answer: ProbeResult };
 
 async function tryOne(attempt: Attempt, deps: ProbeDeps): Promise<Raw> {
   const { source, host, port, protocol, family } = attempt;
-  const body = {
+  const body: ProbeRequest & { namespace: string; pod: string } = {
     namespace: source.namespace,
     pod: source.name,
     host,
@@ -45,7 +34,7 @@ async function tryOne(attempt: Attempt, deps: ProbeDeps): Promise<Raw> {
     kind: protocol === 'UDP' ? 'udp' : 'tcp',
     timeoutMs: deps.timeoutMs,
   };
-  const answer = await callSocket<ProbeAnswer>({
+  const answer = await callSocket<ProbeResult>({
     socketPath: deps.agentSocket(source.node),
     method: 'POST',
     path: '/probe',
@@ -140,7 +129,7 @@ export async function observe(
         connected: answer.ok,
         error: answer.error,
         latencyUs: answer.latencyUs,
-        responder: answer.answeredBy,
+        responder: answer.responder,
         peerSeen: answer.peerSeen,
         events: recordsOf(raw, events),
       };

@@ -47,13 +47,16 @@ test(
   minutes(3),
   async (t) => {
     const { apiPort, dataDir, paths } = await localCluster(t);
-    // By hand, in the kernel of one node: the first policy table loses all its entries, so what they allowed is denied.
+    // By hand, in the kernel of one node: the first element of a policy table, that is, one rule for one peer.
     const tamper = [
-      `ns=${paths.netns('node-1')}`,
-      `maps=$(nsenter --net=$ns nft list table inet heddle | sed -n 's/^\\tmap \\(t[0-9a-f]*\\) {/\\1/p')`,
-      'test -n "$maps"',
-      `for map in $maps; do nsenter --net=$ns nft flush map inet heddle $map; done`,
-    ].join(' && ');
+      `nft() { nsenter --net=${paths.netns('node-1')} nft "$@"; }`,
+      `found=$(nft list table inet heddle | awk '
+      /map ports-/ { map = $2 }
+      match($0, /0x[0-9a-f]+ \\. [a-z]+ \\. [0-9-]+ : goto rule-/) {
+        sub(/ : goto rule-.*/, "", $0); sub(/.*0x/, "0x", $0); print map " { " $0 " }"; exit
+      }')`,
+      'test -n "$found" && nft delete element inet heddle "$found"',
+    ].join('\n');
     const demo = await execute(join(root, 'heddle'), [
       'demo',
       '--once',

@@ -36,6 +36,11 @@ export const edges: readonly Edge[] = [
   },
   { from: 'podhost', to: 'dns', why: 'a pod’s resolv.conf has one author' },
   { from: 'cni', to: 'ipam', why: 'ADD allocates addresses' },
+  {
+    from: 'demo',
+    to: 'podhost',
+    why: 'the demo asks the pod host for probes: their shape is the pod host’s',
+  },
   { from: 'demo', to: 'observe', why: 'the demo reads what the agents recorded' },
 ];
 

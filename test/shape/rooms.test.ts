@@ -49,7 +49,9 @@ test('the list of error codes and the code agree', () => {
     files()
       .filter((path) => path.startsWith('src/') && !path.endsWith('.test.ts'))
       .flatMap((path) => [
-        ...readFileSync(join(root, path), 'utf8').matchAll(/(?:new HeddleError|\bsuper)\(\s*'([A-Za-z0-9]+)'/g),
+        ...readFileSync(join(root, path), 'utf8').matchAll(
+          /(?:new HeddleError|\bsuper)\(\s*'([A-Za-z0-9]+)'/g,
+        ),
       ])
       .map((m) => m[1] ?? ''),
   );

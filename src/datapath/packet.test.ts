@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { runs } from './testing/runs.ts';
 import { parseAddress, toBytes } from '../lib/ip.ts';
 import { parsePacket } from './packet.ts';
 
@@ -66,6 +67,6 @@ test('any bytes are read to an end', () => {
       const flow = parsePacket(data);
       assert.ok(flow === undefined || (flow.sport >= 0 && flow.sport < 65536));
     }),
-    { numRuns: 2000 },
+    runs(2000),
   );
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { runs } from '../testing/runs.ts';
 import type { PolicyEntry } from '../../policy/tables.ts';
 import { lowerPolicy } from './lower-policy.ts';
 import { mark, policyChain, ruleOfChain } from './names.ts';
@@ -98,6 +99,6 @@ test('a walk through the chain of a policy table ends at the rule that its look-
             assert.equal(walk(objects, 5, identity, packet), decided(list, identity, packet));
           }
     }),
-    { numRuns: 500 },
+    runs(500),
   );
 });

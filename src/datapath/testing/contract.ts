@@ -336,6 +336,30 @@ export function packetContract(name: string, openBackend: OpenBackend): void {
     }
   });
 
+  it('policy sees the backend and its port, not the service', async (t) => {
+    const { pod, setService, setPolicies } = await createCluster(t, openBackend);
+    serveTcp(t, pod('c').ns, 8080, 'c');
+    setService('s', 1, [{ port: 80, target: 8080 }], [pod('c')]);
+    for (const [port, want] of [
+      [8080, { server: 'c', seen: true }],
+      [80, { why: 'ETIMEDOUT', seen: false }],
+    ] as const) {
+      await setPolicies({
+        c: { podSelector: { matchLabels: { app: 'c' } }, ingress: [{ ports: [{ port }] }] },
+        a: {
+          podSelector: { matchLabels: { app: 'a' } },
+          policyTypes: ['Egress'],
+          egress: [{ to: [{ podSelector: { matchLabels: { app: 'c' } } }], ports: [{ port }] }],
+        },
+      });
+      for (const family of FAMILIES) {
+        const answer = await dialTcp(pod('a').ns, serviceAddresses(1)[family], 80);
+        const seen = want.seen ? { seen: pod('a').addresses[family] } : { seen: undefined };
+        assert.deepEqual({ seen: undefined, ...answer }, { ...want, ...seen });
+      }
+    }
+  });
+
   it('datagrams in fragments are judged whole', async (t) => {
     const { pod, setPolicies } = await createCluster(t, openBackend);
     for (const port of [8081, 8082]) serveUdp(t, pod('c').ns, pod('c').addresses, port, 'c');

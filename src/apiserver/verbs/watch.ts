@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { apiVersionOf } from '../../api/kinds.ts';
 import type { KubeObject } from '../../api/types.ts';
-import { CompactedError, type Entry, type StoreEvent } from '../../store/types.ts';
+import { CompactedError, type Entry, type ListResult, type StoreEvent } from '../../store/types.ts';
 import type { Call, Deps } from '../deps.ts';
 import { badRequest, expired, statusOf } from '../failure.ts';
 import { includeObjectOf, partialOf, tableOf } from '../form.ts';
@@ -28,10 +28,15 @@ export function watch(deps: Deps, call: Call, response: ServerResponse): Promise
   const selection = selectionOf(call.resource, call.info, call.query);
   const start = startOf(deps, call);
   const encode = encoderOf(form, call, clock);
-  const stream = createEventStream(response);
   response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' });
 
-  let seen = start.after;
+  const first = start.initial ? store.list(selection.prefix) : undefined;
+  const lines = first ? initialLines(first, selection, (entry) => encode(created(entry), 'ADDED')) : [];
+  const last = first && start.initialEnd ? [bookmark(call, first.revision, INITIAL_END)] : [];
+  // Tables carry their columns in the first line, so theirs are made in order, now.
+  const initial = form.as === 'Table' ? [...lines] : chain(lines, last);
+  const stream = createEventStream(response, initial);
+  let seen = first?.revision ?? start.after;
   const onEvents = (events: StoreEvent[]) => {
     for (const event of events) {
       const type = typeFor(event, selection);
@@ -39,13 +44,6 @@ export function watch(deps: Deps, call: Call, response: ServerResponse): Promise
       seen = event.revision;
     }
   };
-  if (start.initial) {
-    const { items, revision } = store.list(selection.prefix);
-    for (const entry of items)
-      if (isSelected(entry, selection)) stream.pushInitial(encode(created(entry), 'ADDED'));
-    seen = revision;
-    if (start.initialEnd) stream.push(bookmark(call, revision, INITIAL_END));
-  }
   response.flushHeaders();
   let stop: () => void;
   try {
@@ -106,6 +104,19 @@ function startOf({ store }: Deps, { query, accept }: Call): Start {
     bookmarks: isTrue(query.get('allowWatchBookmarks')) && formOf(accept).as !== 'Table',
     timeoutMs: (seconds > 0 ? Math.min(seconds, 86_400) : drawn) * 1000,
   };
+}
+
+/** Made while they are sent: many watchers that begin at once would hold a copy of everything each. */
+function* initialLines(
+  { items }: ListResult,
+  selection: Selection,
+  encode: (entry: Entry) => Buffer,
+): Generator<Buffer> {
+  for (const entry of items) if (isSelected(entry, selection)) yield encode(entry);
+}
+
+function* chain<T>(...parts: readonly Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part;
 }
 
 const created = (entry: Entry): StoreEvent => ({

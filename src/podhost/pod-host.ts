@@ -209,7 +209,8 @@ export function createPodHost(options: PodHostOptions): PodHost {
 }
 
 /** Ended by itself, and nothing of it is here. */
-const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+const isOver = ({ metadata, status }: Pod): boolean =>
+  (status?.phase === 'Succeeded' || status?.phase === 'Failed') && !metadata.deletionTimestamp;
 
 /** At most `size` pieces of work at once, first come first served. */
 export function createSlots(size: number): <T>(work: () => Promise<T>) => Promise<T> {

@@ -85,6 +85,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   let servedPorts = '';
   /** Ran before this agent did: its probes go on from where the API server says they were. */
   let adopted = false;
+  /** Nothing of it is left on this node. */
+  let removed = false;
 
   const label = () => (record ? `${record.namespace}/${record.name}` : uid);
   const iso = () => `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
@@ -158,6 +160,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
 
   /** The data path first: a pod that serves before its policy is in the kernel could be reached by anybody. */
   async function start(current: Pod): Promise<void> {
+    const { notes } = ports();
+    if (notes.length > 0) log.info('a stand-in takes some things as given', { pod: label(), notes });
     await callbacks.barrier?.(current, waits);
     waits.throwIfAborted();
     barrier = true;
@@ -211,21 +215,22 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       // A server that is down serves nothing either.
       await Promise.race([deps.standIn.sync(), clock.sleep(2000)]);
     }
-    if (record) {
-      const current = record;
-      await deps.slots(() => deps.sandbox.tearDown(current));
-      deps.counts.tearDowns++;
-      stage = 'draining';
-      record = { ...current, addresses: undefined };
-      deps.changed();
-      await rm(logFile(), { force: true });
-      await rm(`${logFile()}.1`, { force: true });
-      await records.remove(uid);
-    }
+    if (record && !removed) await remove(record);
     deps.statuses.forget(uid);
     if (pod && wanted) await callbacks.deletePod(pod).catch(ignoreGone);
     stage = 'gone';
     deps.gone(uid);
+  }
+
+  async function remove(current: PodRecord): Promise<void> {
+    await deps.slots(() => deps.sandbox.tearDown(current));
+    deps.counts.tearDowns++;
+    stage = 'draining';
+    record = { ...current, addresses: undefined };
+    deps.changed();
+    await Promise.all([logFile(), `${logFile()}.1`].map((path) => rm(path, { force: true })));
+    await records.remove(uid);
+    removed = true;
   }
 
   async function drain(): Promise<void> {

@@ -41,6 +41,9 @@ export function portsOf(pod: Pod, more: readonly ServedPort[] = []): PodPorts {
     for (const { containerPort, protocol = 'TCP' } of container.ports ?? [])
       add({ port: containerPort, protocol });
     for (const probe of probesOf(container)) {
+      if (probe.exec) notes.push(`a probe of ${container.name} runs a command: taken as passed`);
+      if (probe.httpGet?.scheme === 'HTTPS')
+        notes.push(`a probe of ${container.name} wants TLS: a connection will do`);
       const port = probePort(container, probe);
       if (port !== undefined && !udp.has(port)) add({ port, protocol: 'TCP' });
     }

@@ -64,19 +64,24 @@ function load(db: Database, send: (message: FromWorker) => void): void {
   send({ opened: { compacted: db.compacted() } });
 }
 
+/** Errors lose their class on the way to the main thread: it makes them anew. */
 function asFailure(error: unknown, path: string): Failure {
-  if (error instanceof HeddleError) return { code: error.code, message: error.message, hint: error.hint };
+  const { code, message, hint } = error instanceof HeddleError ? error : writeError(error, path);
+  return { code, message, hint };
+}
+
+function writeError(error: unknown, path: string): HeddleError {
   if (sqliteCode(error) === SQLITE_FULL)
-    return {
-      code: 'StoreFull',
-      message: `writing to the store ${path}: no room on the disk, or the store's limit is reached`,
-      hint: 'free space on its file system; nothing was changed, and writes work again once there is room',
-    };
-  return {
-    code: 'StoreFailed',
-    message: `writing to the store ${path}: ${errorText(error)}`,
+    return new HeddleError(
+      'StoreFull',
+      `writing to the store ${path}: no room on the disk, or the store's limit is reached`,
+      {
+        hint: 'free space on its file system; nothing was changed, and writes work again once there is room',
+      },
+    );
+  return new HeddleError('StoreFailed', `writing to the store ${path}: ${errorText(error)}`, {
     hint: 'the disk reported an error; the API server ends, and reads the file anew when it is started again',
-  };
+  });
 }
 
 if (parentPort) main(parentPort, workerData as WorkerOptions);

@@ -58,19 +58,19 @@ test('what exists comes before what happens, in order, and the end after all of 
 });
 
 test('what exists is made only as fast as the watcher reads', async (t) => {
-  let made = 0;
+  const count = { made: 0 };
   function* endless() {
-    for (;;) yield line(made++, 100_000);
+    for (;;) yield line(count.made++, 100_000);
   }
   const { reader, stream } = await pair(t, endless());
-  while (made === 0) await new Promise((resolve) => setImmediate(resolve));
+  while (count.made === 0) await new Promise((resolve) => setImmediate(resolve));
   // The socket's buffers fill, and then nothing more is made.
   let before = -1;
-  while (before !== made) {
-    before = made;
+  while (before !== count.made) {
+    before = count.made;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  assert.ok(made < 1000, `${made} lines of 100 kB are made for a watcher that does not read`);
+  assert.ok(count.made < 1000, `${count.made} lines of 100 kB are made for a watcher that does not read`);
   reader.destroy();
   await stream.ended;
 });

@@ -60,8 +60,9 @@ export function createEventStream(
     for (const { length } of taken) waitingBytes -= length;
     return [...lines, ...taken];
   };
+  const writable = () => state !== 'closed' && !response.writableNeedDrain;
   const flush = () => {
-    while (state !== 'closed' && !response.writableNeedDrain) {
+    while (writable()) {
       const lines = slice();
       if (lines.length === 0) {
         if (state === 'ending') response.end();

@@ -135,10 +135,16 @@ function callOf(deps: HandlerDeps, { request, response, info }: Exchange, user: 
     contentType: body.type,
     accept: request.headers.accept,
     warn(text) {
-      warnings.add(`299 - ${JSON.stringify(text.slice(0, 1000).replaceAll(/[\r\n]/g, ' '))}`);
+      warnings.add(`299 - ${headerText(text)}`);
       response.setHeader('warning', [...warnings]);
     },
   };
+}
+
+/** Quoted, and in the characters that a header may hold. */
+function headerText(text: string): string {
+  const quoted = JSON.stringify(text.slice(0, 1000));
+  return quoted.replaceAll(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 const find = (
@@ -214,13 +220,15 @@ function send(
 }
 
 function refuse({ log }: Deps, response: ServerResponse, error: unknown): void {
+  // Nobody is left to be told: the client went away.
+  if (response.destroyed) return;
   const failure = failureOf(error);
   if (failure.code >= 500 && !(error instanceof ApiFailure))
     log.error('request failed', {
       error: errorText(error),
       stack: error instanceof Error ? error.stack : '',
     });
-  if (response.headersSent || response.destroyed) {
+  if (response.headersSent) {
     response.destroy();
     return;
   }

@@ -200,6 +200,10 @@ test('unknown fields are refused, told or dropped, as asked', async () => {
   assert.equal(warn.status, 201);
   assert.equal(warn.headers.warning, '299 - "unknown field \\"dtaa\\""');
   assert.equal(warn.json.dtaa, undefined);
+  const foreign = { ...configMap('fields'), 'é\n日': 1 };
+  const escaped = await api.request('PUT', `${configMaps}/fields`, { body: foreign });
+  assert.equal(escaped.status, 200);
+  assert.match(String(escaped.headers.warning), /\\u00e9.*\\u65e5/);
   const ignore = await api.request('PUT', `${configMaps}/fields?fieldValidation=Ignore`, { body });
   assert.equal(ignore.headers.warning, undefined);
   assert.equal((await api.request('POST', `${configMaps}?fieldValidation=x`, { body })).status, 422);

@@ -40,7 +40,7 @@ function isReachable(text: string, family: 4 | 6): boolean {
   return address?.family === family && !LOOPBACK.some((range) => contains(range, address));
 }
 
-function serviceOf({ serviceAddresses }: BootstrapOptions): KubeObject {
+function serviceOf({ serviceAddresses, port }: BootstrapOptions): KubeObject {
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -52,7 +52,7 @@ function serviceOf({ serviceAddresses }: BootstrapOptions): KubeObject {
     spec: {
       clusterIP: serviceAddresses[0],
       clusterIPs: [...serviceAddresses],
-      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }],
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: port }],
     },
   };
 }

@@ -1,0 +1,7 @@
+/** CNI DEL, dual-stack, against Debian's reference plugins bridge and host-local. */
+import { cniContenders } from './cni.ts';
+import type { Benchmark } from './harness.ts';
+
+export async function benchmark(): Promise<Benchmark> {
+  return { name: 'cni-del', unit: 'ms', larger: false, ...(await cniContenders('DEL')) };
+}

@@ -209,3 +209,90 @@ test('a pod is set up again after a failure', async () => {
   await node.ipam.release('x7/eth0');
   await ready('web');
 });
+
+function terminate(name: string) {
+  const pod = node.pods.get(`uid-${name}`)!;
+  pod.metadata = {
+    ...pod.metadata,
+    deletionTimestamp: '2026-01-01T00:00:00Z',
+    deletionGracePeriodSeconds: 30,
+  };
+  node.changed();
+}
+
+test('a pod that is deleted while it waits for the data path goes at once', async () => {
+  node.startStandIn();
+  await node.startHost({
+    barrier: (_pod, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+  });
+  add(testPod('web'));
+  await eventually('the link is there', () => links().length === 1);
+  terminate('web');
+  await eventually('the pod is deleted', () => node.pods.size === 0);
+  assert.deepEqual(links(), []);
+});
+
+test('a deletion that the API server does not take is tried again', async () => {
+  node.startStandIn();
+  let refusals = 2;
+  await node.startHost({
+    async deletePod(pod) {
+      if (refusals-- > 0) throw new Error('the API server is away');
+      node.pods.delete(pod.metadata.uid!);
+      node.changed();
+    },
+  });
+  add(testPod('web'));
+  await ready('web');
+  terminate('web');
+  await eventually('the pod is deleted', () => node.pods.size === 0);
+  assert.equal(node.host.status().tearDowns, 1);
+});
+
+test('a status that the API server does not take is written later, and once', async () => {
+  node.startStandIn();
+  let refusals = 2;
+  const seen: string[] = [];
+  await node.startHost({
+    async patchPodStatus(pod, status) {
+      if (refusals-- > 0) throw new Error('the API server is away');
+      seen.push(status.conditions!.find(({ type }) => type === 'Ready')!.status);
+      node.pods.set('uid-web', { ...pod, status });
+      node.changed();
+    },
+  });
+  add(testPod('web'));
+  await ready('web');
+  assert.equal(seen.at(-1), 'True');
+  assert.ok(seen.length <= 2, seen.join());
+});
+
+test('pods go while no stand-in server runs', async () => {
+  node.startStandIn();
+  await node.startHost();
+  add(testPod('web'));
+  await ready('web');
+  await node.stopStandIn();
+  terminate('web');
+  await eventually('the pod is deleted', () => node.pods.size === 0);
+  assert.deepEqual(links(), []);
+});
+
+test('a port that a service asks for later is opened', async () => {
+  node.startStandIn();
+  const more: { port: number; protocol: string }[] = [];
+  await node.startHost({ extraPorts: () => more });
+  add(testPod('web'));
+  await ready('web');
+  more.push({ port: 7000, protocol: 'TCP' });
+  node.changed();
+  await eventually('7000 answers', async () => {
+    const result = await node.host.standIn.connect({
+      uid: 'uid-web',
+      host: '127.0.0.1',
+      port: 7000,
+      kind: 'tcp',
+    });
+    return result.ok;
+  });
+});

@@ -184,6 +184,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
       restored.resolve();
       distribute();
       await keepStandIn(signal);
+      standIn.close();
       await Promise.all([...workers.values()].map((worker) => worker.settled()));
     },
     restored: () => restored.promise,

@@ -1,6 +1,7 @@
 /** What a node remembers of its pods, a file each: written before anything is made, removed after all is gone. */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import type { StandInPod } from './stand-in/types.ts';
 
@@ -47,8 +48,8 @@ export function createRecords(root: string, log: Log): Records {
     },
     async save(record) {
       await mkdir(folder(record.uid), { recursive: true, mode: 0o755 });
-      await writeFile(`${file(record.uid)}.new`, JSON.stringify(record), { mode: 0o600 });
-      await rename(`${file(record.uid)}.new`, file(record.uid));
+      // Not synced: a power cut takes the pods as well.
+      await replaceFile(file(record.uid), JSON.stringify(record), { mode: 0o600, synced: false });
     },
     remove: (uid) => rm(folder(uid), { recursive: true, force: true }),
   };

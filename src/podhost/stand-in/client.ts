@@ -10,6 +10,8 @@ import type { StandInConnect, StandInPod, StandInPodStatus } from './types.ts';
 export interface StandInClient {
   /** Resolves when the server has taken a list read from `wanted` after this call. Tries for ever, or until `signal`. */
   sync(signal?: AbortSignal): Promise<StandInPodStatus[]>;
+  /** Ends the trying; what still waits is rejected. */
+  close(): void;
   status(): Promise<StandInPodStatus[]>;
   /** @throws HeddleError `SocketCall` */
   connect(asked: StandInConnect): Promise<ProbeResult>;
@@ -26,6 +28,7 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
   const { socketPath, clock, log } = deps;
   let waiting: PromiseWithResolvers<StandInPodStatus[]>[] = [];
   let working = false;
+  const closed = new AbortController();
 
   async function put(): Promise<StandInPodStatus[]> {
     const body = { pods: deps.wanted() };
@@ -39,7 +42,7 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
     working = true;
     const backoff = createBackoff(20, 1000);
     let failures = 0;
-    while (waiting.length > 0) {
+    while (waiting.length > 0 && !closed.signal.aborted) {
       const mine = waiting;
       waiting = [];
       try {
@@ -50,17 +53,22 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
         waiting = [...mine, ...waiting];
         if (failures++ === 5)
           log.warn('the stand-in server does not take the list; trying again', { error: errorText(error) });
-        await clock.sleep(backoff.next());
+        await clock.sleep(backoff.next(), closed.signal).catch(() => {});
       }
     }
     working = false;
+    for (const one of waiting) one.reject(closed.signal.reason);
+    waiting = [];
   }
 
   return {
+    close: () => closed.abort(new Error('the agent is stopping')),
     sync(signal) {
       const mine = Promise.withResolvers<StandInPodStatus[]>();
       waiting.push(mine);
       const { promise } = mine;
+      // Who stopped waiting does not hear of it.
+      promise.catch(() => {});
       if (!working) void work();
       return signal ? until(promise, signal) : promise;
     },

@@ -1,11 +1,11 @@
 /** The stand-in server of a node: engine, control and memory put together. */
 import { fstatSync } from 'node:fs';
-import { createStateFile } from '../../ipam/state-file.ts';
 import { closeNetns, openNetns } from '../../kernel/netns.ts';
 import { bindUdp, connectTcp, listenTcp } from '../../kernel/sockets.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { createStateFile } from '../../lib/state-file.ts';
 import { probe } from '../probe/connect.ts';
 import { serveControl } from './control.ts';
 import { createEngine, type EngineDeps } from './engine.ts';

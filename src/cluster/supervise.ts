@@ -7,7 +7,7 @@ import { closeNetns, openNetns } from '../kernel/netns.ts';
 import { spawnIn } from '../kernel/spawn.ts';
 import type { Clock } from '../lib/clock.ts';
 import { HeddleError, errorText } from '../lib/errors.ts';
-import { writeFileAtomic } from '../lib/files.ts';
+import { replaceFile } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import type { ClusterConfig } from './config.ts';
 import { forgetNodeState, makeDataDir, removeDataDir } from './data-dir.ts';
@@ -98,7 +98,10 @@ async function build(deps: SuperviseDeps, processes: Processes): Promise<void> {
     deps.log.info(text);
     report({ type: 'step', text });
   };
-  writeFileAtomic(paths.config, `${JSON.stringify(config, undefined, 2)}\n`, 0o600);
+  await replaceFile(paths.config, `${JSON.stringify(config, undefined, 2)}\n`, {
+    mode: 0o600,
+    synced: true,
+  });
   if (hasRuntime(paths)) {
     step('removing what a cluster that was killed left behind');
     await tearDown(paths);

@@ -1,7 +1,8 @@
 /** Results of ADD on disk, one file per attachment, in libcni's own format (`cniCacheV1`). */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode } from '../lib/errors.ts';
+import { replaceFile } from '../lib/files.ts';
 import type { RuntimeConf } from './conflist.ts';
 import type { Attachment, CniResult, NetConfList } from './types.ts';
 
@@ -61,9 +62,7 @@ export function createResultCache(folder: string, network: string): ResultCache 
         result,
       };
       await mkdir(results, { recursive: true, mode: 0o700 });
-      const file = fileOf(conf);
-      await writeFile(`${file}.new`, JSON.stringify(saved), { mode: 0o600 });
-      await rename(`${file}.new`, file);
+      await replaceFile(fileOf(conf), JSON.stringify(saved), { mode: 0o600, synced: false });
     },
     remove: (attachment) => rm(fileOf(attachment), { force: true }),
     async list() {

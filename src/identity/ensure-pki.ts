@@ -1,7 +1,7 @@
 /** Makes, keeps or renews every key of a local cluster. Idempotent: what is still good is left alone. */
 import { chownSync, mkdirSync, readFileSync } from 'node:fs';
 import { errnoCode } from '../lib/errors.ts';
-import { writeFileAtomic } from '../lib/files.ts';
+import { type ReplaceOptions, replaceFile } from '../lib/files.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import {
   type CertificateAuthority,
@@ -18,6 +18,8 @@ import { type ClientFiles, type KeyFiles, pkiFiles } from './pki.ts';
 const SPARE_DAYS = 60;
 /** The authority outlives what it issues. */
 const CA_SPARE_DAYS = 400;
+/** Keys are their owner's only, and kept through a power cut. */
+const KEPT: ReplaceOptions = { mode: 0o600, synced: true };
 
 export interface PkiInput {
   readonly dir: string;
@@ -68,7 +70,7 @@ export async function ensurePki(input: PkiInput): Promise<void> {
   const admin = await client(files.admin, ADMIN);
   await client(files.controllers, CONTROLLERS);
   for (const node of input.nodes) await client(files.node(node), agentRequest(node));
-  writePeoplesKubeconfig(input, ca, admin);
+  await writePeoplesKubeconfig(input, ca, admin);
 }
 
 /** What the API server of a local cluster is called by those in it. */
@@ -93,7 +95,7 @@ async function ensureAuthority(files: KeyFiles, input: PkiInput): Promise<Certif
   if (kept && isCurrent(kept, wanted, kept, input.now(), CA_SPARE_DAYS))
     return loadAuthority(kept, input.now);
   const ca = await createAuthority(name, input.now());
-  writePair(files, ca.pair);
+  await writePair(files, ca.pair);
   return ca;
 }
 
@@ -106,7 +108,7 @@ async function ensureLeaf(
   const kept = readPair(files);
   if (kept && isCurrent(kept, request, ca.pair, input.now(), SPARE_DAYS)) return kept;
   const pair = await ca.issue(request);
-  writePair(files, pair);
+  await writePair(files, pair);
   return pair;
 }
 
@@ -125,13 +127,17 @@ async function ensureClient(
     ca: ca.pair.cert,
     ...pair,
   });
-  writeFileAtomic(files.kubeconfig, text, 0o600);
+  await replaceFile(files.kubeconfig, text, KEPT);
   return pair;
 }
 
 const clusterName = (input: PkiInput): string => `heddle-${input.clusterId}`;
 
-function writePeoplesKubeconfig(input: PkiInput, ca: CertificateAuthority, admin: KeyPair): void {
+async function writePeoplesKubeconfig(
+  input: PkiInput,
+  ca: CertificateAuthority,
+  admin: KeyPair,
+): Promise<void> {
   const { path, port, owner } = input.people;
   const text = kubeconfigText({
     server: `https://127.0.0.1:${port}`,
@@ -140,7 +146,7 @@ function writePeoplesKubeconfig(input: PkiInput, ca: CertificateAuthority, admin
     ca: ca.pair.cert,
     ...admin,
   });
-  writeFileAtomic(path, text, 0o600);
+  await replaceFile(path, text, KEPT);
   if (owner) chownSync(path, owner.uid, owner.gid);
 }
 
@@ -154,7 +160,7 @@ function readPair(files: KeyFiles): KeyPair | undefined {
 }
 
 /** The key first: a certificate without its key would look complete after a crash in between. */
-function writePair(files: KeyFiles, pair: KeyPair): void {
-  writeFileAtomic(files.key, pair.key, 0o600);
-  writeFileAtomic(files.cert, pair.cert, 0o600);
+async function writePair(files: KeyFiles, pair: KeyPair): Promise<void> {
+  await replaceFile(files.key, pair.key, KEPT);
+  await replaceFile(files.cert, pair.cert, KEPT);
 }

@@ -2,8 +2,8 @@
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { createStateFile } from '../lib/state-file.ts';
 import { createPool, type Pool } from './pool.ts';
-import { createStateFile } from './state-file.ts';
 
 export interface Owner {
   /** Unique per attachment: container id and interface name. */

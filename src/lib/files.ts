@@ -1,31 +1,39 @@
-import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** Replaces a file whole or not at all, and survives a power cut after it returns. `mode` as in chmod. */
-export function writeFileAtomic(path: string, data: string | Uint8Array, mode: number): void {
-  const fresh = `${path}.new-${process.pid}`;
-  try {
-    const fd = openSync(fresh, 'w', mode);
-    try {
-      fchmodSync(fd, mode); // the umask must not widen or narrow it
-      writeFileSync(fd, data);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(fresh, path);
-  } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
-  }
-  syncFolder(dirname(path));
+export interface ReplaceOptions {
+  /** As in chmod; the umask does not change it. */
+  mode: number;
+  /** Whether it survives a power cut once this has resolved. Without, it survives the end of the process. */
+  synced: boolean;
 }
 
-function syncFolder(path: string): void {
-  const fd = openSync(path, 'r');
+/** Replaces a file whole or not at all, by way of `<path>.new`. One caller at a time for a path. */
+export async function replaceFile(path: string, data: string, options: ReplaceOptions): Promise<void> {
+  const { mode, synced } = options;
+  const fresh = `${path}.new`;
   try {
-    fsyncSync(fd);
+    const file = await open(fresh, 'w', mode);
+    try {
+      await file.chmod(mode);
+      await file.writeFile(data);
+      if (synced) await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(fresh, path);
+  } catch (error) {
+    await rm(fresh, { force: true });
+    throw error;
+  }
+  if (synced) await syncFolder(dirname(path));
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
   } finally {
-    closeSync(fd);
+    await folder.close();
   }
 }

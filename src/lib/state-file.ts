@@ -1,7 +1,8 @@
 /** One JSON document on disk: replaced whole, synced before a save is acknowledged, many savers to one write. */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errnoCode, HeddleError } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from './errors.ts';
+import { replaceFile } from './files.ts';
 
 export interface StateFile<T> {
   /** Undefined when there is none yet. @throws HeddleError `BadState` when it cannot be understood. */
@@ -16,16 +17,7 @@ export function createStateFile<T>(path: string): StateFile<T> {
 
   async function write(current: () => T): Promise<void> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const fresh = `${path}.new`;
-    const file = await open(fresh, 'w', 0o600);
-    try {
-      await file.writeFile(JSON.stringify(current()));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(fresh, path);
-    await syncFolder(dirname(path));
+    await replaceFile(path, JSON.stringify(current()), { mode: 0o600, synced: true });
   }
 
   async function start(current: () => T): Promise<void> {
@@ -66,19 +58,4 @@ export function createStateFile<T>(path: string): StateFile<T> {
       return queued;
     },
   };
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
-
-/** Removes the document and a half-written one. */
-export async function removeStateFile(path: string): Promise<void> {
-  await rm(path, { force: true });
-  await rm(`${path}.new`, { force: true });
 }

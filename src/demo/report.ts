@@ -20,7 +20,7 @@ export interface AttemptReport {
   readonly protocol: string;
   readonly family: 4 | 6;
   readonly observed: Judgement['observed'];
-  readonly expected: 'allowed' | 'denied' | 'nothing';
+  readonly expected: 'allowed' | 'denied' | 'unknown';
   readonly by: string;
   readonly latencyUs: number | null;
   readonly problems: readonly string[];
@@ -38,7 +38,7 @@ function attemptReport(judgement: Judgement): AttemptReport {
     protocol,
     family,
     observed,
-    expected: expected === undefined ? 'nothing' : expected.verdict === 'allow' ? 'allowed' : 'denied',
+    expected: expected === undefined ? 'unknown' : expected.verdict === 'allow' ? 'allowed' : 'denied',
     by,
     latencyUs: observation.latencyUs ?? null,
     problems,

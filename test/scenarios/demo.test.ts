@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Report } from '../../src/demo/report.ts';
+import { schemaViolations } from '../schema.ts';
 import { execute, localCluster, root } from './local-cluster.ts';
 
 const minutes = (n: number) => ({ timeout: n * 60_000 });
@@ -23,6 +24,7 @@ test(
     ]);
     assert.equal(demo.code, 0, demo.stderr);
     const report = JSON.parse(demo.stdout) as Report;
+    assert.deepEqual(schemaViolations('demo', report), []);
     assert.equal(report.mismatches, 0);
     assert.ok(report.allowed > 50, `${report.allowed} allowed`);
     assert.ok(report.denied > 50, `${report.denied} denied`);

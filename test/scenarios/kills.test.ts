@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LocalCluster, execute, root, upCluster } from './local-cluster.ts';
+import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
 
 interface Pod {
   metadata: { name: string; uid: string; labels: Record<string, string> };

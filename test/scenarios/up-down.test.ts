@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { type Server, createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cgroupTreePids } from '../../src/kernel/cgroup.ts';
-import { type Inventory, difference, takeInventory } from '../../src/cluster/snapshot.ts';
+import { difference, type Inventory, takeInventory } from '../../src/cluster/snapshot.ts';
 import { cgroupPath } from '../../src/cluster/teardown.ts';
-import { type LocalCluster, freePort, localCluster, root } from './local-cluster.ts';
+import { cgroupTreePids } from '../../src/kernel/cgroup.ts';
+import { schemaViolations } from '../schema.ts';
+import { freePort, type LocalCluster, localCluster, root } from './local-cluster.ts';
 
 const manifests = join(root, 'test/manifests/echo');
 
@@ -346,55 +347,11 @@ test('up after kill -9 of the supervisor alone removes the rest, which still hol
 });
 
 test('status is what its schema says', async (t) => {
-  const schema = JSON.parse(readFileSync(join(root, 'docs/schemas/status.json'), 'utf8'));
   const cluster = await localCluster(t);
   await up(cluster, '--publish', `web:80:${await freePort()}`);
-  assert.deepEqual(violations(schema, schema, await cluster.status(), 'status'), []);
+  assert.deepEqual(schemaViolations('status', await cluster.status()), []);
   await cluster.must('down', '--keep');
   const down = await cluster.heddle('status', '-o', 'json');
   assert.equal(down.code, 3);
-  assert.deepEqual(violations(schema, schema, JSON.parse(down.stdout), 'status'), []);
+  assert.deepEqual(schemaViolations('status', JSON.parse(down.stdout)), []);
 });
-
-interface Schema {
-  $ref?: string;
-  type?: string | string[];
-  enum?: unknown[];
-  required?: string[];
-  properties?: Record<string, Schema>;
-  additionalProperties?: boolean;
-  items?: Schema;
-}
-
-/** The part of JSON Schema that our schemas use. */
-function violations(
-  top: { $defs: Record<string, Schema> },
-  schema: Schema,
-  value: unknown,
-  at: string,
-): string[] {
-  if (schema.$ref) return violations(top, top.$defs[schema.$ref.split('/').at(-1) ?? ''] ?? {}, value, at);
-  if (schema.enum && !schema.enum.includes(value)) return [`${at} is ${String(value)}`];
-  const is =
-    value === null
-      ? 'null'
-      : Array.isArray(value)
-        ? 'array'
-        : Number.isInteger(value)
-          ? 'integer'
-          : typeof value;
-  if (schema.type && ![schema.type].flat().includes(is)) return [`${at} is of type ${is}`];
-  if (Array.isArray(value))
-    return value.flatMap((item, i) => violations(top, schema.items ?? {}, item, `${at}[${i}]`));
-  if (is !== 'object') return [];
-  const fields = value as Record<string, unknown>;
-  return [
-    ...(schema.required ?? []).filter((name) => !(name in fields)).map((name) => `${at} lacks ${name}`),
-    ...Object.keys(fields)
-      .filter((name) => schema.additionalProperties === false && !schema.properties?.[name])
-      .map((name) => `${at}.${name} is not in the schema`),
-    ...Object.entries(fields).flatMap(([name, field]) =>
-      violations(top, schema.properties?.[name] ?? {}, field, `${at}.${name}`),
-    ),
-  ];
-}

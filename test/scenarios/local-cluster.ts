@@ -30,6 +30,7 @@ export interface LocalCluster {
 
 export interface Status {
   readonly processes: readonly { name: string; pid: number; pss?: number; state: string; restarts: number }[];
+  readonly memory: { readonly processes: number; readonly pss: number } | null;
   readonly [field: string]: unknown;
 }
 

@@ -17,7 +17,7 @@ export interface ProbeDeps {
 }
 
 /** Connections that are tried at the same time: enough to wait for many denials at once. */
-const CONCURRENCY = 48;
+const CONCURRENCY = 128;
 /** Milliseconds for the kernels' last records to reach the agents. */
 const SETTLE = 150;
 

@@ -49,10 +49,10 @@ export function register(program: Command, deps: CliDeps): void {
 async function demo(flags: DemoFlags, deps: CliDeps): Promise<void> {
   outputFormat(flags.output, ['json']);
   wholeNumber('--max-attempts', flags.maxAttempts, 1, 1_000_000);
+  requireRoot(deps.isRoot, 'the demo');
   const asked = await upRequest({ ...flags, file: flags.file ?? [SHOP], standIn: true, wait: true });
   // What somebody kept in this data directory is not the demo's to remove.
   const request = { ...asked, keep: asked.continues };
-  requireRoot(deps.isRoot, 'the demo');
   const manifests = await loadManifests(request.files, deps);
   const interrupt = onInterrupt();
   const progress = createProgress(deps);

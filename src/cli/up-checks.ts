@@ -1,13 +1,11 @@
 /** Everything that can be known to be wrong before a cluster is started. Makes nothing. */
-import { checkDataDir } from '../cluster/data-dir.ts';
 import { checkPortFree } from '../cluster/ports.ts';
 import { missingFeatures, probe } from '../kernel/features.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { UpRequest } from './up-request.ts';
 
-/** @throws HeddleError `DataDirUnsafe`, `DataDirForeign`, `KernelFeature`, `PortInUse` */
-export function checkMachine({ paths, config, publish }: UpRequest): void {
-  checkDataDir(paths);
+/** @throws HeddleError `KernelFeature`, `PortInUse` */
+export function checkMachine({ config, publish }: UpRequest): void {
   const missing = missingFeatures(probe());
   if (missing.length > 0) {
     const lines = missing.map(

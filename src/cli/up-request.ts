@@ -1,6 +1,7 @@
 /** From the flags of `up` to what shall be started; reads a data directory that was kept, changes nothing. */
 import { readFileSync } from 'node:fs';
 import type { ClusterConfig } from '../cluster/config.ts';
+import { checkDataDir } from '../cluster/data-dir.ts';
 import { type ClusterPaths, clusterPaths } from '../cluster/paths.ts';
 import { type ClusterRequest, planCluster } from '../cluster/plan.ts';
 import { freePort } from '../cluster/ports.ts';
@@ -39,9 +40,10 @@ export interface UpRequest {
   readonly continues: boolean;
 }
 
-/** @throws HeddleError `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall`, `ClusterDiffers`, `BadClusterFile` */
+/** @throws HeddleError `DataDirUnsafe`, `DataDirForeign`, `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall`, `ClusterDiffers`, `BadClusterFile` */
 export async function upRequest(flags: UpFlags): Promise<UpRequest> {
   const paths = clusterPaths(flags.dataDir);
+  checkDataDir(paths);
   const kept = readConfig(paths);
   const apiPort =
     flags.apiPort === '0'

@@ -44,8 +44,8 @@ export function register(program: Command, deps: CliDeps): void {
 }
 
 async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
-  const request = await upRequest(flags);
   requireRoot(deps.isRoot, 'starting a cluster');
+  const request = await upRequest(flags);
   const manifests = await loadManifests(request.files, deps);
   const running = await runningSupervisor(request.paths);
   if (running) return applyToRunning(running, request, manifests, deps);

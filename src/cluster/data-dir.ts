@@ -2,6 +2,7 @@
 import {
   chmodSync,
   closeSync,
+  existsSync,
   lstatSync,
   openSync,
   mkdirSync,
@@ -60,12 +61,30 @@ function statOf(path: string) {
  * the one file in it that is theirs (everything else is 0600 or 0700).
  */
 export function makeDataDir(paths: ClusterPaths, forOtherUser: boolean): void {
-  mkdirSync(dirname(paths.dataDir), { recursive: true, mode: 0o755 });
-  mkdirSync(paths.dataDir, { recursive: true, mode: 0o700 });
+  try {
+    makeFolder(dirname(paths.dataDir), 0o755);
+    makeFolder(paths.dataDir, 0o700);
+  } catch (cause) {
+    throw new HeddleError('DataDirFailed', `cannot make the data directory ${paths.dataDir}`, {
+      hint: 'choose another one with --data-dir',
+      cause,
+    });
+  }
   chmodSync(paths.dataDir, forOtherUser ? 0o711 : 0o700);
   // The mark that this folder is a cluster's, before anything else is in it.
   closeSync(openSync(paths.lock, 'a', 0o600));
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
+}
+
+/** With the folders above it. Not `recursive`: that never ends in file systems that refuse new folders. */
+function makeFolder(path: string, mode: number): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path), 0o755);
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if (errnoCode(error) !== 'EEXIST') throw error;
+  }
 }
 
 /** State of pods and addresses that means nothing once the namespaces are gone. Pod logs stay. */

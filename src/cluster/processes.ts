@@ -1,5 +1,5 @@
 /** Keeps a set of processes running: starts them, restarts what ends, says how they fare. */
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess } from '../kernel/spawn.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';

@@ -1,11 +1,10 @@
 /** Starts a supervisor and follows it until the cluster is started: what `up` and `demo` share. */
-import type { ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { spawnIn } from '../kernel/spawn.ts';
+import { type ChildProcess, spawnIn } from '../kernel/spawn.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { checkDataDir, makeDataDir } from './data-dir.ts';
 import { openLog } from './log-file.ts';

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { HeddleError } from '../lib/errors.ts';
 import { inNetns, type Netns } from './netns.ts';
 
+export type { ChildProcess } from 'node:child_process';
+
 export interface SpawnIn {
   argv: readonly string[];
   netns?: Netns;

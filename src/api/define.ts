@@ -1,5 +1,5 @@
 /** Fills in what every kind shares, so that a kind's file holds only what is its own. */
-import { clone } from './json.ts';
+import { clone } from '../lib/json.ts';
 import type { Format } from './formats.ts';
 import type { Kind } from './kinds.ts';
 import { validateMetadata, validateMetadataUpdate } from './metadata.ts';

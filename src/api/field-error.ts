@@ -1,4 +1,5 @@
 /** Makers of field errors, worded as Kubernetes words them, so that what parses its words works here. */
+import { sameJson } from '../lib/json.ts';
 import type { FieldError } from './resource.ts';
 
 export type Problems = Iterable<FieldError>;
@@ -77,17 +78,4 @@ export const IMMUTABLE = 'field is immutable';
 /** Yields an error when two JSON values differ. */
 export function* immutable(field: string, now: unknown, before: unknown, detail = IMMUTABLE): Problems {
   if (!sameJson(now, before)) yield invalid(field, now, detail);
-}
-
-/** Deep equality of JSON values; undefined members count as absent. */
-export function sameJson(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (Array.isArray(a) || Array.isArray(b))
-    return (
-      Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((x, i) => sameJson(x, b[i]))
-    );
-  const left = Object.entries(a).filter(([, v]) => v !== undefined);
-  const right = new Map(Object.entries(b).filter(([, v]) => v !== undefined));
-  return left.length === right.size && left.every(([k, v]) => right.has(k) && sameJson(v, right.get(k)));
 }

@@ -3,6 +3,7 @@ import type { IPodSpec } from 'kubernetes-models/v1/PodSpec';
 import type { IPodTemplateSpec } from 'kubernetes-models/v1/PodTemplateSpec';
 import type { IToleration } from 'kubernetes-models/v1/Toleration';
 import { tryParseAddress } from '../lib/ip.ts';
+import { clone, sameJson } from '../lib/json.ts';
 import { validateContainer } from './container-validation.ts';
 import {
   duplicate,
@@ -13,10 +14,8 @@ import {
   oneOf,
   type Problems,
   required,
-  sameJson,
 } from './field-error.ts';
 import { dns1123Label, dns1123Subdomain, labelValue, qualifiedName } from './formats.ts';
-import { clone } from './json.ts';
 import { validateLabelSelector } from './label-selector.ts';
 import { validateAnnotations, validateLabels } from './metadata.ts';
 import type { Pod } from './types.ts';

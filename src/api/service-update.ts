@@ -1,6 +1,6 @@
 /** A Service that changes its type loses what only the old type has, unless the same update sets it anew. */
 import type { IServiceSpec } from 'kubernetes-models/v1/ServiceSpec';
-import { sameJson } from './field-error.ts';
+import { sameJson } from '../lib/json.ts';
 import type { Service } from './types.ts';
 
 type Field = Exclude<keyof IServiceSpec, 'ports' | 'type'>;

@@ -2,7 +2,7 @@
  * What this version of Heddle reads and stores, but does not act on yet. One table; a row goes when its
  * feature comes.
  */
-import { isObject } from './json.ts';
+import { isObject } from '../lib/json.ts';
 import { findKind } from './registry.ts';
 import type { ManifestObject } from './manifest/parse.ts';
 import { objectName, servedVersion } from './manifest/check.ts';

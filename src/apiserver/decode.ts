@@ -1,8 +1,8 @@
 /** From a request's body to an object of its kind: type, unknown fields, types of values. */
-import { isObject } from '../api/json.ts';
 import { apiVersionOf, type Kind } from '../api/kinds.ts';
 import { pruneUnknown, typeErrors, unknownFields } from '../api/schema/check.ts';
 import type { KubeObject } from '../api/types.ts';
+import { isObject } from '../lib/json.ts';
 import { ApiFailure, badRequest } from './failure.ts';
 
 export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';

@@ -1,11 +1,11 @@
 /** Patches by media type. */
-import type { Json } from '../api/json.ts';
 import type { Kind } from '../api/kinds.ts';
 import { jsonPatch } from '../api/patch/json-patch.ts';
 import { mergePatch } from '../api/patch/merge-patch.ts';
 import { PatchError } from '../api/patch/patch-error.ts';
 import { strategicMerge } from '../api/patch/strategic-merge.ts';
 import type { KubeObject } from '../api/types.ts';
+import type { Json } from '../lib/json.ts';
 import { parseJson } from './body.ts';
 import { ApiFailure, badRequest, unsupportedMediaType } from './failure.ts';
 

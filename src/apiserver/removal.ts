@@ -1,7 +1,7 @@
 /** Deletion: at once, gracefully (pods), or after finalizers. */
-import { sameJson } from '../api/field-error.ts';
 import { NAMESPACE, POD } from '../api/kinds.ts';
 import type { KubeObject, Pod } from '../api/types.ts';
+import { sameJson } from '../lib/json.ts';
 import { ConflictError, type Entry } from '../store/types.ts';
 import { admit } from './admission/chain.ts';
 import type { Deps } from './deps.ts';

@@ -1,5 +1,5 @@
 /** What a client may ask about itself: `kubectl auth whoami` and `kubectl auth can-i`. */
-import { isObject } from '../api/json.ts';
+import { isObject } from '../lib/json.ts';
 import { type User, ANONYMOUS } from './authenticate.ts';
 import { mayAll } from './authorize.ts';
 import { parseBody } from './body.ts';

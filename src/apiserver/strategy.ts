@@ -1,9 +1,9 @@
 /** What the server decides about an object before it is stored: identity, times, generation, status. */
 import { randomInt, randomUUID } from 'node:crypto';
-import { sameJson } from '../api/field-error.ts';
 import { type Kind, NAMESPACE, NODE } from '../api/kinds.ts';
 import type { Resource } from '../api/resource.ts';
 import type { KubeObject, ObjectMeta } from '../api/types.ts';
+import { sameJson } from '../lib/json.ts';
 import { badRequest } from './failure.ts';
 import { ordered } from './objects.ts';
 

@@ -1,8 +1,8 @@
 /** Creating and changing objects: prepare, admit, validate, allocate, write. */
-import { sameJson } from '../api/field-error.ts';
 import { SERVICE } from '../api/kinds.ts';
 import type { Resource } from '../api/resource.ts';
 import type { KubeObject, Service } from '../api/types.ts';
+import { sameJson } from '../lib/json.ts';
 import { ConflictError, type Entry } from '../store/types.ts';
 import { admit } from './admission/chain.ts';
 import { inheritAllocations } from './inherit-allocations.ts';

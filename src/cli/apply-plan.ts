@@ -1,6 +1,5 @@
 /** What applying manifests would do to each object: worked out for all of them before anything is sent. */
-import { fieldErrorText, sameJson } from '../api/field-error.ts';
-import { clone, isObject, type Json } from '../api/json.ts';
+import { fieldErrorText } from '../api/field-error.ts';
 import { NAMESPACE } from '../api/kinds.ts';
 import type { ManifestObject, ManifestProblem } from '../api/manifest.ts';
 import { objectName } from '../api/manifest/check.ts';
@@ -12,6 +11,7 @@ import { pruneUnknown } from '../api/schema/check.ts';
 import type { KubeObject } from '../api/types.ts';
 import { isNotFound } from '../client/api-error.ts';
 import type { Client } from '../client/types.ts';
+import { clone, isObject, type Json, sameJson } from '../lib/json.ts';
 import { mapLimited } from './limited.ts';
 
 /** Where kubectl and Heddle both keep the manifest applied last. */

@@ -1,4 +1,5 @@
 import { HeddleError } from '../lib/errors.ts';
+import { isObject } from '../lib/json.ts';
 
 /** What the API server answers instead of an object: a `Status` of failure (meta/v1), or a proxy's bare page. */
 export interface StatusCause {
@@ -48,17 +49,14 @@ const reasons: Readonly<Record<number, string>> = {
   504: 'Timeout',
 };
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** From a `Status` object, as a response's body or inside a watch event of type ERROR. */
 export function errorFromStatus(status: unknown, code: number, what: string): ApiError {
-  if (!isRecord(status) || status['kind'] !== 'Status')
+  if (!isObject(status) || status['kind'] !== 'Status')
     return new ApiError(code, reasons[code] ?? 'Unknown', `${what}: HTTP ${code}`);
   const number = typeof status['code'] === 'number' ? status['code'] : code;
   const reason = typeof status['reason'] === 'string' ? status['reason'] : (reasons[number] ?? 'Unknown');
   const message = typeof status['message'] === 'string' ? status['message'] : `${what}: ${reason}`;
-  const details = isRecord(status['details']) ? (status['details'] as StatusDetails) : undefined;
+  const details = isObject(status['details']) ? (status['details'] as StatusDetails) : undefined;
   return new ApiError(number, reason, message, details);
 }
 

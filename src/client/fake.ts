@@ -5,8 +5,10 @@
  */
 import * as kinds from '../api/kinds.ts';
 import { type Kind, apiVersionOf } from '../api/kinds.ts';
+import { mergePatch } from '../api/patch/merge-patch.ts';
 import { compileTextSelector, parseFieldSelector } from '../api/selector.ts';
 import type { KubeObject } from '../api/types.ts';
+import { clone, type Json, sameJson } from '../lib/json.ts';
 import { ApiError } from './api-error.ts';
 import { keyOf } from './informer-cache.ts';
 import type { Client, List, Selectors, WatchEvent } from './types.ts';
@@ -53,9 +55,6 @@ interface Logged {
   before?: KubeObject;
 }
 
-const clone = <T>(value: T): T => structuredClone(value);
-const deepEqual = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
-
 function fieldOf(object: KubeObject, path: string): string {
   const value = path
     .split('.')
@@ -86,17 +85,6 @@ const isReleased = (object: KubeObject): boolean =>
   object.metadata.deletionTimestamp !== undefined &&
   (object.metadata.deletionGracePeriodSeconds ?? 0) === 0 &&
   !isHeld(object);
-
-/** RFC 7386. */
-function mergePatch(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return clone(patch);
-  const result: Record<string, unknown> =
-    typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
-  for (const [key, value] of Object.entries(patch))
-    if (value === null) delete result[key];
-    else result[key] = mergePatch(result[key], value);
-  return result;
-}
 
 export function createFakeClient(now: () => number = Date.now): FakeClient {
   const stores = new Map<string, Map<string, KubeObject>>();
@@ -156,9 +144,9 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
         : { ...clone(next), status: clone(before['status']) };
     for (const key of SYSTEM) Object.assign(merged.metadata, { [key]: before.metadata[key] });
     merged.metadata.resourceVersion = before.metadata.resourceVersion;
-    if (part === 'spec' && !deepEqual(merged['spec'], before['spec']))
+    if (part === 'spec' && !sameJson(merged['spec'], before['spec']))
       merged.metadata.generation = (before.metadata.generation ?? 1) + 1;
-    if (deepEqual(merged, before)) return clone(before);
+    if (sameJson(merged, before)) return clone(before);
     if (isReleased(merged)) return commit(kind, 'DELETED', merged, before);
     return commit(kind, 'MODIFIED', merged, before);
   }
@@ -280,7 +268,7 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
       if (type === 'json')
         throw new ApiError(415, 'UnsupportedMediaType', 'the fake knows merge patches only');
       const before = existing(kind, name, namespace);
-      const next = mergePatch(before, patch) as KubeObject;
+      const next = mergePatch(before as Json, patch as Json) as unknown as KubeObject;
       return replace(kind, next, subresource === 'status' ? 'status' : 'spec') as T;
     },
     async delete(kind, name, namespace, options = {}) {

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { HeddleError, errnoCode } from '../lib/errors.ts';
+import { isObject } from '../lib/json.ts';
 import type { ClientOptions } from './client.ts';
 import { parseServer } from './transport.ts';
 
@@ -113,5 +114,5 @@ const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined;
 
 function record(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
+  return isObject(value) ? value : undefined;
 }

@@ -1,5 +1,6 @@
 /** The next step of a Deployment. Pure: one step at a time, the ReplicaSets' answers bring the next. */
 import type { Deployment, ReplicaSet } from '../api/types.ts';
+import { sameJson } from '../lib/json.ts';
 import { type Scale, boundsOf, nextNewReplicas, scaleInProportion, shrinkOld } from './deployment-scale.ts';
 import {
   annotationsFor,
@@ -15,7 +16,6 @@ import {
   sizeAnnotations,
 } from './deployment-sets.ts';
 import { type DeploymentStatus, deploymentStatus, isComplete } from './deployment-status.ts';
-import { canonical } from './names.ts';
 
 export interface DeploymentView {
   deployment: Deployment;
@@ -53,7 +53,7 @@ export function planDeployment(view: DeploymentView): DeploymentPlan {
     update: step.update ?? [],
     remove: complete && !deployment.metadata.deletionTimestamp ? surplusHistory(deployment, old) : [],
     revision: revision === deployment.metadata.annotations?.[REVISION] ? undefined : revision,
-    status: canonical(status) === canonical(deployment.status) ? undefined : status,
+    status: sameJson(status, deployment.status) ? undefined : status,
     again,
   };
 }
@@ -147,7 +147,7 @@ function changed(
   const same =
     replicas === replicasOf(set) &&
     (minReadySeconds ?? 0) === (set.spec?.minReadySeconds ?? 0) &&
-    canonical(annotations) === canonical(set.metadata.annotations ?? {});
+    sameJson(annotations, set.metadata.annotations ?? {});
   if (same) return [];
   return [
     { ...set, metadata: { ...set.metadata, annotations }, spec: { ...set.spec!, replicas, minReadySeconds } },

@@ -1,7 +1,8 @@
 /** Which ReplicaSet of a Deployment is the one of its present template, and the revisions of them all. Pure. */
 import { DEPLOYMENT, REPLICA_SET } from '../api/kinds.ts';
 import type { Deployment, ObjectMeta, ReplicaSet } from '../api/types.ts';
-import { canonical, contentHash } from './names.ts';
+import { sameJson } from '../lib/json.ts';
+import { contentHash } from './names.ts';
 import { controllerReference } from './owner.ts';
 
 export const REVISION = 'deployment.kubernetes.io/revision';
@@ -28,7 +29,7 @@ function withoutHash(template: Template | undefined): unknown {
 }
 
 export const sameTemplate = (a: Template | undefined, b: Template | undefined): boolean =>
-  canonical(withoutHash(a)) === canonical(withoutHash(b));
+  sameJson(withoutHash(a), withoutHash(b));
 
 export const byAge = (a: { metadata: ObjectMeta }, b: { metadata: ObjectMeta }): number =>
   (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||

@@ -1,6 +1,6 @@
 /** Which endpoints a service has, by its pods: one group for each address family and set of ports. Pure. */
 import type { EndpointSlice, Node, Pod, Service } from '../api/types.ts';
-import { canonical } from './names.ts';
+import { canonicalJson } from '../lib/json.ts';
 import { isFinished, isReady, isTerminating } from './pods.ts';
 
 export type Endpoint = NonNullable<EndpointSlice['endpoints']>[number];
@@ -19,7 +19,7 @@ export const isManaged = ({ spec }: Service): boolean =>
   spec?.type !== 'ExternalName' && Object.keys(spec?.selector ?? {}).length > 0;
 
 export const groupKey = (addressType: string, ports: readonly EndpointPort[] = []): string =>
-  `${addressType} ${canonical([...ports].map(canonical).sort())}`;
+  `${addressType} ${canonicalJson([...ports].map(canonicalJson).sort())}`;
 
 /** An endpoint is the same as long as it is the same pod at the same address. */
 export const endpointKey = ({ targetRef, addresses }: Endpoint): string =>

@@ -6,8 +6,8 @@
  */
 import { ENDPOINT_SLICE, SERVICE } from '../api/kinds.ts';
 import type { EndpointSlice, ObjectMeta, Service } from '../api/types.ts';
+import { sameJson } from '../lib/json.ts';
 import { type Endpoint, type EndpointGroup, endpointKey, groupKey } from './endpointslice-desired.ts';
-import { canonical } from './names.ts';
 import { controllerReference } from './owner.ts';
 
 export const MAX_ENDPOINTS = 100;
@@ -124,7 +124,7 @@ function keepWanted(before: EndpointSlice, missing: Map<string, Endpoint>, empty
       continue;
     }
     missing.delete(key);
-    if (canonical(now) !== canonical(old)) draft.changed = true;
+    if (!sameJson(now, old)) draft.changed = true;
     draft.endpoints.push(now);
     draft.bytes += sizeOf(now);
   }
@@ -182,8 +182,7 @@ const hasMetadata = (
   { labels, ownerReferences }: ObjectMeta,
   wanted: Record<string, string>,
   owner: Owners,
-) =>
-  canonical(labels ?? {}) === canonical(wanted) && ownerReferences?.some((one) => one.uid === owner[0]?.uid);
+) => sameJson(labels ?? {}, wanted) && ownerReferences?.some((one) => one.uid === owner[0]?.uid);
 
 function updated(
   before: EndpointSlice,

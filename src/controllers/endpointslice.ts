@@ -4,11 +4,12 @@ import { compileServiceSelector } from '../api/selector.ts';
 import type { EndpointSlice, Pod, Service } from '../api/types.ts';
 import { isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
+import { sameJson } from '../lib/json.ts';
 import { desiredGroups, isManaged } from './endpointslice-desired.ts';
 import { MANAGED_BY, MANAGER, SERVICE_NAME, type SlicePlan, planSlices } from './endpointslice-plan.ts';
 import { byNamespace, namespaceEnds } from './informers.ts';
 import { type Controller, type ControllerDeps, inParallel, queueFor, runWhenSynced } from './loop.ts';
-import { canonical, generatedName } from './names.ts';
+import { generatedName } from './names.ts';
 
 const NAME = 'endpointslice-controller';
 /** Slices of one service written at once. */
@@ -62,7 +63,7 @@ export function createEndpointSliceController(deps: ControllerDeps): Controller 
   }
 
   function podChanged(now: Pod | undefined, before: Pod | undefined): void {
-    if (now && before && canonical(relevant(now)) === canonical(relevant(before))) return;
+    if (now && before && sameJson(relevant(now), relevant(before))) return;
     const { namespace = '' } = (now ?? before)!.metadata;
     for (const service of servicesIn(namespace)) {
       const selects = compileServiceSelector(service.spec?.selector);

@@ -3,7 +3,7 @@ import { POD } from '../api/kinds.ts';
 import type { Pod } from '../api/types.ts';
 import { isConflict, isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
-import { canonical } from './names.ts';
+import { sameJson } from '../lib/json.ts';
 import {
   type Controller,
   type ControllerDeps,
@@ -103,7 +103,7 @@ export function createScheduler(deps: ControllerDeps): Controller {
     if (!now || !now.spec?.nodeName) queue.add(PASS);
   });
   nodes.onChange((_key, now, before) => {
-    if (canonical(now && relevant(now)) !== canonical(before && relevant(before))) queue.add(PASS);
+    if (!sameJson(now && relevant(now), before && relevant(before))) queue.add(PASS);
   });
 
   return { name: NAME, run: (signal) => runWhenSynced(queue, [pods, nodes], signal) };

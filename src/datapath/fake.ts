@@ -1,6 +1,6 @@
 /** A backend that remembers. For tests of what stands above one; it passes the contract but for packets. */
+import { sameJson } from '../lib/json.ts';
 import type { Backend, Capabilities, Counter, Difference, PolicyEvent } from './backend.ts';
-import { same } from './plan/same.ts';
 import {
   applyChanges,
   type Change,
@@ -55,7 +55,7 @@ export function createFakeBackend(): FakeBackend {
     sent,
     async apply(changes) {
       if (!pruned) throw new TypeError('the data path is not pruned yet: prune(state) comes before apply');
-      send(changes.filter((change) => !same(lookup(kernel, change.table, change.key), change.value)));
+      send(changes.filter((change) => !sameJson(lookup(kernel, change.table, change.key), change.value)));
       applyChanges(wanted, changes);
     },
     async prune(state) {
@@ -96,7 +96,7 @@ function changesBetween(from: PlanState, to: PlanState): Change[] {
   const gone = stateChanges(from).filter(({ table, key }) => lookup(to, table, key) === undefined);
   return [
     ...gone.map(({ table, key }) => ({ table, key, value: undefined })),
-    ...stateChanges(to).filter(({ table, key, value }) => !same(lookup(from, table, key), value)),
+    ...stateChanges(to).filter(({ table, key, value }) => !sameJson(lookup(from, table, key), value)),
   ];
 }
 

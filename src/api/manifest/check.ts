@@ -1,6 +1,6 @@
 /** Manifests against the kinds: everything that can be said without a cluster. */
+import { isObject } from '../../lib/json.ts';
 import { fieldErrorText } from '../field-error.ts';
-import { isObject } from '../json.ts';
 import { findKind, registry } from '../registry.ts';
 import type { Resource } from '../resource.ts';
 import { pruneUnknown, siblingsOf, typeErrors, unknownFields } from '../schema/check.ts';

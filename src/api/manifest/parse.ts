@@ -11,7 +11,7 @@ import {
   type Tags,
 } from 'yaml';
 import { errorText } from '../../lib/errors.ts';
-import { clone, isObject } from '../json.ts';
+import { clone, isObject } from '../../lib/json.ts';
 import type { KubeObject } from '../types.ts';
 import type { Source } from './files.ts';
 import type { ManifestProblem } from './problem.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import type { Json } from '../json.ts';
+import type { Json } from '../../lib/json.ts';
 import { jsonPatch } from './json-patch.ts';
 import { PatchError } from './patch-error.ts';
 

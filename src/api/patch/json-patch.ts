@@ -1,7 +1,5 @@
 /** JSON Patch, RFC 6902, with JSON Pointers, RFC 6901. */
-import { sameJson } from '../field-error.ts';
-import { clone, isObject, type Json } from '../json.ts';
-import { setOwn } from './own.ts';
+import { clone, isObject, type Json, sameJson, setOwn } from '../../lib/json.ts';
 import { PatchError } from './patch-error.ts';
 
 /** Operations in one patch: as many as kube-apiserver takes. */

@@ -1,6 +1,5 @@
 /** Lists whose items have a key: what they are made of, which item is which, and their order. */
-import { sameJson } from '../field-error.ts';
-import { isObject, type Json, type JsonObject } from '../json.ts';
+import { isObject, type Json, type JsonObject, sameJson } from '../../lib/json.ts';
 import type { Kind } from '../kinds.ts';
 import { rootName } from '../schema/generate.ts';
 import { definitionOf } from '../schema/load.ts';

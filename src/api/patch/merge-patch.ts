@@ -1,6 +1,5 @@
+import { clone, isObject, type Json, setOwn } from '../../lib/json.ts';
 /** JSON merge patch, RFC 7396. */
-import { clone, isObject, type Json } from '../json.ts';
-import { setOwn } from './own.ts';
 
 /** A new value; neither argument is changed. Null members of the patch delete. */
 export function mergePatch(target: Json, patch: Json): Json {

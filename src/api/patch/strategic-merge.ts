@@ -3,12 +3,10 @@
  * directives say the rest: `$patch` (replace, delete, merge), `$retainKeys`, `$setElementOrder/<list>`,
  * `$deleteFromPrimitiveList/<list>`.
  */
-import { sameJson } from '../field-error.ts';
-import { clone, isObject, type Json, type JsonObject } from '../json.ts';
+import { clone, isObject, type Json, type JsonObject, sameJson, setOwn } from '../../lib/json.ts';
 import type { Kind } from '../kinds.ts';
 import type { ListRule } from '../schema/patch-keys.ts';
 import { indexOfItem, inOrder, itemPlace, keyOf, memberAt, type Place, placeOf } from './list-merge.ts';
-import { setOwn } from './own.ts';
 import { PatchError } from './patch-error.ts';
 
 const PATCH = '$patch';

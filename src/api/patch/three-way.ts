@@ -2,12 +2,10 @@
  * What `apply` makes of three objects: the manifest applied last, the manifest now, and the object as it is.
  * What the manifest says is set, what it no longer says is removed, everything else stays.
  */
-import { sameJson } from '../field-error.ts';
-import { clone, isObject, type Json, type JsonObject } from '../json.ts';
+import { clone, isObject, type Json, type JsonObject, sameJson, setOwn } from '../../lib/json.ts';
 import type { Kind } from '../kinds.ts';
 import type { ListRule } from '../schema/patch-keys.ts';
 import { indexOfItem, inOrder, itemPlace, memberAt, type Place, placeOf } from './list-merge.ts';
-import { setOwn } from './own.ts';
 
 /** A new object; `last` is undefined when the object was never applied. */
 export function threeWayMerge<T>(kind: Kind, last: unknown, manifest: unknown, live: T): T {

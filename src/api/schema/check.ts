@@ -1,5 +1,5 @@
 /** Objects against the field lists of their kinds. */
-import { isObject } from '../json.ts';
+import { isObject } from '../../lib/json.ts';
 import type { Kind } from '../kinds.ts';
 import { definitionOf, schemaOf } from './load.ts';
 import type { Definition, FieldType } from './model.ts';

@@ -1,6 +1,6 @@
 /** delete and deletecollection. */
-import { isObject } from '../../api/json.ts';
 import { apiVersionOf } from '../../api/kinds.ts';
+import { isObject } from '../../lib/json.ts';
 import type { Answer, Call, Deps } from '../deps.ts';
 import { ApiFailure, badRequest, notFound } from '../failure.ts';
 import { includeObjectOf, oneIn } from '../form.ts';

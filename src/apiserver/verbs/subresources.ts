@@ -1,8 +1,8 @@
 /** What is under an object besides its status: scale, binding, eviction. */
-import { isObject } from '../../api/json.ts';
 import { POD } from '../../api/kinds.ts';
 import type { Deployment, KubeObject, Pod } from '../../api/types.ts';
 import { selectorText } from '../../api/selector.ts';
+import { isObject } from '../../lib/json.ts';
 import { parseBody } from '../body.ts';
 import type { Answer, Call, Deps } from '../deps.ts';
 import { badRequest, conflict, invalid, noSuchPath, notFound } from '../failure.ts';

@@ -1,7 +1,7 @@
 /** create, update, patch. */
-import { clone } from '../../api/json.ts';
 import { SERVICE } from '../../api/kinds.ts';
 import type { KubeObject } from '../../api/types.ts';
+import { clone } from '../../lib/json.ts';
 import { decodeObject, fieldValidationOf } from '../decode.ts';
 import type { Answer, Call, Deps } from '../deps.ts';
 import { ApiFailure, badRequest, methodNotAllowed } from '../failure.ts';

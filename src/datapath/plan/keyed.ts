@@ -3,8 +3,8 @@
  * address): the owner whose name is least has it, whoever came first, so that the tables depend on what is
  * there and not on the order in which it came.
  */
+import { sameJson } from '../../lib/json.ts';
 import { type Change, emptyState, type TableName } from './tables.ts';
-import { same } from './same.ts';
 
 export interface KeyedTables {
   /** Makes `entries` everything that `owner` says; returns what that changed. */
@@ -39,7 +39,7 @@ export function createKeyedTables(): KeyedTables {
     );
     const rows: Map<string, unknown> = state[table];
     const value = winner?.entry.value;
-    if (value === undefined ? !rows.has(key) : same(rows.get(key), value)) return undefined;
+    if (value === undefined ? !rows.has(key) : sameJson(rows.get(key), value)) return undefined;
     if (value === undefined) rows.delete(key);
     else rows.set(key, value);
     return { table, key, value } as Change;

@@ -15,7 +15,7 @@ import { portsOf } from './ports.ts';
 import type { PodRecord, Records } from './records.ts';
 import { refusal } from './refusal.ts';
 import type { Sandbox } from './sandbox.ts';
-import type { StandInClient } from './stand-in/client.ts';
+import { type StandInClient, until } from './stand-in/client.ts';
 import type { StandInPod } from './stand-in/types.ts';
 import { isGone, type StatusWriter } from './status-writer.ts';
 import { type PodStatus, podStatus } from './status.ts';
@@ -162,8 +162,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   async function start(current: Pod): Promise<void> {
     const { notes } = ports();
     if (notes.length > 0) log.info('a stand-in takes some things as given', { pod: label(), notes });
-    await callbacks.barrier?.(current, waits);
     waits.throwIfAborted();
+    if (callbacks.barrier) await until(callbacks.barrier(current, waits), waits);
     barrier = true;
     serving = true;
     await serve();

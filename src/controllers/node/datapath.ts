@@ -11,6 +11,7 @@ import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyTables, RuleInfo } from '../../policy/tables.ts';
 import type { World, WorldNamespace, WorldPod } from '../../policy/world.ts';
@@ -196,10 +197,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   return {
     async run(signal) {
       const all = Object.values(informers).map((informer) => informer.synced());
-      await until(
-        Promise.all(all).then(() => {}),
-        signal,
-      );
+      await until(Promise.all(all), signal);
       await loop(signal);
     },
     podsChanged: touchPolicy,
@@ -207,8 +205,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       if (done.has(pod)) return;
       const entry = waiting.get(pod) ?? Promise.withResolvers<void>();
       waiting.set(pod, entry);
-      await until(entry.promise, signal);
-      signal.throwIfAborted();
+      await unlessAborted(entry.promise, signal);
     },
     ready: () => first.promise,
     rule: (number) => known.get(number),
@@ -224,12 +221,9 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   };
 }
 
-/** Resolves with `promise`, or when the signal aborts. */
-function until(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const onAbort = () => resolve();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+/** Waits for `promise`, or until the signal aborts. */
+async function until(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  await unlessAborted(promise, signal).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
   });
 }

@@ -4,6 +4,7 @@ import type { Pod, Service } from '../../api/types.ts';
 import { ApiError } from '../../client/api-error.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Client } from '../../client/types.ts';
+import { aborted } from '../../lib/signals.ts';
 
 export interface PodsDeps {
   readonly client: Client;
@@ -49,10 +50,7 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
       pods.onChange(tell);
       services.onChange(tell);
       tell();
-      await new Promise<void>((resolve) => {
-        if (signal.aborted) resolve();
-        else signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+      await aborted(signal);
     },
     async patchPodStatus(pod, status) {
       const { name, namespace, uid } = pod.metadata;

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../../api/kinds.ts';
+import type { NetworkPolicy, Pod } from '../../api/types.ts';
+import { createFakeClient, eventually } from '../../client/fake.ts';
+import { createInformer } from '../../client/informer.ts';
+import { createFakeBackend } from '../../datapath/fake.ts';
+import { createPlan } from '../../datapath/plan/plan.ts';
+import type { LocalPod } from '../../datapath/plan/tables.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { silentLog } from '../../lib/log.ts';
+import { createCompiler } from '../../policy/compile.ts';
+import { worldNamespace, worldPod } from '../../policy/from-objects.ts';
+import { createDatapathController } from './datapath.ts';
+
+const NODE_NAME = 'node-1';
+
+const pod = (name: string, address?: string): Pod => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { namespace: 'shop', name, labels: { app: name } },
+  spec: { nodeName: NODE_NAME, containers: [{ name: 'c', image: 'i' }] },
+  status: address === undefined ? {} : { podIPs: [{ ip: address }] },
+});
+
+const local = (name: string, address: string): LocalPod => ({
+  namespace: 'shop',
+  name,
+  interface: `hd${name}`,
+  addresses: [address],
+});
+
+const denyAll: NetworkPolicy = {
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'NetworkPolicy',
+  metadata: { namespace: 'shop', name: 'deny' },
+  spec: { podSelector: {}, policyTypes: ['Ingress'] },
+};
+
+function setUp(t: TestContext) {
+  const client = createFakeClient();
+  const backend = createFakeBackend();
+  const stop = new AbortController();
+  const options = { log: silentLog };
+  const informers = {
+    services: createInformer(client, SERVICE, options),
+    slices: createInformer(client, ENDPOINT_SLICE, options),
+    nodes: createInformer(client, NODE, options),
+    policies: createInformer(client, NETWORK_POLICY, options),
+    namespaces: createInformer(client, NAMESPACE, { ...options, keep: worldNamespace }),
+    pods: createInformer(client, POD, { ...options, keep: worldPod }),
+  };
+  let pods: LocalPod[] = [];
+  const controller = createDatapathController({
+    node: NODE_NAME,
+    informers,
+    plan: createPlan({ node: NODE_NAME }),
+    backend,
+    settings: {
+      node: NODE_NAME,
+      nodeAddresses: ['10.240.0.1'],
+      nodePodCidrs: ['10.244.0.0/24'],
+      podCidrs: ['10.244.0.0/16'],
+      serviceCidrs: ['10.96.0.0/16'],
+      underlayCidrs: ['10.240.0.0/24'],
+      podLinks: 'hd',
+      tunnelPort: 4789,
+    },
+    compile: createCompiler(),
+    localPods: () => pods,
+    nodeLocal: [],
+    clock: systemClock,
+    log: silentLog,
+  });
+  const running = controller.run(stop.signal);
+  t.after(async () => {
+    stop.abort();
+    await running;
+  });
+  return {
+    client,
+    backend,
+    controller,
+    startInformers: () => {
+      for (const informer of Object.values(informers)) void informer.run(stop.signal);
+    },
+    setLocal(next: LocalPod[]) {
+      pods = next;
+      controller.podsChanged();
+    },
+  };
+}
+
+/** Long enough for everything that was going to happen to have happened. */
+const quiet = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+test('nothing is pruned before every list is complete', async (t) => {
+  const { backend, controller, startInformers } = setUp(t);
+  await quiet();
+  assert.deepEqual(backend.sent, []);
+  assert.equal(controller.status().ready, false);
+  startInformers();
+  await controller.ready();
+  assert.equal(backend.kernel.settings.size, 1);
+});
+
+test('a pod is settled when its policy is in the kernel, though the API server does not know its address', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  await client.create(POD, pod('api'));
+  await client.create(NETWORK_POLICY, denyAll);
+  startInformers();
+  await controller.ready();
+  let settled = false;
+  const waiting = controller.settled('shop/api', AbortSignal.timeout(5000)).then(() => {
+    settled = true;
+  });
+  await quiet();
+  assert.equal(settled, false);
+  setLocal([local('api', '10.244.0.7')]);
+  await waiting;
+  const tables = backend.kernel.endpoints.get('10.244.0.7');
+  assert.ok(tables && tables.ingress !== 0, 'the pod is isolated');
+  assert.ok(backend.kernel.pods.has('shop/api'));
+});
+
+test('a pod that came anew has to be settled anew', async (t) => {
+  const { client, controller, startInformers, setLocal } = setUp(t);
+  await client.create(POD, pod('api'));
+  startInformers();
+  setLocal([local('api', '10.244.0.7')]);
+  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  setLocal([]);
+  await quiet();
+  await assert.rejects(controller.settled('shop/api', AbortSignal.timeout(50)));
+});
+
+test('a policy that comes or goes reaches the kernel', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  await client.create(POD, pod('api', '10.244.0.7'));
+  startInformers();
+  setLocal([local('api', '10.244.0.7')]);
+  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  const ingress = () => backend.kernel.endpoints.get('10.244.0.7')?.ingress ?? 0;
+  assert.equal(ingress(), 0);
+  await client.create(NETWORK_POLICY, denyAll);
+  await eventually('the pod is isolated', () => ingress() !== 0);
+  const [rule] = backend.kernel.rules.keys();
+  assert.match(controller.rule(Number(rule))?.text ?? '', /default deny ingress: NetworkPolicy shop\/deny/);
+  await client.delete(NETWORK_POLICY, 'deny', 'shop');
+  await eventually('the pod is open', () => ingress() === 0);
+  assert.ok(controller.rule(Number(rule)), 'what a rule was is known after it has gone');
+});
+
+test('what could not be applied is converged again, from the kernel’s truth', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  await client.create(POD, pod('api', '10.244.0.7'));
+  startInformers();
+  await controller.ready();
+  backend.failNext(new Error('the kernel says no'));
+  setLocal([local('api', '10.244.0.7')]);
+  await eventually('the error is told', () => controller.status().lastError === 'the kernel says no');
+  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  assert.ok(backend.kernel.pods.has('shop/api'));
+  assert.deepEqual([controller.status().failed, controller.status().lastError], [1, undefined]);
+});
+
+test('an object that changes nothing sends nothing', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  await client.create(POD, pod('api', '10.244.0.7'));
+  startInformers();
+  setLocal([local('api', '10.244.0.7')]);
+  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  const sent = backend.sent.length;
+  await client.patch(POD, 'api', 'shop', { metadata: { annotations: { note: 'x' } } });
+  await quiet();
+  assert.equal(backend.sent.length, sent);
+});

@@ -10,6 +10,7 @@ import { pkiFiles } from '../identity/pki.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import { createLog, type Log } from '../lib/log.ts';
+import { aborted } from '../lib/signals.ts';
 import { shutdownSignal } from '../lib/tasks.ts';
 import { createStore } from '../store/store.ts';
 import type { Store } from '../store/types.ts';
@@ -82,13 +83,6 @@ async function serve({ store, log, signal, config, tls, tokens, descriptors }: S
   } finally {
     await server.close();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 const log = createLog({ fields: { process: 'api-server' } });

@@ -26,6 +26,7 @@ import { systemClock } from '../lib/clock.ts';
 import { HeddleError, errorText } from '../lib/errors.ts';
 import { firstOf, formatAddress, nth, parseCidr } from '../lib/ip.ts';
 import { createLog } from '../lib/log.ts';
+import { aborted } from '../lib/signals.ts';
 import { childEnv, readEnv } from './env.ts';
 
 const env = readEnv();
@@ -145,10 +146,7 @@ async function main(): Promise<void> {
   const rotation = setInterval(() => {
     for (const name of readdirSync(paths.logs)) if (name.endsWith('.log')) rotateLog(join(paths.logs, name));
   }, 10_000);
-  await new Promise<void>((resolve) => {
-    if (stop.signal.aborted) resolve();
-    else stop.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(stop.signal);
   const { purge, why } = stop.signal.reason as Ending;
   log.info('going down', { why, purge });
   phase = 'stopping';

@@ -9,6 +9,7 @@ import { mergePatch } from '../api/patch/merge-patch.ts';
 import { compileTextSelector, parseFieldSelector } from '../api/selector.ts';
 import type { KubeObject } from '../api/types.ts';
 import { clone, type Json, sameJson } from '../lib/json.ts';
+import { aborted } from '../lib/signals.ts';
 import { ApiError } from './api-error.ts';
 import { keyOf } from './informer-cache.ts';
 import type { Client, List, Selectors, WatchEvent } from './types.ts';
@@ -178,16 +179,14 @@ export function createFakeClient(now: () => number = Date.now): FakeClient {
     const born = epoch;
     const open = () => !signal.aborted && epoch === born;
     const isHeld = () => held;
-    const aborted = new Promise<void>((resolve) =>
-      signal.addEventListener('abort', () => resolve(), { once: true }),
-    );
+    const ended = aborted(signal);
     while (open()) {
       while (!isHeld() && next < log.length && open()) {
         const entry = log[next++]!;
         const event = entry.resource === kind.resource ? visible(entry, matches) : undefined;
         if (event) yield clone(event) as WatchEvent<T>;
       }
-      if (held || next >= log.length) await Promise.race([wake.promise, aborted]);
+      if (held || next >= log.length) await Promise.race([wake.promise, ended]);
     }
   }
 

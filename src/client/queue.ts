@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import { aborted } from '../lib/signals.ts';
 import { isConflict, isUnreachable } from './api-error.ts';
 import { queueMetrics } from './queue-metrics.ts';
 
@@ -131,10 +132,7 @@ export function createQueue(options: QueueOptions): Queue {
     async run(given) {
       signal = given;
       fill();
-      if (!given.aborted)
-        await new Promise<void>((resolve) =>
-          given.addEventListener('abort', () => resolve(), { once: true }),
-        );
+      await aborted(given);
       for (const { timer } of timers.values()) clearTimeout(timer);
       timers.clear();
       await Promise.all(working);

@@ -5,6 +5,7 @@ import { type Queue, type QueueOptions, createQueue } from '../client/queue.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import { aborted } from '../lib/signals.ts';
 import type { ClusterInformers } from './informers.ts';
 
 export interface ControllerDeps {
@@ -39,11 +40,7 @@ export async function runWhenSynced(
   informers: readonly { synced(): Promise<void> }[],
   signal: AbortSignal,
 ): Promise<void> {
-  const aborted = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  await Promise.race([Promise.all(informers.map((informer) => informer.synced())), aborted]);
+  await Promise.race([Promise.all(informers.map((informer) => informer.synced())), aborted(signal)]);
   if (!signal.aborted) await queue.run(signal);
 }
 

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { errnoCode, errorText } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import type { Log } from '../lib/log.ts';
+import { aborted } from '../lib/signals.ts';
 import type { Next } from './chain.ts';
 import { createResponder, type Transport } from './respond.ts';
 import { listenTcp } from './tcp.ts';
@@ -78,14 +79,14 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
   const listen = (transport: Transport, address: string): Promise<Listener> =>
     transport === 'udp' ? listenUdp(service, address, port) : listenTcp(service, address, port, tcpIdleMs);
 
-  async function serve(transport: Transport, address: string, aborted: Promise<unknown>): Promise<unknown> {
+  async function serve(transport: Transport, address: string, ended: Promise<unknown>): Promise<unknown> {
     const listener = await listen(transport, address);
     const entry: Listening = { address, transport, port: listener.port };
     open.add(entry);
     pending.delete(`${transport} ${address}`);
     if (pending.size === 0) ready.resolve();
     try {
-      return await Promise.race([listener.failed, aborted]);
+      return await Promise.race([listener.failed, ended]);
     } finally {
       open.delete(entry);
       listener.close();
@@ -93,12 +94,12 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
   }
 
   async function keep(transport: Transport, address: string, signal: AbortSignal): Promise<void> {
-    const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    const ended = aborted(signal);
     const backoff = createBackoff(50, 2000);
     const where = `${transport} ${formatHostPort(address, port)}`;
     let said: string | undefined;
     while (!signal.aborted) {
-      const error = await serve(transport, address, aborted).catch((caught: unknown) => caught);
+      const error = await serve(transport, address, ended).catch((caught: unknown) => caught);
       if (signal.aborted) return;
       // An address that comes later is normal at start: each reason is said once.
       const reason = errnoCode(error) ?? errorText(error);

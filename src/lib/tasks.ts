@@ -4,6 +4,7 @@
  */
 import { errorText } from './errors.ts';
 import type { Log } from './log.ts';
+import { aborted } from './signals.ts';
 
 export interface Task {
   readonly name: string;
@@ -29,11 +30,7 @@ export async function runTasks(tasks: readonly Task[], options: RunOptions): Pro
   const failed = Promise.all(started.map(({ done }) => done)).catch((error: unknown) => {
     failure = error;
   });
-  const asked = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-  await Promise.race([failed, asked]);
+  await Promise.race([failed, aborted(signal)]);
   await withDeadline(stopInReverse(started, log), deadline, () => log.warn('tasks did not end in time'));
   if (failure !== undefined) throw failure;
 }

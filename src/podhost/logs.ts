@@ -1,6 +1,7 @@
 /** A pod's log, the older file first; followed until the reader goes away. */
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
+import { systemClock } from '../lib/clock.ts';
 import { errnoCode } from '../lib/errors.ts';
 
 export interface LogRead {
@@ -26,7 +27,7 @@ export async function readLog(
   position = { inode: await inodeOf(read.path), size: now.length };
   await write(read.tail === undefined ? now : lastLines(now, read.tail));
   while (read.follow && !signal.aborted) {
-    await pause(signal);
+    await systemClock.sleep(POLL_MS, signal).catch(() => {});
     position = await readMore(read.path, position, write);
   }
 }
@@ -88,16 +89,4 @@ export function lastLines(text: Buffer, count: number): Buffer {
     if (found + 1 === count) return text.subarray(before + 1);
   }
   return text;
-}
-
-function pause(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, POLL_MS);
-    signal.addEventListener('abort', done, { once: true });
-  });
 }

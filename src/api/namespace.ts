@@ -2,10 +2,8 @@ import { ageColumn, nameColumn, text } from './columns.ts';
 import { define } from './define.ts';
 import { dns1123Label } from './formats.ts';
 import { NAMESPACE } from './kinds.ts';
+import { NAMESPACE_NAME } from './labels.ts';
 import type { Namespace } from './types.ts';
-
-/** Set on every namespace, so that selectors can name it. */
-export const NAME_LABEL = 'kubernetes.io/metadata.name';
 
 export const namespace = define<Namespace>({
   kind: NAMESPACE,
@@ -19,7 +17,7 @@ export const namespace = define<Namespace>({
     ageColumn,
   ],
   setDefaults(ns) {
-    if (ns.metadata.name) ns.metadata.labels = { ...ns.metadata.labels, [NAME_LABEL]: ns.metadata.name };
+    if (ns.metadata.name) ns.metadata.labels = { ...ns.metadata.labels, [NAMESPACE_NAME]: ns.metadata.name };
     ns.spec ??= {};
     ns.spec.finalizers ??= ns.metadata.deletionTimestamp ? [] : ['kubernetes'];
     ns.status ??= {};

@@ -1,4 +1,5 @@
 /** What every cluster has from its first start: its namespaces, and the API server as a Service. */
+import { SERVICE_NAME, SLICE_MANAGER } from '../api/labels.ts';
 import type { Resource } from '../api/resource.ts';
 import type { KubeObject } from '../api/types.ts';
 import { contains, parseCidr, tryParseAddress } from '../lib/ip.ts';
@@ -18,7 +19,6 @@ export interface BootstrapOptions {
 
 const SELF: User = { name: 'system:apiserver', groups: ['system:masters'] };
 /** Tells controllers that the slice is not theirs. */
-const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 
 const LOOPBACK = ['127.0.0.0/8', '::1/128'].map(parseCidr);
 
@@ -64,7 +64,7 @@ function sliceOf(family: 4 | 6, addresses: readonly string[], port: number): Kub
     metadata: {
       name: family === 4 ? 'kubernetes' : 'kubernetes-ipv6',
       namespace: 'default',
-      labels: { 'kubernetes.io/service-name': 'kubernetes', [MANAGED_BY]: 'apiserver.heddle.dev' },
+      labels: { [SERVICE_NAME]: 'kubernetes', [SLICE_MANAGER]: 'apiserver.heddle.dev' },
     },
     addressType: `IPv${family}`,
     endpoints: [

@@ -1,5 +1,6 @@
 /** Which ReplicaSet of a Deployment is the one of its present template, and the revisions of them all. Pure. */
 import { DEPLOYMENT, REPLICA_SET } from '../api/kinds.ts';
+import { LAST_APPLIED } from '../api/labels.ts';
 import type { Deployment, ObjectMeta, ReplicaSet } from '../api/types.ts';
 import { sameJson } from '../lib/json.ts';
 import { contentHash } from './names.ts';
@@ -13,7 +14,7 @@ const HASH = 'pod-template-hash';
 
 /** Annotations that belong to one object and are not handed on to the ReplicaSets. */
 const OWN = new Set([
-  'kubectl.kubernetes.io/last-applied-configuration',
+  LAST_APPLIED,
   REVISION,
   REVISION_HISTORY,
   DESIRED,

@@ -5,7 +5,7 @@ import type { Deployment, ReplicaSet } from '../api/types.ts';
 import { isAlreadyExists, isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import { type DeploymentPlan, planDeployment } from './deployment-plan.ts';
-import { replicasOf, sameTemplate } from './deployment-sets.ts';
+import { REVISION, replicasOf, sameTemplate } from './deployment-sets.ts';
 import { byController, byNamespace, namespaceEnds, orphansByNamespace } from './informers.ts';
 import { type Controller, type ControllerDeps, queueFor, runWhenSynced } from './loop.ts';
 import { adoptPatch, claimOf, controllerOf, releasePatch } from './owner.ts';
@@ -106,7 +106,7 @@ export function createDeploymentController(deps: ControllerDeps): Controller {
     const { name, namespace } = deployment.metadata;
     let current = deployment;
     if (plan.revision !== undefined) {
-      const annotations = { 'deployment.kubernetes.io/revision': plan.revision };
+      const annotations = { [REVISION]: plan.revision };
       current = await client.patch(DEPLOYMENT, name, namespace, { metadata: { annotations } });
       deployments.remember(current);
     }

@@ -1,4 +1,5 @@
 /** Which endpoints a service has, by its pods: one group for each address family and set of ports. Pure. */
+import { ZONE } from '../api/labels.ts';
 import type { EndpointSlice, Node, Pod, Service } from '../api/types.ts';
 import { canonicalJson } from '../lib/json.ts';
 import { isFinished, isReady, isTerminating } from './pods.ts';
@@ -74,7 +75,7 @@ function endpointOf(
   const { nodeName } = pod.spec ?? {};
   const addresses = addressesOf(pod, addressType);
   if (!nodeName || addresses.length === 0 || isFinished(pod)) return undefined;
-  const zone = nodeOf(nodeName)?.metadata.labels?.['topology.kubernetes.io/zone'];
+  const zone = nodeOf(nodeName)?.metadata.labels?.[ZONE];
   const { name, namespace, uid } = pod.metadata;
   return {
     addresses,

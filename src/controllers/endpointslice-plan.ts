@@ -5,6 +5,7 @@
  * of Kubernetes: every change of one endpoint sends the whole slice to every watcher, once for each family.
  */
 import { ENDPOINT_SLICE, SERVICE } from '../api/kinds.ts';
+import { SERVICE_NAME, SLICE_MANAGER } from '../api/labels.ts';
 import type { EndpointSlice, ObjectMeta, Service } from '../api/types.ts';
 import { sameJson } from '../lib/json.ts';
 import { type Endpoint, type EndpointGroup, endpointKey, groupKey } from './endpointslice-desired.ts';
@@ -14,8 +15,6 @@ export const MAX_ENDPOINTS = 100;
 /** Both families' events of a dual-stack service together stay below 8 kB. */
 export const TARGET_BYTES = 3600;
 
-export const SERVICE_NAME = 'kubernetes.io/service-name';
-export const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 export const MANAGER = 'endpointslice-controller.k8s.io';
 const HEADLESS = 'service.kubernetes.io/headless';
 
@@ -148,13 +147,13 @@ function take(draft: Draft, rest: Endpoint[]): void {
 
 function labelsFor(service: Service): Record<string, string> {
   const own = Object.entries(service.metadata.labels ?? {}).filter(
-    ([key]) => key !== SERVICE_NAME && key !== MANAGED_BY && key !== HEADLESS,
+    ([key]) => key !== SERVICE_NAME && key !== SLICE_MANAGER && key !== HEADLESS,
   );
   const headless = service.spec?.clusterIP === 'None';
   return {
     ...Object.fromEntries(own),
     [SERVICE_NAME]: service.metadata.name,
-    [MANAGED_BY]: MANAGER,
+    [SLICE_MANAGER]: MANAGER,
     ...(headless ? { [HEADLESS]: '' } : {}),
   };
 }

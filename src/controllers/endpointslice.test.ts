@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { SERVICE_NAME, SLICE_MANAGER } from '../api/labels.ts';
 import type { EndpointSlice, Pod, Service } from '../api/types.ts';
 import { desiredGroups, endpointKey, isManaged } from './endpointslice-desired.ts';
-import { MANAGED_BY, MAX_ENDPOINTS, SERVICE_NAME, type SlicePlan, planSlices } from './endpointslice-plan.ts';
+import { MAX_ENDPOINTS, type SlicePlan, planSlices } from './endpointslice-plan.ts';
 import { podOf, readyNode, serviceOf } from './testing.ts';
 
 const nodeOf = (name: string) => readyNode(name, {}, { 'topology.kubernetes.io/zone': 'a' });
@@ -213,7 +214,7 @@ test('an endpoint says where it is and what it is', () => {
     },
   ]);
   assert.equal(slice?.metadata.labels?.[SERVICE_NAME], 'db');
-  assert.equal(slice?.metadata.labels?.[MANAGED_BY], 'endpointslice-controller.k8s.io');
+  assert.equal(slice?.metadata.labels?.[SLICE_MANAGER], 'endpointslice-controller.k8s.io');
   assert.equal(slice?.metadata.labels?.['service.kubernetes.io/headless'], '');
   assert.equal(slice?.metadata.ownerReferences?.[0]?.uid, service.metadata.uid);
 });

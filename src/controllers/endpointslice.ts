@@ -1,12 +1,13 @@
 /** EndpointSlices: where each service's pods can be reached. */
 import { ENDPOINT_SLICE } from '../api/kinds.ts';
+import { SERVICE_NAME, SLICE_MANAGER, serviceOf, ZONE } from '../api/labels.ts';
 import { compileServiceSelector } from '../api/selector.ts';
-import type { EndpointSlice, Pod, Service } from '../api/types.ts';
+import type { EndpointSlice, Pod } from '../api/types.ts';
 import { isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import { sameJson } from '../lib/json.ts';
 import { desiredGroups, isManaged } from './endpointslice-desired.ts';
-import { MANAGED_BY, MANAGER, SERVICE_NAME, type SlicePlan, planSlices } from './endpointslice-plan.ts';
+import { MANAGER, type SlicePlan, planSlices } from './endpointslice-plan.ts';
 import { byNamespace, namespaceEnds } from './informers.ts';
 import { type Controller, type ControllerDeps, inParallel, queueFor, runWhenSynced } from './loop.ts';
 import { generatedName } from './names.ts';
@@ -21,7 +22,7 @@ export function createEndpointSliceController(deps: ControllerDeps): Controller 
   const podsIn = byNamespace(pods);
   const servicesIn = byNamespace(services);
   const slicesOf = slices.byIndex('managed-service', (slice) =>
-    slice.metadata.labels?.[MANAGED_BY] === MANAGER ? [serviceKey(slice)] : [],
+    slice.metadata.labels?.[SLICE_MANAGER] === MANAGER ? [serviceOf(slice)] : [],
   );
   const queue = queueFor(deps, 'endpointslice', reconcile, { concurrency: 8 });
 
@@ -76,7 +77,7 @@ export function createEndpointSliceController(deps: ControllerDeps): Controller 
   pods.onChange((_key, now, before) => podChanged(now, before));
   slices.onChange((_key, now, before) => {
     const slice = now ?? before;
-    if (slice?.metadata.labels?.[SERVICE_NAME]) queue.add(serviceKey(slice));
+    if (slice?.metadata.labels?.[SERVICE_NAME]) queue.add(serviceOf(slice));
   });
   nodes.onChange((_key, now, before) => {
     if (zoneOf(now) !== zoneOf(before))
@@ -89,11 +90,8 @@ export function createEndpointSliceController(deps: ControllerDeps): Controller 
   };
 }
 
-const serviceKey = ({ metadata }: EndpointSlice | Service): string =>
-  `${metadata.namespace}/${metadata.labels?.[SERVICE_NAME]}`;
-
 const zoneOf = (node: { metadata: { labels?: Record<string, string> } } | undefined): string | undefined =>
-  node?.metadata.labels?.['topology.kubernetes.io/zone'];
+  node?.metadata.labels?.[ZONE];
 
 /** What of a pod an endpoint is made of; its probes and counters change more often. */
 const relevant = ({ metadata, spec, status }: Pod): unknown => [

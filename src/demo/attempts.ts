@@ -1,4 +1,5 @@
 /** What the demo tries: every pair of workloads, on every port that the destination offers, over both families. */
+import { serviceOf } from '../api/labels.ts';
 import { tryParseAddress } from '../lib/ip.ts';
 import type { EndpointSlice, Pod, ReplicaSet, Service } from '../api/types.ts';
 
@@ -102,10 +103,7 @@ function serviceTargets(
   podByAddress: ReadonlyMap<string, DemoPod>,
   clusterDomain: string,
 ): Target[] {
-  const slicesOf = Map.groupBy(objects.slices, (slice) => {
-    const service = slice.metadata.labels?.['kubernetes.io/service-name'] ?? '';
-    return `${slice.metadata.namespace ?? ''}/${service}`;
-  });
+  const slicesOf = Map.groupBy(objects.slices, serviceOf);
   return objects.services.flatMap((service) => {
     const headless = service.spec?.clusterIP === 'None';
     const slices = slicesOf.get(nameOf(service.metadata)) ?? [];

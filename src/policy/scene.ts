@@ -1,4 +1,5 @@
 /** A World made ready to ask: who an address is, which labels a namespace has, what the policies mean. */
+import { NAMESPACE_NAME } from '../api/labels.ts';
 import type { NetworkPolicy } from '../api/types.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
@@ -77,7 +78,7 @@ export function buildScene(
 /** The API server gives every namespace this label; files need not have it. */
 const withName = (name: string, labels: Labels): Labels => ({
   ...labels,
-  'kubernetes.io/metadata.name': name,
+  [NAMESPACE_NAME]: name,
 });
 
 function sortedBy<T>(items: readonly T[], key: (item: T) => string): T[] {

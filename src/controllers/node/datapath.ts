@@ -2,6 +2,7 @@
  * Keeps a node's data path at what the objects say: informers in, plan and policy tables in the middle, one
  * `apply` on the backend out. Changes that come together are applied together.
  */
+import { serviceOf } from '../../api/labels.ts';
 import type { EndpointSlice, NetworkPolicy, Node, Service } from '../../api/types.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
@@ -66,9 +67,6 @@ export interface DatapathStatus {
   /** Fields of objects that this data path does not act on. */
   readonly problems: readonly string[];
 }
-
-const serviceOf = (slice: EndpointSlice): string =>
-  `${slice.metadata.namespace ?? ''}/${slice.metadata.labels?.['kubernetes.io/service-name'] ?? ''}`;
 
 export function createDatapathController(deps: DatapathDeps): DatapathController {
   const { informers, plan, backend, log } = deps;

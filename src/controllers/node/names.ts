@@ -1,4 +1,5 @@
 /** Keeps the node's DNS records at what Services and EndpointSlices say. */
+import { serviceOf } from '../../api/labels.ts';
 import type { EndpointSlice, Service } from '../../api/types.ts';
 import type { Informer } from '../../client/informer.ts';
 
@@ -16,9 +17,6 @@ export interface NamesDeps {
     synced(): void;
   };
 }
-
-const serviceOf = (slice: EndpointSlice): string =>
-  `${slice.metadata.namespace ?? ''}/${slice.metadata.labels?.['kubernetes.io/service-name'] ?? ''}`;
 
 export async function runNames(deps: NamesDeps): Promise<void> {
   const { services, slices, namespaces, records } = deps;

@@ -52,7 +52,7 @@ test('target ports are the numeric ones of services that select the pod', async 
     ),
   );
   await client.create(SERVICE, serviceOf({ selector: { app: 'other' } }, 'three'));
-  await client.create(SERVICE, { ...serviceOf({}, 'four'), spec: { ports: [{ port: 9 }] } } as Service);
+  await client.create(SERVICE, { ...serviceOf({}, 'four'), spec: { ports: [{ port: 9 }] } });
   const pod = podOf({ name: 'a' });
   await eventually('all services are known', () => controller.targetPorts(pod).length === 2);
   assert.deepEqual(controller.targetPorts(pod), [

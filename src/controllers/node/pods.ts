@@ -1,5 +1,6 @@
 /** Tells the pod host which pods the node shall have, and carries back what it says of them. */
 import { POD } from '../../api/kinds.ts';
+import { compileServiceSelector } from '../../api/selector.ts';
 import type { Pod, Service } from '../../api/types.ts';
 import { ApiError } from '../../client/api-error.ts';
 import type { Informer } from '../../client/informer.ts';
@@ -25,11 +26,6 @@ export interface PodController {
   deletePod(pod: Pod): Promise<void>;
   /** Numeric target ports of the services that select a pod: traffic comes there, declared or not. */
   targetPorts(pod: Pod): ServedPort[];
-}
-
-function selects(service: Service, labels: Readonly<Record<string, string>>): boolean {
-  const wanted = Object.entries(service.spec?.selector ?? {});
-  return wanted.length > 0 && wanted.every(([key, value]) => labels[key] === value);
 }
 
 function numericTargets(service: Service): ServedPort[] {
@@ -67,7 +63,7 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
     },
     targetPorts: ({ metadata }) =>
       servicesIn(metadata.namespace ?? '')
-        .filter((service) => selects(service, metadata.labels ?? {}))
+        .filter((service) => compileServiceSelector(service.spec?.selector)(metadata.labels))
         .flatMap(numericTargets),
   };
 }

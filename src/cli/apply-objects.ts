@@ -1,13 +1,14 @@
 /** Applies checked manifests: everything is worked out first, so that a refusal leaves nothing half-applied. */
-import type { ManifestObject } from '../api/manifest.ts';
-import { manifestError, problemText } from '../api/manifest/problem.ts';
+
 import { objectName } from '../api/manifest/check.ts';
+import { manifestError, problemText } from '../api/manifest/problem.ts';
+import type { ManifestObject } from '../api/manifest.ts';
 import type { KubeObject } from '../api/types.ts';
 import { ApiError, errorFromBody, isAlreadyExists, isConflict } from '../client/api-error.ts';
 import { collectionPath, objectPath, withQuery } from '../client/path.ts';
 import type { Client } from '../client/types.ts';
-import { HeddleError, errorText } from '../lib/errors.ts';
-import { getIfThere, patchFor, type PlanOptions, planApply, rankOf, type Step } from './apply-plan.ts';
+import { errorText, HeddleError } from '../lib/errors.ts';
+import { getIfThere, type PlanOptions, patchFor, planApply, rankOf, type Step } from './apply-plan.ts';
 import { mapLimited } from './limited.ts';
 import { objectWord } from './object-words.ts';
 
@@ -45,9 +46,9 @@ export async function applyObjects(
   const applied: Applied[] = [];
   const failures: string[] = [];
   for (const steps of byRank(plan.steps)) {
-    const results = await mapLimited(steps, WRITES_AT_ONCE, (step) =>
-      applyStep(client, step, options.dryRun).catch((error: unknown) => failureText(step, error)),
-    );
+    const write = (step: Step) =>
+      applyStep(client, step, options.dryRun).catch((error: unknown) => failureText(step, error));
+    const results = await mapLimited(steps, WRITES_AT_ONCE, write, options.signal);
     for (const result of results) {
       if (typeof result === 'string') failures.push(result);
       else {

@@ -1,8 +1,9 @@
 /** What applying manifests would do to each object: worked out for all of them before anything is sent. */
 import { fieldErrorText } from '../api/field-error.ts';
 import { NAMESPACE } from '../api/kinds.ts';
-import type { ManifestObject, ManifestProblem } from '../api/manifest.ts';
+import { LAST_APPLIED } from '../api/labels.ts';
 import { objectName } from '../api/manifest/check.ts';
+import type { ManifestObject, ManifestProblem } from '../api/manifest.ts';
 import { createMergePatch } from '../api/patch/merge-patch.ts';
 import { threeWayMerge } from '../api/patch/three-way.ts';
 import { findKind } from '../api/registry.ts';
@@ -15,7 +16,6 @@ import { clone, isObject, type Json, sameJson } from '../lib/json.ts';
 import { mapLimited } from './limited.ts';
 
 /** Where kubectl and Heddle both keep the manifest applied last. */
-export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 const READS_AT_ONCE = 8;
 
 export interface Step {
@@ -50,6 +50,8 @@ export const rankOf = (object: KubeObject): number => {
 export interface PlanOptions {
   /** Namespaces that objects name, that are not there and that no manifest makes, are made. */
   readonly createNamespaces?: boolean;
+  /** Aborting ends it between two objects; what was sent stays. */
+  readonly signal?: AbortSignal;
 }
 
 /** Objects of kinds that are not served are left out. */
@@ -62,11 +64,12 @@ export async function planApply(
     const resource = findKind(entry.object.apiVersion, entry.object.kind);
     return resource ? [{ entry, resource }] : [];
   });
-  const steps = await mapLimited(known, READS_AT_ONCE, async ({ entry, resource }): Promise<Step> => {
+  const read = async ({ entry, resource }: (typeof known)[number]): Promise<Step> => {
     const { name, namespace } = entry.object.metadata;
     const live = await getIfThere(client, resource, name, namespace);
     return { entry, resource, manifest: manifestToSend(resource, entry.object), live };
-  });
+  };
+  const steps = await mapLimited(known, READS_AT_ONCE, read, options.signal);
   const missing = await missingNamespaces(client, steps);
   if (options.createNamespaces) steps.push(...missing.map(namespaceStep));
   steps.sort((a, b) => rankOf(a.manifest) - rankOf(b.manifest));

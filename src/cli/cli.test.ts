@@ -84,6 +84,25 @@ test('an unknown verb and an unknown flag are usage errors', async (t) => {
   assert.match(flag.err, /unknown option '--forse'\n.*--force/);
 });
 
+for (const argv of [
+  ['get', 'pods'],
+  ['delete', 'pod', 'x'],
+  ['exec', 'x'],
+  ['logs', 'x'],
+  ['kubeconfig'],
+  ['status'],
+])
+  test(`heddle ${argv.join(' ')} without a cluster says that there is none`, async () => {
+    const [verb = '', ...rest] = argv;
+    const captured = deps({ isRoot: true });
+    const end = verb === 'exec' ? ['--', 'ls'] : [];
+    const code = await main([verb, '--data-dir', '/nonexistent/cluster', ...rest, ...end], captured.deps);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(code, 1);
+    assert.match(captured.err(), /no cluster in \/nonexistent\/cluster.*\[NoCluster\]\n  hint: start one/);
+    assert.equal(captured.out(), '');
+  });
+
 for (const [error, code, words] of [
   [new HeddleError('BadFlag', 'no', { hint: 'do this' }), 2, 'error: no [BadFlag]\n  hint: do this\n'],
   [new HeddleError('NotReady', 'late'), 3, 'error: late [NotReady]\n'],

@@ -7,8 +7,8 @@ import { ApiError, isNotFound } from '../client/api-error.ts';
 import type { Client } from '../client/types.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
-import { getIfThere, rankOf } from './apply-plan.ts';
 import { dryRunOf } from './apply.ts';
+import { getIfThere, rankOf } from './apply-plan.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, duration, withDataDir } from './flags.ts';
@@ -85,7 +85,9 @@ async function deleteObjects(words: readonly string[], flags: DeleteFlags, deps:
     if (stuck) failures.push(stuck.message);
     if (failures.length > 0)
       throw new HeddleError('DeleteFailed', failures.join('\n  '), {
-        hint: '--ignore-not-found passes over what is not there',
+        hint: failures.some((text) => text.endsWith(' not found'))
+          ? '--ignore-not-found passes over what is not there'
+          : undefined,
       });
   } finally {
     client.close();

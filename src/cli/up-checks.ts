@@ -4,6 +4,10 @@ import { missingFeatures, probe } from '../kernel/features.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { UpRequest } from './up-request.ts';
 
+const refusedByName = /EPERM|EACCES|Operation not permitted/;
+const UNPRIVILEGED =
+  'root here may not do this, whatever the kernel offers: it lacks CAP_SYS_ADMIN or CAP_NET_ADMIN; in a container: --privileged';
+
 /** @throws HeddleError `KernelFeature`, `PortInUse` */
 export function checkMachine({ config, publish }: UpRequest): void {
   const missing = missingFeatures(probe());
@@ -11,6 +15,7 @@ export function checkMachine({ config, publish }: UpRequest): void {
     const lines = missing.map(
       ([name, { purpose, why, hint }]) => `${name} (for ${purpose}): ${why}; ${hint}`,
     );
+    if (missing.every(([, { why }]) => refusedByName.test(why ?? ''))) lines.unshift(UNPRIVILEGED);
     throw new HeddleError('KernelFeature', `this machine lacks ${missing.map(([name]) => name).join(', ')}`, {
       hint: lines.join('\n        '),
     });

@@ -12,6 +12,8 @@ export async function holdInForeground(
 ): Promise<void> {
   const { request, interrupt, progress } = own;
   const { keep, paths } = request;
+  // Before it was Ready; with --detach there is no other way to get here.
+  const early = interrupt.signal.aborted;
   if (failure)
     progress.note(
       `warning: ${failure.message}${failure instanceof HeddleError && failure.hint ? `\n  ${failure.hint}` : ''}`,
@@ -25,9 +27,7 @@ export async function holdInForeground(
   if (first === 'interrupted') {
     await takeDown(own);
     progress.note(keep ? `the cluster is down; ${paths.dataDir} is kept` : 'the cluster is down and removed');
-    // With --detach this is reached only by an interrupt before it was Ready.
-    const unfinished = failure ? exitCodes.notReady : exitCodes.interrupted;
-    process.exitCode = failure || request.detach ? unfinished : exitCodes.ok;
+    process.exitCode = early ? exitCodes.interrupted : failure ? exitCodes.notReady : exitCodes.ok;
     return;
   }
   if (first.code !== 0)

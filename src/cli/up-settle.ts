@@ -57,6 +57,7 @@ async function steps({ request, manifests, progress, signal }: SettleDeps, clien
   let applied = 0;
   await applyObjects(client, manifests.entries, {
     createNamespaces: true,
+    signal,
     onApplied: () => progress.detail(`${++applied} of ${manifests.count}`),
   });
   if (!request.wait) return;

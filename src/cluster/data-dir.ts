@@ -4,20 +4,20 @@ import {
   closeSync,
   existsSync,
   lstatSync,
-  openSync,
   mkdirSync,
+  openSync,
   readdirSync,
-  rmSync,
   rmdirSync,
+  rmSync,
 } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { HeddleError, errnoCode } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { type ClusterPaths, DEFAULT_DATA_DIR } from './paths.ts';
 
 /**
  * Refuses a folder that another user could change under us (it will hold keys, and code: the compile cache), or
  * that holds something else (for `down` removes it). Changes nothing.
- * @throws HeddleError `DataDirUnsafe`, `DataDirForeign`
+ * @throws HeddleError `DataDirUnsafe`, `DataDirForeign`, `DataDirFailed`
  */
 export function checkDataDir(paths: ClusterPaths): void {
   const { dataDir } = paths;
@@ -51,8 +51,9 @@ function statOf(path: string) {
   try {
     return lstatSync(path);
   } catch (error) {
-    if (errnoCode(error) === 'ENOENT') return undefined;
-    throw error;
+    // A file on the way to it is found when the folder is made.
+    if (errnoCode(error) === 'ENOENT' || errnoCode(error) === 'ENOTDIR') return undefined;
+    throw unusable('cannot look at', path, error);
   }
 }
 
@@ -65,16 +66,20 @@ export function makeDataDir(paths: ClusterPaths, forOtherUser: boolean): void {
     makeFolder(dirname(paths.dataDir), 0o755);
     makeFolder(paths.dataDir, 0o700);
   } catch (cause) {
-    throw new HeddleError('DataDirFailed', `cannot make the data directory ${paths.dataDir}`, {
-      hint: 'choose another one with --data-dir',
-      cause,
-    });
+    throw unusable('cannot make', paths.dataDir, cause);
   }
   chmodSync(paths.dataDir, forOtherUser ? 0o711 : 0o700);
   // The mark that this folder is a cluster's, before anything else is in it.
   closeSync(openSync(paths.lock, 'a', 0o600));
   mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
 }
+
+/** `what`: what cannot be done with it, like `cannot make`. */
+export const unusable = (what: string, path: string, cause: unknown): HeddleError =>
+  new HeddleError('DataDirFailed', `${what} the data directory ${path}`, {
+    hint: errnoCode(cause) === 'ENOSPC' ? 'the disk is full' : 'choose another one with --data-dir',
+    cause,
+  });
 
 /** With the folders above it. Not `recursive`: that never ends in file systems that refuse new folders. */
 function makeFolder(path: string, mode: number): void {

@@ -2,7 +2,7 @@
  * Logs of the cluster's processes. A process writes to the file itself: a pipe to the supervisor would take it
  * down with the supervisor. So rotation copies and truncates; lines written in between are lost.
  */
-import { copyFileSync, openSync, statSync, truncateSync } from 'node:fs';
+import { copyFileSync, openSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { errnoCode } from '../lib/errors.ts';
 
 /** Bytes; one older file of that size is kept as `.1`. */
@@ -19,7 +19,12 @@ export function rotateLog(path: string, maxSize: number = MAX_SIZE): boolean {
     if (errnoCode(error) === 'ENOENT') return false;
     throw error;
   }
-  copyFileSync(path, `${path}.1`);
+  try {
+    copyFileSync(path, `${path}.1`);
+  } catch {
+    // The disk is full: half of an old log is worth less than the room.
+    rmSync(`${path}.1`, { recursive: true, force: true });
+  }
   truncateSync(path);
   return true;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
+import { EventEmitter } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -101,6 +101,19 @@ test('a folder that is no cluster, or that others may write to, is refused', (t)
   assert.throws(() => checkDataDir(open), { code: 'DataDirUnsafe', message: /written by others/ });
 });
 
+test('a data directory that cannot be is an error that names it', (t) => {
+  const dir = folder(t);
+  writeFileSync(join(dir, 'file'), '');
+  for (const name of ['file/below', 'x'.repeat(300)]) {
+    const paths = clusterPaths(join(dir, name));
+    const make = () => {
+      checkDataDir(paths);
+      makeDataDir(paths, false);
+    };
+    assert.throws(make, { code: 'DataDirFailed', message: new RegExp(`data directory ${paths.dataDir}$`) });
+  }
+});
+
 test('what nodes knew of pods is forgotten, their logs are not', (t) => {
   const paths = clusterPaths(folder(t));
   const node = paths.node('node-1');
@@ -121,6 +134,14 @@ test('a log over its size is moved aside, and goes on in the same file', (t) => 
   assert.equal(statSync(path).ino, ino);
   assert.equal(statSync(path).size, 0);
   assert.equal(readFileSync(`${path}.1`, 'utf8'), 'abcd');
+});
+
+test('a log that cannot be copied aside makes room all the same', (t) => {
+  const path = join(folder(t), 'x.log');
+  writeFileSync(path, 'abcd');
+  mkdirSync(`${path}.1`);
+  assert.equal(rotateLog(path, 3), true);
+  assert.equal(statSync(path).size, 0);
 });
 
 test('a process is restarted at once, then later, and is in quarantine after three exits in a minute', () => {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type ChildProcess, spawnIn } from '../kernel/spawn.ts';
-import { HeddleError } from '../lib/errors.ts';
+import { errorText, HeddleError } from '../lib/errors.ts';
 import { checkDataDir, makeDataDir } from './data-dir.ts';
 import { openLog } from './log-file.ts';
 import type { ClusterPaths } from './paths.ts';
@@ -50,6 +50,11 @@ export async function startCluster(deps: StartDeps): Promise<StartedCluster> {
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     await started(child, deps, ended);
+  } catch (error) {
+    // It only knows that it was asked to end.
+    if (signal.aborted && error instanceof HeddleError && error.code === 'Interrupted')
+      throw new HeddleError('Interrupted', `the start was given up: ${errorText(signal.reason)}`);
+    throw error;
   } finally {
     signal.removeEventListener('abort', onAbort);
   }

@@ -6,25 +6,25 @@ import { mountTmpfs } from '../kernel/mount.ts';
 import { closeNetns, openNetns } from '../kernel/netns.ts';
 import { spawnIn } from '../kernel/spawn.ts';
 import type { Clock } from '../lib/clock.ts';
-import { HeddleError, errorText } from '../lib/errors.ts';
+import { errnoCode, errorText, HeddleError } from '../lib/errors.ts';
 import { replaceFile } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import type { ClusterConfig } from './config.ts';
-import { forgetNodeState, makeDataDir, removeDataDir } from './data-dir.ts';
-import { type Lock, busy, waitForLock } from './lock.ts';
+import { forgetNodeState, makeDataDir, removeDataDir, unusable } from './data-dir.ts';
+import { busy, type Lock, waitForLock } from './lock.ts';
 import { openLog } from './log-file.ts';
 import type { ClusterPaths } from './paths.ts';
 import { listenLocal } from './ports.ts';
 import {
-  type ProgramSpec,
   apiServerSpec,
   cgroupFolders,
   controllersSpec,
   forwarderSpec,
   isInstalled,
   nodeSpecs,
+  type ProgramSpec,
 } from './process-specs.ts';
-import { type Processes, createProcesses } from './processes.ts';
+import { createProcesses, type Processes } from './processes.ts';
 import type { SupervisorEvent, SupervisorOptions } from './supervisor-protocol.ts';
 import { cgroupPath, hasRuntime, tearDown } from './teardown.ts';
 import { createTopology } from './topology.ts';
@@ -69,7 +69,7 @@ export async function bringUp(deps: SuperviseDeps): Promise<Cluster> {
   } catch (error) {
     // The log goes with a fresh data directory: its last words are in the error already.
     await stop(fresh);
-    throw error;
+    throw errnoCode(error) === 'ENOSPC' ? unusable('cannot write to', paths.dataDir, error) : error;
   }
   return { processes, apiServerLog: logOf(paths, 'api-server'), stop };
 }

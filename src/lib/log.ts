@@ -1,4 +1,6 @@
 /** Structured logs, one JSON object a line. A process makes one root logger and hands children down. */
+import { writeSync } from 'node:fs';
+
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -22,12 +24,7 @@ export interface LogOptions {
 }
 
 export function createLog(options: LogOptions = {}): Log {
-  const {
-    level = 'info',
-    fields = {},
-    write = (line) => process.stderr.write(line),
-    now = () => new Date(),
-  } = options;
+  const { level = 'info', fields = {}, write = toStderr, now = () => new Date() } = options;
   const at = (lineLevel: Level) => (msg: string, more?: Fields) => {
     if (rank[lineLevel] < rank[level]) return;
     write(`${JSON.stringify({ time: now().toISOString(), level: lineLevel, msg, ...fields, ...more })}\n`);
@@ -39,6 +36,15 @@ export function createLog(options: LogOptions = {}): Log {
     error: at('error'),
     with: (more) => createLog({ level, fields: { ...fields, ...more }, write, now }),
   };
+}
+
+/** A line that cannot be written (the disk is full, the reader is gone) is lost, and its writer goes on. */
+function toStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // Where else would one say so?
+  }
 }
 
 /** Says nothing; for tests and for library use without a log. */

@@ -11,6 +11,7 @@ import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { createConflist } from '../cni/conflist.ts';
+import { LINK_PREFIX } from '../cni/names.ts';
 import { removeOrphans } from '../cni/orphans.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { serveCni } from '../cni/server.ts';
@@ -127,6 +128,7 @@ const pods = createPodController({
 });
 const podHost = createPodHost({
   nodeName,
+  standInByDefault: config.standIn,
   hostAddresses: self.addresses,
   paths: {
     netns: paths.netns,
@@ -166,6 +168,8 @@ const datapath = createDatapathController({
     podCidrs: config.podCidrs,
     serviceCidrs: config.serviceCidrs,
     underlayCidrs: config.underlayCidrs,
+    podLinks: LINK_PREFIX,
+    tunnelPort: config.vxlan.port,
   },
   compile: createCompiler(),
   localPods: () => podHost.localPods(),

@@ -6,8 +6,8 @@ import { startOwn } from './own-cluster.ts';
 import { createProgress } from './progress.ts';
 import { onInterrupt } from './interrupt.ts';
 import { holdInForeground } from './up-hold.ts';
-import { loadManifests } from './up-manifests.ts';
-import { type UpFlags, upRequest } from './up-request.ts';
+import { checkRuntimes, loadManifests } from './up-manifests.ts';
+import { readConfig, type UpFlags, upRequest } from './up-request.ts';
 import { applyToRunning, runningSupervisor } from './up-running.ts';
 import { settle } from './up-settle.ts';
 
@@ -48,6 +48,8 @@ async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
   const request = await upRequest(flags);
   const manifests = await loadManifests(request.files, deps);
   const running = await runningSupervisor(request.paths);
+  // A cluster that runs keeps the runtime it was started with.
+  checkRuntimes(manifests, (running && readConfig(request.paths)) ?? request.config);
   if (running) return applyToRunning(running, request, manifests, deps);
   const interrupt = onInterrupt();
   const progress = createProgress(deps);

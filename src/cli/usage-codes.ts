@@ -7,6 +7,7 @@ export const usageCodes: ReadonlySet<string> = new Set([
   'ClusterDiffers',
   'DataDirForeign',
   'DataDirUnsafe',
+  'NoRuntime',
   'NotRoot',
   'RangeTooSmall',
   'RangesOverlap',

@@ -183,6 +183,17 @@ test('a stand-in server that comes back serves again, with and without its memor
   await eventually('it serves without an agent', async () => (await reach()).ok);
 });
 
+test('a pod that asks for a runtime which is not there is refused by name', async () => {
+  node.startStandIn();
+  await node.startHost();
+  const pod = testPod('oci');
+  pod.metadata.annotations = { 'heddle.dev/runtime': 'oci' };
+  add(pod);
+  const waiting = () => node.pods.get('uid-oci')?.status?.containerStatuses?.[0]?.state?.waiting;
+  await eventually('it is refused', () => waiting()?.reason === 'NoRuntime');
+  assert.match(waiting()?.message ?? '', /there is no runtime "oci"/);
+});
+
 test('a pod with access to the host is refused by name', async () => {
   node.startStandIn();
   await node.startHost();

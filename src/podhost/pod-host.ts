@@ -19,6 +19,8 @@ import type { PodStatus } from './status.ts';
 
 export interface PodHostOptions {
   nodeName: string;
+  /** Pods that ask for no runtime are stand-ins: `heddle up --stand-in`. */
+  standInByDefault: boolean;
   /** Underlay addresses of the node, IPv4 first. */
   hostAddresses: readonly string[];
   paths: {
@@ -107,6 +109,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
   });
   const deps: WorkerDeps = {
     nodeName: options.nodeName,
+    standInByDefault: options.standInByDefault,
     hostAddresses: options.hostAddresses,
     paths,
     dns: options.dns,

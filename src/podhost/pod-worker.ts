@@ -23,6 +23,8 @@ import { podUserId } from './user-id.ts';
 
 export interface WorkerDeps {
   nodeName: string;
+  /** Pods that ask for no runtime are stand-ins. */
+  standInByDefault: boolean;
   hostAddresses: readonly string[];
   paths: PodHostOptions['paths'];
   dns: DnsSettings;
@@ -128,7 +130,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   async function step(): Promise<void> {
     if (mustGo()) return takeDown();
     if (!pod) return;
-    refused = refusal(pod);
+    refused = refusal(pod, { standIn: deps.standInByDefault });
     if (refused) return touchStatus();
     if (stage === 'new') await deps.slots(() => setUp(pod!));
     if (stage === 'attached') await start(pod);

@@ -1,7 +1,25 @@
+import { askedRuntime, RUNTIME_ANNOTATION, runtimeOf } from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
 
 /** Why this pod is not run on a local cluster; undefined when it is. */
-export function refusal(pod: Pod): { reason: string; message: string } | undefined {
+export function refusal(
+  pod: Pod,
+  options: { standIn: boolean },
+): { reason: string; message: string } | undefined {
+  return hostAccess(pod) ?? noRuntime(pod, options);
+}
+
+function noRuntime(pod: Pod, options: { standIn: boolean }) {
+  if (runtimeOf(pod, options)) return undefined;
+  const asked = askedRuntime(pod);
+  const why =
+    asked === undefined
+      ? 'images are not run yet, and this cluster was started without --stand-in'
+      : `there is no runtime "${asked}"`;
+  return { reason: 'NoRuntime', message: `${why}; annotate the pod with ${RUNTIME_ANNOTATION}: stand-in` };
+}
+
+function hostAccess(pod: Pod) {
   const spec = pod.spec;
   const refused = [
     spec?.hostNetwork === true && 'hostNetwork',

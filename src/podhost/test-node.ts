@@ -79,6 +79,7 @@ export async function createTestNode(): Promise<TestNode> {
       stopHost = new AbortController();
       node.host = createPodHost({
         nodeName: 'node-1',
+        standInByDefault: true,
         hostAddresses: ['10.9.0.1', 'fd00:9::1'],
         paths: {
           netns(name) {

@@ -76,7 +76,7 @@ const exitOf = async (child: ChildProcess): Promise<number | null> => {
 };
 
 const up = (cluster: LocalCluster, ...args: string[]) =>
-  cluster.must('up', '--detach', '--api-port', String(cluster.apiPort), ...args);
+  cluster.must('up', '--detach', '--stand-in', '--api-port', String(cluster.apiPort), ...args);
 
 test('up and down leave the machine as it was, and touch nothing of it meanwhile', async (t) => {
   const cluster = await localCluster(t);
@@ -159,7 +159,7 @@ test('a second up says who has the cluster; with manifests it applies them', asy
   const third = await cluster.heddle('up', '--detach');
   assert.equal(third.code, 1);
   assert.match(third.stderr, /ClusterBusy/);
-  const applied = await cluster.heddle('up', '-f', manifests);
+  const applied = await cluster.heddle('up', '--stand-in', '-f', manifests);
   assert.equal(applied.code, 0, applied.stderr);
   assert.match(applied.stderr, /up already/);
 });
@@ -237,6 +237,12 @@ const refused: readonly (readonly [what: string, args: readonly string[], code: 
   ['a range without room', ['--nodes', '9', '--pod-cidr', '10.9.0.0/21'], 2, /no room for 9 nodes.*holds 8/],
   ['a port that is none', ['--publish', 'web:http'], 2, /--publish "web:http": expected/],
   ['a time that is none', ['--timeout', 'soon'], 2, /--timeout "soon"/],
+  [
+    'pods that nothing would run',
+    ['-f', manifests],
+    2,
+    /echo\.yaml:\d+: nothing would run the pods.*NoRuntime.*--stand-in/s,
+  ],
   ['a missing file', ['-f', '/nonexistent/x.yaml'], 2, /\/nonexistent\/x\.yaml.*BadManifest/s],
 ];
 

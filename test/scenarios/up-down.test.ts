@@ -147,7 +147,7 @@ test('down --keep keeps the objects for the next up, which must not ask for othe
 test('a second up says who has the cluster; with manifests it applies them', async (t) => {
   const cluster = await localCluster(t);
   const two = await Promise.all(
-    [1, 2].map(() => cluster.heddle('up', '--detach', '--api-port', String(cluster.apiPort))),
+    [1, 2].map(() => cluster.heddle('up', '--detach', '--stand-in', '--api-port', String(cluster.apiPort))),
   );
   const lost = two.find(({ code }) => code !== 0);
   assert.deepEqual(
@@ -159,7 +159,7 @@ test('a second up says who has the cluster; with manifests it applies them', asy
   const third = await cluster.heddle('up', '--detach');
   assert.equal(third.code, 1);
   assert.match(third.stderr, /ClusterBusy/);
-  const applied = await cluster.heddle('up', '--stand-in', '-f', manifests);
+  const applied = await cluster.heddle('up', '-f', manifests);
   assert.equal(applied.code, 0, applied.stderr);
   assert.match(applied.stderr, /up already/);
 });

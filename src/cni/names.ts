@@ -13,9 +13,11 @@ const digest = (attachment: Attachment): Buffer =>
     )
     .digest();
 
+export const LINK_PREFIX = 'hd';
+
 /** The host's end of a pod's veth: `hd` and ten hex digits (an interface name has at most 15). */
 export const hostInterfaceName = (attachment: Attachment): string =>
-  `hd${digest(attachment).toString('hex', 0, 5)}`;
+  `${LINK_PREFIX}${digest(attachment).toString('hex', 0, 5)}`;
 
 /** Locally administered unicast addresses of both ends, the same at every try. */
 export function macAddresses(attachment: Attachment): { host: string; pod: string } {

@@ -21,6 +21,7 @@ function setsOf(family: 4 | 6): KernelObject[] {
     set(`origins${family}`, `type ifname . ${ip}`),
     set(`service-nets${family}`, `type ${ip}; flags interval`),
     set(`cluster-nets${family}`, `type ${ip}; flags interval`),
+    set(`tunnels${family}`, `type ${ip}`),
     set(`pod-nets${family}`, `type ${ip}; flags interval`),
   ];
 }

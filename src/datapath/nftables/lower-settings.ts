@@ -4,15 +4,41 @@ import { flatten, rangeText } from './flatten.ts';
 import { element, type Chain, type KernelObject } from './objects.ts';
 
 export function lowerSettings(settings: Settings | undefined): KernelObject[] {
-  if (!settings) return [postrouting([])];
-  const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses } = settings;
+  if (!settings) return [postrouting([]), ...guards([], [])];
+  const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks, tunnelPort } =
+    settings;
   return [
     ...ranges('service-nets', serviceCidrs),
     ...ranges('cluster-nets', [...podCidrs, ...serviceCidrs, ...underlayCidrs]),
     ...ranges('pod-nets', nodePodCidrs),
     postrouting(nodeAddresses),
+    ...guards(
+      [`iifname "${podLinks}*" iifname != @interfaces drop`, ...tunnelRules(tunnelPort)],
+      [`oifname "${podLinks}*" oifname != @interfaces drop`],
+    ),
   ];
 }
+
+/** A pod's link is up before its policy is here: until then nothing passes, whoever runs in the pod already. */
+function guards(incoming: readonly string[], outgoing: readonly string[]): Chain[] {
+  const guard = (name: string, hook: string, rules: readonly string[]): Chain => ({
+    type: 'chain',
+    name,
+    hook: `type filter hook ${hook}; policy accept;`,
+    rules,
+  });
+  return [
+    guard('guard-in', 'prerouting priority raw', incoming),
+    guard('guard-out', 'forward priority filter', outgoing),
+  ];
+}
+
+/** The tunnel itself asks nobody who he is: a pod could wrap packets that claim any sender. */
+const tunnelRules = (port: number): string[] =>
+  ([4, 6] as const).map(
+    (family) =>
+      `udp dport ${port} fib daddr type local ${family === 4 ? 'ip' : 'ip6'} saddr != @tunnels${family} drop`,
+  );
 
 function ranges(name: string, cidrs: readonly string[]): KernelObject[] {
   return flatten(cidrs.map((cidr) => [cidr, true] as const)).map((range) =>

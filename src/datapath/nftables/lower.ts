@@ -24,17 +24,16 @@ const isHost = (cidr: string): boolean => {
 
 const familyOf = (text: string): Family => (text.includes(':') ? 6 : 4);
 
-/** The group that a changed entry belongs to; undefined where this backend does nothing with it. */
-export function groupOf(change: Pick<Change, 'table' | 'key'>): Group | undefined {
-  if (change.table === 'routes') return undefined;
+/** The group that a changed entry belongs to. */
+export function groupOf(change: Pick<Change, 'table' | 'key'>): Group {
   if (change.table === 'identities' && !isHost(change.key)) return `nets ${familyOf(change.key)}`;
   return `${change.table} ${change.key}`;
 }
 
 export function groupsOf(state: PlanState): Group[] {
-  const keys = (['settings', 'rules', 'policies', 'identities', 'endpoints', 'pods', 'services'] as const)
-    .flatMap((table) => [...state[table].keys()].map((key) => groupOf({ table, key })))
-    .filter((group) => group !== undefined);
+  const keys = (
+    ['settings', 'rules', 'policies', 'identities', 'endpoints', 'pods', 'services', 'routes'] as const
+  ).flatMap((table) => [...state[table].keys()].map((key) => groupOf({ table, key })));
   return [...new Set(keys)];
 }
 
@@ -78,6 +77,10 @@ const lowerings = {
       element(`origins${familyOf(address)}`, `"${pod.interface}" . ${address}`),
     ]),
   ]),
+  // The tunnel's far end; the route itself is overlay.ts'.
+  routes: each('routes', ({ addresses: [end] }) =>
+    end === undefined ? [] : [element(`tunnels${familyOf(end)}`, end)],
+  ),
   services: (state: PlanState, key: string, slotsOf: SlotsOf): KernelObject[] => {
     const frontend = state.services.get(key);
     return frontend === undefined ? [] : lowerFrontend(frontend, slotsOf(key));

@@ -67,7 +67,7 @@ export function createMirror(state: PlanState, kernel: KernelState): Mirror {
     objects: () => new Map([...held].map(([id, { object }]) => [id, object])),
     update(changes) {
       applyChanges(plan, changes);
-      const touched = new Set(changes.map(groupOf).filter((group) => group !== undefined));
+      const touched = new Set(changes.map(groupOf));
       const next = [...touched].map((group) => ({ group, objects: lowerGroup(plan, group, lookup) }));
       const before = new Map<string, KernelObject | undefined>();
       for (const { group, objects } of next)

@@ -233,6 +233,8 @@ test('a datagram flow is stale when its frontend has lost the backend, or is gon
     podCidrs: [],
     serviceCidrs: ['10.96.0.0/16'],
     underlayCidrs: [],
+    podLinks: 'veth',
+    tunnelPort: 4789,
   });
   plan.setService({
     apiVersion: 'v1',

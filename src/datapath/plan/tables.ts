@@ -98,6 +98,10 @@ export interface Settings {
   /** What is sent to these and has no frontend is refused. */
   readonly serviceCidrs: readonly string[];
   readonly underlayCidrs: readonly string[];
+  /** What names of pods' links on this node begin with. Such a link that is no pod's of the plan carries nothing. */
+  readonly podLinks: string;
+  /** UDP port of the tunnels: only ends of other nodes' tunnels are heard there. */
+  readonly tunnelPort: number;
 }
 
 export const frontendKey = (frontend: { address: string; protocol: string; port: number }): string =>

@@ -109,6 +109,8 @@ function createNode(t: After, { bridge, pods }: World, number: number): LabNode 
     podCidrs: ['10.244.0.0/16', 'fd00:10:244::/48'],
     serviceCidrs: ['10.96.0.0/16', 'fd00:10:96::/112'],
     underlayCidrs: ['10.240.0.0/24', 'fd00:10:240::/64'],
+    podLinks: 'veth',
+    tunnelPort: 4789,
   };
   const local: LabPod[] = [];
   return {

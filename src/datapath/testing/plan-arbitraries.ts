@@ -137,6 +137,8 @@ export const steps: fc.Arbitrary<Step> = fc.oneof(
           podCidrs: ['10.244.0.0/16', 'fd00:10:244::/48'],
           serviceCidrs: ['10.96.0.0/16', 'fd00:10:96::/112'],
           underlayCidrs: ['10.240.0.0/24'],
+          podLinks: 'veth',
+          tunnelPort: 4789,
         }),
     }),
   ),

@@ -26,21 +26,27 @@ export function createInstruments({ metrics, clock, store, addresses }: Instrume
   );
   const running = metrics.gauge('apiserver_longrunning_requests', 'Watches under way.');
   const storeGauges: Record<string, [help: string, read: () => number]> = {
-    store_revision: ['Last committed revision.', () => store.revision()],
-    store_compacted_revision: ['Oldest revision a watch can resume from.', () => store.stats().compacted],
-    store_keys: ['Keys held.', () => store.stats().keys],
-    store_events: ['Events remembered.', () => store.stats().events],
-    store_watchers: ['Watchers of the store.', () => store.stats().watchers],
-    store_pending_writes: ['Writes not yet on disk.', () => store.stats().pending],
-    store_commits: ['Groups written since the start.', () => store.stats().commits],
-    store_writes: ['Writes acknowledged since the start.', () => store.stats().writes],
-    store_conflicts: ['Writes refused by compare-and-swap since the start.', () => store.stats().conflicts],
-    store_failures: ['Writes that failed since the start.', () => store.stats().failures],
-    service_addresses_allocated: ['Cluster IPs given out.', () => addresses.counts().addresses],
-    service_node_ports_allocated: ['Node ports given out.', () => addresses.counts().nodePorts],
+    heddle_store_revision: ['Last committed revision.', () => store.revision()],
+    heddle_store_compacted_revision: [
+      'Oldest revision a watch can resume from.',
+      () => store.stats().compacted,
+    ],
+    heddle_store_keys: ['Keys held.', () => store.stats().keys],
+    heddle_store_events: ['Events remembered.', () => store.stats().events],
+    heddle_store_watchers: ['Watchers of the store.', () => store.stats().watchers],
+    heddle_store_pending_writes: ['Writes not yet on disk.', () => store.stats().pending],
+    heddle_store_commits: ['Groups written since the start.', () => store.stats().commits],
+    heddle_store_writes: ['Writes acknowledged since the start.', () => store.stats().writes],
+    heddle_store_conflicts: [
+      'Writes refused by compare-and-swap since the start.',
+      () => store.stats().conflicts,
+    ],
+    heddle_store_failures: ['Writes that failed since the start.', () => store.stats().failures],
+    heddle_service_addresses_allocated: ['Cluster IPs given out.', () => addresses.counts().addresses],
+    heddle_service_node_ports_allocated: ['Node ports given out.', () => addresses.counts().nodePorts],
   };
   const gauges = Object.entries(storeGauges).map(
-    ([name, [help, read]]) => [metrics.gauge(`heddle_${name}`, help), read] as const,
+    ([name, [help, read]]) => [metrics.gauge(name, help), read] as const,
   );
   metrics.onCollect(() => {
     for (const [gauge, read] of gauges) gauge.set(read());

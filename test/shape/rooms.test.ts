@@ -71,3 +71,17 @@ test('the list of error codes and the code agree', () => {
     'codes out of order',
   );
 });
+
+test('docs/metrics.md lists the metrics that the code makes, and no others', () => {
+  const listed = [
+    ...readFileSync(join(root, 'docs/metrics.md'), 'utf8').matchAll(/`([a-z]+(?:_[a-z]+)+)`/g),
+  ].map((m) => m[1] ?? '');
+  const made = files()
+    .filter((path) => path.startsWith('src/') && !path.endsWith('.test.ts'))
+    .flatMap((path) => [
+      ...readFileSync(join(root, path), 'utf8').matchAll(/\b((?:heddle|workqueue|apiserver)_[a-z_]+)\b/g),
+    ])
+    .map((m) => m[1] ?? '');
+  const sorted = (names: readonly string[]) => [...new Set(names)].toSorted();
+  assert.deepEqual(sorted(listed), sorted(made));
+});

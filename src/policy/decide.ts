@@ -7,7 +7,6 @@ import { compareRules, type Peer, type PodPeer, type Policy, type PortMatch, typ
 import { type Numbering, numberRules } from './numbering.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
-import { selects } from './selector.ts';
 import { type Flow, podKey, type World, type WorldPod } from './world.ts';
 
 /** For many flows in one world use `createDecider`. @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
@@ -92,8 +91,8 @@ function matchesPod(scene: Scene, { namespace, pods }: PodPeer, pod: WorldPod): 
   const inNamespace =
     'name' in namespace
       ? namespace.name === pod.namespace
-      : selects(namespace.selector, scene.namespaceLabels(pod.namespace));
-  return inNamespace && selects(pods, pod.labels);
+      : namespace.selector.selects(scene.namespaceLabels(pod.namespace));
+  return inNamespace && pods.selects(pod.labels);
 }
 
 export function portsMatch(rule: Rule, flow: ResolvedFlow): boolean {

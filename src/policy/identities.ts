@@ -9,7 +9,6 @@ import { egressNames, type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
 import type { PodGroup } from './roles.ts';
 import { canonical, type Scene } from './scene.ts';
-import { selects } from './selector.ts';
 import { podKey, type WorldPod } from './world.ts';
 
 export interface PeerClass {
@@ -105,8 +104,8 @@ function podTerms(scene: Scene, terms: ReadonlyMap<string, PodPeer>, group: PodG
   const held: string[] = [];
   for (const [text, { namespace, pods }] of terms) {
     const inNamespace =
-      'name' in namespace ? namespace.name === group.namespace : selects(namespace.selector, namespaceLabels);
-    if (inNamespace && selects(pods, group.labels)) held.push(text);
+      'name' in namespace ? namespace.name === group.namespace : namespace.selector.selects(namespaceLabels);
+    if (inNamespace && pods.selects(group.labels)) held.push(text);
   }
   return held;
 }

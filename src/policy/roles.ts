@@ -1,9 +1,9 @@
 /** Which policies select which pods, computed once for all pods with equal labels in a namespace. */
+import type { Labels } from '../api/selector.ts';
 import type { Direction } from './decision.ts';
 import type { Policy } from './model.ts';
 import type { Scene } from './scene.ts';
-import { selects } from './selector.ts';
-import type { Labels, WorldPod } from './world.ts';
+import type { WorldPod } from './world.ts';
 
 /** Pods that no selector can tell apart. */
 export interface PodGroup {
@@ -49,9 +49,8 @@ function subjectIndex(scene: Scene): (namespace: string, labels: Labels) => Poli
   return (namespace, labels) =>
     [...(byNamespace.get(namespace) ?? []), ...everywhere].filter(
       ({ subject }) =>
-        selects(subject.pods, labels) &&
-        ('name' in subject.namespace ||
-          selects(subject.namespace.selector, scene.namespaceLabels(namespace))),
+        subject.pods.selects(labels) &&
+        ('name' in subject.namespace || subject.namespace.selector.selects(scene.namespaceLabels(namespace))),
     );
 }
 

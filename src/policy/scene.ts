@@ -1,5 +1,6 @@
 /** A World made ready to ask: who an address is, which labels a namespace has, what the policies mean. */
 import { NAMESPACE_NAME } from '../api/labels.ts';
+import type { Labels } from '../api/selector.ts';
 import type { NetworkPolicy } from '../api/types.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
@@ -8,7 +9,6 @@ import { comparePolicies, compareText, type Policy } from './model.ts';
 import {
   type Flow,
   type FlowEnd,
-  type Labels,
   type Protocol,
   podKey,
   type World,

@@ -1,48 +1,27 @@
-/** Label selectors as a sorted list of requirements with one text, so that equal selectors are seen to be equal. */
-import type { Labels } from './world.ts';
-
-export interface Requirement {
-  readonly key: string;
-  readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
-  /** Sorted; empty for Exists and DoesNotExist. */
-  readonly values: readonly string[];
-}
+/** Label selectors of policies: checked, matched as everywhere (api/selector.ts), with one text for equal ones. */
+import {
+  compileSelector,
+  type LabelSelector,
+  type Matcher,
+  OPERATORS,
+  type SelectorExpression,
+} from '../api/selector.ts';
 
 export interface Selector {
-  /** All must hold. */
-  readonly requirements: readonly Requirement[];
+  readonly selects: Matcher;
   /** `app=web,tier in (a,b),!old`; `*` if it selects everything. Equal texts select the same. */
   readonly text: string;
 }
 
-/** The wire form, unchecked. */
-export interface LabelSelectorInput {
-  readonly matchLabels?: Readonly<Record<string, string>> | undefined;
-  readonly matchExpressions?:
-    | ReadonlyArray<{ key: string; operator: string; values?: readonly string[] | undefined }>
-    | undefined;
-}
-
-const operators: readonly string[] = ['In', 'NotIn', 'Exists', 'DoesNotExist'];
-
-function isOperator(text: string): text is Requirement['operator'] {
-  return operators.includes(text);
-}
-
 /** Every word of a complaint starts with the path within the selector. */
 export function parseSelector(
-  input: LabelSelectorInput,
+  input: LabelSelector,
 ): { ok: true; selector: Selector } | { ok: false; path: string; message: string } {
-  const requirements: Requirement[] = Object.entries(input.matchLabels ?? {}).map(([key, value]) => ({
-    key,
-    operator: 'In',
-    values: [value],
-  }));
   for (const [i, expression] of (input.matchExpressions ?? []).entries()) {
+    const { operator } = expression;
+    const values = expression.values ?? [];
     const path = `matchExpressions[${i}]`;
-    const { key, operator } = expression;
-    const values = [...new Set(expression.values)].sort();
-    if (!isOperator(operator))
+    if (!OPERATORS.some((known) => known === operator))
       return {
         ok: false,
         path: `${path}.operator`,
@@ -55,38 +34,27 @@ export function parseSelector(
         path: `${path}.values`,
         message: needsValues
           ? `${operator} needs at least one value`
-          : `${operator} takes no values, but has ${values.length}`,
+          : `${operator} takes no values, but has ${new Set(values).size}`,
       };
-    requirements.push({ key, operator, values });
   }
-  return { ok: true, selector: selectorOf(requirements) };
+  return { ok: true, selector: selectorOf(input) };
 }
 
-function selectorOf(requirements: readonly Requirement[]): Selector {
-  const byText = new Map(requirements.map((r) => [requirementText(r), r]));
-  const texts = [...byText.keys()].sort();
-  return { requirements: texts.map((t) => byText.get(t)!), text: texts.length === 0 ? '*' : texts.join(',') };
+function selectorOf(input: LabelSelector): Selector {
+  const texts = [
+    ...Object.entries(input.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`),
+    ...(input.matchExpressions ?? []).map(expressionText),
+  ];
+  return { selects: compileSelector(input), text: [...new Set(texts)].sort().join(',') || '*' };
 }
 
-function requirementText({ key, operator, values }: Requirement): string {
+/** One value reads like a label, so that both ways to write it have the same text. */
+function expressionText({ key, operator, values }: SelectorExpression): string {
   if (operator === 'Exists') return key;
   if (operator === 'DoesNotExist') return `!${key}`;
-  if (operator === 'In' && values.length === 1) return `${key}=${values[0]}`;
-  if (operator === 'NotIn' && values.length === 1) return `${key}!=${values[0]}`;
-  return `${key} ${operator === 'In' ? 'in' : 'notin'} (${values.join(',')})`;
+  const list = [...new Set(values)].sort();
+  if (list.length === 1) return `${key}${operator === 'In' ? '=' : '!='}${list[0]}`;
+  return `${key} ${operator === 'In' ? 'in' : 'notin'} (${list.join(',')})`;
 }
 
-export const everything: Selector = selectorOf([]);
-
-export function selects(selector: Selector, labels: Labels): boolean {
-  return selector.requirements.every((requirement) => holds(requirement, labels));
-}
-
-/** NotIn holds where the key is absent, as Kubernetes has it. */
-function holds({ key, operator, values }: Requirement, labels: Labels): boolean {
-  const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
-  const listed = value !== undefined && values.includes(value);
-  if (operator === 'In') return listed;
-  if (operator === 'NotIn') return !listed;
-  return (operator === 'Exists') === (value !== undefined);
-}
+export const everything: Selector = selectorOf({});

@@ -2,10 +2,9 @@
  * What the policy engine knows: a snapshot of pods, namespaces, nodes and policies. A World is read only; to
  * change it, make another (arrays and objects may be shared).
  */
+import type { Labels } from '../api/selector.ts';
 import type { NetworkPolicy } from '../api/types.ts';
 import type { Family } from '../lib/ip.ts';
-
-export type Labels = Readonly<Record<string, string>>;
 
 export interface World {
   readonly pods: readonly WorldPod[];

@@ -2,6 +2,7 @@
  * Lowers a NetworkPolicy (networking.k8s.io/v1) to the model. What cannot be read matches nothing, so that a
  * mistake never allows more than was written, and is reported with its path.
  */
+import type { LabelSelector } from '../../api/selector.ts';
 import type { NetworkPolicy } from '../../api/types.ts';
 import { type Cidr, formatCidr, overlaps, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
@@ -14,7 +15,7 @@ import {
   podPeer,
   type Rule,
 } from '../model.ts';
-import { everything, type LabelSelectorInput, parseSelector, type Selector } from '../selector.ts';
+import { everything, parseSelector, type Selector } from '../selector.ts';
 import type { PolicyProblem } from '../tables.ts';
 
 type Spec = NonNullable<NetworkPolicy['spec']>;
@@ -174,7 +175,7 @@ function readPortName(
 const isPort = (port: unknown): port is number =>
   Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65535;
 
-function readSelector(input: LabelSelectorInput, path: string, report: Report): Selector | undefined {
+function readSelector(input: LabelSelector, path: string, report: Report): Selector | undefined {
   const result = parseSelector(input);
   if (result.ok) return result.selector;
   report(`${path}.${result.path}`, result.message);

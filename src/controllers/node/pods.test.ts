@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { POD, SERVICE } from '../../api/kinds.ts';
-import type { Pod, Service } from '../../api/types.ts';
+import type { Pod } from '../../api/types.ts';
 import { createFakeClient, eventually } from '../../client/fake.ts';
 import { createInformer } from '../../client/informer.ts';
 import { silentLog } from '../../lib/log.ts';

@@ -181,7 +181,8 @@ export async function addNodes(client: Client, names: readonly string[]): Promis
   for (const name of names) {
     const node = readyNode(name);
     const { uid: _, ...metadata } = node.metadata;
-    const made = await client.create(NODE, { ...node, metadata });
-    await client.updateStatus(NODE, { ...made, status: node.status });
+    await client.create(NODE, { ...node, metadata });
+    // A patch: the node ranges controller may write the node between the two.
+    await client.patch(NODE, name, undefined, { status: node.status }, { subresource: 'status' });
   }
 }

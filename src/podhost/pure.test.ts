@@ -149,18 +149,18 @@ test('names are searched as resolv.conf says', () => {
 });
 
 test('an answer of DNS is read, and a broken one is an error, never a hang', () => {
-  const query = encodeQuery('web.svc', 1, 7);
+  const query = encodeQuery('web.svc', 'A', 7);
   const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 0, 0, 9]);
   const answer = Buffer.concat([query, record]);
   answer.writeUInt16BE(0x8180, 2);
   answer.writeUInt16BE(1, 6);
-  assert.deepEqual(parseAnswer(answer, 1), ['10.0.0.9']);
+  assert.deepEqual(parseAnswer(answer, 'A'), ['10.0.0.9']);
   answer[3] = 0x83;
-  assert.deepEqual(parseAnswer(answer, 1), []);
+  assert.deepEqual(parseAnswer(answer, 'A'), []);
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 12, maxLength: 100 }), (bytes) => {
       try {
-        parseAnswer(Buffer.from(bytes), 1);
+        parseAnswer(Buffer.from(bytes), 'A');
       } catch (error) {
         assert.ok(error instanceof Error);
       }

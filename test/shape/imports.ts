@@ -34,7 +34,7 @@ export const edges: readonly Edge[] = [
     to: 'cni',
     why: 'the pod host reaches the network only by running a CNI configuration list',
   },
-  { from: 'podhost', to: 'dns', why: 'a pod’s resolv.conf has one author' },
+  { from: 'podhost', to: 'dns', why: 'a pod’s resolv.conf and messages of DNS have one author' },
   { from: 'cni', to: 'ipam', why: 'ADD allocates addresses' },
   {
     from: 'demo',

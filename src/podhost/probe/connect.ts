@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { formatHostPort } from '../../lib/ip.ts';
 import { plainAddress } from '../stand-in/connection.ts';
 import { type Echo, WHO_AM_I } from '../stand-in/types.ts';
-import { type ResolvConf, resolve } from './resolve.ts';
+import { type Resolver, resolve } from './resolve.ts';
 
 export interface ProbeRequest {
   /** An address, or a name that the pod's resolv.conf resolves. */
@@ -39,7 +39,7 @@ export interface ProbeResult {
 }
 
 export interface ProbeDeps {
-  resolv: ResolvConf;
+  resolv: Resolver;
   /** The pod's own address of a family. */
   addressOf(family: 4 | 6): string | undefined;
   /** A port that no recent attempt used. */

@@ -3,6 +3,7 @@ import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import { unlessAborted } from '../../lib/signals.ts';
 import { callSocket } from '../../lib/unix-http.ts';
 import type { ProbeResult } from '../probe/connect.ts';
 import type { StandInConnect, StandInPod, StandInPodStatus } from './types.ts';
@@ -70,7 +71,7 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
       // Who stopped waiting does not hear of it.
       promise.catch(() => {});
       if (!working) void work();
-      return signal ? until(promise, signal) : promise;
+      return signal ? unlessAborted(promise, signal) : promise;
     },
     status: async () => (await callSocket<{ pods: StandInPodStatus[] }>({ socketPath, path: '/pods' })).pods,
     connect: (asked) =>
@@ -82,14 +83,4 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
         timeoutMs: (asked.timeoutMs ?? 2000) * 2 + 5000,
       }),
   };
-}
-
-/** Rejects with the signal's reason when it aborts first. */
-export function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) return Promise.reject(signal.reason);
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

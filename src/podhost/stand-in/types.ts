@@ -1,5 +1,5 @@
 import type { ProbeRequest } from '../probe/connect.ts';
-import type { ResolvConf } from '../probe/resolve.ts';
+import type { Resolver } from '../probe/resolve.ts';
 
 /** What the agent asks of a node's stand-in server (PUT /pods). */
 export interface StandInPod {
@@ -14,7 +14,7 @@ export interface StandInPod {
   udp: number[];
   /** The pod's log file. */
   log: string;
-  resolv: ResolvConf;
+  resolv: Resolver;
 }
 
 export interface StandInPods {

@@ -9,7 +9,6 @@ import { createClient } from '../client/client.ts';
 import { loadKubeconfig } from '../client/kubeconfig.ts';
 import { rotateLog } from '../cluster/log-file.ts';
 import { type ClusterPaths, clusterPaths } from '../cluster/paths.ts';
-import { serveStatus } from '../cluster/status-server.ts';
 import { type Cluster, bringUp } from '../cluster/supervise.ts';
 import {
   DETACH,
@@ -27,6 +26,7 @@ import { HeddleError, errorText } from '../lib/errors.ts';
 import { firstOf, formatAddress, nth, parseCidr } from '../lib/ip.ts';
 import { createLog } from '../lib/log.ts';
 import { aborted } from '../lib/signals.ts';
+import { json, serveSocket } from '../lib/socket-server.ts';
 import { childEnv, readEnv } from './env.ts';
 
 const env = readEnv();
@@ -141,7 +141,11 @@ async function main(): Promise<void> {
     signal: stop.signal,
   });
   let phase: SupervisorStatus['phase'] = 'running';
-  const server = await serveStatus(paths.supervisorSocket, () => statusOf(cluster, options, phase));
+  const server = await serveSocket({
+    socketPath: paths.supervisorSocket,
+    routes: { 'GET /status': json(() => statusOf(cluster, options, phase)) },
+    log,
+  });
   report({ type: 'started' });
   const rotation = setInterval(() => {
     for (const name of readdirSync(paths.logs)) if (name.endsWith('.log')) rotateLog(join(paths.logs, name));

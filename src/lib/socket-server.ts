@@ -21,14 +21,35 @@ export interface SocketServerOptions {
   log: Log;
 }
 
+const MAX_BODY = 64 << 20;
+
 /** A route that answers what `fn` returns as JSON. */
 export const json =
   (fn: (url: URL) => unknown): Handler =>
-  async (_req, res, url) => {
-    const body = JSON.stringify(await fn(url));
-    res.writeHead(200, { 'content-type': 'application/json' });
-    res.end(body);
-  };
+  async (_req, res, url) =>
+    sendJson(res, 200, await fn(url));
+
+export function sendJson(res: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  res.end(text);
+}
+
+/** The body of a request. @throws HeddleError `BadRequest` when it is larger than 64 MiB or no JSON. */
+export async function readJson<T>(req: IncomingMessage): Promise<T> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of req as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY) throw new HeddleError('BadRequest', `the body is larger than ${MAX_BODY} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
+  } catch (error) {
+    throw new HeddleError('BadRequest', `the body of ${req.method} ${req.url} is not JSON`, { cause: error });
+  }
+}
 
 function find<T>(table: Readonly<Record<string, T>>, method: string, path: string): T | undefined {
   const exact = table[`${method} ${path}`];
@@ -44,8 +65,7 @@ function fail(res: ServerResponse, status: number, message: string): void {
     res.destroy();
     return;
   }
-  res.writeHead(status, { 'content-type': 'application/json' });
-  res.end(JSON.stringify({ error: message }));
+  sendJson(res, status, { error: message });
 }
 
 /** Takes the place of a socket that a dead process left; readable by its owner only. */

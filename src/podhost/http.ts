@@ -6,8 +6,8 @@
  *   GET  /pods                          → {pods: LocalPod[], …PodHostStatus}
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { HeddleError } from '../lib/errors.ts';
+import { json, readJson, type Routes, sendJson, type UpgradeHandler } from '../lib/socket-server.ts';
 import { serveExec } from './exec.ts';
 import type { ExecStart } from './exec-protocol.ts';
 import { hostnameOf, podFiles } from './files.ts';
@@ -16,11 +16,7 @@ import { readLog } from './logs.ts';
 import type { PodHost } from './pod-host.ts';
 import type { PodWorker } from './pod-worker.ts';
 import type { ProbeRequest } from './probe/connect.ts';
-import { readJson, sendJson } from './stand-in/control.ts';
 import { podUserId } from './user-id.ts';
-
-export type PodHostRoute = (req: IncomingMessage, res: ServerResponse, url: URL) => Promise<void>;
-export type PodHostUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer, url: URL) => void;
 
 export interface PodHostRoutesDeps {
   host: PodHost;
@@ -28,8 +24,8 @@ export interface PodHostRoutesDeps {
 }
 
 export function podHostRoutes(deps: PodHostRoutesDeps): {
-  routes: Record<string, PodHostRoute>;
-  upgrades: Record<string, PodHostUpgrade>;
+  routes: Routes;
+  upgrades: Record<string, UpgradeHandler>;
 } {
   const { host } = deps;
 
@@ -77,9 +73,7 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
         const { namespace, pod, ...rest } = asked;
         sendJson(res, 200, await host.standIn.connect({ ...rest, uid: find(namespace, pod).uid }));
       },
-      async 'GET /pods'(_req, res) {
-        sendJson(res, 200, { ...host.status(), local: host.localPods() });
-      },
+      'GET /pods': json(() => ({ ...host.status(), local: host.localPods() })),
     },
     upgrades: {
       'POST /exec': (req, socket, head) => serveExec(req, socket, head, { target }),

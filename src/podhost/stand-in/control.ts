@@ -6,9 +6,9 @@
  *   GET /alive     never ends while the server lives
  *   POST /stop     ends the server
  */
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { errorText } from '../../lib/errors.ts';
+import type { Server } from 'node:http';
+import type { Log } from '../../lib/log.ts';
+import { json, readJson, type Routes, sendJson, serveSocket } from '../../lib/socket-server.ts';
 import type { ProbeResult } from '../probe/connect.ts';
 import type { Engine } from './engine.ts';
 import type { StandInConnect, StandInPod, StandInPods } from './types.ts';
@@ -20,20 +20,19 @@ export interface ControlDeps {
   remember(pods: StandInPods): Promise<void>;
   connect(pod: StandInPod, asked: StandInConnect): Promise<ProbeResult>;
   stop(): void;
+  log: Log;
 }
 
-const MAX_BODY = 64 << 20;
-
-export async function serveControl(deps: ControlDeps): Promise<Server> {
-  const { engine } = deps;
-  const routes: Record<string, (req: IncomingMessage, res: ServerResponse) => Promise<void> | void> = {
+export function serveControl(deps: ControlDeps): Promise<Server> {
+  const { socketPath, engine, log } = deps;
+  const routes: Routes = {
     async 'PUT /pods'(req, res) {
       const wanted = await readJson<StandInPods>(req);
       engine.apply(wanted.pods);
       await deps.remember(wanted);
       sendJson(res, 200, { pods: engine.status() });
     },
-    'GET /pods': (_req, res) => sendJson(res, 200, { pods: engine.status() }),
+    'GET /pods': json(() => ({ pods: engine.status() })),
     async 'POST /connect'(req, res) {
       const asked = await readJson<StandInConnect>(req);
       const pod = engine.get(asked.uid);
@@ -49,36 +48,5 @@ export async function serveControl(deps: ControlDeps): Promise<Server> {
       deps.stop();
     },
   };
-  const server = createServer({ requestTimeout: 30_000, keepAliveTimeout: 60_000 }, (req, res) => {
-    const handle = routes[`${req.method} ${req.url}`];
-    if (!handle) return sendJson(res, 404, { error: `there is no ${req.method} ${req.url}` });
-    Promise.resolve(handle(req, res)).catch((error: unknown) => {
-      if (!res.headersSent) sendJson(res, 400, { error: errorText(error) });
-      else res.destroy();
-    });
-  });
-  rmSync(deps.socketPath, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(deps.socketPath, resolve);
-  });
-  chmodSync(deps.socketPath, 0o600);
-  return server;
-}
-
-export async function readJson<T>(req: IncomingMessage): Promise<T> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of req as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY) throw new Error(`the body is larger than ${MAX_BODY} bytes`);
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
-}
-
-export function sendJson(res: ServerResponse, status: number, body: unknown): void {
-  const text = `${JSON.stringify(body)}\n`;
-  res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
-  res.end(text);
+  return serveSocket({ socketPath, routes, log });
 }

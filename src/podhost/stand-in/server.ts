@@ -42,6 +42,7 @@ export async function runStandInServer(options: StandInServerOptions, signal: Ab
     },
     connect: (pod, asked) => connectFrom(pod, asked, clock),
     stop: () => stopped.resolve(),
+    log,
   });
   log.info('stand-in server serves', { pods: known?.pods.length ?? 0 });
   const retry = setInterval(() => engine.retry(), 1000);

@@ -146,7 +146,7 @@ const podHost = createPodHost({
   callbacks: {
     patchPodStatus: pods.patchPodStatus,
     deletePod: pods.deletePod,
-    barrier: (pod, stop) => datapath.settled(`${pod.metadata.namespace}/${pod.metadata.name}`, stop),
+    barrier: (pod, stop) => datapath.settled(pod.metadata.uid ?? '', stop),
     extraPorts: pods.targetPorts,
     removeOrphans: (known) => removeOrphans({ node: route, ipam, known }),
   },

@@ -21,6 +21,7 @@ export function worldPod(pod: Pod): WorldPod | undefined {
   return {
     namespace: pod.metadata.namespace ?? '',
     name: pod.metadata.name,
+    uid: pod.metadata.uid,
     node: pod.spec?.nodeName ?? '',
     labels: pod.metadata.labels ?? {},
     addresses: (pod.status?.podIPs ?? []).map(({ ip }) => ip),

@@ -30,6 +30,8 @@ export interface WorldNode {
 export interface WorldPod {
   readonly namespace: string;
   readonly name: string;
+  /** Tells it from an earlier pod of the same name, where that matters. */
+  readonly uid?: string | undefined;
   /** Empty if not scheduled. */
   readonly node: string;
   readonly labels: Labels;

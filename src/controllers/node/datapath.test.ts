@@ -6,12 +6,11 @@ import { createFakeClient, eventually } from '../../client/fake.ts';
 import { createInformer } from '../../client/informer.ts';
 import { createFakeBackend } from '../../datapath/fake.ts';
 import { createPlan } from '../../datapath/plan/plan.ts';
-import type { LocalPod } from '../../datapath/plan/tables.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { silentLog } from '../../lib/log.ts';
 import { createCompiler } from '../../policy/compile.ts';
 import { worldNamespace, worldPod } from '../../policy/from-objects.ts';
-import { createDatapathController } from './datapath.ts';
+import { type AttachedPod, createDatapathController } from './datapath.ts';
 
 const NODE_NAME = 'node-1';
 
@@ -23,10 +22,11 @@ const pod = (name: string, address?: string): Pod => ({
   status: address === undefined ? {} : { podIPs: [{ ip: address }] },
 });
 
-const local = (name: string, address: string): LocalPod => ({
+const local = (name: string, address: string, uid: string): AttachedPod => ({
+  uid,
   namespace: 'shop',
   name,
-  interface: `hd${name}`,
+  interface: `hd${uid.slice(-8)}`,
   addresses: [address],
 });
 
@@ -36,6 +36,10 @@ const denyAll: NetworkPolicy = {
   metadata: { namespace: 'shop', name: 'deny' },
   spec: { podSelector: {}, policyTypes: ['Ingress'] },
 };
+
+/** The uid that it got. */
+const created = async (client: ReturnType<typeof createFakeClient>, object: Pod): Promise<string> =>
+  (await client.create(POD, object)).metadata.uid ?? '';
 
 function setUp(t: TestContext) {
   const client = createFakeClient();
@@ -50,7 +54,7 @@ function setUp(t: TestContext) {
     namespaces: createInformer(client, NAMESPACE, { ...options, keep: worldNamespace }),
     pods: createInformer(client, POD, { ...options, keep: worldPod }),
   };
-  let pods: LocalPod[] = [];
+  let pods: AttachedPod[] = [];
   const controller = createDatapathController({
     node: NODE_NAME,
     informers,
@@ -84,7 +88,7 @@ function setUp(t: TestContext) {
     startInformers: () => {
       for (const informer of Object.values(informers)) void informer.run(stop.signal);
     },
-    setLocal(next: LocalPod[]) {
+    setLocal(next: AttachedPod[]) {
       pods = next;
       controller.podsChanged();
     },
@@ -106,17 +110,17 @@ test('nothing is pruned before every list is complete', async (t) => {
 
 test('a pod is settled when its policy is in the kernel, though the API server does not know its address', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
-  await client.create(POD, pod('api'));
+  const uid = await created(client, pod('api'));
   await client.create(NETWORK_POLICY, denyAll);
   startInformers();
   await controller.ready();
   let settled = false;
-  const waiting = controller.settled('shop/api', AbortSignal.timeout(5000)).then(() => {
+  const waiting = controller.settled(uid, AbortSignal.timeout(5000)).then(() => {
     settled = true;
   });
   await quiet();
   assert.equal(settled, false);
-  setLocal([local('api', '10.244.0.7')]);
+  setLocal([local('api', '10.244.0.7', uid)]);
   await waiting;
   const tables = backend.kernel.endpoints.get('10.244.0.7');
   assert.ok(tables && tables.ingress !== 0, 'the pod is isolated');
@@ -125,21 +129,38 @@ test('a pod is settled when its policy is in the kernel, though the API server d
 
 test('a pod that came anew has to be settled anew', async (t) => {
   const { client, controller, startInformers, setLocal } = setUp(t);
-  await client.create(POD, pod('api'));
+  const uid = await created(client, pod('api'));
   startInformers();
-  setLocal([local('api', '10.244.0.7')]);
-  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  setLocal([local('api', '10.244.0.7', uid)]);
+  await controller.settled(uid, AbortSignal.timeout(5000));
   setLocal([]);
   await quiet();
-  await assert.rejects(controller.settled('shop/api', AbortSignal.timeout(50)));
+  await assert.rejects(controller.settled(uid, AbortSignal.timeout(50)));
+});
+
+test('a pod is not taken for an earlier one of its name, which may have had other labels', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const old = await created(client, pod('api', '10.244.0.7'));
+  startInformers();
+  setLocal([local('api', '10.244.0.7', old)]);
+  await controller.settled(old, AbortSignal.timeout(5000));
+  setLocal([local('api', '10.244.0.7', old), local('api', '10.244.0.8', 'not known yet')]);
+  await assert.rejects(controller.settled('not known yet', AbortSignal.timeout(100)));
+  assert.deepEqual(backend.kernel.pods.get('shop/api')?.addresses, ['10.244.0.7']);
+  await client.delete(POD, 'api', 'shop', { gracePeriodSeconds: 0 });
+  const fresh = await created(client, pod('api'));
+  setLocal([local('api', '10.244.0.7', old), local('api', '10.244.0.8', fresh)]);
+  await controller.settled(fresh, AbortSignal.timeout(5000));
+  assert.deepEqual(backend.kernel.pods.get('shop/api')?.addresses, ['10.244.0.8']);
+  await assert.rejects(controller.settled(old, AbortSignal.timeout(100)));
 });
 
 test('a policy that comes or goes reaches the kernel', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
-  await client.create(POD, pod('api', '10.244.0.7'));
+  const uid = await created(client, pod('api', '10.244.0.7'));
   startInformers();
-  setLocal([local('api', '10.244.0.7')]);
-  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  setLocal([local('api', '10.244.0.7', uid)]);
+  await controller.settled(uid, AbortSignal.timeout(5000));
   const ingress = () => backend.kernel.endpoints.get('10.244.0.7')?.ingress ?? 0;
   assert.equal(ingress(), 0);
   await client.create(NETWORK_POLICY, denyAll);
@@ -153,23 +174,23 @@ test('a policy that comes or goes reaches the kernel', async (t) => {
 
 test('what could not be applied is converged again, from the kernel’s truth', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
-  await client.create(POD, pod('api', '10.244.0.7'));
+  const uid = await created(client, pod('api', '10.244.0.7'));
   startInformers();
   await controller.ready();
   backend.failNext(new Error('the kernel says no'));
-  setLocal([local('api', '10.244.0.7')]);
+  setLocal([local('api', '10.244.0.7', uid)]);
   await eventually('the error is told', () => controller.status().lastError === 'the kernel says no');
-  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  await controller.settled(uid, AbortSignal.timeout(5000));
   assert.ok(backend.kernel.pods.has('shop/api'));
   assert.deepEqual([controller.status().failed, controller.status().lastError], [1, undefined]);
 });
 
 test('an object that changes nothing sends nothing', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
-  await client.create(POD, pod('api', '10.244.0.7'));
+  const uid = await created(client, pod('api', '10.244.0.7'));
   startInformers();
-  setLocal([local('api', '10.244.0.7')]);
-  await controller.settled('shop/api', AbortSignal.timeout(5000));
+  setLocal([local('api', '10.244.0.7', uid)]);
+  await controller.settled(uid, AbortSignal.timeout(5000));
   const sent = backend.sent.length;
   await client.patch(POD, 'api', 'shop', { metadata: { annotations: { note: 'x' } } });
   await quiet();

@@ -26,6 +26,14 @@ export interface DatapathInformers {
   readonly namespaces: Pick<Informer<never, WorldNamespace>, 'list' | 'onChange' | 'synced'>;
 }
 
+/** Rules that are gone and still remembered: their records may be on their way. */
+const FORMER_RULES = 10_000;
+
+export interface AttachedPod extends LocalPod {
+  /** Of the object that it was made for. */
+  readonly uid: string;
+}
+
 export interface DatapathDeps {
   readonly node: string;
   readonly informers: DatapathInformers;
@@ -35,7 +43,7 @@ export interface DatapathDeps {
   /** Pure; may remember what it compiled before. */
   compile(world: World, options: { onlyNode: string }): PolicyTables;
   /** Pods that have a link on this node now, whatever the API server knows of them yet. */
-  localPods(): readonly LocalPod[];
+  localPods(): readonly AttachedPod[];
   readonly nodeLocal: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
@@ -45,8 +53,8 @@ export interface DatapathController {
   run(signal: AbortSignal): Promise<void>;
   /** Call when `localPods` has changed. */
   podsChanged(): void;
-  /** Resolves when a pod of this node (`namespace/name`) has its links, policy and routes in the kernel. */
-  settled(pod: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when a pod of this node (its uid) has its links, policy and routes in the kernel. */
+  settled(uid: string, signal: AbortSignal): Promise<void>;
   /** Resolves after the first convergence. */
   ready(): Promise<void>;
   rule(number: number): RuleInfo | undefined;
@@ -127,7 +135,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     const tables = deps.compile(world, { onlyNode: deps.node });
     plan.setPolicy(tables);
     // Records of a rule can arrive after the rule is gone: what it was is remembered.
-    for (const [number, info] of tables.rules) known.set(number, info);
+    remember(tables.rules);
     for (const problem of tables.problems)
       log.warn('a policy cannot be read', {
         policy: problem.policy,
@@ -136,33 +144,54 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       });
   }
 
+  function remember(rules: PolicyTables['rules']): void {
+    for (const [number, info] of rules) {
+      known.delete(number);
+      known.set(number, info);
+    }
+    for (const number of known.keys()) {
+      if (known.size <= rules.size + FORMER_RULES) return;
+      known.delete(number);
+    }
+  }
+
+  /** Without the very object there is no policy for a pod; the data path lets nothing of it pass until there is. */
+  const isKnown = ({ namespace, name, uid }: AttachedPod): boolean => {
+    const object = informers.pods.get(`${namespace}/${name}`);
+    return object !== undefined && (object.uid ?? uid) === uid;
+  };
+
   async function sync(): Promise<void> {
-    const local = new Map(deps.localPods().map((pod) => [`${pod.namespace}/${pod.name}`, pod] as const));
+    const local = new Map(
+      deps
+        .localPods()
+        .filter(isKnown)
+        .map((pod) => [`${pod.namespace}/${pod.name}`, pod] as const),
+    );
     if (policyDirty) {
       policyDirty = false;
       compilePolicy(local);
     }
     plan.setLocalPods([...local.values()]);
-    const settledNow = [...local.keys()].filter((key) => informers.pods.get(key) !== undefined);
     const changes = plan.update();
     if (!converged) {
       const differences = await backend.prune(plan.state);
       if (counts.applied === 0) mended = differences;
       converged = true;
     } else if (changes.length > 0) await backend.apply(changes);
-    else return settle(local, settledNow);
+    else return settle(local);
     counts.applied++;
     lastError = undefined;
-    settle(local, settledNow);
+    settle(local);
     first.resolve();
   }
 
-  function settle(local: ReadonlyMap<string, LocalPod>, now: readonly string[]): void {
-    for (const key of done) if (!local.has(key)) done.delete(key);
-    for (const key of now) {
-      done.add(key);
-      waiting.get(key)?.resolve();
-      waiting.delete(key);
+  function settle(local: ReadonlyMap<string, AttachedPod>): void {
+    done.clear();
+    for (const { uid } of local.values()) {
+      done.add(uid);
+      waiting.get(uid)?.resolve();
+      waiting.delete(uid);
     }
   }
 
@@ -199,11 +228,15 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       await loop(signal);
     },
     podsChanged: touchPolicy,
-    async settled(pod, signal) {
-      if (done.has(pod)) return;
-      const entry = waiting.get(pod) ?? Promise.withResolvers<void>();
-      waiting.set(pod, entry);
-      await unlessAborted(entry.promise, signal);
+    async settled(uid, signal) {
+      if (done.has(uid)) return;
+      const entry = waiting.get(uid) ?? Promise.withResolvers<void>();
+      waiting.set(uid, entry);
+      try {
+        await unlessAborted(entry.promise, signal);
+      } finally {
+        if (signal.aborted) waiting.delete(uid);
+      }
     },
     ready: () => first.promise,
     rule: (number) => known.get(number),

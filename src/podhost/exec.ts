@@ -7,10 +7,10 @@ import { spawnIn } from '../kernel/spawn.ts';
 import { HeddleError } from '../lib/errors.ts';
 import {
   createFrameReader,
-  encodeFrame,
   type ExecStart,
-  failedFrame,
+  encodeFrame,
   Frame,
+  failedFrame,
   UPGRADE,
 } from './exec-protocol.ts';
 
@@ -18,6 +18,8 @@ export interface ExecTarget {
   netns: string;
   /** The whole command line, jail and all. */
   argv: string[];
+  /** The command is killed when the pod goes. */
+  ended: AbortSignal;
 }
 
 export interface ExecDeps {
@@ -75,11 +77,14 @@ function feed(stdin: NonNullable<ChildProcess['stdin']>, payload: Buffer, socket
 function start(asked: ExecStart, socket: Duplex, deps: ExecDeps): ChildProcess {
   if (!Array.isArray(asked.argv) || asked.argv.length === 0)
     throw new HeddleError('ExecFailed', 'no command was given', { hint: 'heddle exec POD -- CMD [ARG…]' });
-  const { netns: path, argv } = deps.target(asked);
+  const { netns: path, argv, ended } = deps.target(asked);
   const netns = openNetns(path);
   try {
     const child = spawnIn({ argv, netns, stdio: ['pipe', 'pipe', 'pipe'] });
     connect(child, socket, argv[0]!);
+    const kill = () => child.kill('SIGKILL');
+    ended.addEventListener('abort', kill, { once: true });
+    child.once('close', () => ended.removeEventListener('abort', kill));
     return child;
   } finally {
     closeNetns(netns);

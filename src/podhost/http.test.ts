@@ -106,6 +106,24 @@ test('a command ends when its caller goes away', async () => {
   await eventually('it is gone', () => !isAlive(pid));
 });
 
+test('a command, and whoever follows the log, end with the pod', async () => {
+  const marker = `sleep 32${process.pid}`;
+  const running = exec(['sh', '-c', marker]);
+  const pid = await eventually('it runs', () => findProcess(marker));
+  const followed = new Promise<string>((resolve, reject) => {
+    request({ socketPath, path: '/logs/shop/web?follow=true' }, (res) => {
+      res.on('end', () => resolve('ended'));
+      res.on('error', reject);
+      res.resume();
+    }).end();
+  });
+  node.pods.delete('uid-web');
+  node.changed();
+  assert.equal((await running).code, 137);
+  assert.equal(await followed, 'ended');
+  await eventually('it is gone', () => !isAlive(pid));
+});
+
 test('what cannot be run is said', async () => {
   assert.equal((await exec(['no-such-program'])).code, 127);
   await assert.rejects(

@@ -7,7 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HeddleError } from '../lib/errors.ts';
-import { json, readJson, type Routes, sendJson, type UpgradeHandler } from '../lib/socket-server.ts';
+import { json, type Routes, readJson, sendJson, type UpgradeHandler } from '../lib/socket-server.ts';
 import { serveExec } from './exec.ts';
 import type { ExecStart } from './exec-protocol.ts';
 import { hostnameOf, podFiles } from './files.ts';
@@ -46,6 +46,7 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
       });
     return {
       netns: local.netns,
+      ended: worker.ended,
       argv: jailed({
         hostname: worker.pod ? hostnameOf(worker.pod) : local.name,
         files: podFiles(host.folder(worker.uid)),
@@ -66,7 +67,7 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
       async 'GET /logs/'(req, res, url) {
         const [, , namespace, name] = url.pathname.split('/').map(decodeURIComponent);
         const worker = find(namespace ?? '', name ?? '');
-        await sendLog(worker.logFile(), req, res, url.searchParams);
+        await sendLog(worker, req, res, url.searchParams);
       },
       async 'POST /probe'(req, res) {
         const asked = await readJson<ProbeRequest & { namespace: string; pod: string }>(req);
@@ -81,8 +82,9 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
   };
 }
 
+/** Followed until the reader or the pod goes away. */
 async function sendLog(
-  path: string,
+  worker: PodWorker,
   req: IncomingMessage,
   res: ServerResponse,
   query: URLSearchParams,
@@ -102,6 +104,7 @@ async function sendLog(
       res.once('drain', resolve);
       res.once('close', resolve);
     });
-  await readLog({ path, follow, ...(tail === null ? {} : { tail: Number(tail) }) }, write, gone.signal);
+  const read = { path: worker.logFile(), follow, ...(tail === null ? {} : { tail: Number(tail) }) };
+  await readLog(read, write, AbortSignal.any([gone.signal, worker.ended]));
   res.end();
 }

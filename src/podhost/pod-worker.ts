@@ -18,8 +18,8 @@ import { refusal } from './refusal.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { StandInClient } from './stand-in/client.ts';
 import type { StandInPod } from './stand-in/types.ts';
-import { isGone, type StatusWriter } from './status-writer.ts';
 import { type PodStatus, podStatus } from './status.ts';
+import { isGone, type StatusWriter } from './status-writer.ts';
 import { podUserId } from './user-id.ts';
 
 export interface WorkerDeps {
@@ -61,6 +61,8 @@ export interface PodWorker {
   standIn(): StandInPod | undefined;
   ready(): boolean;
   logFile(): string;
+  /** Aborted when its network and its log are about to go: whoever uses them lets go. */
+  readonly ended: AbortSignal;
   /** Resolves when no step is under way. */
   settled(): Promise<void>;
 }
@@ -83,6 +85,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   /** Aborted when the pod is to go: ends its probes and everything it waits for. */
   const life = new AbortController();
   const waits = AbortSignal.any([life.signal, signal]);
+  const ended = new AbortController();
   let working: Promise<void> | undefined;
   let dirty = false;
   let servedPorts = '';
@@ -226,6 +229,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   }
 
   async function remove(current: PodRecord): Promise<void> {
+    ended.abort(new Error('the pod was removed'));
     await deps.slots(() => deps.sandbox.tearDown(current));
     deps.counts.tearDowns++;
     stage = 'draining';
@@ -333,6 +337,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       !mustGo() &&
       [...(health?.containers().values() ?? [])].every((one) => one.ready),
     logFile,
+    ended: ended.signal,
     settled: () => working ?? Promise.resolve(),
   };
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openNft } from './nft.ts';
+import { run } from './spawn.ts';
 import { needsRoot, testNetns } from './test-netns.ts';
 
 const skip = needsRoot;
@@ -49,4 +50,15 @@ test('a closed context is an error, not a crash', { skip }, (t) => {
   nft.close();
   nft.close();
   assert.throws(() => nft.run('list tables'), { code: 'Nft' });
+});
+
+test('programs that are started inherit no descriptor, of nftables neither', { skip }, async (t) => {
+  open(t).run('add table inet x');
+  const { stdout } = await run(['/bin/sh', '-c', 'ls -l /proc/$$/fd']);
+  const inherited = [...stdout.matchAll(/ (\d+) -> /g)].map(([, fd]) => Number(fd));
+  assert.deepEqual(
+    inherited.filter((fd) => fd > 2),
+    [],
+    stdout,
+  );
 });

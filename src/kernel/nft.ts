@@ -3,6 +3,7 @@
  * belongs to the namespace it was made in; calls run there too, since names of links are looked up by the caller.
  */
 import { HeddleError } from '../lib/errors.ts';
+import { keepDescriptors } from './descriptors.ts';
 import { libnftables, type Pointer } from './ffi.ts';
 import { inNetns, type Netns } from './netns.ts';
 
@@ -28,6 +29,8 @@ export function openNft(ns?: Netns): Nft {
   const inside = <T>(fn: () => T): T => (ns ? inNetns(ns, fn) : fn());
   let context: Pointer | null = inside(() => library.contextNew(0));
   if (!context) throw new HeddleError('Nft', 'cannot make an nftables context', { hint: 'out of memory' });
+  // libmnl opens its socket for children too.
+  keepDescriptors();
   library.bufferOutput(context);
   library.bufferError(context);
 

@@ -3,6 +3,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { HeddleError } from '../lib/errors.ts';
+import { keepDescriptors } from './descriptors.ts';
 import { inNetns, type Netns } from './netns.ts';
 
 export type { ChildProcess } from 'node:child_process';
@@ -20,6 +21,9 @@ export interface SpawnIn {
   /** A session of its own: outlives this process and its terminal. */
   detached?: boolean;
 }
+
+// What whoever started this process had open is nobody's business below it.
+keepDescriptors();
 
 const DEFAULT_ENV = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 

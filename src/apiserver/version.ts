@@ -1,3 +1,5 @@
+import { goArch } from '../lib/machine.ts';
+
 /** The Kubernetes version that is spoken: clients decide by it what they may ask. */
 export const VERSION = {
   major: '1',
@@ -12,5 +14,5 @@ export const VERSION = {
   buildDate: '1970-01-01T00:00:00Z',
   goVersion: '',
   compiler: 'node',
-  platform: `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+  platform: `linux/${goArch()}`,
 } as const;

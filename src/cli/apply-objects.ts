@@ -8,8 +8,8 @@ import { ApiError, errorFromBody, isAlreadyExists, isConflict } from '../client/
 import { collectionPath, objectPath, withQuery } from '../client/path.ts';
 import type { Client } from '../client/types.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
+import { mapLimited } from '../lib/parallel.ts';
 import { getIfThere, type PlanOptions, patchFor, planApply, rankOf, type Step } from './apply-plan.ts';
-import { mapLimited } from './limited.ts';
 import { objectWord } from './object-words.ts';
 
 export type DryRun = 'client' | 'server' | undefined;

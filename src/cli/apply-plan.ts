@@ -13,7 +13,7 @@ import type { KubeObject } from '../api/types.ts';
 import { isNotFound } from '../client/api-error.ts';
 import type { Client } from '../client/types.ts';
 import { clone, isObject, type Json, sameJson } from '../lib/json.ts';
-import { mapLimited } from './limited.ts';
+import { mapLimited } from '../lib/parallel.ts';
 
 /** Where kubectl and Heddle both keep the manifest applied last. */
 const READS_AT_ONCE = 8;

@@ -7,12 +7,12 @@ import { ApiError, isNotFound } from '../client/api-error.ts';
 import type { Client } from '../client/types.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
+import { mapLimited } from '../lib/parallel.ts';
 import { dryRunOf } from './apply.ts';
 import { getIfThere, rankOf } from './apply-plan.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, duration, withDataDir } from './flags.ts';
-import { mapLimited } from './limited.ts';
 import { kindWord } from './object-words.ts';
 import { targetsOf } from './resource-words.ts';
 

@@ -1,6 +1,7 @@
 /** From an argument list to an exit code. */
 import { Command, CommanderError } from 'commander';
 import { HeddleError, errorText } from '../lib/errors.ts';
+import { VERSION } from '../lib/version.ts';
 import { type CliDeps, exitCodes } from './deps.ts';
 import { usageCodes } from './usage-codes.ts';
 import { type Verb, verbs } from './verbs.ts';
@@ -17,7 +18,7 @@ Examples:
 export function createProgram(deps: CliDeps): Command {
   const program = new Command('heddle')
     .description('Cloud-native networking and security: real cluster networks on one machine')
-    .version('0.1.0', '-V, --version')
+    .version(VERSION, '-V, --version')
     .addHelpText('after', epilogue)
     .showHelpAfterError('("heddle VERB --help" shows what it takes)')
     .exitOverride()

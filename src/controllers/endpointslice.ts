@@ -6,10 +6,11 @@ import type { EndpointSlice, Pod } from '../api/types.ts';
 import { isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import { sameJson } from '../lib/json.ts';
+import { mapLimited } from '../lib/parallel.ts';
 import { desiredGroups, isManaged } from './endpointslice-desired.ts';
 import { MANAGER, type SlicePlan, planSlices } from './endpointslice-plan.ts';
 import { byNamespace, namespaceEnds } from './informers.ts';
-import { type Controller, type ControllerDeps, inParallel, queueFor, runWhenSynced } from './loop.ts';
+import { type Controller, type ControllerDeps, queueFor, runWhenSynced } from './loop.ts';
 import { generatedName } from './names.ts';
 
 const NAME = 'endpointslice-controller';
@@ -43,15 +44,15 @@ export function createEndpointSliceController(deps: ControllerDeps): Controller 
 
   /** New places first, old ones go last: no endpoint is missing in between. */
   async function carryOut(plan: SlicePlan): Promise<void> {
-    await inParallel(plan.create, PARALLEL, async (slice) => {
+    await mapLimited(plan.create, PARALLEL, async (slice) => {
       const name = generatedName(slice.metadata.generateName ?? '');
       const metadata = { ...slice.metadata, name };
       slices.remember(await client.create(ENDPOINT_SLICE, { ...slice, metadata }));
     });
-    await inParallel(plan.update, PARALLEL, async (slice) => {
+    await mapLimited(plan.update, PARALLEL, async (slice) => {
       slices.remember(await client.update(ENDPOINT_SLICE, slice));
     });
-    await inParallel(plan.remove, PARALLEL, remove);
+    await mapLimited(plan.remove, PARALLEL, remove);
   }
 
   async function remove({ metadata }: EndpointSlice): Promise<void> {

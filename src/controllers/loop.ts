@@ -44,24 +44,5 @@ export async function runWhenSynced(
   if (!signal.aborted) await queue.run(signal);
 }
 
-/** At most `limit` at once; rejects with the first failure after all have ended. */
-export async function inParallel<T>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const failures: unknown[] = [];
-  const rest = items.values();
-  const worker = async (): Promise<void> => {
-    // One iterator for all workers: each item is taken once.
-    for (const item of rest) {
-      if (failures.length > 0) return;
-      await work(item).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  if (failures.length > 0) throw failures[0];
-}
-
 /** As Kubernetes writes times: seconds, UTC. `ms` since 1970. */
 export const timestamp = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');

@@ -5,15 +5,9 @@ import type { Pod, ReplicaSet } from '../api/types.ts';
 import { ApiError, isAlreadyExists, isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import { errorText } from '../lib/errors.ts';
+import { mapLimited } from '../lib/parallel.ts';
 import { byController, byNamespace, namespaceEnds, orphansByNamespace } from './informers.ts';
-import {
-  type Controller,
-  type ControllerDeps,
-  inParallel,
-  queueFor,
-  runWhenSynced,
-  timestamp,
-} from './loop.ts';
+import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
 import { generatedName } from './names.ts';
 import { adoptPatch, controllerOf, controllerReference, releasePatch } from './owner.ts';
 import { isTerminating } from './pods.ts';
@@ -64,9 +58,9 @@ export function createReplicaSetController(deps: ControllerDeps): Controller {
     if (plan.create > 0) {
       // One first: if it is refused, so would be the others.
       await createPod(replicaSet);
-      await inParallel(Array.from({ length: plan.create - 1 }), PARALLEL, () => createPod(replicaSet));
+      await mapLimited(Array.from({ length: plan.create - 1 }), PARALLEL, () => createPod(replicaSet));
     }
-    await inParallel(plan.remove, PARALLEL, (pod) => deletePod(replicaSet, pod));
+    await mapLimited(plan.remove, PARALLEL, (pod) => deletePod(replicaSet, pod));
   }
 
   async function patchOwner(pod: Pod, patch: unknown): Promise<void> {

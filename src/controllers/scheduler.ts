@@ -4,14 +4,8 @@ import type { Pod } from '../api/types.ts';
 import { isConflict, isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import { sameJson } from '../lib/json.ts';
-import {
-  type Controller,
-  type ControllerDeps,
-  inParallel,
-  queueFor,
-  runWhenSynced,
-  timestamp,
-} from './loop.ts';
+import { mapLimited } from '../lib/parallel.ts';
+import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
 import { planPlacements } from './scheduler-plan.ts';
 
 const NAME = 'default-scheduler';
@@ -35,7 +29,7 @@ export function createScheduler(deps: ControllerDeps): Controller {
 
   async function schedule(): Promise<void> {
     const placements = planPlacements({ nodes: nodes.list(), pods: pods.list(), assumed });
-    await inParallel(placements, PARALLEL, async (placement) => {
+    await mapLimited(placements, PARALLEL, async (placement) => {
       if (placement.node === undefined) await explainWait(placement.pod, placement.why);
       else await bind(placement.pod, placement.node);
     });

@@ -1,6 +1,7 @@
 /** Makes an attempt by the source pod's stand-in, and collects what the kernels logged for it. */
 import { createHash } from 'node:crypto';
 import { HeddleError } from '../lib/errors.ts';
+import { mapLimited } from '../lib/parallel.ts';
 import { callSocket } from '../lib/unix-http.ts';
 import type { ProbeRequest, ProbeResult } from '../podhost/probe/connect.ts';
 import type { Attempt } from './attempts.ts';
@@ -60,25 +61,6 @@ async function flowsOf(deps: ProbeDeps, since: ReadonlyMap<string, number>): Pro
   return new Map(pages);
 }
 
-/** Runs `work` over `items`, at most `limit` at a time, in order of start. */
-async function inParallel<T, R>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const lane = async () => {
-    while (next < items.length) {
-      const index = next++;
-      const item = items[index];
-      if (item !== undefined) results[index] = await work(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
-  return results;
-}
-
 /** A connection is told by source address, source port, protocol and a destination among the backends. */
 function recordsOf(raw: Raw, events: ReadonlyMap<string, readonly FlowEvent[]>): readonly FlowEvent[] {
   const { attempt, answer } = raw;
@@ -102,7 +84,7 @@ export async function observe(
   const since = new Map([...before].map(([node, page]) => [node, page.next]));
   let done = 0;
   // In an order without runs: a workload's denials would otherwise fill all lanes at once.
-  const raws = await inParallel(shuffled(attempts), CONCURRENCY, async (attempt) => {
+  const raws = await mapLimited(shuffled(attempts), CONCURRENCY, async (attempt) => {
     const raw = await tryOne(attempt, deps);
     onProgress(++done);
     return raw;

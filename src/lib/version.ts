@@ -1,2 +1,2 @@
-/** What this build is called; package.json has the same. */
+/** What this build is called, as in package.json. */
 export const VERSION = '0.1.0';

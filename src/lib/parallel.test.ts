@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mapLimited } from './limited.ts';
+import { mapLimited } from './parallel.ts';
 
 test('results are in the order of the items, and no more run at once than allowed', async () => {
   let [running, most] = [0, 0];
@@ -24,4 +24,15 @@ test('nothing is begun after an interrupt', async () => {
     message: 'received SIGINT',
   });
   assert.deepEqual(begun, [1, 2, 3]);
+});
+
+test('after a failure nothing more is begun, and what was begun ends first', async () => {
+  const ended: number[] = [];
+  const work = async (n: number) => {
+    for (let turns = 0; turns < 5 * n; turns++) await Promise.resolve();
+    ended.push(n);
+    if (n === 1) throw new Error('one fails');
+  };
+  await assert.rejects(mapLimited([1, 2, 3, 4], 2, work), { message: 'one fails' });
+  assert.deepEqual(ended, [1, 2]);
 });

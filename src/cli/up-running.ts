@@ -3,11 +3,11 @@ import { busy, lockHolder } from '../cluster/lock.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
 import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
 import { callSocket } from '../lib/unix-http.ts';
-import type { CliDeps } from './deps.ts';
+import { type CliDeps, exitCodes } from './deps.ts';
 import { onInterrupt } from './interrupt.ts';
 import { createProgress } from './progress.ts';
 import type { Manifests } from './up-manifests.ts';
-import type { UpRequest } from './up-request.ts';
+import { readConfig, type UpRequest } from './up-request.ts';
 import { settle } from './up-settle.ts';
 
 /** The supervisor that runs this cluster; undefined where there is none. @throws HeddleError `ClusterBusy` */
@@ -39,8 +39,12 @@ export async function applyToRunning(
   );
   const interrupt = onInterrupt();
   try {
-    const failure = await settle({ request, manifests, progress, deps, signal: interrupt.signal });
+    // Of its settings those count that it runs with, not what was asked for now.
+    const config = readConfig(request.paths) ?? request.config;
+    const asItRuns = { ...request, config, publish: running.publish };
+    const failure = await settle({ request: asItRuns, manifests, progress, deps, signal: interrupt.signal });
     if (failure) throw failure;
+    if (interrupt.signal.aborted) process.exitCode = exitCodes.interrupted;
   } finally {
     interrupt.dispose();
   }

@@ -1,18 +1,22 @@
 /** Ports on 127.0.0.1 of the machine's first namespace: all of it that a cluster ever touches. */
 import { closeSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { portHolder } from '../kernel/port-holder.ts';
 import { listenTcp } from '../kernel/sockets.ts';
-import { HeddleError, errnoCode } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
 
 /** A listening descriptor. @throws HeddleError `PortInUse`, `PortRefused` */
 export function listenLocal(port: number, flag: string): number {
   try {
     return listenTcp(undefined, '127.0.0.1', port);
   } catch (cause) {
-    if (errnoCode(cause) === 'EADDRINUSE')
-      throw new HeddleError('PortInUse', `port ${port} of 127.0.0.1 is in use by another program`, {
-        hint: `choose another one with ${flag}, or see who has it: ss -ltnp 'sport = :${port}'`,
+    if (errnoCode(cause) === 'EADDRINUSE') {
+      const holder = portHolder(port);
+      const who = holder ? `${holder.name} (pid ${holder.pid})` : 'another program';
+      throw new HeddleError('PortInUse', `port ${port} of 127.0.0.1 is in use by ${who}`, {
+        hint: `choose another one with ${flag}, or end who has it`,
       });
+    }
     throw new HeddleError('PortRefused', `cannot listen on port ${port} of 127.0.0.1`, { cause });
   }
 }

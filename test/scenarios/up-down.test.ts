@@ -292,7 +292,9 @@ test('a port in use: refused, and nothing is made', async (t) => {
   assert.equal(api.code, 1, api.stderr);
   assert.match(
     api.stderr,
-    new RegExp(`port ${cluster.apiPort} of 127\\.0\\.0\\.1 is in use.*PortInUse`, 's'),
+    new RegExp(
+      `port ${cluster.apiPort} of 127\\.0\\.0\\.1 is in use by .* \\(pid ${process.pid}\\).*PortInUse`,
+    ),
   );
   const published = await cluster.heddle(
     'up',

@@ -1,16 +1,16 @@
 /** `heddle demo`: a cluster with an application, traffic between all of it, and what the kernel made of it. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { StartedCluster } from '../cluster/start.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
+import type { StartedCluster } from '../cluster/start.ts';
 import { run } from '../kernel/spawn.ts';
 import { HeddleError } from '../lib/errors.ts';
-import type { CliDeps } from './deps.ts';
 import { type DemoFlags, repeat, showRound } from './demo-rounds.ts';
-import { collect, outputFormat, requireRoot, withDataDir, wholeNumber } from './flags.ts';
+import type { CliDeps } from './deps.ts';
+import { collect, outputFormat, requireRoot, wholeNumber, withDataDir } from './flags.ts';
 import { onInterrupt } from './interrupt.ts';
 import { type Own, startOwn, takeDown } from './own-cluster.ts';
-import { type Progress, createProgress } from './progress.ts';
+import { createProgress, type Progress } from './progress.ts';
 import { loadManifests } from './up-manifests.ts';
 import { upRequest } from './up-request.ts';
 import { runningSupervisor } from './up-running.ts';
@@ -56,7 +56,8 @@ async function demo(flags: DemoFlags, deps: CliDeps): Promise<void> {
   const manifests = await loadManifests(request.files, deps);
   const interrupt = onInterrupt();
   const progress = createProgress(deps);
-  const settled = () => settle({ request, manifests, progress, deps, signal: interrupt.signal });
+  const settled = (since?: number) =>
+    settle({ request, manifests, progress, deps, signal: interrupt.signal, since });
   try {
     if (await runningSupervisor(request.paths)) {
       progress.note(`the cluster in ${request.paths.dataDir} is up already: it is probed, and stays up`);
@@ -77,11 +78,11 @@ async function demo(flags: DemoFlags, deps: CliDeps): Promise<void> {
 async function onOwnCluster(
   flags: DemoFlags,
   context: Own,
-  settled: () => Promise<Error | undefined>,
+  settled: (since: number) => Promise<Error | undefined>,
 ): Promise<void> {
   const cluster = await startOwn(context);
   try {
-    const failure = await settled();
+    const failure = await settled(cluster.startedAt);
     if (failure) throw failure;
     await Promise.race([probe(flags, context), supervisorEnds(cluster, context.request.paths)]);
   } finally {

@@ -7,19 +7,34 @@ import { HeddleError } from '../lib/errors.ts';
 /** What nodes and pods have in common. */
 export interface KubeLike {
   metadata: { name: string; namespace?: string };
-  status?: { phase?: string; conditions?: Condition[] };
+  status?: { phase?: string; conditions?: Condition[]; containerStatuses?: Container[] };
 }
 
 interface Condition {
   readonly type: string;
   readonly status: string;
   readonly message?: string;
+  readonly lastHeartbeatTime?: string;
+}
+
+interface Container {
+  readonly state?: { readonly running?: { readonly startedAt?: string } };
 }
 
 const conditionsOf = (object: KubeLike): readonly Condition[] => object.status?.conditions ?? [];
 
 export const isReady = (object: KubeLike): boolean =>
   conditionsOf(object).some(({ type, status }) => type === 'Ready' && status === 'True');
+
+/** Whether it became so after `since`, in Unix milliseconds: the API's times are whole seconds. */
+export function isReadySince(object: KubeLike, since: number): boolean {
+  const { conditions, containerStatuses } = object.status ?? {};
+  const heartbeats = conditions?.filter(({ type }) => type === 'Ready').map((c) => c.lastHeartbeatTime);
+  const starts = containerStatuses?.map(({ state }) => state?.running?.startedAt);
+  const times = [...(heartbeats ?? []), ...(starts ?? [])].filter((time) => time !== undefined);
+  const second = Math.floor(since / 1000) * 1000;
+  return isReady(object) && times.every((time) => Date.parse(time) >= second);
+}
 
 /** The words of the condition that stands in the way, else the phase. */
 export function whyNotReady(object: KubeLike): string | undefined {
@@ -41,6 +56,8 @@ export interface WaitDeps {
   readonly signal: AbortSignal;
   /** Milliseconds. */
   readonly timeout: number;
+  /** Unix milliseconds; what was said before counts for nothing. */
+  readonly since?: number;
   onTally(tally: Tally): void;
 }
 
@@ -50,7 +67,7 @@ const PAUSE = 100;
 export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void> {
   await until('nodes', deps, async () => {
     const nodes = await listAll(NODE, deps.client);
-    const waiting = nodes.filter((node) => !isReady(node)).map(describe);
+    const waiting = nodes.filter((node) => !isReadySince(node, deps.since ?? 0)).map(describe);
     const ready = nodes.length - waiting.length;
     return { ready, total: Math.max(wanted, nodes.length), waiting };
   });
@@ -60,7 +77,7 @@ export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void
 export async function waitForPods(deps: WaitDeps, expected: () => Promise<number>): Promise<void> {
   await until('pods', deps, async () => {
     const pods = (await listAll(POD, deps.client)).filter((pod) => pod.status?.phase !== 'Succeeded');
-    const waiting = pods.filter((pod) => !isReady(pod)).map(describe);
+    const waiting = pods.filter((pod) => !isReadySince(pod, deps.since ?? 0)).map(describe);
     return { ready: pods.length - waiting.length, total: Math.max(await expected(), pods.length), waiting };
   });
 }

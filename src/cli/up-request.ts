@@ -6,7 +6,7 @@ import { type ClusterPaths, clusterPaths } from '../cluster/paths.ts';
 import { type ClusterRequest, planCluster } from '../cluster/plan.ts';
 import { freePort } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
-import { HeddleError, errnoCode } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { duration, wholeNumber } from './flags.ts';
 
 export interface UpFlags {
@@ -59,7 +59,10 @@ export async function upRequest(flags: UpFlags): Promise<UpRequest> {
     standIn: flags.standIn ?? kept?.standIn ?? false,
     ...ranges(flags, kept),
   });
-  if (kept) refuseDifference(config, kept, paths);
+  if (kept) {
+    refuseDifference(config, kept, paths);
+    refuseFewerNodes(config, kept, paths);
+  }
   return {
     paths,
     config,
@@ -92,6 +95,16 @@ function refuseDifference(config: ClusterConfig, kept: ClusterConfig, paths: Clu
         `${paths.dataDir} holds a cluster whose ${field} are ${String(kept[field])}, not ${String(config[field])}`,
         { hint: `remove it first: heddle down --data-dir ${paths.dataDir}` },
       );
+}
+
+/** Nodes that are gone would leave their pods behind. */
+function refuseFewerNodes({ nodes }: ClusterConfig, kept: ClusterConfig, paths: ClusterPaths): void {
+  if (nodes.length < kept.nodes.length)
+    throw new HeddleError(
+      'ClusterDiffers',
+      `${paths.dataDir} holds a cluster of ${kept.nodes.length} nodes, not ${nodes.length}`,
+      { hint: `it can grow; for a smaller one remove it first: heddle down --data-dir ${paths.dataDir}` },
+    );
 }
 
 /** @throws HeddleError `BadClusterFile` */

@@ -16,6 +16,8 @@ export interface SettleDeps {
   readonly progress: Progress;
   readonly deps: CliDeps;
   readonly signal: AbortSignal;
+  /** When a cluster of our own was started, in Unix milliseconds: a kept store tells of an earlier one. */
+  readonly since?: number;
 }
 
 /** The error that kept it from settling, if any: the cluster runs all the same. */
@@ -40,29 +42,35 @@ export async function settle(settling: SettleDeps): Promise<Error | undefined> {
   }
 }
 
-async function steps({ request, manifests, progress, signal }: SettleDeps, client: Client): Promise<void> {
+async function steps(settling: SettleDeps, client: Client): Promise<void> {
+  const { request, manifests, progress, signal, since } = settling;
   const wait = (unit: string) => ({
     client,
     signal,
     timeout: request.timeout,
+    since,
     onTally: ({ ready, total }: Tally) => progress.detail(`${ready} of ${total} ${unit} Ready`),
   });
   if (request.wait) {
     progress.step('waiting for nodes');
     await waitForNodes(request.config.nodes.length, wait('nodes'));
   }
-  if (manifests.count === 0) return;
+  if (manifests.count > 0) await applyAll(settling, client);
+  const pods = manifests.count > 0 || (request.continues && since !== undefined);
+  if (!request.wait || !pods) return;
+  progress.step('waiting for pods');
+  await waitForPods(wait('pods'), () => wantedReplicas(client));
+}
+
+async function applyAll({ manifests, progress, signal }: SettleDeps, client: Client): Promise<void> {
   progress.step('applying manifests');
   const { applyObjects } = await import('./apply-objects.ts');
   let applied = 0;
   await applyObjects(client, manifests.entries, {
     createNamespaces: true,
     signal,
-    onApplied: () => progress.detail(`${++applied} of ${manifests.count}`),
+    onApplied: () => progress.detail(`${++applied} of ${Math.max(applied, manifests.count)}`),
   });
-  if (!request.wait) return;
-  progress.step('waiting for pods');
-  await waitForPods(wait('pods'), () => wantedReplicas(client));
 }
 
 /** Pods that deployments ask for: more than there are while the controllers are at work. */

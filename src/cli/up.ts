@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import type { CliDeps } from './deps.ts';
 import { collect, requireRoot, withDataDir } from './flags.ts';
+import { onInterrupt } from './interrupt.ts';
 import { startOwn } from './own-cluster.ts';
 import { createProgress } from './progress.ts';
-import { onInterrupt } from './interrupt.ts';
 import { holdInForeground } from './up-hold.ts';
 import { checkRuntimes, loadManifests } from './up-manifests.ts';
 import { readConfig, type UpFlags, upRequest } from './up-request.ts';
@@ -56,7 +56,15 @@ async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
   const own = { request, interrupt, progress, deps };
   try {
     const cluster = await startOwn(own);
-    const failure = await settle({ request, manifests, progress, deps, signal: interrupt.signal });
+    const { startedAt } = cluster;
+    const failure = await settle({
+      request,
+      manifests,
+      progress,
+      deps,
+      signal: interrupt.signal,
+      since: startedAt,
+    });
     if (request.detach && !interrupt.signal.aborted) {
       cluster.detach();
       if (failure) throw failure;

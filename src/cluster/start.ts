@@ -23,6 +23,8 @@ export interface StartDeps {
 
 export interface StartedCluster {
   readonly pid: number;
+  /** Unix milliseconds: no process of it is older. */
+  readonly startedAt: number;
   /** Lets this process end without the cluster ending with it. */
   detach(): void;
   /** How the supervisor ended, once it does. */
@@ -37,6 +39,7 @@ export async function startCluster(deps: StartDeps): Promise<StartedCluster> {
   signal.throwIfAborted();
   checkDataDir(paths);
   makeDataDir(paths, options.owner !== undefined && options.owner.uid !== 0);
+  const startedAt = Date.now();
   const child = spawnSupervisor(deps);
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once('exit', (code, by) => resolve({ code, signal: by }));
@@ -61,6 +64,7 @@ export async function startCluster(deps: StartDeps): Promise<StartedCluster> {
   signal.throwIfAborted();
   return {
     pid: child.pid ?? 0,
+    startedAt,
     ended,
     detach() {
       stdin.end(`${DETACH}\n`);

@@ -140,7 +140,12 @@ test('down --keep keeps the objects for the next up, which must not ask for othe
   const other = await cluster.heddle('up', '--detach', '--pod-cidr', '10.50.0.0/16');
   assert.equal(other.code, 2);
   assert.match(other.stderr, /ClusterDiffers/);
-  await up(cluster);
+  const fewer = await cluster.heddle('up', '--detach', '--nodes', '1');
+  assert.equal(fewer.code, 2);
+  assert.match(fewer.stderr, /holds a cluster of 2 nodes, not 1 \[ClusterDiffers\]/);
+  const again = await cluster.heddle('up', '--detach', '--api-port', String(cluster.apiPort));
+  assert.equal(again.code, 0, again.stderr);
+  assert.match(again.stderr, /pods: (\d+) of \1 pods Ready/);
   assert.match(await cluster.must('get', 'deployments', '-A'), /server/);
 });
 

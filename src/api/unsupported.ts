@@ -46,6 +46,7 @@ const ends = (value: unknown): boolean =>
 
 const EXEC_PROBE = 'passes always: a stand-in has no command to run';
 const SPREAD = 'ignored: pods are spread evenly over the nodes that fit';
+const APART = 'the pod is refused: pods of a local cluster are kept apart from the machine';
 const OWN_DNS = 'ignored: every pod uses the cluster DNS';
 
 const POD: readonly Row[] = [
@@ -66,9 +67,9 @@ const POD: readonly Row[] = [
     when: isNot('default-scheduler'),
     why: 'its pods stay Pending: there is one scheduler',
   },
-  { path: 'hostNetwork', when: is(true), why: 'ignored: the pod gets an address of its own' },
-  { path: 'hostPID', when: is(true), why: 'ignored: pods do not see processes of their node' },
-  { path: 'hostIPC', when: is(true), why: 'ignored: pods do not share memory with their node' },
+  { path: 'hostNetwork', when: is(true), why: APART },
+  { path: 'hostPID', when: is(true), why: APART },
+  { path: 'hostIPC', when: is(true), why: APART },
   { path: 'dnsPolicy', when: is('Default', 'None'), why: OWN_DNS },
   { path: 'dnsConfig', when: filled, why: OWN_DNS },
   { path: 'restartPolicy', when: is('OnFailure', 'Never'), why: 'ignored: stand-ins do not end' },

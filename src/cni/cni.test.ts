@@ -275,6 +275,15 @@ test('a list of which a later plugin fails is taken back', async () => {
   assert.equal(node.links().length, 1);
 });
 
+test('a check that could not be made is no fault of the attachment', async () => {
+  const conflist = createConflist({
+    list: { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'heddle-cni' }] },
+    path: [join(folder, 'being-upgraded')],
+    cacheDir: join(folder, 'cache'),
+  });
+  await assert.rejects(conflist.check({ containerId: 'c', ifName: 'eth0', netns: '/x' }), { code: 11 });
+});
+
 async function script(path: string, body: string): Promise<void> {
   await writeFile(path, `#!/bin/sh\n${body}\n`);
   await chmod(path, 0o755);

@@ -66,7 +66,10 @@ export function createConflist(options: ConflistOptions): Conflist {
         CNI_PATH: options.path.join(':'),
       },
     }).catch((error: unknown) => {
-      throw new CniError(CniCode.failed, `plugin ${plugin.type}: ${errorText(error)}`, '', { cause: error });
+      // Nothing is known of the attachment then, which a CHECK must not take for a fault of it.
+      throw new CniError(CniCode.tryAgain, `plugin ${plugin.type}: ${errorText(error)}`, '', {
+        cause: error,
+      });
     });
     if (code !== 0) throw pluginError(plugin, command, code, stdout, stderr);
     return stdout;
@@ -145,7 +148,7 @@ async function findPlugin(type: string | undefined, path: readonly string[]): Pr
     )
       return file;
   }
-  throw new CniError(CniCode.failed, `there is no plugin "${type}" in ${path.join(', ')}`);
+  throw new CniError(CniCode.tryAgain, `there is no plugin "${type}" in ${path.join(', ')}`);
 }
 
 function parseResult(plugin: NetConf, stdout: string, version: string): CniResult {

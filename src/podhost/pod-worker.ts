@@ -305,7 +305,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     async adopt(found) {
       record = found;
       log = deps.log.with({ pod: label() });
-      if (await deps.sandbox.intact(found)) {
+      if (await deps.slots(() => deps.sandbox.intact(found))) {
         stage = found.runningSince ? 'running' : 'attached';
         barrier = serving = found.runningSince !== undefined;
         adopted = found.runningSince !== undefined;

@@ -127,7 +127,7 @@ function* validateMounts(container: IContainer, path: string, context: Container
   }
 }
 
-export function* validateResources(resources: IResourceRequirements | undefined, path: string): Problems {
+function* validateResources(resources: IResourceRequirements | undefined, path: string): Problems {
   const { limits = {}, requests = {} } = resources ?? {};
   for (const [side, list] of [
     ['limits', limits],

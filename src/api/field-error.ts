@@ -73,7 +73,7 @@ export function* formatted(field: string, value: string, format: (text: string) 
   for (const complaint of format(value)) yield invalid(field, value, complaint);
 }
 
-export const IMMUTABLE = 'field is immutable';
+const IMMUTABLE = 'field is immutable';
 
 /** Yields an error when two JSON values differ. */
 export function* immutable(field: string, now: unknown, before: unknown, detail = IMMUTABLE): Problems {

@@ -120,9 +120,3 @@ export const prefixOf =
   (format: Format): Format =>
   (text) =>
     format(text.endsWith('-') ? `${text.slice(0, -1)}a` : text);
-
-/** Absolute path segments are free, but for what would leave the folder they name. */
-export const pathSegment: Format = (text) => {
-  if (text === '.' || text === '..') return [`may not be '${text}'`];
-  return ['/', '%'].filter((c) => text.includes(c)).map((c) => `may not contain '${c}'`);
-};

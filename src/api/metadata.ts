@@ -1,14 +1,6 @@
 /** Validation of `metadata`, the same for all kinds but for the format of the name. */
 import { forbidden, formatted, immutable, invalid, type Problems, required, tooLong } from './field-error.ts';
-import {
-  dns1123Label,
-  dns1123Subdomain,
-  type Format,
-  labelValue,
-  pathSegment,
-  prefixOf,
-  qualifiedName,
-} from './formats.ts';
+import { dns1123Label, type Format, labelValue, prefixOf, qualifiedName } from './formats.ts';
 import type { ObjectMeta } from './types.ts';
 
 /** Sum of all keys and values, in bytes. */
@@ -98,7 +90,3 @@ export function* validateMetadataUpdate(now: ObjectMeta, before: ObjectMeta, pat
       );
   }
 }
-
-export const SUBDOMAIN_NAME = dns1123Subdomain;
-/** Names that only have to be safe in a path of the API (events among them use more). */
-export const PATH_NAME: Format = pathSegment;

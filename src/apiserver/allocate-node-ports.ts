@@ -4,7 +4,7 @@ import { duplicate, invalid } from '../api/field-error.ts';
 import type { FieldError } from '../api/resource.ts';
 import type { Service } from '../api/types.ts';
 
-export const NODE_PORTS = { first: 30_000, last: 32_767 } as const;
+const NODE_PORTS = { first: 30_000, last: 32_767 } as const;
 const COUNT = NODE_PORTS.last - NODE_PORTS.first + 1;
 
 type Port = NonNullable<NonNullable<Service['spec']>['ports']>[number];

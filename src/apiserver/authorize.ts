@@ -3,7 +3,7 @@ import type { User } from './authenticate.ts';
 import { ApiFailure, unauthorized } from './failure.ts';
 import type { RequestInfo, ResourceInfo } from './request-info.ts';
 
-export const ALL_POWERFUL = ['system:masters', 'heddle:components'] as const;
+const ALL_POWERFUL = ['system:masters', 'heddle:components'] as const;
 
 const OPEN_PATHS = new Set(['/livez', '/readyz', '/healthz', '/version']);
 /** Also open to those who are known: what kubectl reads before it does anything. */

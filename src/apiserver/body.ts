@@ -6,7 +6,7 @@ import { decodeProtobuf, PROTOBUF } from './protobuf/decode.ts';
 import { badRequest, tooLarge, unsupportedMediaType } from './failure.ts';
 
 /** Bytes; the same as Kubernetes. */
-export const MAX_BODY = 3 * 1024 * 1024;
+const MAX_BODY = 3 * 1024 * 1024;
 /** Objects and lists within each other. */
 export const MAX_DEPTH = 200;
 

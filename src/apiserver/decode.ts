@@ -47,7 +47,7 @@ export function decodeObject(kind: Kind, value: unknown, decoding: Decoding): Ku
 }
 
 /** Types must be right; unknown fields are refused, told or dropped, as the client asked. */
-export function checkFields(kind: Kind, value: unknown, { validation, warn }: Decoding): KubeObject {
+function checkFields(kind: Kind, value: unknown, { validation, warn }: Decoding): KubeObject {
   const wrong = typeErrors(kind, value)[0];
   if (wrong)
     throw badRequest(

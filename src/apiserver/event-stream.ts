@@ -12,7 +12,7 @@ export interface EventStream {
   readonly ended: Promise<void>;
 }
 
-export const BATCH_MS = 20;
+const BATCH_MS = 20;
 /** Bytes of events that may wait for a slow reader. */
 export const MAX_WAITING = 16 * 1024 * 1024;
 /** Bytes handed to the socket at once. */

@@ -54,7 +54,7 @@ export const statusOf = ({ code, reason, message, details }: ApiFailure): Status
 });
 
 /** `deployments.apps`, `pods`. */
-export const qualified = (kind: Kind, name: string = kind.resource) =>
+const qualified = (kind: Kind, name: string = kind.resource) =>
   kind.group === '' ? name : `${name}.${kind.group}`;
 
 const resourceDetails = (kind: Kind, name?: string): StatusDetails => ({

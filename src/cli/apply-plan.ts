@@ -132,7 +132,7 @@ function lastApplied(live: KubeObject): unknown {
 }
 
 /** The object as it should be; `live` with what the manifest says and without what it no longer says. */
-export function desiredObject({ resource, manifest }: Step, live: KubeObject): KubeObject {
+function desiredObject({ resource, manifest }: Step, live: KubeObject): KubeObject {
   return threeWayMerge(resource.kind, lastApplied(live), manifest, live);
 }
 

@@ -80,7 +80,7 @@ export function dryRunOf(value: string | true | undefined): DryRun {
 }
 
 /** What the cluster will not act on, said before anything happens. */
-export function warnUnsupported(entries: readonly ManifestObject[], deps: Pick<CliDeps, 'stderr'>): void {
+function warnUnsupported(entries: readonly ManifestObject[], deps: Pick<CliDeps, 'stderr'>): void {
   const lines = summariseUnsupported(findUnsupported(entries));
   for (const text of lines) deps.stderr.write(`warning: ${text}\n`);
 }

@@ -48,7 +48,7 @@ function resourcesOf(word: string): Resource[] {
 }
 
 /** @throws HeddleError `BadFlag` */
-export function resourceOf(word: string): Resource {
+function resourceOf(word: string): Resource {
   const found = findByUserWord(word);
   if (found) return found;
   const guess = nearest(

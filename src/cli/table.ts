@@ -65,7 +65,7 @@ const labelsText = (labels: Record<string, string> | undefined): string =>
 
 const GAP = '   ';
 
-export function aligned(rows: readonly (readonly string[])[]): string[] {
+function aligned(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
   for (const row of rows)
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);

@@ -12,7 +12,7 @@ import type { Transport } from './transport.ts';
 import type { WatchEvent, WatchOptions } from './types.ts';
 
 /** etcd refuses objects over 1.5 MB; a line may hold one with its escapes. */
-export const MAX_LINE = 16 * 1024 * 1024;
+const MAX_LINE = 16 * 1024 * 1024;
 const HEAD_TIMEOUT_MS = 30_000;
 
 /** Complete lines of a chunked text; keeps the unfinished one. @throws HeddleError `ApiBadAnswer` beyond `max` */

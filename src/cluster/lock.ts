@@ -98,7 +98,7 @@ function parseHolder(text: string): Holder {
 export const isHolderAlive = (holder: Holder): boolean =>
   holder.pid > 0 && isAlive(holder.pid) && startTime(holder.pid) === holder.startTime;
 
-export const holderText = (holder: Holder): string =>
+const holderText = (holder: Holder): string =>
   `${holder.what} (pid ${holder.pid}${holder.since ? `, since ${holder.since}` : ''})`;
 
 /** Waits for the lock. @throws HeddleError `ClusterBusy` after `timeoutMs` */

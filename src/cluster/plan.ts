@@ -27,7 +27,7 @@ export interface ClusterRequest {
 }
 
 export const MAX_NODES = 250;
-export const DEFAULT_RANGES = {
+const DEFAULT_RANGES = {
   pod: ['10.244.0.0/16', 'fd00:10:244::/48'],
   service: ['10.96.0.0/16', 'fd00:10:96::/112'],
   underlay: ['10.240.0.0/24', 'fd00:10:240::/64'],

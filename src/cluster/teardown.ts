@@ -2,7 +2,7 @@
  * Removes what a cluster has running and mounted, whatever state it is in and whoever died before: nothing here
  * relies on a process of the cluster or on its data directory. Idempotent.
  */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPids, findCgroup2Mount, killCgroup, moveToCgroup, removeCgroup } from '../kernel/cgroup.ts';
 import { isMountPoint, unmountLazy } from '../kernel/mount.ts';
@@ -39,10 +39,4 @@ export async function tearDown(paths: ClusterPaths): Promise<void> {
 function stepOut(cgroup: string): void {
   const own = [cgroup, join(cgroup, 'supervisor')].some((path) => cgroupPids(path).includes(process.pid));
   if (own) moveToCgroup(join(cgroup, '..'), process.pid);
-}
-
-/** Names of the namespaces that the cluster's run directory holds. */
-export function namespaceNames(paths: ClusterPaths): string[] {
-  const folder = join(paths.runDir, 'netns');
-  return existsSync(folder) ? readdirSync(folder).toSorted() : [];
 }

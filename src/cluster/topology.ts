@@ -13,7 +13,7 @@ import type { ClusterPaths } from './paths.ts';
 import { outsideAddresses } from './plan.ts';
 
 /** Addresses that stand for the internet: hosts outside of the cluster that know no way back to pods. */
-export const WORLD_ADDRESSES = ['203.0.113.1', '2001:db8::1'] as const;
+const WORLD_ADDRESSES = ['203.0.113.1', '2001:db8::1'] as const;
 
 const BRIDGE = 'br0';
 const UPLINK = 'eth0';

@@ -5,7 +5,7 @@
 import { CniCode, CniError } from './error.ts';
 
 /** Largest request taken, bytes. */
-export const MAX_FRAME = 8 * 1024 * 1024;
+const MAX_FRAME = 8 * 1024 * 1024;
 const MAX_HEAD = 32;
 
 export interface RawRequest {

@@ -20,7 +20,7 @@ export interface PluginDeps {
   log: Log;
 }
 
-export const attachmentKey = ({ containerId, ifName }: Attachment): string => `${containerId}/${ifName}`;
+const attachmentKey = ({ containerId, ifName }: Attachment): string => `${containerId}/${ifName}`;
 
 /** The pod an attachment is for, from CNI_ARGS; runtimes other than Kubernetes' give none. */
 export function podOf({ args, containerId }: CniRequest): { namespace: string; name: string; uid: string } {

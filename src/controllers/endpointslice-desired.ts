@@ -59,7 +59,7 @@ function groupFor(groups: Map<string, EndpointGroup>, addressType: AddressType, 
   return group;
 }
 
-export function familiesOf({ spec }: Service): AddressType[] {
+function familiesOf({ spec }: Service): AddressType[] {
   const families = spec?.ipFamilies ?? [];
   if (families.length > 0) return families.map((family) => (family === 'IPv6' ? 'IPv6' : 'IPv4'));
   // A service of before families existed: as its address is.

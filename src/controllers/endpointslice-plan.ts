@@ -13,7 +13,7 @@ import { controllerReference } from './owner.ts';
 
 export const MAX_ENDPOINTS = 100;
 /** Both families' events of a dual-stack service together stay below 8 kB. */
-export const TARGET_BYTES = 3600;
+const TARGET_BYTES = 3600;
 
 export const MANAGER = 'endpointslice-controller.k8s.io';
 const HEADLESS = 'service.kubernetes.io/headless';

@@ -6,7 +6,7 @@ const LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
 /** A label value holds no more, and pod names become label values. */
 const MAX = 63;
 
-export const randomSuffix = (length = 5): string =>
+const randomSuffix = (length = 5): string =>
   Array.from({ length }, () => LETTERS[randomInt(LETTERS.length)]).join('');
 
 /** `web-` → `web-x7k2f`, 63 characters at most. */

@@ -16,7 +16,7 @@ export type RangeDecision =
   | { node: Node; exhausted: string[] };
 
 /** Length of a node's block: /24 and /64, or the whole range where it is smaller. */
-export const blockLength = (range: Cidr): number => Math.max(range.length, range.family === 4 ? 24 : 64);
+const blockLength = (range: Cidr): number => Math.max(range.length, range.family === 4 ? 24 : 64);
 
 export const podCidrsOf = ({ spec }: Node): string[] =>
   spec?.podCIDRs?.length ? spec.podCIDRs : spec?.podCIDR ? [spec.podCIDR] : [];

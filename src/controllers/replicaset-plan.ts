@@ -27,7 +27,7 @@ export interface ReplicaSetPlan {
 }
 
 /** Pods made or deleted in one go, as in Kubernetes. */
-export const BURST = 500;
+const BURST = 500;
 
 export interface ReplicaSetView {
   replicaSet: ReplicaSet;

@@ -143,7 +143,7 @@ export function createReplicaSetController(deps: ControllerDeps): Controller {
   };
 }
 
-export function podFrom(replicaSet: ReplicaSet): Pod {
+function podFrom(replicaSet: ReplicaSet): Pod {
   const { name, namespace } = replicaSet.metadata;
   const template = replicaSet.spec?.template;
   const { labels, annotations, finalizers } = template?.metadata ?? {};

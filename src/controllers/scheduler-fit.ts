@@ -31,7 +31,7 @@ export function unfit(pod: Pod, { node, pods, capacity }: NodeRoom): string | un
 
 const UNSCHEDULABLE: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 
-export const isNodeReady = (node: Node): boolean =>
+const isNodeReady = (node: Node): boolean =>
   !node.metadata.deletionTimestamp &&
   node.status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') === true;
 

@@ -16,7 +16,7 @@ export type Placement = { pod: Pod; node: string } | { pod: Pod; node: undefined
 const DEFAULT_CAPACITY = 110;
 
 /** Pods to be placed by us that have no node yet, oldest first. */
-export function waitingPods({ pods, assumed }: Pick<SchedulerView, 'pods' | 'assumed'>): Pod[] {
+function waitingPods({ pods, assumed }: Pick<SchedulerView, 'pods' | 'assumed'>): Pod[] {
   return pods
     .filter(({ metadata, spec, ...pod }) => {
       if (spec?.nodeName || metadata.deletionTimestamp || assumed.has(metadata.uid ?? '')) return false;

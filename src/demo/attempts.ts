@@ -80,7 +80,7 @@ const isReady = (pod: Pod): boolean =>
   (pod.status?.conditions ?? []).some(({ type, status }) => type === 'Ready' && status === 'True');
 
 /** Ready pods by their owner, in order of name. */
-export function workloads(objects: Pick<ClusterObjects, 'pods' | 'replicaSets'>): Workload[] {
+function workloads(objects: Pick<ClusterObjects, 'pods' | 'replicaSets'>): Workload[] {
   const replicaSets = new Map(objects.replicaSets.map((set) => [nameOf(set.metadata), set]));
   const byOwner = Map.groupBy(objects.pods.filter(isReady), (pod) => ownerOf(pod, replicaSets));
   return [...byOwner]

@@ -1,6 +1,5 @@
 /** One round of the demo on a running cluster: what there is, what is tried, what came of it. */
 import {
-  DEPLOYMENT,
   ENDPOINT_SLICE,
   type Kind,
   NAMESPACE,
@@ -83,14 +82,4 @@ export async function round(deps: RoundDeps): Promise<Round> {
   const observed = await observe(chosen, probe, (done) => deps.onProgress(done, chosen.length));
   const judgements = observed.map(({ attempt, observation }) => judge(decide, attempt, observation));
   return { judgements, leftOut: all.length - chosen.length };
-}
-
-/** Deployments whose pods are not all Ready, as `namespace/name 1/2`; empty when the cluster is settled. */
-export async function unready(client: Client): Promise<string[]> {
-  const { items } = await client.list(DEPLOYMENT);
-  return items.flatMap(({ metadata, spec, status }) => {
-    const [wanted, ready] = [spec?.replicas ?? 1, status?.readyReplicas ?? 0];
-    const seen = (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0);
-    return seen && ready >= wanted ? [] : [`${metadata.namespace}/${metadata.name} ${ready}/${wanted}`];
-  });
 }

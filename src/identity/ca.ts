@@ -34,7 +34,7 @@ const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as con
 const day = 86_400_000;
 /** Clocks of machines that share a certificate may differ by this much. */
 const skew = 5 * 60_000;
-export const CA_DAYS = 3650;
+const CA_DAYS = 3650;
 export const LEAF_DAYS = 365;
 
 export async function createAuthority(commonName: string, now: number): Promise<CertificateAuthority> {

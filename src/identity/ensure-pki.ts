@@ -38,7 +38,7 @@ export interface PkiInput {
   readonly now: () => number;
 }
 
-export const ADMIN: IssueRequest = {
+const ADMIN: IssueRequest = {
   commonName: 'kubernetes-admin',
   organizations: ['system:masters'],
   usage: 'client',

@@ -17,7 +17,6 @@ const NLM_F_ACK_TLVS = 0x200;
 export const NLMSG_NOOP = 1;
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
-export const NLMSG_OVERRUN = 4;
 const NLMSGERR_ATTR_MSG = 1;
 
 const NESTED = 0x8000;

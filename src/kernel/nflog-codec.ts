@@ -1,7 +1,7 @@
 /** NFNETLINK_LOG messages (linux/netfilter/nfnetlink_log.h). nfnetlink's numbers are in network order. */
 import { attribute, type Message, parseAttributes, type Request, textOf, u16be, u32be } from './netlink.ts';
 
-export const NFNL_SUBSYS_ULOG = 4;
+const NFNL_SUBSYS_ULOG = 4;
 const PACKET = (NFNL_SUBSYS_ULOG << 8) | 0;
 const CONFIG = (NFNL_SUBSYS_ULOG << 8) | 1;
 

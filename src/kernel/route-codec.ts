@@ -18,7 +18,7 @@ export const PROTOCOL = 72;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const AF_BRIDGE = 7;
-export const addressFamily = (family: Family): number => (family === 4 ? AF_INET : AF_INET6);
+const addressFamily = (family: Family): number => (family === 4 ? AF_INET : AF_INET6);
 
 const IFA = { ADDRESS: 1, LOCAL: 2, CACHEINFO: 6, FLAGS: 8 } as const;
 const IFA_F_NODAD = 0x02;

@@ -16,7 +16,7 @@ import { errorText, HeddleError } from '../lib/errors.ts';
 export const UPGRADE = 'heddle-exec';
 export const Frame = { start: 0, stdin: 1, stdinEnd: 2, stdout: 3, stderr: 4, exit: 5, failed: 6 } as const;
 /** Longest payload taken, bytes. */
-export const MAX_PAYLOAD = 1 << 20;
+const MAX_PAYLOAD = 1 << 20;
 
 export interface ExecStart {
   namespace: string;

@@ -1,5 +1,5 @@
 /** The files of /etc that a pod sees as its own. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../api/types.ts';
 import { type DnsSettings, formatResolvConf, resolvConfOf } from '../dns/resolv-conf.ts';
@@ -58,5 +58,3 @@ export async function writePodFiles(
   ];
   await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o644 })));
 }
-
-export const removePodFiles = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true });

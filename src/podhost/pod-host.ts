@@ -217,7 +217,7 @@ const isOver = ({ metadata, status }: Pod): boolean =>
   (status?.phase === 'Succeeded' || status?.phase === 'Failed') && !metadata.deletionTimestamp;
 
 /** At most `size` pieces of work at once, first come first served. */
-export function createSlots(size: number): <T>(work: () => Promise<T>) => Promise<T> {
+function createSlots(size: number): <T>(work: () => Promise<T>) => Promise<T> {
   let free = size;
   const queue: (() => void)[] = [];
   return async (work) => {

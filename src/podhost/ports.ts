@@ -22,7 +22,7 @@ export const containersOf = (pod: Pod): Container[] => [...(pod.spec?.containers
 export const sidecarsOf = (pod: Pod): Container[] =>
   (pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always');
 
-export const probesOf = (container: Container): Probe[] =>
+const probesOf = (container: Container): Probe[] =>
   [container.startupProbe, container.readinessProbe, container.livenessProbe].filter(
     (one) => one !== undefined,
   );

@@ -57,7 +57,7 @@ const runtimeConf = ({ uid, namespace, name, netns }: PodRecord): RuntimeConf =>
 });
 
 /** A bound namespace is a file of nsfs; an ordinary file there is what a reboot leaves. */
-export function netnsAlive(path: string): boolean {
+function netnsAlive(path: string): boolean {
   try {
     return statSync(path).dev === statSync('/proc/self/ns/net').dev;
   } catch {

@@ -51,13 +51,6 @@ export interface Decision {
   readonly ingress: Side;
 }
 
-/** The side where a denied flow is dropped first; undefined for an allowed one. */
-export function denyingSide(decision: Decision): { direction: Direction; side: Side } | undefined {
-  if (decision.egress.verdict === 'deny') return { direction: 'egress', side: decision.egress };
-  if (decision.ingress.verdict === 'deny') return { direction: 'ingress', side: decision.ingress };
-  return undefined;
-}
-
 export const policyText = (ref: PolicyRef): string =>
   `${ref.kind} ${ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`}`;
 

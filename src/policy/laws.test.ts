@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Family, formatAddress, parseAddress, parseCidr } from '../lib/ip.ts';
 import { compile, createCompiler } from './compile.ts';
 import { createDecider } from './decide.ts';
 import type { Side } from './decision.ts';
-import { identityRanges } from './identity-ranges.ts';
 import { createLookup } from './lookup.ts';
-import { createLpm } from './lpm.ts';
 import { assignNumbers } from './numbers.ts';
 import type { PolicyTable, PolicyTables } from './tables.ts';
 import { flowsIn, policyObject, worlds } from './testing/arbitraries.ts';
@@ -121,34 +118,6 @@ test('texts whose numbers collide get different ones, the same in every order', 
         for (const text of texts) assert.equal(again.get(text), numbers.get(text));
       },
     ),
-  );
-});
-
-test('the ranges of a family hold each address once, with the identity of its longest prefix', () => {
-  fc.assert(
-    fc.property(worlds, fc.constantFrom<Family>(4, 6), (world, family) => {
-      const tables = compile(world);
-      const ranges = identityRanges(tables, family).map((range) => ({
-        first: parseAddress(range.first).value,
-        last: parseAddress(range.last).value,
-        identity: range.identity,
-      }));
-      for (const [i, { first, last, identity }] of ranges.entries()) {
-        assert.ok(first <= last && identity !== 0);
-        const before = ranges[i - 1];
-        if (before)
-          assert.ok(before.last < first - 1n || (before.last < first && before.identity !== identity));
-      }
-      const lpm = createLpm<number>();
-      for (const [text, identity] of tables.identities) lpm.set(parseCidr(text), identity);
-      const top = (1n << (family === 4 ? 32n : 128n)) - 1n;
-      const edges = [0n, top, ...ranges.flatMap(({ first, last }) => [first - 1n, first, last, last + 1n])];
-      for (const value of edges.filter((v) => v >= 0n && v <= top)) {
-        const found = ranges.find(({ first, last }) => first <= value && value <= last)?.identity ?? 0;
-        assert.equal(found, lpm.match({ family, value }) ?? 0, formatAddress({ family, value }));
-      }
-    }),
-    { numRuns: 300 },
   );
 });
 

@@ -4,7 +4,7 @@
  */
 
 /** FNV-1a over UTF-16 code units, with a final mix, because the low bits of FNV differ little for near texts. */
-export function hash32(text: string): number {
+function hash32(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) {
     hash ^= text.charCodeAt(i);

@@ -17,7 +17,6 @@
  * one which that table's rules do not tell apart from 0; one with entries has all of them, those of 0 too, so
  * going on from b to c never finds what it should not.
  */
-import type { Family } from '../lib/ip.ts';
 import type { Direction, PolicyRef, RuleRef, Verdict } from './decision.ts';
 
 export interface PolicyTables {
@@ -77,12 +76,4 @@ export interface PolicyProblem {
   /** `spec.ingress[0].from[1].ipBlock.cidr` */
   readonly path: string;
   readonly message: string;
-}
-
-/** Both ends inclusive, in canonical text. */
-export interface IdentityRange {
-  readonly family: Family;
-  readonly first: string;
-  readonly last: string;
-  readonly identity: number;
 }

@@ -44,7 +44,7 @@ export function createSortedMap(): SortedMap {
 }
 
 /** Index of the first key that is not less than `key`. */
-export function lowerBound(keys: readonly string[], key: string): number {
+function lowerBound(keys: readonly string[], key: string): number {
   let low = 0;
   let high = keys.length;
   while (low < high) {

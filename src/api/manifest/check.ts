@@ -15,7 +15,7 @@ export interface CheckOptions {
 }
 
 /** Problems of one object's shape; also completes `metadata.namespace` of namespaced kinds. */
-export function checkObject(entry: ManifestObject, options: CheckOptions = {}): ManifestProblem[] {
+function checkObject(entry: ManifestObject, options: CheckOptions = {}): ManifestProblem[] {
   const { object, file, line, lineOf } = entry;
   const headless = missingHead(object);
   if (headless) return [{ file, line, ...headless }];

@@ -149,7 +149,7 @@ function listItems(value: Record<string, unknown>): unknown[] | undefined {
 }
 
 /** `spec.ports[0].port`, `metadata.labels[app.kubernetes.io/name]`: its keys. */
-export function pathKeys(path: string): string[] {
+function pathKeys(path: string): string[] {
   return [...path.matchAll(/\[([^\]]*)\]|([^.[\]]+)/g)].map((match) => match[2] ?? match[1] ?? '');
 }
 

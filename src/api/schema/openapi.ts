@@ -12,11 +12,11 @@ const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
 const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` });
 
 /** `api/v1`, `apis/apps/v1`, … of the kinds served. */
-export function groupVersionPaths(): string[] {
+function groupVersionPaths(): string[] {
   return [...new Set(registry.map((r) => groupVersionPath(r.kind)))];
 }
 
-export const groupVersionPath = (kind: Kind): string =>
+const groupVersionPath = (kind: Kind): string =>
   kind.group === '' ? `api/${kind.version}` : `apis/${kind.group}/${kind.version}`;
 
 /** The answer to `/openapi/v3`. */

@@ -23,7 +23,7 @@ export interface AdmissionRequest {
 
 export type Admission = (request: AdmissionRequest, deps: Pick<Deps, 'store'>) => void;
 
-export const CHAIN: readonly Admission[] = [namespaceLifecycle, serviceAccount];
+const CHAIN: readonly Admission[] = [namespaceLifecycle, serviceAccount];
 
 /** @throws ApiFailure */
 export function admit(request: AdmissionRequest, deps: Pick<Deps, 'store'>): void {

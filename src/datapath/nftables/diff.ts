@@ -28,7 +28,7 @@ export function edits(before: KernelState, after: KernelState): Edit[] {
   return out;
 }
 
-export const createTable = `add table ${TABLE} { comment "${OWNER}"; }`;
+const createTable = `add table ${TABLE} { comment "${OWNER}"; }`;
 
 /** What cannot be changed while it is there: then the whole table is replaced, in one transaction too. */
 export function needsReplacement(list: readonly Edit[]): boolean {

@@ -7,7 +7,7 @@ import { balanceChain, mark } from './names.ts';
 import { chain, element, type KernelObject } from './objects.ts';
 import { assignSlots } from './slots.ts';
 
-export const backendText = ({ address, port }: BackendAddress): string => `${address} . ${port}`;
+const backendText = ({ address, port }: BackendAddress): string => `${address} . ${port}`;
 
 export const frontendText = (frontend: Pick<ServiceFrontend, 'address' | 'protocol' | 'port'>): string =>
   `${frontend.address} . ${frontend.protocol.toLowerCase()} . ${frontend.port}`;

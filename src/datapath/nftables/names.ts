@@ -1,7 +1,7 @@
 /** Names in the table. Numbers of rules and policy tables are written as eight hex digits everywhere. */
 import type { Family } from '../../lib/ip.ts';
 
-export const hex = (number: number): string => number.toString(16).padStart(8, '0');
+const hex = (number: number): string => number.toString(16).padStart(8, '0');
 export const mark = (number: number): string => `0x${hex(number)}`;
 
 export const ruleChain = (number: number): string => `rule-${hex(number)}`;

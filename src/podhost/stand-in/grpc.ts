@@ -5,7 +5,7 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 
 /** HealthCheckResponse { status: SERVING }: field 1, varint 1. */
-export const SERVING = frameMessage(Buffer.from([0x08, 0x01]));
+const SERVING = frameMessage(Buffer.from([0x08, 0x01]));
 
 export function frameMessage(message: Uint8Array): Buffer {
   const head = Buffer.alloc(5);

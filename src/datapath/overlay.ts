@@ -3,6 +3,7 @@
  * permanent neighbour and a route per pod range. All written, none learned; all marked with protocol 72, the
  * forwarding entries by being on our link.
  */
+import type { VxlanOptions } from '../kernel/route.ts';
 import { formatAddress, parseAddress } from '../lib/ip.ts';
 import type { Difference } from './backend.ts';
 import type { Change, RemoteNode } from './plan/tables.ts';
@@ -13,15 +14,7 @@ const PROTOCOL = 72;
 /** The part of kernel/route.ts that this uses. */
 export interface OverlayRoute {
   link(name: string): OverlayLink | undefined;
-  addVxlan(options: {
-    name: string;
-    vni: number;
-    port: number;
-    local: string;
-    mac?: string;
-    mtu?: number;
-    alias?: string;
-  }): void;
+  addVxlan(options: VxlanOptions): void;
   setLink(name: string, change: { up?: boolean; mtu?: number; mac?: string; ipv6Addresses?: 'none' }): void;
   deleteLink(name: string): boolean;
   routes(): readonly {

@@ -27,10 +27,8 @@ export interface Backend {
   readonly port: number;
 }
 
-export interface Attempt {
-  readonly from: Workload;
-  readonly to: Workload;
-  readonly source: DemoPod;
+/** One way to reach a workload: a service's port, or a port of a pod that no service offers. */
+interface Target {
   /** A service's DNS name, or a pod's address. */
   readonly host: string;
   /** How a user would say it: `catalog.shop`, or the pod's name. */
@@ -39,6 +37,12 @@ export interface Attempt {
   readonly port: number;
   readonly protocol: Protocol;
   readonly backends: readonly Backend[];
+}
+
+export interface Attempt extends Target {
+  readonly from: Workload;
+  readonly to: Workload;
+  readonly source: DemoPod;
 }
 
 export interface ClusterObjects {
@@ -86,16 +90,6 @@ function workloads(objects: Pick<ClusterObjects, 'pods' | 'replicaSets'>): Workl
   return [...byOwner]
     .map(([key, pods]) => ({ key, namespace: key.split('/')[0] ?? '', pods: pods.map(demoPod) }))
     .toSorted((a, b) => (a.key < b.key ? -1 : 1));
-}
-
-/** One way to reach a workload: a service's port, or a port of a pod that no service offers. */
-interface Target {
-  readonly host: string;
-  readonly label: string;
-  readonly family: 4 | 6;
-  readonly port: number;
-  readonly protocol: Protocol;
-  readonly backends: readonly Backend[];
 }
 
 function serviceTargets(

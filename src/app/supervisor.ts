@@ -29,6 +29,8 @@ import { aborted } from '../lib/signals.ts';
 import { json, serveSocket } from '../lib/socket-server.ts';
 import { childEnv, readEnv } from './env.ts';
 
+// Of everything that the cluster's processes write; who shall read more is said where it is written.
+process.umask(0o077);
 const env = readEnv();
 const log = createLog({ level: env.logLevel, fields: { process: 'supervisor' } });
 const paths = clusterPaths(process.argv[2]);

@@ -214,6 +214,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     if (record && stage === 'running') {
       stage = 'draining';
       touchStatus();
+      void deps.standIn.sync().catch(() => {});
       await drain();
     }
     if (serving) {
@@ -279,13 +280,25 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   function servedBy(): StandInPod | undefined {
     if (!serving || !record) return undefined;
     // After a restart the API server's word may come later than another pod's: what was served goes on.
-    if (!pod) return record.served;
+    if (!pod) return record.served && { ...record.served, draining: stage === 'draining' };
     const { tcp, udp } = ports();
     const { namespace, name, netns } = record;
     const { nameservers, search, ndots } = resolvConfOf(pod, deps.dns);
     const resolv = { nameservers, search, ndots };
     const addresses = record.addresses ?? [];
-    return { uid, namespace, name, node: deps.nodeName, netns, addresses, tcp, udp, log: logFile(), resolv };
+    return {
+      uid,
+      namespace,
+      name,
+      node: deps.nodeName,
+      netns,
+      addresses,
+      tcp,
+      udp,
+      log: logFile(),
+      resolv,
+      draining: stage === 'draining',
+    };
   }
 
   return {

@@ -40,6 +40,7 @@ export function createEngine(deps: EngineDeps): Engine {
   const { maxConnections = 12_000 } = deps;
   const served = new Map<string, Served>();
   const http = createHttpEcho({
+    draining: ({ pod }) => served.get(pod.uid)?.pod.draining === true,
     onRequest(connection, { protocol, method, path, status, bytes, probe }) {
       if (probe && status < 400) return;
       record(connection, `${protocol} ${method} ${path} ${status} ${bytes}B`);

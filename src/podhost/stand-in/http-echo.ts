@@ -2,8 +2,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createServer2, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
-import { answerGrpc } from './grpc.ts';
 import type { Connection } from './connection.ts';
+import { answerGrpc } from './grpc.ts';
 import type { Echo } from './types.ts';
 
 /** Bytes of a request body that the answer repeats. */
@@ -22,6 +22,8 @@ export interface RequestLine {
 export interface HttpEchoDeps {
   /** Milliseconds an HTTP/2 client has to say its settings. Default 10,000. */
   handshakeMs?: number;
+  /** Whether an answer now ends the connection, as its pod is about to go. */
+  draining?(connection: Connection): boolean;
   onRequest(connection: Connection, line: RequestLine): void;
 }
 
@@ -50,7 +52,11 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
         headers: { ...req.headers },
         ...(body.length > 0 ? { body: body.toString('utf8') } : {}),
       };
+      const last = deps.draining?.(connection) ?? false;
+      if (last && protocol === 'HTTP/1.1') (res as ServerResponse).setHeader('connection', 'close');
       send(res, status, `${JSON.stringify(echo)}\n`);
+      // Says GOAWAY, and ends once the streams that are open have their answers.
+      if (last && 'stream' in req) req.stream.session?.close();
       deps.onRequest(connection, {
         protocol,
         method: req.method ?? '',

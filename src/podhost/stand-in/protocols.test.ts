@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { connect as connectHttp2 } from 'node:http2';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -19,10 +19,12 @@ const pod = { name: 'web', namespace: 'shop', node: 'node-1' } as StandInPod;
 let server: Server;
 let port: number;
 const lines: string[] = [];
+let draining = false;
 
 before(async () => {
   const http = createHttpEcho({
     handshakeMs: 100,
+    draining: () => draining,
     onRequest: (_c, { protocol, path, status }) => lines.push(`${protocol} ${path} ${status}`),
   });
   server = createServer({ allowHalfOpen: true }, (socket) =>
@@ -61,6 +63,26 @@ function talk(
 }
 
 const body = (answer: string): Echo => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as Echo;
+
+test('a pod that drains ends every kept connection with an answer', async (t) => {
+  draining = true;
+  t.after(() => {
+    draining = false;
+  });
+  const answer = await talk(['GET /bye HTTP/1.1\r\nHost: x\r\n\r\n']);
+  assert.match(answer, /^HTTP\/1\.1 200 .*\r\nconnection: close\r\n/is);
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  const goneAway = new Promise<void>((resolve) => session.on('goaway', () => resolve()));
+  const request = session.request({ ':path': '/bye' });
+  const text = await new Promise<string>((resolve, reject) => {
+    let all = '';
+    request.on('data', (chunk: Buffer) => (all += chunk.toString()));
+    request.on('end', () => resolve(all));
+    request.on('error', reject);
+  });
+  assert.equal((JSON.parse(text) as Echo).path, '/bye');
+  await goneAway;
+});
 
 test('HTTP/1.1 is answered with what the pod saw', async () => {
   const answer = await talk([

@@ -15,6 +15,8 @@ export interface StandInPod {
   /** The pod's log file. */
   log: string;
   resolv: Resolver;
+  /** It is to go: every HTTP answer is the last one of its connection, so that clients move on by themselves. */
+  draining?: boolean;
 }
 
 export interface StandInPods {

@@ -132,7 +132,7 @@ function makeRuntime(paths: ClusterPaths, config: ClusterConfig): void {
   const cgroup = cgroupPath(paths);
   if (cgroup === undefined)
     throw new HeddleError('KernelFeature', 'no cgroup2 is mounted on this machine', {
-      hint: 'mount it: mount -t cgroup2 none /sys/fs/cgroup/unified',
+      hint: 'mount it: mount -t cgroup2 none /sys/fs/cgroup; where cgroup v1 is there, at a new folder /sys/fs/cgroup/unified',
     });
   for (const folder of cgroupFolders(config)) createCgroup(join(cgroup, folder));
   moveToCgroup(join(cgroup, 'supervisor'), process.pid);

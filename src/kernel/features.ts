@@ -96,7 +96,7 @@ const outsideChecks: readonly Check[] = [
   {
     name: 'cgroup2',
     purpose: 'finding and ending every process of a cluster',
-    hint: 'mount it: mount -t cgroup2 none /sys/fs/cgroup/unified (kernel option CONFIG_CGROUPS)',
+    hint: 'mount it: mount -t cgroup2 none /sys/fs/cgroup; where cgroup v1 is there, at a new folder /sys/fs/cgroup/unified',
     try: () => must(findCgroup2Mount() !== undefined, 'no cgroup2 is mounted'),
   },
   {

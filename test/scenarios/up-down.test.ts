@@ -330,6 +330,9 @@ test('without root: refused by name', async (t) => {
       '--reuid',
       '65534',
       '--clear-groups',
+      // The checkout may be in a folder that only root may enter, such as /root.
+      '--inh-caps=+dac_read_search',
+      '--ambient-caps=+dac_read_search',
       '--',
       join(root, 'node_modules/.bin/node'),
       join(root, 'src/app/heddle.ts'),

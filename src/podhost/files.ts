@@ -1,8 +1,9 @@
 /** The files of /etc that a pod sees as its own. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../api/types.ts';
 import { type DnsSettings, formatResolvConf, resolvConfOf } from '../dns/resolv-conf.ts';
+import { replaceFile } from '../lib/files.ts';
 
 export interface PodFiles {
   resolvConf: string;
@@ -56,5 +57,7 @@ export async function writePodFiles(
     ],
     [files.group, `root:x:0:\npod:x:${userId}:\nnogroup:x:65534:\n`],
   ];
-  await Promise.all(contents.map(([path, text]) => writeFile(path, text, { mode: 0o644 })));
+  // Read by the pod's own user, whatever the agent's umask.
+  const readable = { mode: 0o644, synced: false };
+  await Promise.all(contents.map(([path, text]) => replaceFile(path, text, readable)));
 }

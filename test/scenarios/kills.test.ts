@@ -1,20 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
+import { startTraffic, type Traffic, targetsOf } from './traffic.ts';
 
 interface Pod {
   metadata: { name: string; uid: string; labels: Record<string, string> };
   spec: { nodeName: string };
   status: { podIPs: { ip: string }[] };
-}
-
-interface Report {
-  counts: { kept: number; new: number; reconnects: number };
-  failures: { at: number; target: string; way: string; error: string }[];
 }
 
 const manifests = join(root, 'test/manifests/echo');
@@ -24,7 +18,7 @@ async function pods({ must }: LocalCluster): Promise<Pod[]> {
 }
 
 /** Traffic from a pod on node-1 to a pod on each node and to the service, over both families. */
-async function startTraffic(t: TestContext, cluster: LocalCluster): Promise<{ stop(): Promise<Report> }> {
+async function trafficInCluster(t: TestContext, cluster: LocalCluster): Promise<Traffic> {
   const all = await pods(cluster);
   const client = all.find(
     ({ metadata, spec }) => metadata.labels['app'] === 'client' && spec.nodeName === 'node-1',
@@ -34,37 +28,11 @@ async function startTraffic(t: TestContext, cluster: LocalCluster): Promise<{ st
   const service = JSON.parse(await cluster.must('get', 'service', 'server', '-o', 'json')) as {
     spec: { clusterIPs: string[] };
   };
-  const hosts = [
-    ...servers.flatMap(({ status }) => status.podIPs.map(({ ip }) => `${ip} 8080`)),
-    ...service.spec.clusterIPs.map((ip) => `${ip} 80`),
-  ];
-  const targets = hosts.map((text) => {
-    const [host = '', port = ''] = text.split(' ');
-    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  });
-  const child: ChildProcess = spawn(
-    'nsenter',
-    [
-      `--net=${cluster.paths.netns(`pod-${client.metadata.uid}`)}`,
-      join(root, 'node_modules/.bin/node'),
-      join(root, 'test/scenarios/traffic-client.ts'),
-      ...targets,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  t.after(() => child.kill('SIGKILL'));
-  let text = '';
-  child.stdout?.on('data', (chunk: Buffer) => {
-    text += chunk.toString('utf8');
-  });
-  while (!text.includes('started')) await sleep(50);
-  return {
-    async stop() {
-      child.kill('SIGTERM');
-      await once(child, 'close');
-      return JSON.parse(text.slice(text.indexOf('{'))) as Report;
-    },
-  };
+  const addresses = servers.flatMap(({ status }) => status.podIPs.map(({ ip }) => ip));
+  return startTraffic(t, cluster.paths.netns(`pod-${client.metadata.uid}`), [
+    ...targetsOf(addresses, 8080),
+    ...targetsOf(service.spec.clusterIPs, 80),
+  ]);
 }
 
 async function processOf(
@@ -106,7 +74,7 @@ test('no connection notices that a process of the cluster was killed', { timeout
   for (const name of ['api-server', 'controllers', 'agent-node-1', 'stand-in-node-1', 'agent-node-2'])
     await t.test(`kill -9 ${name}`, async (t) => {
       const before = await ruleset(cluster);
-      const traffic = await startTraffic(t, cluster);
+      const traffic = await trafficInCluster(t, cluster);
       await sleep(500);
       await killAndWait(cluster, name);
       await sleep(2500);

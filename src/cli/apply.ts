@@ -5,7 +5,7 @@ import { loadManifests } from '../api/manifest.ts';
 import { findUnsupported, summariseUnsupported } from '../api/unsupported.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
-import { applyObjects, type Applied, type DryRun } from './apply-objects.ts';
+import { type Applied, applyObjects, type DryRun } from './apply-objects.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, outputFormat, withDataDir } from './flags.ts';

@@ -1,7 +1,8 @@
 /** Rounds of the demo: the first as a table, later ones as a line that stays current. */
+
+import type { Client } from '../client/types.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
-import type { Client } from '../client/types.ts';
 import { type Report, report, summary } from '../demo/report.ts';
 import { type Round, round } from '../demo/run.ts';
 import { coloured, matrix, plain, table } from '../demo/table.ts';

@@ -12,7 +12,7 @@ import { outputFormat, withDataDir } from './flags.ts';
 import { kindWord, objectWord } from './object-words.ts';
 import { writeObjects } from './print-objects.ts';
 import { type Target, targetsOf } from './resource-words.ts';
-import { type Table, TABLE_TYPE, tableLines } from './table.ts';
+import { TABLE_TYPE, type Table, tableLines } from './table.ts';
 
 export interface GetFlags {
   namespace?: string;

@@ -1,6 +1,6 @@
 /** From an argument list to an exit code. */
 import { Command, CommanderError } from 'commander';
-import { HeddleError, errorText } from '../lib/errors.ts';
+import { errorText, HeddleError } from '../lib/errors.ts';
 import { VERSION } from '../lib/version.ts';
 import { type CliDeps, exitCodes } from './deps.ts';
 import { usageCodes } from './usage-codes.ts';

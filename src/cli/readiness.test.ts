@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isReadySince } from './readiness.ts';
+import { createFakeClient } from '../client/fake.ts';
+import { HeddleError } from '../lib/errors.ts';
+import { isReadySince, waitForNodes } from './readiness.ts';
 
 const now = Date.parse('2026-01-01T00:00:10.700Z');
 const ready = (more: object) => ({ type: 'Ready', status: 'True', ...more });
@@ -24,3 +26,14 @@ function pod(...starts: string[]) {
   const containerStatuses = starts.map((startedAt) => ({ state: { running: { startedAt } } }));
   return { conditions: [ready({})], containerStatuses };
 }
+
+test('waiting ends when a check says that there is nothing to wait for', async () => {
+  const waiting = waitForNodes(1, {
+    client: createFakeClient(),
+    signal: AbortSignal.timeout(10_000),
+    timeout: 60_000,
+    onTally: () => {},
+    check: () => Promise.reject(new HeddleError('ProcessFails', 'agent-node-1 ends whenever it is started')),
+  });
+  await assert.rejects(waiting, /agent-node-1 ends whenever/);
+});

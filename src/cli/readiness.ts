@@ -59,9 +59,12 @@ export interface WaitDeps {
   /** Unix milliseconds; what was said before counts for nothing. */
   readonly since?: number;
   onTally(tally: Tally): void;
+  /** Throws where there is nothing to wait for; asked once a second. */
+  check?(): Promise<void>;
 }
 
 const PAUSE = 100;
+const LOOKS_PER_CHECK = 10;
 
 /** @throws HeddleError `NotReady` */
 export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void> {
@@ -84,10 +87,11 @@ export async function waitForPods(deps: WaitDeps, expected: () => Promise<number
 
 async function until(what: string, deps: WaitDeps, look: () => Promise<Tally>): Promise<void> {
   const end = systemClock.monotonic() + deps.timeout;
-  for (;;) {
+  for (let n = 1; ; n++) {
     const tally = await look();
     deps.onTally(tally);
     if (tally.ready >= tally.total) return;
+    if (n % LOOKS_PER_CHECK === 0) await deps.check?.();
     if (systemClock.monotonic() > end) throw notReady(what, tally, deps.timeout);
     await systemClock.sleep(PAUSE, deps.signal);
   }

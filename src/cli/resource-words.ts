@@ -1,6 +1,7 @@
 /** What the user names on the command line: `pods`, `pod/web`, `svc,deploy`, `all`. */
-import { findByUserWord, ofCategory, registry } from '../api/registry.ts';
+
 import { nearest } from '../api/manifest/nearest.ts';
+import { findByUserWord, ofCategory, registry } from '../api/registry.ts';
 import type { Resource } from '../api/resource.ts';
 import { HeddleError } from '../lib/errors.ts';
 

@@ -7,14 +7,14 @@ import { type Holder, lockHolder } from '../cluster/lock.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
 import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
 import { hasRuntime } from '../cluster/teardown.ts';
-import { pss } from '../kernel/process.ts';
 import { probe } from '../kernel/features.ts';
-import { HeddleError, errorText } from '../lib/errors.ts';
+import { pss } from '../kernel/process.ts';
+import { errorText, HeddleError } from '../lib/errors.ts';
 import { callSocket } from '../lib/unix-http.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { requireRoot } from './flags.ts';
-import { type KubeLike, isReady, whyNotReady } from './readiness.ts';
+import { isReady, type KubeLike, whyNotReady } from './readiness.ts';
 import { readConfig } from './up-request.ts';
 
 export interface Status {

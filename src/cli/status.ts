@@ -1,7 +1,7 @@
 /** `heddle status`: processes, nodes, pods, and the choices that were made for this machine. */
 import type { Command } from 'commander';
 import { clusterPaths } from '../cluster/paths.ts';
-import { exitCodes, type CliDeps } from './deps.ts';
+import { type CliDeps, exitCodes } from './deps.ts';
 import { outputFormat, withDataDir } from './flags.ts';
 import { gatherStatus } from './status-gather.ts';
 import { statusText } from './status-text.ts';

@@ -6,6 +6,7 @@ import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import type { Progress } from './progress.ts';
 import { publishWarnings } from './publish-check.ts';
+import { checkProcesses } from './quarantine.ts';
 import { type Tally, waitForNodes, waitForPods } from './readiness.ts';
 import type { Manifests } from './up-manifests.ts';
 import type { UpRequest } from './up-request.ts';
@@ -49,6 +50,7 @@ async function steps(settling: SettleDeps, client: Client): Promise<void> {
     signal,
     timeout: request.timeout,
     since,
+    check: () => checkProcesses(request.paths),
     onTally: ({ ready, total }: Tally) => progress.detail(`${ready} of ${total} ${unit} Ready`),
   });
   if (request.wait) {

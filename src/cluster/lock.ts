@@ -12,7 +12,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tryLock } from '../kernel/flock.ts';
 import { isAlive, startTime } from '../kernel/process.ts';
-import { HeddleError, errnoCode } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
 
 export interface Holder {
   readonly pid: number;

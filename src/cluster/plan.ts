@@ -2,8 +2,8 @@
 import { HeddleError } from '../lib/errors.ts';
 import {
   type Address,
-  type Cidr,
   bits,
+  type Cidr,
   firstOf,
   formatAddress,
   formatCidr,

@@ -2,7 +2,7 @@
  * What is on the machine that a cluster could have left behind or changed: for tests that hold before = after.
  * Each entry is one line of text, so that a difference reads as what it is.
  */
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { mounts } from '../kernel/mount.ts';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from '../lib/errors.ts';
 import { checkDataDir, removeDataDir } from './data-dir.ts';
-import { type Holder, type Lock, isHolderAlive, lockHolder, waitForLock } from './lock.ts';
+import { type Holder, isHolderAlive, type Lock, lockHolder, waitForLock } from './lock.ts';
 import type { ClusterPaths } from './paths.ts';
 import { hasRuntime, tearDown } from './teardown.ts';
 

@@ -1,18 +1,18 @@
 /** The life of a local cluster, from lock to lock: what `heddle up` starts in the background. */
-import { closeSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createCgroup, moveToCgroup } from '../kernel/cgroup.ts';
 import { mountTmpfs } from '../kernel/mount.ts';
 import { closeNetns, openNetns } from '../kernel/netns.ts';
 import { spawnIn } from '../kernel/spawn.ts';
 import type { Clock } from '../lib/clock.ts';
-import { errnoCode, errorText, HeddleError } from '../lib/errors.ts';
+import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { replaceFile } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import type { ClusterConfig } from './config.ts';
 import { forgetNodeState, makeDataDir, removeDataDir, unusable } from './data-dir.ts';
 import { busy, type Lock, waitForLock } from './lock.ts';
-import { openLog } from './log-file.ts';
+import { lastWords, openLog } from './log-file.ts';
 import type { ClusterPaths } from './paths.ts';
 import { listenLocal } from './ports.ts';
 import {
@@ -186,14 +186,5 @@ async function waitForApi(deps: SuperviseDeps, processes: Processes): Promise<vo
     });
   } finally {
     clearInterval(watch);
-  }
-}
-
-function lastWords(path: string): string {
-  try {
-    const lines = readFileSync(path, 'utf8').trimEnd().split('\n').slice(-6);
-    return `its log ends with:\n    ${lines.join('\n    ')}`;
-  } catch (error) {
-    return `its log cannot be read: ${errorText(error)}`;
   }
 }

@@ -4,8 +4,8 @@
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Netns, closeNetns, createNetns } from '../kernel/netns.ts';
-import { type Route, openRoute } from '../kernel/route.ts';
+import { closeNetns, createNetns, type Netns } from '../kernel/netns.ts';
+import { openRoute, type Route } from '../kernel/route.ts';
 import { writeSysctl } from '../kernel/sysctl.ts';
 import { parseAddress, toBytes } from '../lib/ip.ts';
 import type { ClusterConfig } from './config.ts';

@@ -23,9 +23,12 @@ for (let round = 0; round < 10; round++) {
       [
         'up',
         '--stand-in',
-        ...['--data-dir', cluster.dataDir],
-        ...['--api-port', String(cluster.apiPort)],
-        ...['-f', join(root, 'test/manifests/echo')],
+        '--data-dir',
+        cluster.dataDir,
+        '--api-port',
+        String(cluster.apiPort),
+        '-f',
+        join(root, 'test/manifests/echo'),
       ],
       { stdio: 'ignore', cwd: root },
     );

@@ -8,7 +8,7 @@
  */
 import type { Server } from 'node:http';
 import type { Log } from '../../lib/log.ts';
-import { json, readJson, type Routes, sendJson, serveSocket } from '../../lib/socket-server.ts';
+import { json, type Routes, readJson, sendJson, serveSocket } from '../../lib/socket-server.ts';
 import type { ProbeResult } from '../probe/connect.ts';
 import type { Engine } from './engine.ts';
 import type { StandInConnect, StandInPod, StandInPods } from './types.ts';

@@ -9,6 +9,8 @@ export interface StateFile<T> {
   load(): Promise<T | undefined>;
   /** Resolves when a document taken from `current()` after this call is on disk. */
   save(current: () => T): Promise<void>;
+  /** Resolves when no write is under way or waiting, however they ended. */
+  idle(): Promise<void>;
 }
 
 export function createStateFile<T>(path: string): StateFile<T> {
@@ -46,6 +48,9 @@ export function createStateFile<T>(path: string): StateFile<T> {
           cause: error,
         });
       }
+    },
+    async idle() {
+      while (writing ?? queued) await Promise.allSettled([writing, queued]);
     },
     save(current) {
       if (!writing) return start(current);

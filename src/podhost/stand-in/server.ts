@@ -52,6 +52,8 @@ export async function runStandInServer(options: StandInServerOptions, signal: Ab
   control.close();
   control.closeAllConnections();
   await engine.close();
+  // A list that came just before the end is kept whole.
+  await state.idle();
 }
 
 const enter: EngineDeps['enter'] = (path) => {

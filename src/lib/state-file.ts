@@ -50,7 +50,8 @@ export function createStateFile<T>(path: string): StateFile<T> {
       }
     },
     async idle() {
-      while (writing ?? queued) await Promise.allSettled([writing, queued]);
+      const last = () => queued ?? writing;
+      for (let write = last(); write; write = last()) await write.catch(() => {});
     },
     save(current) {
       if (!writing) return start(current);

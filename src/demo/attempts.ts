@@ -84,7 +84,7 @@ const isReady = (pod: Pod): boolean =>
   (pod.status?.conditions ?? []).some(({ type, status }) => type === 'Ready' && status === 'True');
 
 /** Ready pods by their owner, in order of name. */
-function workloads(objects: Pick<ClusterObjects, 'pods' | 'replicaSets'>): Workload[] {
+export function workloads(objects: Pick<ClusterObjects, 'pods' | 'replicaSets'>): Workload[] {
   const replicaSets = new Map(objects.replicaSets.map((set) => [nameOf(set.metadata), set]));
   const byOwner = Map.groupBy(objects.pods.filter(isReady), (pod) => ownerOf(pod, replicaSets));
   return [...byOwner]
@@ -133,25 +133,40 @@ function backendsOf(
     });
 }
 
-function podTargets(workload: Workload, offered: ReadonlySet<string>): Target[] {
-  const pod = workload.pods[0];
-  if (!pod) return [];
+function podTargets(pod: DemoPod, label: string): Target[] {
   return pod.addresses.flatMap((address) =>
-    pod.ports
-      .filter(({ port, protocol }) => !offered.has(`${address} ${protocol} ${port}`))
-      .map(({ port, protocol }) => ({
-        host: address,
-        label: pod.name,
-        family: tryParseAddress(address)?.family ?? 4,
-        port,
-        protocol,
-        backends: [{ pod, address, port }],
-      })),
+    pod.ports.map(({ port, protocol }) => ({
+      host: address,
+      label,
+      family: tryParseAddress(address)?.family ?? 4,
+      port,
+      protocol,
+      backends: [{ pod, address, port }],
+    })),
   );
 }
 
 /** Sources take turns among a workload's pods, so that both the node's own and other nodes' pods are reached. */
 const turn = <T>(items: readonly T[], n: number): T | undefined => items[n % items.length];
+
+/**
+ * A service draws one of its pods, so what one pod's kernel does could stay unseen: where there are several, every
+ * pod of both workloads is tried by its address too. A workload's own pods try each other, not themselves.
+ */
+function replicaAttempts(from: Workload, to: Workload): Attempt[] {
+  const count = Math.max(from.pods.length, to.pods.length);
+  const shift = from === to ? 1 : 0;
+  return Array.from({ length: count }).flatMap((_, n) => {
+    const [source, pod] = [turn(from.pods, n), turn(to.pods, n + shift)];
+    if (!source || !pod) return [];
+    return podTargets(pod, `each pod of ${to.key.split('/')[1] ?? ''}`).map((target) => ({
+      ...target,
+      from,
+      to,
+      source,
+    }));
+  });
+}
 
 /** Every attempt of the demo, grouped by pair. */
 export function attempts(objects: ClusterObjects, clusterDomain: string): Attempt[] {
@@ -169,15 +184,22 @@ export function attempts(objects: ClusterObjects, clusterDomain: string): Attemp
     all.map((workload) => {
       const own = new Set(workload.pods);
       const viaService = services.filter(({ backends }) => backends.some(({ pod }) => own.has(pod)));
-      return [workload, [...viaService, ...podTargets(workload, offered)]] as const;
+      const [pod] = workload.pods;
+      const direct = (pod ? podTargets(pod, pod.name) : []).filter(
+        ({ host, protocol, port }) => !offered.has(`${host} ${protocol} ${port}`),
+      );
+      return [workload, { viaService, direct }] as const;
     }),
   );
   return all.flatMap((from, i) =>
-    all.flatMap((to, j) =>
-      (targetsOf.get(to) ?? []).flatMap((target, k) => {
+    all.flatMap((to, j) => {
+      const { viaService = [], direct = [] } = targetsOf.get(to) ?? {};
+      const several = from.pods.length > 1 || to.pods.length > 1;
+      const chosen = [...viaService, ...(several ? [] : direct)].flatMap((target, k) => {
         const source = turn(from.pods, i + j + k);
         return source ? [{ ...target, from, to, source }] : [];
-      }),
-    ),
+      });
+      return [...chosen, ...(several ? replicaAttempts(from, to) : [])];
+    }),
   );
 }

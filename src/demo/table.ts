@@ -22,11 +22,16 @@ interface Row {
 
 const headings = ['FROM', 'TO', 'TRIED', 'RESULT', 'LATENCY', 'BY'];
 
-function latency(judgement: Judgement): string {
-  const { latencyUs } = judgement.observation;
-  return judgement.observed === 'allowed' && latencyUs !== undefined
-    ? `${(latencyUs / 1000).toFixed(2)} ms`
-    : '-';
+/** Of connections that stood: one figure, or the range of several. */
+function latency(group: readonly Judgement[]): string {
+  const times = group
+    .filter(({ observed }) => observed === 'allowed')
+    .flatMap(({ observation }) => observation.latencyUs ?? [])
+    .toSorted((x, y) => x - y)
+    .map((us) => (us / 1000).toFixed(2));
+  const [least, most] = [times[0], times.at(-1)];
+  if (least === undefined) return '-';
+  return least === most ? `${least} ms` : `${least}–${most} ms`;
 }
 
 const what = ({ attempt }: Judgement): string => `${attempt.label}:${attempt.port}/${attempt.protocol}`;
@@ -46,14 +51,13 @@ function rows(judgements: readonly Judgement[], paint: Paint): Row[] {
   return [...groups.values()].map((group) => {
     const [first] = group;
     if (!first) throw new Error('a group is never empty');
-    const families = group.map(({ attempt }) => `v${attempt.family}`).join('+');
+    const families = [...new Set(group.map(({ attempt }) => `v${attempt.family}`))].toSorted().join('+');
     const { observed, problems, attempt } = first;
     const colour = problems.length > 0 ? paint.bad : observed === 'denied' ? paint.dim : paint.good;
     const result = problems.length > 0 ? `${observed} !` : observed;
     const by = problems.length > 0 ? `${problems.join('; ')} [${first.by}]` : first.by;
-    const times = [...new Set(group.map(latency))].join(' / ');
     return {
-      cells: [attempt.from.key, attempt.to.key, `${what(first)} ${families}`, result, times, by],
+      cells: [attempt.from.key, attempt.to.key, `${what(first)} ${families}`, result, latency(group), by],
       colour,
     };
   });

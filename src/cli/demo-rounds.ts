@@ -38,6 +38,7 @@ async function oneRound(flags: DemoFlags, { paths, config, progress, signal }: R
       agentSocket: (node) => paths.node(node).agentSocket,
       clusterDomain: config.clusterDomain,
       nodeLocal: config.dnsAddresses,
+      clusterRanges: [...config.podCidrs, ...config.serviceCidrs, ...config.underlayCidrs],
       signal,
       maxAttempts: Number(flags.maxAttempts),
       onProgress: (done, total) => progress.detail(`${done} of ${total} connections`),

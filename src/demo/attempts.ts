@@ -40,6 +40,8 @@ interface Target {
 }
 
 export interface Attempt extends Target {
+  /** `host` is an address outside of the cluster, where perhaps nobody answers. */
+  readonly outside?: boolean;
   readonly from: Workload;
   readonly to: Workload;
   readonly source: DemoPod;

@@ -41,9 +41,11 @@ function backendOf(attempt: Attempt, observation: Observation): Backend | undefi
   return backends.length === 1 ? backends[0] : undefined;
 }
 
-function observedVerdict(observation: Observation): Judgement['observed'] {
+function observedVerdict(attempt: Attempt, observation: Observation): Judgement['observed'] {
   if (observation.connected) return 'allowed';
-  return observation.events.some(({ verdict }) => verdict === 'deny') ? 'denied' : 'unexplained';
+  if (observation.events.some(({ verdict }) => verdict === 'deny')) return 'denied';
+  // Outside it is enough that the kernel let it go.
+  return attempt.outside && observation.events.length > 0 ? 'allowed' : 'unexplained';
 }
 
 /** The rule number that the kernel must have named for this side; 0 when it has nothing to name. */
@@ -101,6 +103,14 @@ function commonDecision(decisions: readonly Decision[]): Decision | undefined {
   return first && rest.every((each) => text(each) === text(first)) ? first : undefined;
 }
 
+const decideOutside = (decide: (flow: Flow) => Decision, attempt: Attempt): Decision =>
+  decide({
+    src: { pod: podKey(attempt.source) },
+    dst: { address: attempt.host },
+    protocol: attempt.protocol,
+    port: attempt.port,
+  });
+
 /** The judgement of one attempt. */
 export function judge(
   decide: (flow: Flow) => Decision,
@@ -115,9 +125,12 @@ export function judge(
       port,
       family: attempt.family,
     });
-  const observed = observedVerdict(observation);
-  const backend = backendOf(attempt, observation);
-  const expected = backend ? decisionFor(backend) : commonDecision(attempt.backends.map(decisionFor));
+  const decideInside = () => {
+    const backend = backendOf(attempt, observation);
+    return backend ? decisionFor(backend) : commonDecision(attempt.backends.map(decisionFor));
+  };
+  const observed = observedVerdict(attempt, observation);
+  const expected = attempt.outside ? decideOutside(decide, attempt) : decideInside();
   const problems = expected
     ? differences(expected, observed, attempt, observation)
     : ['which of the backends was tried is not known, and the policies treat them differently'];

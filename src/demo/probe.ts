@@ -66,8 +66,9 @@ function recordsOf(raw: Raw, events: ReadonlyMap<string, readonly FlowEvent[]>):
   const { attempt, answer } = raw;
   if (!answer.local) return [];
   const found = events.get(`${attempt.protocol} ${answer.local.address} ${answer.local.port}`) ?? [];
+  const places = attempt.outside ? [{ address: attempt.host, port: attempt.port }] : attempt.backends;
   return found.filter(({ dst, dport }) =>
-    attempt.backends.some(({ address, port }) => address === dst && port === dport),
+    places.some(({ address, port }) => address === dst && port === dport),
   );
 }
 

@@ -10,10 +10,12 @@ import {
   SERVICE,
 } from '../api/kinds.ts';
 import type { Client } from '../client/types.ts';
+import { parseCidr } from '../lib/ip.ts';
 import { createDecider } from '../policy/decide.ts';
 import { worldFromObjects } from '../policy/from-objects.ts';
-import { type Attempt, attempts } from './attempts.ts';
+import { type Attempt, attempts, workloads } from './attempts.ts';
 import { type Judgement, judge } from './judge.ts';
+import { outsideAttempts } from './outside.ts';
 import { type ProbeDeps, observe } from './probe.ts';
 
 export interface RoundDeps {
@@ -21,6 +23,8 @@ export interface RoundDeps {
   agentSocket(node: string): string;
   clusterDomain: string;
   nodeLocal: readonly string[];
+  /** Of pods, services and nodes: everything else is outside. */
+  clusterRanges: readonly string[];
   signal: AbortSignal;
   /** Attempts beyond this many are left out, and the result says so. */
   maxAttempts: number;
@@ -71,7 +75,10 @@ export async function round(deps: RoundDeps): Promise<Round> {
     services: objects.services.filter(isUsers),
     slices: objects.slices.filter(isUsers),
   };
-  const all = attempts(users, deps.clusterDomain);
+  const all = [
+    ...attempts(users, deps.clusterDomain),
+    ...outsideAttempts(workloads(users), objects.policies, deps.clusterRanges.map(parseCidr), decide),
+  ];
   const chosen = sample(all, deps.maxAttempts);
   const probe: ProbeDeps = {
     agentSocket: deps.agentSocket,

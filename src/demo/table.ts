@@ -92,7 +92,10 @@ export function matrix(judgements: readonly Judgement[]): string {
   const width = Math.max(...keys.map((key) => key.length));
   const pairs = Map.groupBy(judgements, ({ attempt }) => `${attempt.from.key} ${attempt.to.key}`);
   const header = `${''.padEnd(width)}  ${keys.map((_, i) => String(i + 1).padStart(2)).join(' ')}`;
-  const lines = keys.map((from, i) => {
+  const sources = new Set(judgements.map(({ attempt }) => attempt.from.key));
+  const lines = keys.flatMap((from, i) => {
+    // Nobody outside is asked to call in.
+    if (!sources.has(from)) return [];
     const cells = keys.map((to) => ` ${mark(pairs.get(`${from} ${to}`) ?? [])}`);
     return `${from.padEnd(width)}  ${cells.join(' ')}  ${String(i + 1)}`;
   });

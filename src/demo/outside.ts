@@ -1,0 +1,85 @@
+/**
+ * What policies say about addresses outside of the cluster: for each range that an egress rule names, and each
+ * exception from it, one address is tried from every pod whose egress is restricted. Mostly nobody answers
+ * there; that a connection was let out, or not, is the kernel's record.
+ */
+import type { NetworkPolicy } from '../api/types.ts';
+import {
+  type Address,
+  type Cidr,
+  contains,
+  formatAddress,
+  nth,
+  parseAddress,
+  tryParseCidr,
+} from '../lib/ip.ts';
+import type { Decision } from '../policy/decision.ts';
+import { type Flow, podKey } from '../policy/world.ts';
+import type { Attempt, DemoPod, Workload } from './attempts.ts';
+
+/** Hosts that answer outside of a local cluster: taken where a range holds them. */
+const ANSWERING = ['203.0.113.1', '2001:db8::1'].map(parseAddress);
+/** For rules without a port that could be tried. */
+const ANY_PORT = 443;
+
+export const OUTSIDE: Workload = { key: 'outside', namespace: '', pods: [] };
+
+interface Place {
+  readonly address: Address;
+  readonly port: number;
+}
+
+function representative(cidr: Cidr): Address | undefined {
+  return ANSWERING.find((address) => contains(cidr, address)) ?? nth(cidr, 1n) ?? nth(cidr, 0n);
+}
+
+/** One place in every range, and in every exception, of egress rules; none inside of `cluster`. */
+function places(policies: readonly NetworkPolicy[], cluster: readonly Cidr[]): Place[] {
+  const rules = policies.flatMap(({ spec }) => spec?.egress ?? []);
+  const found = rules.flatMap((rule) => {
+    const ports = (rule.ports ?? []).filter(({ protocol }) => (protocol ?? 'TCP') === 'TCP');
+    const port = ports.map((each) => each.port).find((each) => typeof each === 'number') ?? ANY_PORT;
+    const blocks = (rule.to ?? []).flatMap(({ ipBlock }) =>
+      ipBlock ? [ipBlock.cidr, ...(ipBlock.except ?? [])] : [],
+    );
+    return blocks.flatMap((text) => {
+      const cidr = tryParseCidr(text);
+      const address = cidr && representative(cidr);
+      return address && !cluster.some((range) => contains(range, address)) ? [{ address, port }] : [];
+    });
+  });
+  return [
+    ...new Map(found.map((place) => [`${formatAddress(place.address)} ${place.port}`, place])).values(),
+  ];
+}
+
+export function outsideAttempts(
+  workloads: readonly Workload[],
+  policies: readonly NetworkPolicy[],
+  cluster: readonly Cidr[],
+  decide: (flow: Flow) => Decision,
+): Attempt[] {
+  const tried = places(policies, cluster);
+  const attempt = (from: Workload, source: DemoPod, { address, port }: Place): Attempt => {
+    const host = formatAddress(address);
+    const { family } = address;
+    return {
+      from,
+      to: OUTSIDE,
+      source,
+      host,
+      label: host,
+      family,
+      port,
+      protocol: 'TCP',
+      backends: [],
+      outside: true,
+    };
+  };
+  /** A pod whose egress nobody restricts leaves no record to judge by. */
+  const isJudged = ({ source, host, port }: Attempt): boolean =>
+    decide({ src: { pod: podKey(source) }, dst: { address: host }, protocol: 'TCP', port }).egress.isolated;
+  return workloads.flatMap((from) =>
+    tried.flatMap((place) => from.pods.map((pod) => attempt(from, pod, place)).filter(isJudged)),
+  );
+}

@@ -14,7 +14,7 @@ for (let round = 0; round < 10; round++) {
   const signal = round % 4 === 3 ? 'SIGHUP' : 'SIGINT';
   const after = 50 + Math.floor(Math.random() * 3500);
   test(`${signal} ${after} ms after the start leaves nothing`, {
-    skip: !deep && 'npm run check:deep',
+    skip: !deep && 'takes minutes: npm run check:deep (not in CI)',
   }, async (t) => {
     const cluster = await localCluster(t);
     const before = takeInventory();

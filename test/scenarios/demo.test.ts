@@ -1,27 +1,21 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Report } from '../../src/demo/report.ts';
 import { schemaViolations } from '../schema.ts';
-import { execute, localCluster, root } from './local-cluster.ts';
+import { execute, type LocalCluster, localCluster } from './local-cluster.ts';
 
 const minutes = (n: number) => ({ timeout: n * 60_000 });
+
+const runDemo = (cluster: LocalCluster, ...args: string[]) =>
+  cluster.heddle('demo', '--once', '--api-port', String(cluster.apiPort), '-o', 'json', ...args);
 
 test(
   'the demo ends with 0 when every verdict is what the policies say, and leaves nothing',
   minutes(3),
   async (t) => {
-    const { apiPort, dataDir, paths } = await localCluster(t);
-    const demo = await execute(join(root, 'heddle'), [
-      'demo',
-      '--once',
-      '--data-dir',
-      dataDir,
-      '--api-port',
-      String(apiPort),
-      '-o',
-      'json',
-    ]);
+    const cluster = await localCluster(t);
+    const { paths } = cluster;
+    const demo = await runDemo(cluster);
     assert.equal(demo.code, 0, demo.stderr);
     const report = JSON.parse(demo.stdout) as Report;
     assert.deepEqual(schemaViolations('demo', report), []);
@@ -38,7 +32,7 @@ test(
     assert.ok(report.attempts.some(({ by }) => by.startsWith('NetworkPolicy ')));
     const left = await execute('sh', [
       '-c',
-      `ls -d ${paths.runDir} /sys/fs/cgroup/*/${paths.cgroup} 2>/dev/null`,
+      `ls -d ${paths.runDir} /sys/fs/cgroup/${paths.cgroup} /sys/fs/cgroup/*/${paths.cgroup} 2>/dev/null`,
     ]);
     assert.equal(left.stdout, '');
   },
@@ -48,7 +42,8 @@ test(
   'the demo can fail: a rule taken out of one kernel is told by the pairs it concerned',
   minutes(3),
   async (t) => {
-    const { apiPort, dataDir, paths } = await localCluster(t);
+    const cluster = await localCluster(t);
+    const { paths } = cluster;
     // By hand, in the kernel of one node: the first element of a policy table, that is, one rule for one peer.
     const tamper = [
       `nft() { nsenter --net=${paths.netns('node-1')} nft "$@"; }`,
@@ -61,18 +56,7 @@ test(
       }')`,
       'test -n "$found" && nft delete element inet heddle "$found"',
     ].join('\n');
-    const demo = await execute(join(root, 'heddle'), [
-      'demo',
-      '--once',
-      '--data-dir',
-      dataDir,
-      '--api-port',
-      String(apiPort),
-      '-o',
-      'json',
-      '--before-probes',
-      tamper,
-    ]);
+    const demo = await runDemo(cluster, '--before-probes', tamper);
     assert.equal(demo.code, 1, demo.stderr);
     assert.notEqual(demo.stdout, '', demo.stderr);
     const report = JSON.parse(demo.stdout) as Report;

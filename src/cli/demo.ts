@@ -35,7 +35,7 @@ export function register(program: Command, deps: CliDeps): void {
       'manifests: a file or a folder (repeatable; default: examples/shop)',
       collect,
     )
-    .option('--nodes <n>', 'number of nodes, 1 to 250', '2')
+    .option('--nodes <n>', 'number of nodes, 1 to 250 (default: 2)')
     .option('--once', 'end after the table; the exit code says whether all was as the policies say')
     .option('-o, --output <format>', 'json')
     .option('--max-attempts <n>', 'connections a round', '2000')

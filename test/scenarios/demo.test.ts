@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Report } from '../../src/demo/report.ts';
 import { schemaViolations } from '../schema.ts';
-import { execute, type LocalCluster, localCluster } from './local-cluster.ts';
+import { execute, type LocalCluster, localCluster, root, upCluster } from './local-cluster.ts';
 
 const minutes = (n: number) => ({ timeout: n * 60_000 });
 
@@ -71,3 +72,13 @@ test(
     assert.ok(first && demo.stderr.includes(first.from) && demo.stderr.includes(first.to), demo.stderr);
   },
 );
+
+test('on a cluster that is up the demo probes what runs there, and leaves it up', minutes(3), async (t) => {
+  const cluster = await upCluster(t, join(root, 'test/manifests/echo'), '--nodes', '3');
+  const demo = await cluster.heddle('demo', '--once', '-o', 'json');
+  assert.equal(demo.code, 0, demo.stderr);
+  const report = JSON.parse(demo.stdout) as Report;
+  assert.deepEqual([...new Set(report.attempts.map(({ to }) => to))].toSorted(), ['default/server']);
+  assert.match(demo.stderr, /stays up/);
+  assert.equal((await cluster.status())['state'], 'running');
+});

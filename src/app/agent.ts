@@ -164,6 +164,7 @@ const datapath = createDatapathController({
   settings: {
     node: nodeName,
     nodeAddresses: self.addresses,
+    nodeLocal: config.dnsAddresses,
     nodePodCidrs: self.podCidrs,
     podCidrs: config.podCidrs,
     serviceCidrs: config.serviceCidrs,

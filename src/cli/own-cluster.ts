@@ -1,4 +1,5 @@
 /** A cluster that a verb holds in the foreground: its start, once all that can be checked is, and its end. */
+import { busy, lockHolder } from '../cluster/lock.ts';
 import { type StartedCluster, startCluster } from '../cluster/start.ts';
 import { stopCluster } from '../cluster/stop.ts';
 import { hasRuntime } from '../cluster/teardown.ts';
@@ -24,7 +25,13 @@ export async function startOwn({ request, interrupt, progress, deps }: Own): Pro
     await stopCluster({ paths, keep: true, onStep: (text) => progress.detail(text) });
     progress.done();
   }
-  checkMachine(request);
+  try {
+    checkMachine(request);
+  } catch (error) {
+    // Somebody else began to bring this very cluster up meanwhile: its ports are in use because it is.
+    if (lockHolder(paths.lock)) throw busy(paths.lock);
+    throw error;
+  }
   if (continues) progress.note(`continuing the cluster kept in ${paths.dataDir}`);
   return startCluster({
     paths,

@@ -1,14 +1,22 @@
 /** Ports on 127.0.0.1 of the machine's first namespace: all of it that a cluster ever touches. */
-import { closeSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { portHolder } from '../kernel/port-holder.ts';
-import { listenTcp } from '../kernel/sockets.ts';
+import { checkTcp, listenTcp } from '../kernel/sockets.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
 
 /** A listening descriptor. @throws HeddleError `PortInUse`, `PortRefused` */
 export function listenLocal(port: number, flag: string): number {
+  return named(port, flag, () => listenTcp(undefined, '127.0.0.1', port));
+}
+
+/** @throws HeddleError as listenLocal */
+export function checkPortFree(port: number, flag: string): void {
+  named(port, flag, () => checkTcp(undefined, '127.0.0.1', port));
+}
+
+function named<T>(port: number, flag: string, fn: () => T): T {
   try {
-    return listenTcp(undefined, '127.0.0.1', port);
+    return fn();
   } catch (cause) {
     if (errnoCode(cause) === 'EADDRINUSE') {
       const holder = portHolder(port);
@@ -19,11 +27,6 @@ export function listenLocal(port: number, flag: string): number {
     }
     throw new HeddleError('PortRefused', `cannot listen on port ${port} of 127.0.0.1`, { cause });
   }
-}
-
-/** @throws HeddleError as listenLocal */
-export function checkPortFree(port: number, flag: string): void {
-  closeSync(listenLocal(port, flag));
 }
 
 /** One that nobody listens on now. */

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
 import { openNft } from './nft.ts';
-import { bindUdp, connectTcp, listenTcp } from './sockets.ts';
+import { bindUdp, checkTcp, connectTcp, listenTcp } from './sockets.ts';
 import { needsRoot, testNetns } from './test-netns.ts';
 
 const skip = needsRoot;
@@ -69,4 +69,13 @@ test('refused, unreachable, silent and given up are told apart, and leave no des
   abort.abort(new Error('enough'));
   await assert.rejects(waiting, /enough/);
   assert.equal(openDescriptors(), before);
+});
+
+test('asking whether a port is free disturbs nobody who asks, and sees who listens', { skip }, (t) => {
+  const ns = testNetns(t);
+  checkTcp(ns, '127.0.0.1', 80);
+  const fd = listenTcp(ns, '127.0.0.1', 80);
+  assert.throws(() => checkTcp(ns, '127.0.0.1', 80), { code: 'EADDRINUSE', port: 80 });
+  fs.closeSync(fd);
+  checkTcp(ns, '127.0.0.1', 80);
 });

@@ -100,6 +100,13 @@ export function listenTcp(
   });
 }
 
+/** Throws as `listenTcp` would, but listens never: two that ask at once do not find each other. */
+export function checkTcp(ns: Netns | undefined, address: string, port: number): void {
+  const fd = open(ns, SOCK_STREAM, parseAddress(address), {});
+  guarded(fd, () => bindTo(fd, address, port));
+  fs.closeSync(fd);
+}
+
 /** A bound descriptor for `dgram.createSocket('udp4' or 'udp6').bind({fd})`. */
 export function bindUdp(
   ns: Netns | undefined,

@@ -13,6 +13,10 @@ export function frontendsOf(service: Service, slices: readonly EndpointSlice[]):
   return clusterAddresses(service).flatMap(({ text, family }) =>
     (service.spec?.ports ?? []).map((port) => ({
       service: serviceKey(service),
+      kind: 'ClusterIP' as const,
+      whenEmpty: 'refuse' as const,
+      algorithm: 'random' as const,
+      forwarding: 'snat' as const,
       address: text,
       protocol: protocolOf(port.protocol),
       port: port.port,

@@ -51,20 +51,47 @@ export type PlanState = { readonly [T in TableName]: ReadonlyMap<string, Readonl
 
 export type PortProtocol = 'TCP' | 'UDP' | 'SCTP';
 
-/** One cluster address, protocol and port, and where its connections go. Without backends they are refused. */
+/** One address, protocol and port that clients use, and where its connections go. */
 export interface ServiceFrontend {
   /** `namespace/name` */
   readonly service: string;
+  readonly kind: FrontendKind;
+  /** Of NodePort: one of this node's own addresses; there is a frontend for each. */
   readonly address: string;
   readonly protocol: PortProtocol;
   readonly port: number;
-  /** Sorted, without duplicates, of the family of `address`. */
+  /** For clients inside the cluster: pods and this node. Sorted, without duplicates, of the family of `address`. */
   readonly backends: readonly BackendAddress[];
+  /** For clients outside, where they are others (`externalTrafficPolicy: Local`); else those of `backends`. */
+  readonly externalBackends?: readonly BackendAddress[];
+  /** What happens to a client for whom there is no backend: Local policies drop, else it is refused. */
+  readonly whenEmpty: 'refuse' | 'drop';
+  readonly algorithm: BalanceAlgorithm;
+  /** `sessionAffinity: ClientIP`: one client stays at one backend, this long after its last connection. */
+  readonly affinitySeconds?: number;
+  /** Clients outside whose address is in none of these are dropped. Absent: everybody may. */
+  readonly sourceRanges?: readonly string[];
+  /** How replies of backends on other nodes reach a client outside: through this node, or straight (DSR). */
+  readonly forwarding: 'snat' | 'dsr';
 }
+
+export type FrontendKind = 'ClusterIP' | 'NodePort' | 'ExternalIP' | 'LoadBalancer';
+
+export type BalanceAlgorithm =
+  | 'random'
+  | 'round-robin'
+  | 'least-connection'
+  | 'maglev'
+  | 'ring-hash'
+  | 'source-hash';
 
 export interface BackendAddress {
   readonly address: string;
   readonly port: number;
+  /** Share of new connections, relative to the others; 1 to 65535. Absent: 1. 0 is written for one that drains. */
+  readonly weight?: number;
+  /** Present and true: a pod of this node. */
+  readonly local?: boolean;
 }
 
 /** Table numbers; 0 = not isolated in that direction. */
@@ -79,6 +106,10 @@ export interface LocalPod {
   /** Name of the host side of its link, at most 15 bytes. */
   readonly interface: string;
   readonly addresses: readonly string[];
+  /** MAC address of the pod's end of the link. */
+  readonly mac?: string;
+  /** Path of its network namespace. */
+  readonly netns?: string;
 }
 
 export interface RemoteNode {
@@ -92,6 +123,8 @@ export interface Settings {
   readonly node: string;
   /** Underlay addresses of this node, IPv4 first: what pods are seen as outside the cluster. */
   readonly nodeAddresses: readonly string[];
+  /** Addresses beside them that this node answers itself (cluster DNS). */
+  readonly nodeLocal?: readonly string[];
   /** Pod ranges of this node. */
   readonly nodePodCidrs: readonly string[];
   readonly podCidrs: readonly string[];

@@ -7,6 +7,7 @@ import { type ClusterRequest, planCluster } from '../cluster/plan.ts';
 import { freePort } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
+import { chooseDatapath } from './choose-datapath.ts';
 import { duration, wholeNumber } from './flags.ts';
 
 export interface UpFlags {
@@ -21,6 +22,7 @@ export interface UpFlags {
   serviceCidr?: string;
   underlayCidr?: string;
   clusterDomain?: string;
+  datapath?: string;
   keep?: boolean;
   wait: boolean;
   timeout: string;
@@ -57,6 +59,7 @@ export async function upRequest(flags: UpFlags): Promise<UpRequest> {
       flags.nodes === undefined ? (kept?.nodes.length ?? 2) : wholeNumber('--nodes', flags.nodes, 1, 250),
     apiPort,
     standIn: flags.standIn ?? kept?.standIn ?? false,
+    datapath: chooseDatapath(flags.datapath, kept?.datapath),
     ...ranges(flags, kept),
   });
   if (kept) {

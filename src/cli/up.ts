@@ -1,5 +1,6 @@
 /** `heddle up`: checks everything, starts the supervisor, applies manifests, waits, and holds the cluster. */
 import type { Command } from 'commander';
+import { datapathOption } from './choose-datapath.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, requireRoot, withDataDir } from './flags.ts';
 import { onInterrupt } from './interrupt.ts';
@@ -36,6 +37,7 @@ export function register(program: Command, deps: CliDeps): void {
       'of nodes and control plane (default: 10.240.0.0/24,fd00:10:240::/64)',
     )
     .option('--cluster-domain <name>', 'suffix of service names (default: cluster.local)')
+    .addOption(datapathOption())
     .option('--keep', 'keep the data directory when the cluster goes down')
     .option('--no-wait', 'do not wait until the pods are Ready')
     .option('--timeout <time>', 'for nodes and pods to become Ready', '120s')

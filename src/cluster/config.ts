@@ -18,10 +18,16 @@ export interface ClusterConfig {
     readonly publishedPort: number;
   };
   readonly standIn: boolean;
+  /** What programs the nodes' kernel. */
+  readonly datapath: DatapathName;
   readonly vxlan: { readonly vni: number; readonly port: number };
   /** MTU of pod interfaces: the underlay's less the encapsulation. */
   readonly podMtu: number;
 }
+
+export type DatapathName = 'ebpf' | 'nftables' | 'iptables' | 'ipvs';
+
+export const DATAPATHS: readonly DatapathName[] = ['ebpf', 'nftables', 'iptables', 'ipvs'];
 
 export interface NodeConfig {
   readonly name: string;

@@ -26,6 +26,8 @@ export interface ClusterPaths {
   readonly lock: string;
   readonly runDir: string;
   readonly supervisorSocket: string;
+  /** Where a bpffs is mounted: a folder of pinned programs and maps per node. */
+  readonly bpf: string;
   /** Folder name of the cluster's cgroup below the cgroup2 mount. */
   readonly cgroup: string;
   netns(name: string): string;
@@ -39,6 +41,10 @@ export interface NodePaths {
   readonly agentSocket: string;
   readonly cniSocket: string;
   readonly standInSocket: string;
+  /** Pinned eBPF programs and maps of the node. */
+  readonly bpf: string;
+  /** The node's cgroup, below the cgroup2 mount. */
+  readonly cgroup: string;
 }
 
 export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
@@ -57,6 +63,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
     lock: join(data, 'lock'),
     runDir,
     supervisorSocket: join(runDir, 'supervisor.sock'),
+    bpf: join(runDir, 'bpf'),
     cgroup: `heddle-${id}`,
     netns: (name) => join(runDir, 'netns', name),
     node: (name) => ({
@@ -65,6 +72,8 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
+      bpf: join(runDir, 'bpf', name),
+      cgroup: join(`heddle-${id}`, name),
     }),
   };
 }

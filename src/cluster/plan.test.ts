@@ -9,6 +9,7 @@ const request = (more: Partial<ClusterRequest> = {}): ClusterRequest => ({
   nodes: 2,
   apiPort: 6443,
   standIn: false,
+  datapath: 'nftables',
   ...more,
 });
 

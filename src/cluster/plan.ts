@@ -11,7 +11,7 @@ import {
   overlaps,
   parseCidr,
 } from '../lib/ip.ts';
-import type { ClusterConfig, NodeConfig } from './config.ts';
+import type { ClusterConfig, DatapathName, NodeConfig } from './config.ts';
 
 export interface ClusterRequest {
   readonly id: string;
@@ -24,6 +24,7 @@ export interface ClusterRequest {
   /** On 127.0.0.1 of the machine. */
   readonly apiPort: number;
   readonly standIn: boolean;
+  readonly datapath: DatapathName;
 }
 
 export const MAX_NODES = 250;
@@ -74,6 +75,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
       publishedPort: request.apiPort,
     },
     standIn: request.standIn,
+    datapath: request.datapath,
     vxlan: { vni: 72, port: 4789 },
     podMtu: UNDERLAY_MTU - VXLAN_OVERHEAD,
   };

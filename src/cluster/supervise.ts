@@ -2,7 +2,7 @@
 import { closeSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createCgroup, moveToCgroup } from '../kernel/cgroup.ts';
-import { mountTmpfs } from '../kernel/mount.ts';
+import { mountBpffs, mountTmpfs } from '../kernel/mount.ts';
 import { closeNetns, openNetns } from '../kernel/netns.ts';
 import { spawnIn } from '../kernel/spawn.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -128,7 +128,8 @@ async function build(deps: SuperviseDeps, processes: Processes): Promise<void> {
 function makeRuntime(paths: ClusterPaths, config: ClusterConfig): void {
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
   mountTmpfs(paths.runDir, { private: true, size: '64m' });
-  for (const folder of ['netns', 'nodes']) mkdirSync(join(paths.runDir, folder), { mode: 0o700 });
+  for (const folder of ['netns', 'nodes', 'bpf']) mkdirSync(join(paths.runDir, folder), { mode: 0o700 });
+  if (config.datapath === 'ebpf') mountBpffs(paths.bpf);
   const cgroup = cgroupPath(paths);
   if (cgroup === undefined)
     throw new HeddleError('KernelFeature', 'no cgroup2 is mounted on this machine', {

@@ -25,6 +25,11 @@ export interface Backend {
   counters(): Promise<ReadonlyMap<number, Counter>>;
   /** Calls `listener` with what the kernel says its rules decided. Returns the way to stop. */
   events(listener: (events: readonly PolicyEvent[]) => void): () => void;
+  /**
+   * Takes everything of this backend out of the kernel, what an earlier run made too. Nothing there is no error.
+   * What another backend has programmed meanwhile goes on.
+   */
+  remove?(): Promise<void>;
   /** Lets go of handles. The kernel keeps what it was given. */
   close(): void;
 }

@@ -39,6 +39,12 @@ export const bind = (source: string, target: string): void => mount(source, targ
 export const mountCgroup2 = (path: string): void =>
   mount('heddle', path, 'cgroup2', MS_NOSUID | MS_NODEV | MS_NOEXEC);
 
+/** Where pinned eBPF objects live: they stay until their name is removed or the mount goes. */
+export function mountBpffs(path: string): void {
+  mount('heddle', path, 'bpf', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'mode=0700');
+  makePrivate(path);
+}
+
 /** Takes away every mount stacked on `path`, at once, though files below are still open; false where there was none. */
 export function unmountLazy(path: string): boolean {
   let any = false;

@@ -63,6 +63,8 @@ export interface LocalPod {
   interface: string;
   addresses: string[];
   netns: string;
+  /** Of the pod's end of its link. */
+  mac?: string | undefined;
 }
 
 export interface PodHost {

@@ -152,8 +152,9 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       startTime: iso(),
     };
     await records.save(record);
-    const { addresses, hostInterface } = await deps.sandbox.setUp(record);
-    record = { ...record, addresses, hostInterface };
+    const ends = await deps.sandbox.setUp(record);
+    const { addresses } = ends;
+    record = { ...record, ...ends };
     await Promise.all([
       records.save(record),
       writePodFiles(records.folder(uid), current, addresses, deps.dns, podUserId(uid)),
@@ -341,8 +342,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     },
     local() {
       if (!record?.addresses || !record.hostInterface) return undefined;
-      const { namespace, name, netns, addresses, hostInterface } = record;
-      return { uid, namespace, name, interface: hostInterface, addresses, netns };
+      const { namespace, name, netns, addresses, hostInterface, mac } = record;
+      return { uid, namespace, name, interface: hostInterface, addresses, netns, mac };
     },
     standIn: servedBy,
     ready: () =>

@@ -15,6 +15,8 @@ export interface PodRecord {
   /** Absent until the network is set up. */
   addresses?: string[];
   hostInterface?: string;
+  /** Of the pod's end of its link. */
+  mac?: string;
   runningSince?: string;
   /** What the stand-in server was last asked to serve. */
   served?: StandInPod;

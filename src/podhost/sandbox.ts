@@ -9,9 +9,16 @@ import { closeNetns, createNetns, deleteNetns, openNetns } from '../kernel/netns
 import { writeSysctl } from '../kernel/sysctl.ts';
 import type { PodRecord } from './records.ts';
 
+export interface SandboxEnds {
+  readonly addresses: string[];
+  readonly hostInterface: string | undefined;
+  /** Of the pod's end. */
+  readonly mac: string | undefined;
+}
+
 export interface Sandbox {
   /** Makes the namespace if need be and runs ADD. */
-  setUp(record: PodRecord): Promise<{ addresses: string[]; hostInterface: string | undefined }>;
+  setUp(record: PodRecord): Promise<SandboxEnds>;
   /** True when what `setUp` made is still all there. */
   intact(record: PodRecord): Promise<boolean>;
   /** Runs DEL and removes the namespace; what is already gone is no error. */
@@ -79,9 +86,13 @@ async function makeNetns(path: string): Promise<void> {
   }
 }
 
-function fromResult({ ips = [], interfaces = [] }: CniResult) {
+function fromResult({ ips = [], interfaces = [] }: CniResult): SandboxEnds {
   const mine = ips.filter((ip) => ip.interface === undefined || interfaces[ip.interface]?.sandbox);
   const addresses = mine.map(({ address }) => address.split('/')[0]!);
   addresses.sort((a, b) => Number(a.includes(':')) - Number(b.includes(':')));
-  return { addresses, hostInterface: interfaces.find(({ sandbox }) => !sandbox)?.name };
+  return {
+    addresses,
+    hostInterface: interfaces.find(({ sandbox }) => !sandbox)?.name,
+    mac: interfaces.find(({ sandbox }) => sandbox)?.mac,
+  };
 }

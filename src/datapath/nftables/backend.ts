@@ -107,6 +107,10 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
       return readCounters(nft.json(`list counters table ${TABLE}`));
     },
     events: (listener) => events.listen(listener),
+    async remove() {
+      mirror = undefined;
+      if (listTable(nft)) nft.run(`delete table ${TABLE}`);
+    },
     close() {
       events.close();
       nft.close();

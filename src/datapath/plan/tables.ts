@@ -107,9 +107,9 @@ export interface LocalPod {
   readonly interface: string;
   readonly addresses: readonly string[];
   /** MAC address of the pod's end of the link. */
-  readonly mac?: string;
+  readonly mac?: string | undefined;
   /** Path of its network namespace. */
-  readonly netns?: string;
+  readonly netns?: string | undefined;
 }
 
 export interface RemoteNode {

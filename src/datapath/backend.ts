@@ -3,7 +3,14 @@
  * cannot do is an error that names the feature, never silence.
  */
 import type { Direction } from '../policy/decision.ts';
-import type { Change, PlanState } from './plan/tables.ts';
+import type {
+  BalanceAlgorithm,
+  Change,
+  FrontendKind,
+  PlanState,
+  PortProtocol,
+  ServiceFrontend,
+} from './plan/tables.ts';
 
 export interface Backend {
   readonly name: string;
@@ -25,6 +32,8 @@ export interface Backend {
   counters(): Promise<ReadonlyMap<number, Counter>>;
   /** Calls `listener` with what the kernel says its rules decided. Returns the way to stop. */
   events(listener: (events: readonly PolicyEvent[]) => void): () => void;
+  /** Connections whose addresses this backend rewrites packet by packet: they end when it goes. */
+  translated?(): Promise<readonly TranslatedFlow[]>;
   /**
    * Takes everything of this backend out of the kernel, what an earlier run made too. Nothing there is no error.
    * What another backend has programmed meanwhile goes on.
@@ -41,6 +50,31 @@ export interface Capabilities {
   /** A change to deny cuts connections that are established. */
   readonly cutsEstablished: boolean;
   readonly sessionAffinity: boolean;
+  /** Absent: cluster addresses by random draws and nothing else. What is not in it, `plan.problems` names. */
+  readonly services?: ServiceCapabilities;
+}
+
+export interface ServiceCapabilities {
+  readonly kinds: readonly FrontendKind[];
+  readonly algorithms: readonly BalanceAlgorithm[];
+  readonly forwarding: readonly ServiceFrontend['forwarding'][];
+  readonly protocols: readonly PortProtocol[];
+  readonly weights: boolean;
+  readonly sourceRanges: boolean;
+  /** `externalBackends`, and `whenEmpty: 'drop'`. */
+  readonly trafficPolicies: boolean;
+}
+
+export interface TranslatedFlow {
+  /** IP protocol number. */
+  readonly protocol: number;
+  readonly client: string;
+  readonly clientPort: number;
+  /** What the client talks to, and who answers in its place. */
+  readonly address: string;
+  readonly port: number;
+  readonly backend: string;
+  readonly backendPort: number;
 }
 
 export interface Counter {

@@ -12,6 +12,8 @@ import {
 } from './plan/tables.ts';
 
 export interface FakeBackend extends Backend {
+  /** Set by `remove`. */
+  readonly removed: boolean;
   /** What the kernel would hold. Tests may damage it. */
   readonly kernel: ReturnType<typeof emptyState>;
   /** Non-empty batches that were sent, `prune`'s too. */
@@ -27,6 +29,15 @@ const capabilities: Capabilities = {
   policy: true,
   cutsEstablished: true,
   sessionAffinity: true,
+  services: {
+    kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
+    algorithms: ['random', 'round-robin', 'least-connection', 'maglev', 'ring-hash', 'source-hash'],
+    forwarding: ['snat', 'dsr'],
+    protocols: ['TCP', 'UDP', 'SCTP'],
+    weights: true,
+    sourceRanges: true,
+    trafficPolicies: true,
+  },
 };
 
 export function createFakeBackend(): FakeBackend {
@@ -37,6 +48,7 @@ export function createFakeBackend(): FakeBackend {
   const listeners = new Set<(events: readonly PolicyEvent[]) => void>();
   let failure: Error | undefined;
   let pruned = false;
+  let removed = false;
 
   function send(changes: Change[]): void {
     if (failure) {
@@ -76,6 +88,14 @@ export function createFakeBackend(): FakeBackend {
     events(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
+    },
+    get removed() {
+      return removed;
+    },
+    async remove() {
+      send(changesBetween(kernel, emptyState()));
+      removed = true;
+      pruned = false;
     },
     close: () => listeners.clear(),
     failNext: (error) => {

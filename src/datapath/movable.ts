@@ -1,0 +1,134 @@
+/**
+ * A backend that can be exchanged for another one while packets flow. Both are in force for a moment, the new one
+ * complete before the old one goes, so that nothing passes that either forbids and nobody is without a path.
+ */
+import { HeddleError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import type { Backend, PolicyEvent, TranslatedFlow } from './backend.ts';
+import type { PlanState } from './plan/tables.ts';
+
+export interface Movable extends Backend {
+  /** Connections that the present backend translates: what a move cuts. Others go on. */
+  willCut(): Promise<readonly TranslatedFlow[]>;
+  /**
+   * Resolves when the other backend carries the node alone. Nothing has changed where it rejects.
+   * @throws HeddleError what opening or programming the other one throws, `MoveUnfinished` where only the last
+   *   step, removing the former, did not succeed
+   */
+  move(to: string): Promise<void>;
+}
+
+export interface MovableDeps {
+  /** @throws HeddleError where this kernel or this build does not have it, by name */
+  open(name: string): Backend;
+  readonly initial: string;
+  /** Names of all that `open` knows: what the others left behind is removed after the first prune. */
+  readonly others: readonly string[];
+  readonly log: Log;
+}
+
+export function createMovableBackend(deps: MovableDeps): Movable {
+  const { open, log } = deps;
+  let current = open(deps.initial);
+  let state: PlanState | undefined;
+  let cleaned = false;
+  let queue: Promise<unknown> = Promise.resolve();
+  const listeners = new Set<(events: readonly PolicyEvent[]) => void>();
+  const tell = (events: readonly PolicyEvent[]) => {
+    for (const listener of listeners) listener(events);
+  };
+  let stopEvents: (() => void) | undefined;
+
+  /** One after another: an apply must not meet a backend that goes. */
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const next = queue.then(work, work);
+    queue = next.catch(() => {});
+    return next;
+  }
+
+  /** Of a node that changed its backend while no agent ran, or died in the middle of a move. */
+  async function removeOthers(): Promise<void> {
+    for (const name of deps.others) {
+      if (name === current.name) continue;
+      let other: Backend | undefined;
+      try {
+        other = open(name);
+        await other.remove?.();
+      } catch (error) {
+        // What this kernel cannot have, it has not.
+        log.debug('nothing to remove of another data path', { name, error: String(error) });
+      } finally {
+        other?.close();
+      }
+    }
+  }
+
+  async function replaceWith(to: string): Promise<void> {
+    if (!state) throw new TypeError('the data path is not pruned yet: prune(state) comes before a move');
+    const next = open(to);
+    try {
+      await next.prune(state);
+    } catch (error) {
+      await next.remove?.().catch(() => {});
+      next.close();
+      throw error;
+    }
+    const former = current;
+    current = next;
+    if (stopEvents) {
+      stopEvents();
+      stopEvents = current.events(tell);
+    }
+    try {
+      await former.remove?.();
+    } catch (cause) {
+      throw new HeddleError(
+        'MoveUnfinished',
+        `${to} carries the node, and ${former.name} is still in the kernel`,
+        {
+          hint: 'restarting the agent removes it',
+          cause,
+        },
+      );
+    } finally {
+      former.close();
+    }
+  }
+
+  return {
+    get name() {
+      return current.name;
+    },
+    get capabilities() {
+      return current.capabilities;
+    },
+    apply: (changes) => inTurn(() => current.apply(changes)),
+    prune: (next) =>
+      inTurn(async () => {
+        state = next;
+        const mended = await current.prune(next);
+        if (!cleaned) await removeOthers();
+        cleaned = true;
+        return mended;
+      }),
+    verify: () => inTurn(() => current.verify()),
+    counters: () => current.counters(),
+    events(listener) {
+      listeners.add(listener);
+      stopEvents ??= current.events(tell);
+      return () => {
+        listeners.delete(listener);
+        if (listeners.size > 0) return;
+        stopEvents?.();
+        stopEvents = undefined;
+      };
+    },
+    willCut: () => inTurn(() => current.translated?.() ?? Promise.resolve([])),
+    move: (to) => inTurn(() => (to === current.name ? Promise.resolve() : replaceWith(to))),
+    remove: () => inTurn(() => current.remove?.() ?? Promise.resolve()),
+    close() {
+      stopEvents?.();
+      current.close();
+    },
+  };
+}

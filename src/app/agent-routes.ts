@@ -1,6 +1,6 @@
 /** What an agent answers on its socket. */
 import type { DatapathController } from '../controllers/node/datapath.ts';
-import type { Backend } from '../datapath/backend.ts';
+import type { Movable } from '../datapath/movable.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { METRICS_CONTENT_TYPE, type Metrics } from '../lib/metrics.ts';
@@ -13,7 +13,8 @@ export interface AgentRoutesDeps {
   readonly node: string;
   readonly podHost: PodHost;
   readonly datapath: DatapathController;
-  readonly backend: Backend;
+  readonly backend: Movable;
+  moveTo(name: string): Promise<void>;
   readonly flowLog: FlowLog;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -35,6 +36,11 @@ export function agentRoutes(deps: AgentRoutesDeps): {
       })),
       'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),
       'GET /datapath/counters': json(async () => ruleCounters(await backend.counters(), datapath)),
+      'GET /datapath/will-cut': json(() => backend.willCut()),
+      'POST /datapath/move': json(async (url) => {
+        await deps.moveTo(url.searchParams.get('to') ?? '');
+        return { backend: backend.name };
+      }),
       'GET /datapath/verify': json(() => datapath.verify()),
       'GET /metrics': (_req, res) => {
         res.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE });
@@ -45,7 +51,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
   };
 }
 
-function ruleCounters(counters: Awaited<ReturnType<Backend['counters']>>, datapath: DatapathController) {
+function ruleCounters(counters: Awaited<ReturnType<Movable['counters']>>, datapath: DatapathController) {
   return [...counters].map(([rule, counter]) => ({ rule, text: datapath.rule(rule)?.text, ...counter }));
 }
 

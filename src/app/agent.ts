@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../api/kinds.ts';
 import { createClient } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
-import type { ClusterConfig } from '../cluster/config.ts';
+import { type ClusterConfig, DATAPATHS } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { LINK_PREFIX } from '../cni/names.ts';
@@ -20,8 +20,7 @@ import { createDatapathController } from '../controllers/node/datapath.ts';
 import { runNames } from '../controllers/node/names.ts';
 import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
-import { createNftablesBackend } from '../datapath/nftables/backend.ts';
-import { NFLOG_GROUP } from '../datapath/nftables/names.ts';
+import { createMovableBackend } from '../datapath/movable.ts';
 import { setUpNode } from '../datapath/node-setup.ts';
 import { createOverlay } from '../datapath/overlay.ts';
 import { createPlan } from '../datapath/plan/plan.ts';
@@ -31,9 +30,6 @@ import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
 import { pkiFiles } from '../identity/pki.ts';
 import { createIpam } from '../ipam/ipam.ts';
-import { openConntrack } from '../kernel/conntrack.ts';
-import { type Nflog, openNflog } from '../kernel/nflog.ts';
-import { openNft } from '../kernel/nft.ts';
 import { openRoute } from '../kernel/route.ts';
 import { connectTcp } from '../kernel/sockets.ts';
 import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
@@ -50,6 +46,7 @@ import { worldNamespace, worldPod } from '../policy/from-objects.ts';
 import { createCompiler } from '../policy/compile.ts';
 import { createPodHost } from '../podhost/pod-host.ts';
 import { agentRoutes } from './agent-routes.ts';
+import { createBackends, moveDatapath, rememberedDatapath } from './backends.ts';
 import { readEnv } from './env.ts';
 
 const BUILD = join(import.meta.dirname, '../../build');
@@ -103,13 +100,15 @@ setUpNode(
   },
   { dnsAddresses: config.dnsAddresses },
 );
-const conntrack = openConntrack();
-let nflog: Nflog | undefined;
-const backend = createNftablesBackend({
-  nft: openNft(),
+const backends = createBackends({
   overlay: createOverlay(route, { ...config.vxlan, mtu: config.podMtu, nodeAddresses: self.addresses }),
-  deleteFlows: (filter) => conntrack.delete(filter),
-  openNflog: (onPackets) => (nflog = openNflog({ group: NFLOG_GROUP, onPackets })),
+  log,
+});
+const chosen = join(nodePaths.state, 'datapath');
+const backend = createMovableBackend({
+  open: backends.open,
+  initial: rememberedDatapath(chosen) ?? config.datapath,
+  others: DATAPATHS,
   log,
 });
 
@@ -184,7 +183,7 @@ const flowLog = createFlowLog({ node: nodeName });
 const flows = createFlowRecorder({
   flowLog,
   rule: datapath.rule,
-  lost: () => nflog?.stats().lost ?? 0,
+  lost: backends.lost,
   metrics,
 });
 
@@ -207,7 +206,16 @@ exposeDns(metrics, dns, records);
 
 const server = await serveSocket({
   socketPath: nodePaths.agentSocket,
-  ...agentRoutes({ node: nodeName, podHost, datapath, backend, flowLog, metrics, log }),
+  ...agentRoutes({
+    node: nodeName,
+    podHost,
+    datapath,
+    backend,
+    flowLog,
+    metrics,
+    log,
+    moveTo: moveDatapath(backend, chosen, log),
+  }),
   log,
 });
 log.info('agent started', { pid: process.pid });

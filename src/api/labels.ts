@@ -5,6 +5,11 @@ import type { EndpointSlice } from './types.ts';
 export const NAMESPACE_NAME = 'kubernetes.io/metadata.name';
 /** On a node: where it is. */
 export const ZONE = 'topology.kubernetes.io/zone';
+export const REGION = 'topology.kubernetes.io/region';
+/** On a pod, an annotation: its share of new connections, 0 to 65535; 0 drains it. Without: 1. */
+export const WEIGHT = 'heddle.dev/weight';
+/** On an EndpointSlice, an annotation: weights other than 1 by address, `10.244.1.2=5,10.244.1.3=0`. */
+export const WEIGHTS = 'heddle.dev/weights';
 /** On an EndpointSlice: its Service. */
 export const SERVICE_NAME = 'kubernetes.io/service-name';
 /** On an EndpointSlice: whose it is. */

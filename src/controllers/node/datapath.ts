@@ -247,7 +247,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       mended,
       lastError,
       entries: Object.fromEntries(Object.entries(plan.state).map(([name, table]) => [name, table.size])),
-      problems: plan.problems().map(({ object, field, message }) => `${object} ${field}: ${message}`),
+      problems: plan.problems(backend).map(({ object, field, message }) => `${object} ${field}: ${message}`),
     }),
   };
 }

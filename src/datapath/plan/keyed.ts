@@ -1,10 +1,10 @@
 /**
  * Entries by the object that they come from. Two objects may claim one key (two Services with one cluster
- * address): the owner whose name is least has it, whoever came first, so that the tables depend on what is
- * there and not on the order in which it came.
+ * address): the better claim has it, then the owner whose name is least, whoever came first, so that the tables
+ * depend on what is there and not on the order in which it came.
  */
 import { sameJson } from '../../lib/json.ts';
-import { type Change, emptyState, type TableName } from './tables.ts';
+import { type Change, emptyState, type FrontendKind, type TableName } from './tables.ts';
 
 export interface KeyedTables {
   /** Makes `entries` everything that `owner` says; returns what that changed. */
@@ -15,6 +15,22 @@ export interface KeyedTables {
 interface Claim {
   readonly owner: string;
   readonly entry: Change;
+}
+
+/** Cluster and balancer addresses are given out by the cluster; external ones are what somebody wrote. */
+const RANKS: Readonly<Record<FrontendKind, number>> = {
+  ClusterIP: 0,
+  LoadBalancer: 1,
+  NodePort: 2,
+  ExternalIP: 3,
+};
+
+const rankOf = ({ table, value }: Change): number =>
+  table === 'services' && value !== undefined ? RANKS[value.kind] : 0;
+
+function isBetter(a: Claim, b: Claim): boolean {
+  const difference = rankOf(a.entry) - rankOf(b.entry);
+  return difference < 0 || (difference === 0 && a.owner < b.owner);
 }
 
 const idOf = (entry: { table: TableName; key: string }): string => `${entry.table} ${entry.key}`;
@@ -34,7 +50,7 @@ export function createKeyedTables(): KeyedTables {
   function settle(id: string, { table, key }: Change): Change | undefined {
     const claims = contested.get(id) ?? [];
     const winner = claims.reduce<Claim | undefined>(
-      (least, each) => (least === undefined || each.owner < least.owner ? each : least),
+      (least, each) => (least === undefined || isBetter(each, least) ? each : least),
       undefined,
     );
     const rows: Map<string, unknown> = state[table];

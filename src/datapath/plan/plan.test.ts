@@ -153,15 +153,6 @@ test('one endpoint more is one change', () => {
   assert.equal(changes[0]?.key, '10.96.0.1|TCP|80');
 });
 
-test('what is not acted on is said', () => {
-  const plan = createPlan({ node: 'node-1' });
-  plan.setService(service({ ...web, type: 'NodePort', sessionAffinity: 'ClientIP' }));
-  assert.deepEqual(
-    plan.problems().map(({ object, field }) => `${object} ${field}`),
-    ['Service x/s spec.sessionAffinity', 'Service x/s spec.type'],
-  );
-});
-
 test('a node without ranges or addresses is no route yet', () => {
   const plan = createPlan({ node: 'node-1' });
   plan.setNode({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-2' } });

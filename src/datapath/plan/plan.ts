@@ -3,12 +3,14 @@
  * put in, `update` gives the entries which that changed. Law: any sequence of updates leaves the tables that a
  * plan made from the last objects would have.
  */
+import { REGION, ZONE } from '../../api/labels.ts';
 import type { EndpointSlice, Node, Service } from '../../api/types.ts';
 import { canonicalAddress, formatCidr, tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
+import { sameJson } from '../../lib/json.ts';
 import type { PolicyTables } from '../../policy/tables.ts';
 import { createKeyedTables } from './keyed.ts';
-import { type Problem, serviceProblems } from './problems.ts';
-import { frontendsOf, serviceKey } from './services.ts';
+import { backendProblems, type PlannedBackend, type Problem, serviceProblems } from './problems.ts';
+import { frontendsOf, hasHints, serviceKey } from './services.ts';
 import {
   type Change,
   frontendKey,
@@ -38,15 +40,19 @@ export interface Plan {
   update(object?: string): Change[];
   /** The tables as of the last `update`. */
   readonly state: PlanState;
-  /** What objects ask for and the plan cannot say yet. */
-  problems(): Problem[];
+  /** What objects say wrongly, and what they ask for that the backend cannot do. */
+  problems(backend: PlannedBackend): Problem[];
 }
 
 /** @param options.node the node that this plan is for: other nodes become routes, other nodes' pods nothing. */
 export function createPlan(options: { node: string }): Plan {
   const services = new Map<string, Service>();
   const slices = new Map<string, readonly EndpointSlice[]>();
+  const hinted = new Set<string>();
   const nodes = new Map<string, RemoteNode>();
+  /** Region by node name, of all nodes that have one. */
+  const regions = new Map<string, string>();
+  let zone = '';
   let settings: Settings | undefined;
   let pods: readonly LocalPod[] = [];
   let policy: PolicyTables | undefined;
@@ -56,11 +62,31 @@ export function createPlan(options: { node: string }): Plan {
   function entriesOf(object: string): Change[] {
     const [kind, ...rest] = object.split('/');
     const name = rest.join('/');
-    if (kind === 'service') return serviceEntries(services.get(name), slices.get(name) ?? []);
+    if (kind === 'service') return serviceEntries(name);
     if (kind === 'node') return nodeEntries(nodes.get(name));
     if (kind === 'pods') return podEntries(pods);
     if (kind === 'policy') return policy ? policyEntries(policy, options.node) : [];
     return settings ? [{ table: 'settings', key: SETTINGS_KEY, value: settings }] : [];
+  }
+
+  function serviceEntries(name: string): Change[] {
+    const service = services.get(name);
+    if (!service) return [];
+    const { node } = options;
+    const place = { node, zone, region: regions.get(node) ?? '', regionOf: (of: string) => regions.get(of) };
+    const view = { service, slices: slices.get(name) ?? [], place, settings };
+    return frontendsOf(view).map((value) => ({ table: 'services', key: frontendKey(value), value }));
+  }
+
+  /** Who is near depends on it; a node is written every few seconds, its place hardly ever. */
+  function moved(name: string, labels: Readonly<Record<string, string>>): void {
+    const region = labels[REGION] ?? '';
+    const ownZone = name === options.node ? (labels[ZONE] ?? '') : zone;
+    if (region === (regions.get(name) ?? '') && ownZone === zone) return;
+    zone = ownZone;
+    if (region === '') regions.delete(name);
+    else regions.set(name, region);
+    for (const key of hinted) dirty.add(`service/${key}`);
   }
 
   function updateOne(object: string): Change[] {
@@ -70,8 +96,10 @@ export function createPlan(options: { node: string }): Plan {
 
   return {
     setSettings(next) {
+      if (sameJson(settings, next)) return;
       settings = next;
       dirty.add('settings');
+      for (const key of services.keys()) dirty.add(`service/${key}`);
     },
     setService(service) {
       const key = serviceKey(service);
@@ -85,9 +113,12 @@ export function createPlan(options: { node: string }): Plan {
     setSlices(key, list) {
       if (list?.length) slices.set(key, list);
       else slices.delete(key);
+      if (hasHints(list ?? [])) hinted.add(key);
+      else hinted.delete(key);
       dirty.add(`service/${key}`);
     },
     setNode(node) {
+      moved(node.metadata.name, node.metadata.labels ?? {});
       const remote = remoteNode(node);
       if (remote.node === options.node || remote.podCidrs.length === 0 || remote.addresses.length === 0)
         nodes.delete(remote.node);
@@ -95,6 +126,7 @@ export function createPlan(options: { node: string }): Plan {
       dirty.add(`node/${remote.node}`);
     },
     removeNode(name) {
+      moved(name, {});
       nodes.delete(name);
       dirty.add(`node/${name}`);
     },
@@ -111,13 +143,11 @@ export function createPlan(options: { node: string }): Plan {
       return [...dirty].flatMap(updateOne);
     },
     state: tables.state,
-    problems: () => [...services.values()].flatMap(serviceProblems),
+    problems: (backend) => [
+      ...[...services.values()].flatMap((service) => serviceProblems(service, settings)),
+      ...backendProblems(tables.state.services.values(), backend),
+    ],
   };
-}
-
-function serviceEntries(service: Service | undefined, slices: readonly EndpointSlice[]): Change[] {
-  if (!service) return [];
-  return frontendsOf(service, slices).map((value) => ({ table: 'services', key: frontendKey(value), value }));
 }
 
 function nodeEntries(node: RemoteNode | undefined): Change[] {

@@ -1,5 +1,10 @@
-/** Fields of objects that no backend acts on yet: said aloud, never silently ignored. */
+/** What Services say wrongly, and what they ask for that a backend cannot do: said aloud, never silently ignored. */
 import type { Service } from '../../api/types.ts';
+import { tryParseCidr } from '../../lib/ip.ts';
+import type { Backend, ServiceCapabilities } from '../backend.ts';
+import { ALGORITHMS, BALANCE, FORWARDING, FORWARDINGS, rangeTexts } from './service-words.ts';
+import { isClusterRange, serviceKey } from './services.ts';
+import type { BackendAddress, ServiceFrontend, Settings } from './tables.ts';
 
 export interface Problem {
   /** `Service shop/cart` */
@@ -9,40 +14,115 @@ export interface Problem {
   readonly message: string;
 }
 
-type Spec = NonNullable<Service['spec']>;
+export type PlannedBackend = Pick<Backend, 'name' | 'capabilities'>;
 
-const unsupported: readonly {
-  readonly field: string;
-  readonly asks: (spec: Spec) => boolean;
-  readonly message: string;
-}[] = [
-  {
-    field: 'spec.sessionAffinity',
-    asks: (spec) => spec.sessionAffinity === 'ClientIP',
-    message: 'connections of one client may go to different endpoints: ClientIP is not acted on yet',
-  },
-  {
-    field: 'spec.internalTrafficPolicy',
-    asks: (spec) => spec.internalTrafficPolicy === 'Local',
-    message: 'endpoints of every node are used: Local is not acted on yet',
-  },
-  {
-    field: 'spec.type',
-    asks: (spec) => spec.type === 'NodePort' || spec.type === 'LoadBalancer',
-    message: 'reachable by its cluster addresses only: node ports and load balancers are not acted on yet',
-  },
-  {
-    field: 'spec.externalIPs',
-    asks: (spec) => (spec.externalIPs?.length ?? 0) > 0,
-    message: 'reachable by its cluster addresses only: external addresses are not acted on yet',
-  },
-];
+/** Of a backend that names nothing: cluster addresses, drawn at random. */
+const PLAIN: ServiceCapabilities = {
+  kinds: ['ClusterIP'],
+  algorithms: ['random'],
+  forwarding: ['snat'],
+  protocols: ['TCP', 'UDP', 'SCTP'],
+  weights: false,
+  sourceRanges: false,
+  trafficPolicies: false,
+};
 
-export function serviceProblems(service: Service): Problem[] {
-  const spec = service.spec;
-  if (!spec) return [];
-  const object = `Service ${service.metadata.namespace ?? 'default'}/${service.metadata.name}`;
-  return unsupported
-    .filter(({ asks }) => asks(spec))
-    .map(({ field, message }) => ({ object, field, message }));
+/** What does not depend on the backend: words that nobody understands, addresses that nobody may take. */
+export function serviceProblems(service: Service, settings: Settings | undefined): Problem[] {
+  const object = `Service ${serviceKey(service)}`;
+  const unknownWord = (key: string, words: readonly string[]): Problem[] => {
+    const said = service.metadata.annotations?.[key];
+    if (said === undefined || words.includes(said)) return [];
+    const message = `${JSON.stringify(said)} is none of ${words.join(', ')}: ignored`;
+    return [{ object, field: `metadata.annotations[${key}]`, message }];
+  };
+  return [
+    ...unknownWord(BALANCE, ALGORITHMS),
+    ...unknownWord(FORWARDING, FORWARDINGS),
+    ...rangeTexts(service)
+      .filter((text) => !tryParseCidr(text))
+      .map((text) => ({
+        object,
+        field: 'spec.loadBalancerSourceRanges',
+        message: `${JSON.stringify(text)} is no range of addresses: nobody is let in by it`,
+      })),
+    ...(service.spec?.externalIPs ?? []).flatMap((text, i) =>
+      isClusterRange(text, settings)
+        ? [
+            {
+              object,
+              field: `spec.externalIPs[${i}]`,
+              message: `${text} is of the cluster's own services or pods: not served`,
+            },
+          ]
+        : [],
+    ),
+  ];
 }
+
+/** One problem for each Service and field, in the order of the frontends. */
+export function backendProblems(
+  frontends: Iterable<Readonly<ServiceFrontend>>,
+  { name, capabilities }: PlannedBackend,
+): Problem[] {
+  const can = capabilities.services ?? PLAIN;
+  const found = new Map<string, Problem>();
+  for (const frontend of frontends) {
+    const object = `Service ${frontend.service}`;
+    for (const [field, message] of missing(frontend, can, capabilities.sessionAffinity)) {
+      const key = `${object} ${field}`;
+      if (!found.has(key))
+        found.set(key, { object, field, message: `the ${name} backend cannot ${message}` });
+    }
+  }
+  return [...found.values()];
+}
+
+const FIELD_OF_KIND = {
+  ClusterIP: ['spec.type', 'serve cluster addresses'],
+  NodePort: ['spec.type', 'serve node ports: not reachable by them'],
+  LoadBalancer: ['status.loadBalancer', 'serve balancer addresses: not reachable by them'],
+  ExternalIP: ['spec.externalIPs', 'serve external addresses: not reachable by them'],
+} as const;
+
+function missing(
+  frontend: Readonly<ServiceFrontend>,
+  can: ServiceCapabilities,
+  affinity: boolean,
+): (readonly [field: string, message: string])[] {
+  const { kind, protocol, algorithm, forwarding } = frontend;
+  if (!can.kinds.includes(kind)) return [FIELD_OF_KIND[kind]];
+  const all = [...frontend.backends, ...(frontend.externalBackends ?? [])];
+  return [
+    !can.protocols.includes(protocol) && (['spec.ports', `translate ${protocol}`] as const),
+    !can.algorithms.includes(algorithm) &&
+      !isDefault(frontend) &&
+      ([`metadata.annotations[${BALANCE}]`, `balance by ${algorithm}: its own way is used`] as const),
+    !can.forwarding.includes(forwarding) &&
+      ([
+        `metadata.annotations[${FORWARDING}]`,
+        `forward by ${forwarding}: ${can.forwarding[0] ?? 'snat'} is used`,
+      ] as const),
+    frontend.affinitySeconds !== undefined &&
+      !affinity &&
+      (['spec.sessionAffinity', 'keep a client at one endpoint: its connections may go to others'] as const),
+    frontend.sourceRanges !== undefined &&
+      !can.sourceRanges &&
+      (['spec.loadBalancerSourceRanges', 'refuse clients by their address: everybody is let in'] as const),
+    (frontend.externalBackends !== undefined || frontend.whenEmpty === 'drop') &&
+      !can.trafficPolicies &&
+      ([
+        kind === 'ClusterIP' ? 'spec.internalTrafficPolicy' : 'spec.externalTrafficPolicy',
+        'tell clients outside from those inside, and drop where no endpoint is local',
+      ] as const),
+    all.some(weighs) &&
+      !can.weights &&
+      (['endpoints', 'weigh endpoints: each gets the same share, one that drains too'] as const),
+  ].filter((each) => each !== false);
+}
+
+const weighs = ({ weight }: BackendAddress): boolean => weight !== undefined;
+
+/** Nobody asked for Maglev by not saying anything. */
+const isDefault = ({ kind, algorithm }: Readonly<ServiceFrontend>): boolean =>
+  kind !== 'ClusterIP' && algorithm === 'maglev';

@@ -1,76 +1,123 @@
 /** A Service and its EndpointSlices → frontends. Headless Services and ExternalName have none. */
 import type { EndpointSlice, Service } from '../../api/types.ts';
-import { canonicalAddress, type Family, tryParseAddress } from '../../lib/ip.ts';
-import type { BackendAddress, PortProtocol, ServiceFrontend } from './tables.ts';
+import { canonicalAddress, contains, type Family, parseCidr, tryParseAddress } from '../../lib/ip.ts';
+import { type Place, protocolOf, type Serving, servingOf } from './endpoints.ts';
+import { algorithmOf, forwardingOf, sourceRangesOf } from './service-words.ts';
+import { type FrontendKind, frontendKey, type ServiceFrontend, type Settings } from './tables.ts';
 
-type Endpoint = NonNullable<EndpointSlice['endpoints']>[number];
 type ServicePort = NonNullable<NonNullable<Service['spec']>['ports']>[number];
+
+export interface ServiceView {
+  readonly service: Service;
+  readonly slices: readonly EndpointSlice[];
+  readonly place: Place;
+  readonly settings: Settings | undefined;
+}
+
+/** Seconds, the default of Kubernetes. */
+const AFFINITY = 10_800;
 
 export const serviceKey = (service: Service): string =>
   `${service.metadata.namespace ?? 'default'}/${service.metadata.name}`;
 
-export function frontendsOf(service: Service, slices: readonly EndpointSlice[]): ServiceFrontend[] {
-  return clusterAddresses(service).flatMap(({ text, family }) =>
-    (service.spec?.ports ?? []).map((port) => ({
-      service: serviceKey(service),
-      kind: 'ClusterIP' as const,
-      whenEmpty: 'refuse' as const,
-      algorithm: 'random' as const,
-      forwarding: 'snat' as const,
-      address: text,
-      protocol: protocolOf(port.protocol),
-      port: port.port,
-      backends: backendsOf(
-        port,
-        slices.filter((slice) => slice.addressType === `IPv${family}`),
-      ),
-    })),
-  );
+interface FrontendAddress {
+  readonly kind: FrontendKind;
+  readonly text: string;
+  readonly family: Family;
 }
 
-const protocolOf = (text: string | undefined): PortProtocol =>
-  text === 'UDP' || text === 'SCTP' ? text : 'TCP';
-
-function clusterAddresses(service: Service): { text: string; family: Family }[] {
-  const spec = service.spec;
-  if (!spec || spec.type === 'ExternalName') return [];
-  const texts = spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? ''];
-  return texts.flatMap((text) => {
-    const address = tryParseAddress(text);
-    return address ? [{ text: canonicalAddress(text), family: address.family }] : [];
-  });
-}
-
-/** Endpoints that are ready; if none is, those that end but still serve (a roll-out's last ones). */
-function backendsOf(port: ServicePort, slices: readonly EndpointSlice[]): BackendAddress[] {
-  const ready = collect(port, slices, isReady);
-  return ready.length > 0 ? ready : collect(port, slices, isServingWhileEnding);
-}
-
-const isReady = ({ conditions }: Endpoint): boolean => conditions?.ready !== false;
-
-const isServingWhileEnding = ({ conditions }: Endpoint): boolean =>
-  conditions?.terminating === true && conditions.serving !== false;
-
-function collect(
-  port: ServicePort,
-  slices: readonly EndpointSlice[],
-  wanted: (endpoint: Endpoint) => boolean,
-): BackendAddress[] {
-  const found = new Map<string, BackendAddress>();
-  for (const slice of slices) {
-    const target = slice.ports?.find(
-      (each) =>
-        (each.name ?? '') === (port.name ?? '') && protocolOf(each.protocol) === protocolOf(port.protocol),
-    )?.port;
-    if (target === undefined) continue;
-    for (const endpoint of (slice.endpoints ?? []).filter(wanted)) {
-      // All addresses of one endpoint are the same thing (discovery.k8s.io/v1): consumers use the first.
-      const text = endpoint.addresses[0];
-      if (text === undefined || !tryParseAddress(text)) continue;
-      const address = canonicalAddress(text);
-      found.set(`${address} ${target}`, { address, port: target });
+/** One for each address, protocol and port; of several kinds with one address the first of `addressesOf`. */
+export function frontendsOf(view: ServiceView): ServiceFrontend[] {
+  const addresses = addressesOf(view);
+  const found = new Map<string, ServiceFrontend>();
+  for (const port of view.service.spec?.ports ?? []) {
+    const serving = new Map<Family, Serving>();
+    for (const address of addresses) {
+      const number = address.kind === 'NodePort' ? port.nodePort : port.port;
+      if (!number) continue;
+      const { family } = address;
+      const ends = serving.get(family) ?? servingOf(port, family, view.slices, view.place);
+      serving.set(family, ends);
+      const frontend = frontendOf(view.service, address, port, number, ends);
+      const key = frontendKey(frontend);
+      if (!found.has(key)) found.set(key, frontend);
     }
   }
-  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, backend]) => backend);
+  return [...found.values()];
 }
+
+function frontendOf(
+  service: Service,
+  { kind, text, family }: FrontendAddress,
+  port: ServicePort,
+  number: number,
+  { all, local }: Serving,
+): ServiceFrontend {
+  const spec = service.spec ?? {};
+  const internal = kind === 'ClusterIP';
+  const isLocal = (internal ? spec.internalTrafficPolicy : spec.externalTrafficPolicy) === 'Local';
+  const ranges = kind === 'LoadBalancer' ? sourceRangesOf(service, family) : undefined;
+  return {
+    service: serviceKey(service),
+    kind,
+    address: text,
+    protocol: protocolOf(port.protocol),
+    port: number,
+    backends: isLocal && internal ? local : all,
+    // Clients inside a cluster go as if through the cluster address: there is no balancer in front of them.
+    ...(isLocal && !internal ? { externalBackends: local } : {}),
+    // As kube-proxy: where another node serves, silence makes an outside balancer or a client try that one.
+    whenEmpty: isLocal && all.length > 0 ? 'drop' : 'refuse',
+    algorithm: algorithmOf(service, kind),
+    forwarding: forwardingOf(service, kind),
+    ...(spec.sessionAffinity === 'ClientIP'
+      ? { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY }
+      : {}),
+    ...(ranges ? { sourceRanges: ranges } : {}),
+  };
+}
+
+function addressesOf({ service, settings }: ServiceView): FrontendAddress[] {
+  const spec = service.spec;
+  if (!spec || spec.type === 'ExternalName' || clusterTexts(service).length === 0) return [];
+  const exposed = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
+  return [
+    ...placed('ClusterIP', clusterTexts(service)),
+    ...placed('LoadBalancer', balancerTexts(service)),
+    ...placed('NodePort', exposed ? (settings?.nodePortAddresses ?? settings?.nodeAddresses ?? []) : []),
+    ...placed(
+      'ExternalIP',
+      (spec.externalIPs ?? []).filter((text) => !isClusterRange(text, settings)),
+    ),
+  ];
+}
+
+const placed = (kind: FrontendKind, texts: readonly string[]): FrontendAddress[] =>
+  texts.flatMap((text) => {
+    const address = tryParseAddress(text);
+    return address ? [{ kind, text: canonicalAddress(text), family: address.family }] : [];
+  });
+
+function clusterTexts({ spec }: Service): string[] {
+  const texts = spec?.clusterIPs?.length ? spec.clusterIPs : [spec?.clusterIP ?? ''];
+  return texts.filter((text) => tryParseAddress(text) !== undefined);
+}
+
+/** `ipMode: Proxy` wants clients inside to go by the balancer too. */
+function balancerTexts({ spec, status }: Service): string[] {
+  if (spec?.type !== 'LoadBalancer') return [];
+  return (status?.loadBalancer?.ingress ?? [])
+    .filter(({ ip, ipMode }) => ip !== undefined && ipMode !== 'Proxy')
+    .map(({ ip }) => ip ?? '');
+}
+
+/** Who may write Services must not take over other Services' and pods' addresses (CVE-2020-8554). */
+export function isClusterRange(text: string, settings: Settings | undefined): boolean {
+  const address = tryParseAddress(text);
+  if (!address || !settings) return false;
+  return [...settings.serviceCidrs, ...settings.podCidrs].some((cidr) => contains(parseCidr(cidr), address));
+}
+
+/** Hints are of use only to services that have some: who they are must be known when a zone changes. */
+export const hasHints = (slices: readonly EndpointSlice[]): boolean =>
+  slices.some((slice) => slice.endpoints?.some(({ hints }) => hints !== undefined));

@@ -64,12 +64,12 @@ export interface ServiceFrontend {
   readonly backends: readonly BackendAddress[];
   /** For clients outside, where they are others (`externalTrafficPolicy: Local`); else those of `backends`. */
   readonly externalBackends?: readonly BackendAddress[];
-  /** What happens to a client for whom there is no backend: Local policies drop, else it is refused. */
+  /** What happens to a client for whom there is no backend: dropped where a Local policy leaves out others. */
   readonly whenEmpty: 'refuse' | 'drop';
   readonly algorithm: BalanceAlgorithm;
   /** `sessionAffinity: ClientIP`: one client stays at one backend, this long after its last connection. */
   readonly affinitySeconds?: number;
-  /** Clients outside whose address is in none of these are dropped. Absent: everybody may. */
+  /** Clients outside whose address is in none of these are dropped: empty means all. Absent: everybody may. */
   readonly sourceRanges?: readonly string[];
   /** How replies of backends on other nodes reach a client outside: through this node, or straight (DSR). */
   readonly forwarding: 'snat' | 'dsr';
@@ -88,7 +88,10 @@ export type BalanceAlgorithm =
 export interface BackendAddress {
   readonly address: string;
   readonly port: number;
-  /** Share of new connections, relative to the others; 1 to 65535. Absent: 1. 0 is written for one that drains. */
+  /**
+   * Share of new connections, relative to the others; 1 to 65535. Absent: 1. 0: it drains, and keeps the
+   * connections it has; never all of a list.
+   */
   readonly weight?: number;
   /** Present and true: a pod of this node. */
   readonly local?: boolean;
@@ -123,6 +126,8 @@ export interface Settings {
   readonly node: string;
   /** Underlay addresses of this node, IPv4 first: what pods are seen as outside the cluster. */
   readonly nodeAddresses: readonly string[];
+  /** Own addresses at which node ports are served. Absent: `nodeAddresses`. */
+  readonly nodePortAddresses?: readonly string[];
   /** Addresses beside them that this node answers itself (cluster DNS). */
   readonly nodeLocal?: readonly string[];
   /** Pod ranges of this node. */

@@ -9,32 +9,64 @@ import type { LocalPod } from '../plan/tables.ts';
 const names = fc.constantFrom('a', 'b', 'c');
 const protocols = fc.constantFrom<'TCP' | 'UDP' | 'SCTP'>('TCP', 'UDP', 'SCTP');
 
+const types = fc.constantFrom<'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName'>(
+  'ClusterIP',
+  'ClusterIP',
+  'NodePort',
+  'LoadBalancer',
+  'ExternalName',
+);
+const trafficPolicy = fc.constantFrom<'Cluster' | 'Local' | undefined>('Cluster', 'Local', undefined);
+
+const ports = fc.uniqueArray(
+  fc.record(
+    {
+      name: names,
+      port: fc.constantFrom(80, 443),
+      protocol: protocols,
+      nodePort: fc.constantFrom(30080, 30443),
+    },
+    { requiredKeys: ['name', 'port', 'protocol'] },
+  ),
+  { minLength: 1, maxLength: 3, selector: ({ name }) => name },
+);
+
+const annotations = fc.dictionary(
+  fc.constantFrom('heddle.dev/balance', 'heddle.dev/forwarding'),
+  fc.constantFrom('maglev', 'round-robin', 'least-connection', 'dsr', 'nonsense'),
+);
+
+/** Few addresses, so that services meet at them whatever their kind. */
+const outside = fc.subarray(['192.0.2.1', '10.240.0.1', '10.96.0.1', 'fd00:10:240::1', '2001:db8::1']);
+const sourceRanges = fc.subarray(['203.0.113.0/24', '2001:db8::/64']);
+
 const service: fc.Arbitrary<Service> = fc
   .record({
     name: names,
-    clusterIPs: fc.constantFrom<string[]>(
-      ['10.96.0.1'],
-      ['10.96.0.1', 'fd00:10:96::1'],
-      ['10.96.0.2', 'fd00:10:96:0::2'],
-      ['None'],
-    ),
-    type: fc.constantFrom<'ClusterIP' | 'LoadBalancer' | 'ExternalName'>(
-      'ClusterIP',
-      'ClusterIP',
-      'LoadBalancer',
-      'ExternalName',
-    ),
-    ports: fc.uniqueArray(fc.record({ name: names, port: fc.constantFrom(80, 443), protocol: protocols }), {
-      minLength: 1,
-      maxLength: 3,
-      selector: ({ name }) => name,
+    annotations,
+    ingress: fc.tuple(outside, fc.constantFrom('VIP', 'Proxy', undefined)),
+    spec: fc.record({
+      clusterIPs: fc.constantFrom<string[]>(
+        ['10.96.0.1'],
+        ['10.96.0.1', 'fd00:10:96::1'],
+        ['10.96.0.2', 'fd00:10:96:0::2'],
+        ['None'],
+      ),
+      type: types,
+      externalIPs: outside,
+      sessionAffinity: fc.constantFrom<'ClientIP' | 'None'>('ClientIP', 'None'),
+      internalTrafficPolicy: trafficPolicy,
+      externalTrafficPolicy: trafficPolicy,
+      loadBalancerSourceRanges: sourceRanges,
+      ports,
     }),
   })
-  .map(({ name, ...spec }) => ({
+  .map(({ name, annotations, ingress: [ips, ipMode], spec }) => ({
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { namespace: 'x', name },
+    metadata: { namespace: 'x', name, annotations },
     spec,
+    status: { loadBalancer: { ingress: ips.map((ip) => ({ ip, ...(ipMode ? { ipMode } : {}) })) } },
   }));
 
 const conditions = fc.constantFrom(
@@ -46,32 +78,53 @@ const conditions = fc.constantFrom(
   { ready: false, serving: false, terminating: true },
 );
 
+const hints = fc.constantFrom<NonNullable<EndpointSlice['endpoints']>[number]['hints']>(
+  undefined,
+  { forZones: [{ name: 'a' }] },
+  { forZones: [{ name: 'b' }] },
+  { forZones: [{ name: 'a' }], forNodes: [{ name: 'node-1' }] },
+);
+
 const slice: fc.Arbitrary<EndpointSlice> = fc
   .record({
     addressType: fc.constantFrom<'IPv4' | 'IPv6'>('IPv4', 'IPv6'),
     ports: fc.array(fc.record({ name: names, port: fc.constantFrom(8080, 8443), protocol: protocols }), {
       maxLength: 3,
     }),
-    hosts: fc.array(fc.tuple(fc.integer({ min: 1, max: 6 }), conditions), { maxLength: 4 }),
+    hosts: fc.array(fc.tuple(fc.integer({ min: 1, max: 6 }), conditions, hints), { maxLength: 4 }),
+    weights: fc.option(fc.constantFrom('10.244.1.1=0,10.244.1.2=3', 'fd00:10:244:1::1=2', 'nonsense')),
   })
-  .map(({ addressType, ports, hosts }) => ({
+  .map(({ addressType, ports, hosts, weights }) => ({
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
-    metadata: { namespace: 'x', name: 'slice' },
+    metadata: {
+      namespace: 'x',
+      name: 'slice',
+      ...(weights === null ? {} : { annotations: { 'heddle.dev/weights': weights } }),
+    },
     addressType,
     ports,
-    endpoints: hosts.map(([host, conditions]) => ({
+    endpoints: hosts.map(([host, conditions, hints]) => ({
+      nodeName: `node-${1 + (host % 3)}`,
+      ...(hints ? { hints } : {}),
       addresses: [addressType === 'IPv4' ? `10.244.1.${host}` : `fd00:10:244:1::${host}`],
       ...(conditions ? { conditions } : {}),
     })),
   }));
 
 const node: fc.Arbitrary<Node> = fc
-  .tuple(fc.constantFrom('node-1', 'node-2', 'node-3'), fc.integer({ min: 1, max: 3 }))
-  .map(([name, n]) => ({
+  .tuple(
+    fc.constantFrom('node-1', 'node-2', 'node-3'),
+    fc.integer({ min: 1, max: 3 }),
+    fc.dictionary(
+      fc.constantFrom('topology.kubernetes.io/zone', 'topology.kubernetes.io/region'),
+      fc.constantFrom('a', 'b'),
+    ),
+  )
+  .map(([name, n, labels]) => ({
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name },
+    metadata: { name, labels },
     spec: { podCIDRs: [`10.244.${n}.0/24`, `fd00:10:244:${n}::/64`] },
     status: { addresses: [{ type: 'InternalIP', address: `10.240.0.${n}` }] },
   }));

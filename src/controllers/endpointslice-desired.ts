@@ -1,5 +1,5 @@
 /** Which endpoints a service has, by its pods: one group for each address family and set of ports. Pure. */
-import { ZONE } from '../api/labels.ts';
+import { WEIGHT, ZONE } from '../api/labels.ts';
 import type { EndpointSlice, Node, Pod, Service } from '../api/types.ts';
 import { canonicalJson } from '../lib/json.ts';
 import { isFinished, isReady, isTerminating } from './pods.ts';
@@ -13,6 +13,8 @@ export interface EndpointGroup {
   ports: EndpointPort[];
   /** By `endpointKey`. */
   endpoints: Map<string, Endpoint>;
+  /** By address; what is not in it weighs 1. */
+  weights: Map<string, number>;
 }
 
 /** Whether slices are kept for the service here; others are their makers' business. */
@@ -43,7 +45,10 @@ export function desiredGroups({ service, pods, nodeOf }: ServiceView): Map<strin
       if (!endpoint) continue;
       any = true;
       const ports = portsFor(service, pod);
-      groupFor(groups, addressType, ports).endpoints.set(endpointKey(endpoint), endpoint);
+      const { endpoints, weights } = groupFor(groups, addressType, ports);
+      endpoints.set(endpointKey(endpoint), endpoint);
+      const weight = weightOf(pod);
+      if (weight !== 1) for (const address of endpoint.addresses) weights.set(address, weight);
     }
     if (!any) groupFor(groups, addressType, []);
   }
@@ -54,7 +59,7 @@ function groupFor(groups: Map<string, EndpointGroup>, addressType: AddressType, 
   const key = groupKey(addressType, ports);
   const known = groups.get(key);
   if (known) return known;
-  const group: EndpointGroup = { addressType, ports, endpoints: new Map() };
+  const group: EndpointGroup = { addressType, ports, endpoints: new Map(), weights: new Map() };
   groups.set(key, group);
   return group;
 }
@@ -84,7 +89,23 @@ function endpointOf(
     nodeName,
     targetRef: { kind: 'Pod', name, namespace, uid },
     ...(zone ? { zone } : {}),
+    ...hintsOf(service, nodeName, zone),
   };
+}
+
+/** For whom an endpoint is meant first. Who finds none meant for it uses all. */
+function hintsOf({ spec }: Service, node: string, zone: string | undefined): Pick<Endpoint, 'hints'> {
+  const wish = spec?.trafficDistribution;
+  const forZones = zone ? { forZones: [{ name: zone }] } : {};
+  if (wish === 'PreferSameNode') return { hints: { forNodes: [{ name: node }], ...forZones } };
+  const near = wish === 'PreferClose' || wish === 'PreferSameZone';
+  return near && zone ? { hints: forZones } : {};
+}
+
+/** What cannot be read as 0 to 65535 is 1. */
+function weightOf({ metadata }: Pod): number {
+  const text = metadata.annotations?.[WEIGHT] ?? '1';
+  return /^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : 1;
 }
 
 /**

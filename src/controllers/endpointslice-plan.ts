@@ -5,7 +5,7 @@
  * of Kubernetes: every change of one endpoint sends the whole slice to every watcher, once for each family.
  */
 import { ENDPOINT_SLICE, SERVICE } from '../api/kinds.ts';
-import { SERVICE_NAME, SLICE_MANAGER } from '../api/labels.ts';
+import { SERVICE_NAME, SLICE_MANAGER, WEIGHTS } from '../api/labels.ts';
 import type { EndpointSlice, ObjectMeta, Service } from '../api/types.ts';
 import { sameJson } from '../lib/json.ts';
 import { type Endpoint, type EndpointGroup, endpointKey, groupKey } from './endpointslice-desired.ts';
@@ -47,12 +47,22 @@ export function planSlices(
   for (const [key, slices] of byGroup) if (!groups.has(key)) plan.remove.push(...slices);
   for (const [key, group] of groups) {
     const empty = emptySlice(service, group, labels, owner);
+    const weigh = (endpoints: readonly Endpoint[]) => weightsText(endpoints, group.weights);
     for (const draft of fillGroup(group, byGroup.get(key) ?? [], JSON.stringify(empty).length)) {
       const { before, endpoints, changed } = draft;
-      if (!before) plan.create.push({ ...empty, endpoints });
+      const weights = weigh(endpoints);
+      if (!before) plan.create.push({ ...empty, metadata: weighted(empty.metadata, weights), endpoints });
       else if (endpoints.length === 0 && group.endpoints.size > 0) plan.remove.push(before);
-      else if (changed || !hasMetadata(before.metadata, labels, owner))
-        plan.update.push(updated(before, endpoints, labels, owner));
+      else if (
+        changed ||
+        before.metadata.annotations?.[WEIGHTS] !== weights ||
+        !hasMetadata(before.metadata, labels, owner)
+      )
+        plan.update.push({
+          ...before,
+          metadata: weighted({ ...before.metadata, labels, ownerReferences: owner }, weights),
+          endpoints,
+        });
     }
   }
   // An empty group has one slice that says so.
@@ -183,11 +193,21 @@ const hasMetadata = (
   owner: Owners,
 ) => sameJson(labels ?? {}, wanted) && ownerReferences?.some((one) => one.uid === owner[0]?.uid);
 
-function updated(
-  before: EndpointSlice,
-  endpoints: Endpoint[],
-  labels: Record<string, string>,
-  ownerReferences: Owners,
-): EndpointSlice {
-  return { ...before, metadata: { ...before.metadata, labels, ownerReferences }, endpoints };
+/** As `plan/endpoints.ts` of the data path reads it; undefined: all weigh 1. */
+function weightsText(
+  endpoints: readonly Endpoint[],
+  weights: ReadonlyMap<string, number>,
+): string | undefined {
+  if (weights.size === 0) return undefined;
+  const texts = endpoints.flatMap(({ addresses }) =>
+    addresses.filter((one) => weights.has(one)).map((one) => `${one}=${weights.get(one)}`),
+  );
+  return texts.length > 0 ? texts.sort().join() : undefined;
+}
+
+function weighted(metadata: ObjectMeta, weights: string | undefined): ObjectMeta {
+  const { annotations = {}, ...rest } = metadata;
+  const { [WEIGHTS]: _before, ...others } = annotations;
+  const now = weights === undefined ? others : { ...others, [WEIGHTS]: weights };
+  return Object.keys(now).length === 0 ? rest : { ...rest, annotations: now };
 }

@@ -241,3 +241,31 @@ test('a change of the service itself reaches every slice', () => {
   assert.ok(moved.every((slice) => slice.ports?.[0]?.port === 9090));
   assert.equal(new Set(moved.flatMap((slice) => slice.endpoints!.map(endpointKey))).size, 30);
 });
+
+test('traffic distribution becomes hints', () => {
+  const pods = [podOf({ node: 'node-1', ips: ['10.244.0.1'] })];
+  const hints = (trafficDistribution?: string) =>
+    settle(serviceOf({ trafficDistribution }), pods)[0]?.endpoints?.[0]?.hints;
+  const forZones = [{ name: 'a' }];
+  assert.equal(hints(), undefined);
+  assert.deepEqual(hints('PreferClose'), { forZones });
+  assert.deepEqual(hints('PreferSameZone'), { forZones });
+  assert.deepEqual(hints('PreferSameNode'), { forNodes: [{ name: 'node-1' }], forZones });
+});
+
+test("weights of pods are on their slice, and a weight's change is one write", () => {
+  const pods = many(3).map((pod, i) => {
+    pod.metadata.annotations = i === 0 ? { 'heddle.dev/weight': '5' } : {};
+    return pod;
+  });
+  const slices = settle(serviceOf(), pods);
+  assert.equal(slices[0]?.metadata.annotations?.['heddle.dev/weights'], '10.244.0.0=5');
+  assert.equal(writes(step(serviceOf(), pods, slices)), 0);
+  pods[0]!.metadata.annotations = { 'heddle.dev/weight': '1' };
+  pods[1]!.metadata.annotations = { 'heddle.dev/weight': '0' };
+  const plan = step(serviceOf(), pods, slices);
+  assert.equal(writes(plan), 1);
+  assert.equal(plan.update[0]?.metadata.annotations?.['heddle.dev/weights'], '10.244.0.1=0');
+  pods[1]!.metadata.annotations = { 'heddle.dev/weight': 'much' };
+  assert.equal(settle(serviceOf(), pods, slices)[0]?.metadata.annotations, undefined);
+});

@@ -1,6 +1,6 @@
 /** EndpointSlices: where each service's pods can be reached. */
 import { ENDPOINT_SLICE } from '../api/kinds.ts';
-import { SERVICE_NAME, SLICE_MANAGER, serviceOf, ZONE } from '../api/labels.ts';
+import { SERVICE_NAME, SLICE_MANAGER, serviceOf, WEIGHT, ZONE } from '../api/labels.ts';
 import { compileServiceSelector } from '../api/selector.ts';
 import type { EndpointSlice, Pod } from '../api/types.ts';
 import { isNotFound } from '../client/api-error.ts';
@@ -99,6 +99,7 @@ const relevant = ({ metadata, spec, status }: Pod): unknown => [
   metadata.uid,
   metadata.labels,
   metadata.deletionTimestamp,
+  metadata.annotations?.[WEIGHT],
   spec,
   status?.phase,
   status?.podIPs,

@@ -1,4 +1,5 @@
 /** What a pod's status says, in the words that controllers decide by. */
+import { WEIGHT } from '../api/labels.ts';
 import type { Pod } from '../api/types.ts';
 
 export const isTerminating = (pod: Pod): boolean => pod.metadata.deletionTimestamp !== undefined;
@@ -32,7 +33,7 @@ export function untilAvailable(pod: Pod, minReadySeconds: number, now: number): 
 export function keepPod(pod: Pod): Pod {
   const { name, namespace, uid, labels, annotations, ownerReferences, finalizers } = pod.metadata;
   const { resourceVersion, generation, creationTimestamp, deletionTimestamp } = pod.metadata;
-  const cost = annotations?.[DELETION_COST];
+  const kept = Object.entries(annotations ?? {}).filter(([key]) => KEPT_ANNOTATIONS.has(key));
   const { spec, status } = pod;
   return {
     apiVersion: 'v1',
@@ -48,7 +49,7 @@ export function keepPod(pod: Pod): Pod {
       resourceVersion,
       creationTimestamp,
       deletionTimestamp,
-      ...(cost === undefined ? {} : { annotations: { [DELETION_COST]: cost } }),
+      ...(kept.length === 0 ? {} : { annotations: Object.fromEntries(kept) }),
     },
     ...(spec && { spec: keepSpec(spec) }),
     status: {
@@ -61,6 +62,7 @@ export function keepPod(pod: Pod): Pod {
 }
 
 export const DELETION_COST = 'controller.kubernetes.io/pod-deletion-cost';
+const KEPT_ANNOTATIONS = new Set([DELETION_COST, WEIGHT]);
 const KEPT_CONDITIONS = new Set(['Ready', 'PodScheduled']);
 
 function keepSpec(spec: NonNullable<Pod['spec']>): NonNullable<Pod['spec']> {

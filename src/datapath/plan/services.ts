@@ -1,6 +1,6 @@
 /** A Service and its EndpointSlices → frontends. Headless Services and ExternalName have none. */
 import type { EndpointSlice, Service } from '../../api/types.ts';
-import { canonicalAddress, contains, type Family, parseCidr, tryParseAddress } from '../../lib/ip.ts';
+import { contains, type Family, formatAddress, parseCidr, tryParseAddress } from '../../lib/ip.ts';
 import { type Place, protocolOf, type Serving, servingOf } from './endpoints.ts';
 import { algorithmOf, forwardingOf, sourceRangesOf } from './service-words.ts';
 import { type FrontendKind, frontendKey, type ServiceFrontend, type Settings } from './tables.ts';
@@ -95,7 +95,7 @@ function addressesOf({ service, settings }: ServiceView): FrontendAddress[] {
 const placed = (kind: FrontendKind, texts: readonly string[]): FrontendAddress[] =>
   texts.flatMap((text) => {
     const address = tryParseAddress(text);
-    return address ? [{ kind, text: canonicalAddress(text), family: address.family }] : [];
+    return address ? [{ kind, text: formatAddress(address), family: address.family }] : [];
   });
 
 function clusterTexts({ spec }: Service): string[] {

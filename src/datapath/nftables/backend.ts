@@ -6,17 +6,25 @@ import { commandsFor, type Edit, edits, needsReplacement, replaceTable } from '.
 import { createEvents, type OpenNflog } from './events.ts';
 import { createMirror, type Mirror } from './mirror.ts';
 import { ruleOfChain } from './names.ts';
-import { type KernelObject, type KernelState, TABLE } from './objects.ts';
+import type { KernelObject, KernelState } from './objects.ts';
 import { parseTable } from './parse.ts';
-import { type DeleteFlows, isStale, losesBackends } from './stale-flows.ts';
+import { type DeleteFlows, isStale, type ListFlows, translatedFlows, unsettled } from '../tracked-flows.ts';
 
 export interface NftablesDeps {
+  /** Default `nftables`: also what its part of a composed backend is called. */
+  name?: string;
+  /** Name of the table of family inet. Default `heddle`; of two backends at once each needs its own. */
+  table?: string;
+  /** False: policy and everything but services, which another part translates. Default true. */
+  services?: boolean;
   /** Opened in the node's namespace (`openNft`). */
   nft: { run(commands: string): string; json(commands: string): unknown; close(): void };
   /** Programs the routes; without it they are left to somebody else. */
   overlay?: Overlay;
   /** Ends what conntrack remembers of datagrams to backends that are gone; without it they stay until they time out. */
   deleteFlows?: DeleteFlows;
+  /** Without it nobody is told beforehand whose connections end with this backend. */
+  listFlows?: ListFlows;
   /** Without it `events` has nothing to say. */
   openNflog?: OpenNflog;
   log: Log;
@@ -24,15 +32,30 @@ export interface NftablesDeps {
   now?: () => number;
 }
 
-const capabilities: Capabilities = {
+const policy: Capabilities = {
   families: [4, 6],
   policy: true,
   cutsEstablished: true,
   sessionAffinity: false,
 };
 
+const capabilities: Capabilities = {
+  ...policy,
+  sessionAffinity: true,
+  services: {
+    kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
+    algorithms: ['random', 'round-robin', 'maglev', 'ring-hash', 'source-hash'],
+    forwarding: ['snat'],
+    protocols: ['TCP', 'UDP', 'SCTP'],
+    weights: true,
+    sourceRanges: true,
+    trafficPolicies: true,
+  },
+};
+
 export function createNftablesBackend(deps: NftablesDeps): Backend {
-  const { nft, overlay, log } = deps;
+  const { nft, overlay, log, services = true } = deps;
+  const table = `inet ${deps.table ?? 'heddle'}`;
   const events = createEvents(deps.openNflog, deps.now ?? Date.now);
   let mirror: Mirror | undefined;
 
@@ -48,21 +71,21 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
   /** Somebody changed the table by hand: what the mirror remembers is not what is there. */
   function mend(current: Mirror, cause: unknown): void {
     log.warn('the nftables table is not as it was left; comparing all of it', { error: String(cause) });
-    converge(current, listTable(nft));
+    converge(current, listTable(nft, table));
   }
 
   /** Sends what differs between the kernel and the mirror. */
   function converge(wanted: Mirror, actual: KernelState | undefined): Difference[] {
     const list = edits(actual ?? new Map(), wanted.objects());
     if (actual === undefined || needsReplacement(list))
-      send(replaceTable(wanted.objects(), actual !== undefined));
-    else send(commandsFor(list));
+      send(replaceTable(wanted.objects(), actual !== undefined, table));
+    else send(commandsFor(list, table));
     return list.map(difference);
   }
 
   /** What was written must be what is listed, or every prune would write it again. */
   function prove(wanted: Mirror): void {
-    const left = edits(listTable(nft) ?? new Map(), wanted.objects());
+    const left = edits(listTable(nft, table) ?? new Map(), wanted.objects());
     if (left.length > 0)
       log.warn('nft lists some of what was written in other words: it will be written again at each start', {
         count: left.length,
@@ -71,45 +94,48 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
   }
 
   return {
-    name: 'nftables',
-    capabilities,
+    name: deps.name ?? 'nftables',
+    capabilities: services ? capabilities : policy,
     async apply(changes) {
       const current = applied();
-      const loses = losesBackends(changes, current.plan);
+      const flows = services ? unsettled(changes, current.plan) : new Set<string>();
       const list = current.update(changes);
       try {
-        send(commandsFor(list));
+        send(commandsFor(list, table));
       } catch (error) {
         mend(current, error);
       }
       overlay?.apply(changes);
-      if (loses) deps.deleteFlows?.(isStale(current.plan));
+      if (flows.size > 0) deps.deleteFlows?.(isStale(current.plan, flows));
     },
     async prune(state) {
-      const actual = listTable(nft);
-      const next = createMirror(state, actual ?? new Map());
+      const actual = listTable(nft, table);
+      const next = createMirror(state, actual ?? new Map(), { services });
       const mended = converge(next, actual);
       if (mended.length > 0) prove(next);
       mirror = next;
       const routes = overlay?.prune(state.routes) ?? [];
-      deps.deleteFlows?.(isStale(next.plan));
+      if (services) deps.deleteFlows?.(isStale(next.plan));
       return [...mended, ...routes];
     },
     async verify() {
       const current = applied();
-      const actual = listTable(nft) ?? new Map<string, KernelObject>();
+      const actual = listTable(nft, table) ?? new Map<string, KernelObject>();
       return [
         ...edits(actual, current.objects()).map(difference),
         ...(overlay?.verify(current.plan.routes) ?? []),
       ];
     },
     async counters() {
-      return readCounters(nft.json(`list counters table ${TABLE}`));
+      return readCounters(nft.json(`list counters table ${table}`));
     },
     events: (listener) => events.listen(listener),
+    async translated() {
+      return services ? translatedFlows(applied().plan, deps.listFlows?.() ?? []) : [];
+    },
     async remove() {
       mirror = undefined;
-      if (listTable(nft)) nft.run(`delete table ${TABLE}`);
+      if (listTable(nft, table)) nft.run(`delete table ${table}`);
     },
     close() {
       events.close();
@@ -119,12 +145,12 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
 }
 
 /** Undefined: there is no such table. */
-function listTable(nft: NftablesDeps['nft']): KernelState | undefined {
+function listTable(nft: NftablesDeps['nft'], table: string): KernelState | undefined {
   const exists = nft
     .run('list tables inet')
     .split('\n')
-    .some((line) => line.trim() === `table ${TABLE}`);
-  return exists ? parseTable(nft.run(`list table ${TABLE}`)) : undefined;
+    .some((line) => line.trim() === `table ${table}`);
+  return exists ? parseTable(nft.run(`list table ${table}`)) : undefined;
 }
 
 function difference({ before, after }: Edit): Difference {

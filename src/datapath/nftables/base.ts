@@ -11,8 +11,6 @@ export const ANY_MAP_SPEC = 'type mark : verdict';
 function setsOf(family: 4 | 6): KernelObject[] {
   const ip = address[family];
   return [
-    map(`services${family}`, `type ${ip} . inet_proto . inet_service : verdict`),
-    map(`backends${family}`, `type ${ip} . inet_proto . inet_service . mark : ${ip} . inet_service`),
     map(`hosts${family}`, `type ${ip} : mark`),
     map(`nets${family}`, `type ${ip} : mark; flags interval`),
     map(`egress${family}`, `type ${ip} : verdict`),
@@ -23,6 +21,21 @@ function setsOf(family: 4 | 6): KernelObject[] {
     set(`cluster-nets${family}`, `type ${ip}; flags interval`),
     set(`tunnels${family}`, `type ${ip}`),
     set(`pod-nets${family}`, `type ${ip}; flags interval`),
+  ];
+}
+
+function serviceSetsOf(family: 4 | 6): KernelObject[] {
+  const ip = address[family];
+  const frontend = `type ${ip} . inet_proto . inet_service`;
+  return [
+    map(`services${family}`, `${frontend} : verdict`),
+    map(`outside${family}`, `${frontend} : verdict`),
+    map(`backends${family}`, `${frontend} . mark : ${ip} . inet_service`),
+    map(`numbers${family}`, `${frontend} . mark : mark`),
+    map(`stays${family}`, `${frontend} . mark : verdict`),
+    map(`pinned${family}`, `${frontend} . mark : ${ip} . inet_service`),
+    set(`sources${family}`, `${frontend} . ${ip}; flags interval`),
+    set(`client-nets${family}`, `type ${ip}; flags interval`),
   ];
 }
 
@@ -59,8 +72,22 @@ const perFamily = (rule: (ip: 'ip' | 'ip6', family: 4 | 6) => string): string[] 
 
 const toService = perFamily((ip, family) => `${ip} daddr . meta l4proto . th dport vmap @services${family}`);
 
+const outsideFirst = perFamily(
+  (ip, family) =>
+    `${ip} saddr != @client-nets${family} ${ip} daddr . meta l4proto . th dport vmap @outside${family}`,
+);
+
+const SERVICES: readonly KernelObject[] = [
+  ...FAMILIES.flatMap(serviceSetsOf),
+  base('prerouting', 'type nat hook prerouting priority dstnat;', [...outsideFirst, ...toService]),
+  base('nat-output', 'type nat hook output priority -100;', toService),
+];
+
 /** `postrouting` is not here: it says this node's addresses, see lower-settings.ts. */
-export const BASE: readonly KernelObject[] = [
+export const baseObjects = (services: boolean): readonly KernelObject[] =>
+  services ? [...BASE, ...SERVICES] : BASE;
+
+const BASE: readonly KernelObject[] = [
   ...FAMILIES.flatMap(setsOf),
   ...FAMILIES.flatMap(policyChains),
   chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
@@ -69,8 +96,6 @@ export const BASE: readonly KernelObject[] = [
     'iifname @interfaces ip6 saddr != fe80::/10 iifname . ip6 saddr != @origins6 drop',
   ]),
   set('interfaces', 'type ifname'),
-  base('prerouting', 'type nat hook prerouting priority dstnat;', toService),
-  base('nat-output', 'type nat hook output priority -100;', toService),
   base('forward', 'type filter hook forward priority filter;', [
     // Untracked: neighbour discovery, which is for one link, so that forwarding it only serves to hide in.
     'ct state invalid,untracked drop',

@@ -9,7 +9,6 @@ import {
   type KernelState,
   type NamedSet,
   OWNER,
-  TABLE,
 } from './objects.ts';
 
 export interface Edit {
@@ -28,8 +27,6 @@ export function edits(before: KernelState, after: KernelState): Edit[] {
   return out;
 }
 
-const createTable = `add table ${TABLE} { comment "${OWNER}"; }`;
-
 /** What cannot be changed while it is there: then the whole table is replaced, in one transaction too. */
 export function needsReplacement(list: readonly Edit[]): boolean {
   return list.some(({ before, after }) => {
@@ -40,7 +37,7 @@ export function needsReplacement(list: readonly Edit[]): boolean {
 }
 
 /** Commands in an order in which nothing is used before it is there, nor removed while it is in use. */
-export function commandsFor(list: readonly Edit[]): string[] {
+export function commandsFor(list: readonly Edit[], table: string): string[] {
   const added = list.filter(({ before }) => before === undefined).map(({ after }) => after);
   const removed = list.filter(({ after }) => after === undefined).map(({ before }) => before);
   const goneSets = new Set(ofType(removed, 'set').map(({ name }) => name));
@@ -59,27 +56,32 @@ export function commandsFor(list: readonly Edit[]): string[] {
   const goneChains = ofType(removed, 'chain');
   return [
     ...ofType(added, 'counter').map(
-      ({ name, comment }) => `add counter ${TABLE} ${name}${block([], comment)}`,
+      ({ name, comment }) => `add counter ${table} ${name}${block([], comment)}`,
     ),
-    ...ofType(added, 'set').map(addSet),
-    ...ofType(added, 'chain').map(addChain),
-    ...elementCommands('delete', stale, deletionKey),
-    ...[...changedChains, ...goneChains].map(({ name }) => `flush chain ${TABLE} ${name}`),
-    ...elementCommands('add', fresh, ({ key, value }) => (value === '' ? key : `${key} : ${value}`)),
-    ...[...ofType(added, 'chain'), ...changedChains].flatMap(addRules),
-    ...ofType(removed, 'set').map((set) => `delete ${set.map ? 'map' : 'set'} ${TABLE} ${set.name}`),
-    ...goneChains.map(({ name }) => `delete chain ${TABLE} ${name}`),
-    ...ofType(removed, 'counter').map(({ name }) => `delete counter ${TABLE} ${name}`),
-    ...ofType(removed, 'foreign').map(({ word, name }) => `delete ${word} ${TABLE} ${name}`),
+    ...ofType(added, 'set').map((set) => addSet(set, table)),
+    ...ofType(added, 'chain').map((chain) => addChain(chain, table)),
+    ...elementCommands(`delete element ${table}`, stale, deletionKey),
+    ...[...changedChains, ...goneChains].map(({ name }) => `flush chain ${table} ${name}`),
+    ...elementCommands(`add element ${table}`, fresh, ({ key, value }) =>
+      value === '' ? key : `${key} : ${value}`,
+    ),
+    ...[...ofType(added, 'chain'), ...changedChains].flatMap((chain) => addRules(chain, table)),
+    ...ofType(removed, 'set').map((set) => `delete ${set.map ? 'map' : 'set'} ${table} ${set.name}`),
+    ...goneChains.map(({ name }) => `delete chain ${table} ${name}`),
+    ...ofType(removed, 'counter').map(({ name }) => `delete counter ${table} ${name}`),
+    ...ofType(removed, 'foreign').map(({ word, name }) => `delete ${word} ${table} ${name}`),
   ];
 }
 
 /** The whole table anew. The kernel forgets its counters, and no packet meets a gap. */
-export function replaceTable(state: KernelState, exists: boolean): string[] {
+export function replaceTable(state: KernelState, exists: boolean, table: string): string[] {
   return [
-    ...(exists ? [`delete table ${TABLE}`] : []),
-    createTable,
-    ...commandsFor([...state.values()].map((after) => ({ before: undefined, after }))),
+    ...(exists ? [`delete table ${table}`] : []),
+    `add table ${table} { comment "${OWNER}"; }`,
+    ...commandsFor(
+      [...state.values()].map((after) => ({ before: undefined, after })),
+      table,
+    ),
   ];
 }
 
@@ -95,14 +97,14 @@ function block(parts: readonly string[], comment?: string): string {
   return all.length === 0 ? '' : ` { ${all.join('; ')}; }`;
 }
 
-const addSet = (set: NamedSet): string =>
-  `add ${set.map ? 'map' : 'set'} ${TABLE} ${set.name}${block(set.spec.split('; '))}`;
+const addSet = (set: NamedSet, table: string): string =>
+  `add ${set.map ? 'map' : 'set'} ${table} ${set.name}${block(set.spec.split('; '))}`;
 
-const addChain = ({ name, hook, comment }: Chain): string =>
-  `add chain ${TABLE} ${name}${block(hook === '' ? [] : [hook.replace(/;$/, '')], comment)}`;
+const addChain = ({ name, hook, comment }: Chain, table: string): string =>
+  `add chain ${table} ${name}${block(hook === '' ? [] : [hook.replace(/;$/, '')], comment)}`;
 
-const addRules = ({ name, rules }: Chain): string[] =>
-  rules.map((rule) => `add rule ${TABLE} ${name} ${rule}`);
+const addRules = ({ name, rules }: Chain, table: string): string[] =>
+  rules.map((rule) => `add rule ${table} ${name} ${rule}`);
 
 /**
  * nft 1.0.6 looks for a mark in the wrong byte order when it deletes a single key of a map with intervals, and
@@ -112,10 +114,10 @@ const deletionKey = ({ set, key }: Element): string =>
   isPortMap(set) ? key.replace(/ \. (\d+)$/, ' . $1-$1') : key;
 
 function elementCommands(
-  verb: 'add' | 'delete',
+  command: string,
   elements: readonly Element[],
   text: (element: Element) => string,
 ): string[] {
   const bySet = Map.groupBy(elements, ({ set }) => set);
-  return [...bySet].map(([set, list]) => `${verb} element ${TABLE} ${set} { ${list.map(text).join(', ')} }`);
+  return [...bySet].map(([set, list]) => `${command} ${set} { ${list.map(text).join(', ')} }`);
 }

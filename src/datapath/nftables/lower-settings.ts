@@ -3,15 +3,16 @@ import type { Settings } from '../plan/tables.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { element, type Chain, type KernelObject } from './objects.ts';
 
-export function lowerSettings(settings: Settings | undefined): KernelObject[] {
-  if (!settings) return [postrouting([]), ...guards([], [])];
+export function lowerSettings(settings: Settings | undefined, services: boolean): KernelObject[] {
+  if (!settings) return [postrouting([], services), ...guards([], [])];
   const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks, tunnelPort } =
     settings;
   return [
     ...ranges('service-nets', serviceCidrs),
     ...ranges('cluster-nets', [...podCidrs, ...serviceCidrs, ...underlayCidrs]),
     ...ranges('pod-nets', nodePodCidrs),
-    postrouting(nodeAddresses),
+    ...(services ? ranges('client-nets', podCidrs) : []),
+    postrouting(nodeAddresses, services),
     ...guards(
       [`iifname "${podLinks}*" iifname != @interfaces drop`, ...tunnelRules(tunnelPort)],
       [`oifname "${podLinks}*" oifname != @interfaces drop`],
@@ -50,7 +51,7 @@ function ranges(name: string, cidrs: readonly string[]): KernelObject[] {
  * A pod that reaches itself through its Service would see its own address as the sender and answer without
  * passing here. Not `masquerade`: it would take any address of this namespace, that of the DNS on `lo` too.
  */
-function postrouting(nodeAddresses: readonly string[]): Chain {
+function postrouting(nodeAddresses: readonly string[], services: boolean): Chain {
   const first = (family: 4 | 6) => nodeAddresses.find((address) => address.includes(':') === (family === 6));
   return {
     type: 'chain',
@@ -62,6 +63,13 @@ function postrouting(nodeAddresses: readonly string[]): Chain {
       return [
         `${ip} saddr . ${ip} daddr @self${family} snat ${ip} to ${node}`,
         `${ip} saddr @pod-nets${family} ${ip} daddr != @cluster-nets${family} snat ${ip} to ${node}`,
+        // Who comes from elsewhere and is sent on to another node must be answered through here. Pods of this
+        // node see who asks.
+        ...(services
+          ? [
+              `ct status dnat ${ip} saddr != @pod-nets${family} ${ip} daddr != @pod-nets${family} snat ${ip} to ${node}`,
+            ]
+          : []),
       ];
     }),
   };

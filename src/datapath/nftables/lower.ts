@@ -6,7 +6,7 @@ import { type Family, tryParseAddress, tryParseCidr, bits, formatAddress } from 
 import { type Change, type PlanState, type PlanTables, SETTINGS_KEY } from '../plan/tables.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { lowerPolicy, lowerRule } from './lower-policy.ts';
-import { lowerFrontend } from './lower-services.ts';
+import { lowerFrontend, type SlotsOf } from './lower-services.ts';
 import { lowerSettings } from './lower-settings.ts';
 import { mark, policyChain } from './names.ts';
 import { element, type KernelObject } from './objects.ts';
@@ -14,8 +14,11 @@ import { element, type KernelObject } from './objects.ts';
 /** `services 10.96.0.1|TCP|80`, `nets 4` */
 export type Group = string;
 
-/** Slots of a frontend's backends now in use, see slots.ts. */
-export type SlotsOf = (frontend: string) => readonly (string | undefined)[];
+export interface Lowering {
+  /** False: services are somebody else's. */
+  readonly services: boolean;
+  readonly slotsOf: SlotsOf;
+}
 
 const isHost = (cidr: string): boolean => {
   const parsed = tryParseCidr(cidr);
@@ -37,12 +40,12 @@ export function groupsOf(state: PlanState): Group[] {
   return [...new Set(keys)];
 }
 
-export function lowerGroup(state: PlanState, group: Group, slotsOf: SlotsOf): KernelObject[] {
+export function lowerGroup(state: PlanState, group: Group, lowering: Lowering): KernelObject[] {
   const space = group.indexOf(' ');
   const [table, key] = [group.slice(0, space), group.slice(space + 1)];
   if (table === 'nets') return lowerNets(state.identities, key === '4' ? 4 : 6);
   const lower = lowerings[table as keyof typeof lowerings];
-  return lower(state, key, slotsOf);
+  return lower(state, key, lowering);
 }
 
 /** Undefined in, nothing out. */
@@ -57,7 +60,8 @@ const each =
   };
 
 const lowerings = {
-  settings: (state: PlanState) => lowerSettings(state.settings.get(SETTINGS_KEY)),
+  settings: (state: PlanState, _key: string, { services }: Lowering): KernelObject[] =>
+    lowerSettings(state.settings.get(SETTINGS_KEY), services),
   rules: each('rules', lowerRule),
   policies: each('policies', lowerPolicy),
   identities: each('identities', (identity, cidr) => [
@@ -81,9 +85,9 @@ const lowerings = {
   routes: each('routes', ({ addresses: [end] }) =>
     end === undefined ? [] : [element(`tunnels${familyOf(end)}`, end)],
   ),
-  services: (state: PlanState, key: string, slotsOf: SlotsOf): KernelObject[] => {
+  services: (state: PlanState, key: string, { services, slotsOf }: Lowering): KernelObject[] => {
     const frontend = state.services.get(key);
-    return frontend === undefined ? [] : lowerFrontend(frontend, slotsOf(key));
+    return frontend === undefined || !services ? [] : lowerFrontend(frontend, slotsOf);
   },
 };
 

@@ -3,10 +3,10 @@
  * object may be needed by many groups (`balance4-3`), so uses are counted.
  */
 import { applyChanges, type Change, emptyState, type PlanState, stateChanges } from '../plan/tables.ts';
-import { BASE } from './base.ts';
+import { baseObjects } from './base.ts';
 import { type Edit } from './diff.ts';
-import { type Group, groupOf, groupsOf, lowerGroup, type SlotsOf } from './lower.ts';
-import { frontendText } from './lower-services.ts';
+import { type Group, groupOf, groupsOf, lowerGroup } from './lower.ts';
+import type { SlotsOf } from './lower-services.ts';
 import { mark } from './names.ts';
 import { elementId, equal, idOf, type KernelObject, type KernelState } from './objects.ts';
 
@@ -23,7 +23,11 @@ interface Held {
 }
 
 /** @param kernel what the kernel holds now: backends keep the slots they have there. */
-export function createMirror(state: PlanState, kernel: KernelState): Mirror {
+export function createMirror(
+  state: PlanState,
+  kernel: KernelState,
+  { services = true }: { services?: boolean } = {},
+): Mirror {
   const plan = emptyState();
   const groups = new Map<Group, readonly KernelObject[]>();
   const held = new Map<string, Held>();
@@ -52,15 +56,13 @@ export function createMirror(state: PlanState, kernel: KernelState): Mirror {
     else groups.set(group, after);
   }
 
-  const lookup: SlotsOf = (key) => slotsIn((id) => held.get(id)?.object, key, plan);
+  const now = { services, slotsOf: slotsIn((id) => held.get(id)?.object) };
+  const then = { services, slotsOf: slotsIn((id) => kernel.get(id)) };
 
-  hold(BASE);
+  hold(baseObjects(services));
   applyChanges(plan, stateChanges(state));
   for (const group of new Set(['settings node', ...groupsOf(plan)]))
-    regroup(
-      group,
-      lowerGroup(plan, group, (key) => slotsIn((id) => kernel.get(id), key, plan)),
-    );
+    regroup(group, lowerGroup(plan, group, then));
 
   return {
     plan,
@@ -68,7 +70,7 @@ export function createMirror(state: PlanState, kernel: KernelState): Mirror {
     update(changes) {
       applyChanges(plan, changes);
       const touched = new Set(changes.map(groupOf));
-      const next = [...touched].map((group) => ({ group, objects: lowerGroup(plan, group, lookup) }));
+      const next = [...touched].map((group) => ({ group, objects: lowerGroup(plan, group, now) }));
       const before = new Map<string, KernelObject | undefined>();
       for (const { group, objects } of next)
         for (const object of [...(groups.get(group) ?? []), ...objects])
@@ -83,21 +85,16 @@ export function createMirror(state: PlanState, kernel: KernelState): Mirror {
   };
 }
 
-/** Slots in use of a frontend: those that a kernel state has elements for. */
-function slotsIn(
-  find: (id: string) => KernelObject | undefined,
-  key: string,
-  plan: PlanState,
-): (string | undefined)[] {
-  const frontend = plan.services.get(key);
-  if (!frontend) return [];
-  const set = `backends${frontend.address.includes(':') ? 6 : 4}`;
-  const slots: (string | undefined)[] = [];
-  for (let slot = 0; ; slot++) {
-    const object = find(elementId(set, `${frontendText(frontend)} . ${mark(slot)}`));
-    if (object?.type === 'element') slots[slot] = object.value;
-    // One hole is somebody's damage; the backends above it stay where they are.
-    else if (slot > frontend.backends.length) return slots;
-    else slots[slot] = undefined;
-  }
-}
+/** Slots in use: those that a state has elements for. */
+const slotsIn =
+  (find: (id: string) => KernelObject | undefined): SlotsOf =>
+  (set, frontend, first, count) => {
+    const slots: (string | undefined)[] = [];
+    for (let slot = 0; ; slot++) {
+      const object = find(elementId(set, `${frontend} . ${mark(first + slot)}`));
+      if (object?.type === 'element') slots[slot] = object.value;
+      // One hole is somebody's damage; the backends above it stay where they are.
+      else if (slot > count) return slots;
+      else slots[slot] = undefined;
+    }
+  };

@@ -1,8 +1,7 @@
 /**
- * What the table `inet heddle` is made of, as text that nft would list: so that what is there and what should be
- * there compare as strings. Comments are for readers and not compared.
+ * What the table is made of, as text that nft would list: so that what is there and what should be there compare as
+ * strings. Comments are for readers and not compared.
  */
-export const TABLE = 'inet heddle';
 export const OWNER = 'heddle: written by the agent of this node, which mends by-hand changes';
 
 export type KernelObject = NamedCounter | NamedSet | Element | Chain | Foreign;

@@ -1,4 +1,4 @@
-/** `nft list table inet heddle` → objects that compare with those of a plan. */
+/** `nft list table …` → objects that compare with those of a plan. */
 import { canonicalText } from './lower.ts';
 import { type KernelObject, stateOf } from './objects.ts';
 
@@ -49,7 +49,8 @@ function parseChain(name: string, lines: readonly string[]): KernelObject {
 function parseSet(isMap: boolean, name: string, lines: readonly string[]): KernelObject[] {
   const start = lines.findIndex((line) => line.startsWith('elements = '));
   const spec = (start < 0 ? lines : lines.slice(0, start)).join('; ');
-  const text = start < 0 ? '' : lines.slice(start).join(' ');
+  // What the kernel puts in by itself is no part of what was written.
+  const text = start < 0 || /flags .*dynamic/.test(spec) ? '' : lines.slice(start).join(' ');
   return [
     { type: 'set', name, map: isMap, spec },
     ...splitElements(text.replace(/^elements = \{/, '').replace(/\}$/, '')).map((item): KernelObject => {

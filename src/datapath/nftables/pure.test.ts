@@ -13,7 +13,7 @@ import { logPrefix } from './names.ts';
 import { idOf, type KernelObject } from './objects.ts';
 import { parseTable } from './parse.ts';
 import { assignSlots } from './slots.ts';
-import { isStale } from './stale-flows.ts';
+import { isStale } from '../tracked-flows.ts';
 
 const prefixes = fc.constantFrom<Family>(4, 6).chain((family) => {
   const shift = BigInt(bits(family) - 8);
@@ -76,11 +76,12 @@ test('slots hold exactly the backends, and as many stay as can', () => {
   const backend = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f');
   const damaged = fc.array(fc.option(backend, { nil: undefined }), { maxLength: 8 });
   fc.assert(
-    fc.property(damaged, fc.uniqueArray(backend), (current, wanted) => {
+    fc.property(damaged, fc.array(backend), (current, wanted) => {
       const slots = assignSlots(current, wanted);
       assert.deepEqual([...slots].sort(), [...wanted].sort());
+      const count = (list: readonly unknown[], each: string) => list.filter((other) => other === each).length;
       for (const [i, each] of current.entries())
-        if (each !== undefined && i < wanted.length && wanted.includes(each) && current.indexOf(each) === i)
+        if (each !== undefined && i < wanted.length && count(current.slice(0, i), each) < count(wanted, each))
           assert.equal(slots[i], each);
     }),
   );

@@ -31,6 +31,7 @@ export function openNftables(t: Pick<TestContext, 'after'>, node: LabNode): Open
     },
     overlay: createOverlay(route, { vni: 72, port: 4789, mtu: 1450, nodeAddresses: settings.nodeAddresses }),
     deleteFlows: (filter) => conntrack.delete(filter),
+    listFlows: () => conntrack.list(),
     openNflog: (onPackets) => openNflog({ ns, group: NFLOG_GROUP, onPackets }),
     log: silentLog,
   });

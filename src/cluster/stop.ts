@@ -2,9 +2,11 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from '../lib/errors.ts';
-import { checkDataDir, removeDataDir } from './data-dir.ts';
+import { holderLives, hostPlace } from '../tuning/places.ts';
+import { endDeadLeases } from '../tuning/tune.ts';
+import { checkDataDir, removeDataDir, removeEmpty } from './data-dir.ts';
 import { type Holder, isHolderAlive, type Lock, lockHolder, waitForLock } from './lock.ts';
-import type { ClusterPaths } from './paths.ts';
+import { type ClusterPaths, RUN_ROOT } from './paths.ts';
 import { hasRuntime, tearDown } from './teardown.ts';
 
 export interface StopOptions {
@@ -40,6 +42,9 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
   }
   const left = keep ? [] : removeDataDir(paths);
   lock?.release();
+  // Its supervisor has ended, and with it the leases on settings of the whole machine.
+  await endDeadLeases(hostPlace(paths.id), { isAlive: holderLives, now: Date.now });
+  removeEmpty(RUN_ROOT);
   return { found: true, left };
 }
 

@@ -32,3 +32,13 @@ export function writeSysctl(ns: Netns | undefined, key: string, value: string | 
     throw sysctlError(`write "${value}" to the setting`, key, cause);
   }
 }
+
+/**
+ * Whether `ns` has the setting for its own. By its mode, for what belongs to the whole machine is read-only in every
+ * namespace but the first: nothing is written to find out.
+ */
+export function sysctlAccess(ns: Netns | undefined, key: string): 'writable' | 'read-only' | 'missing' {
+  const stat = inside(ns, () => fs.statSync(fileOf(key), { throwIfNoEntry: false }));
+  if (!stat?.isFile()) return 'missing';
+  return (stat.mode & 0o200) === 0 ? 'read-only' : 'writable';
+}

@@ -14,7 +14,7 @@ export const layers: readonly Layer[] = [
   { name: 'pure engines, store, client', rooms: ['policy', 'store', 'client'] },
   {
     name: 'rooms',
-    rooms: ['datapath', 'cluster', 'podhost', 'cni', 'ipam', 'dns', 'identity', 'observe', 'demo'],
+    rooms: ['datapath', 'cluster', 'podhost', 'cni', 'ipam', 'dns', 'identity', 'observe', 'demo', 'tuning'],
   },
   { name: 'seams', rooms: ['controllers', 'apiserver'] },
   { name: 'commands', rooms: ['cli'] },
@@ -35,6 +35,11 @@ export const edges: readonly Edge[] = [
     why: 'the pod host reaches the network only by running a CNI configuration list',
   },
   { from: 'podhost', to: 'dns', why: 'a pod’s resolv.conf and messages of DNS have one author' },
+  {
+    from: 'cluster',
+    to: 'tuning',
+    why: 'a cluster that goes down gives back what it leased of the machine',
+  },
   { from: 'cni', to: 'ipam', why: 'ADD allocates addresses' },
   {
     from: 'demo',

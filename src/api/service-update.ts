@@ -45,5 +45,8 @@ export function dropTypeFields(now: Service, before: Service): Service {
     nodePorts(spec).every((port) => port === 0 || nodePorts(old).includes(port))
   )
     spec.ports = spec.ports?.map(({ nodePort: _dropped, ...port }) => port);
+  // What a balancer gave is of no use to another type; the field itself is the status writer's.
+  if (balanced(old) && !balanced(spec) && now.status?.loadBalancer?.ingress)
+    return { ...now, spec, status: { ...now.status, loadBalancer: {} } };
   return { ...now, spec };
 }

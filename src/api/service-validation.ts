@@ -33,6 +33,17 @@ export function* validateService(service: Service): Problems {
   yield* validateAffinity(spec);
   yield* validateOutside(spec);
   yield* validateTraffic(spec);
+  yield* validateBalancer(service.status);
+}
+
+function* validateBalancer(status: Service['status']): Problems {
+  for (const [i, { ip, ipMode, hostname }] of (status?.loadBalancer?.ingress ?? []).entries()) {
+    const at = `status.loadBalancer.ingress[${i}]`;
+    if (ip && !tryParseAddress(ip)) yield invalid(`${at}.ip`, ip, IP_WORDS);
+    if (ipMode && !ip) yield forbidden(`${at}.ipMode`, 'may not be specified when `ip` is not set');
+    else if (ipMode) yield* oneOf(`${at}.ipMode`, ipMode, ['Proxy', 'VIP']);
+    if (hostname) yield* formatted(`${at}.hostname`, hostname, dns1123Subdomain);
+  }
 }
 
 function* validatePorts(spec: IServiceSpec): Problems {
@@ -209,6 +220,10 @@ export function* validateServiceUpdate(now: Service, before: Service): Problems 
     yield* immutable('spec.clusterIPs[0]', has.clusterIP, had.clusterIP, 'may not change once set');
   const [first] = had.ipFamilies ?? [];
   if (first) yield* immutable('spec.ipFamilies[0]', has.ipFamilies?.[0], first, 'may not change once set');
+  const checked = ({ type, externalTrafficPolicy }: IServiceSpec): boolean =>
+    type === 'LoadBalancer' && externalTrafficPolicy === 'Local';
+  if (had.healthCheckNodePort && checked(has) && checked(had))
+    yield* immutable('spec.healthCheckNodePort', has.healthCheckNodePort, had.healthCheckNodePort);
   if (had.loadBalancerClass && has.type === 'LoadBalancer' && had.type === 'LoadBalancer')
     yield* immutable(
       'spec.loadBalancerClass',

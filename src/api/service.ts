@@ -64,6 +64,7 @@ function setDefaults(service: Service): void {
   if (!spec.clusterIP && spec.clusterIPs?.[0]) spec.clusterIP = spec.clusterIPs[0];
   service.status ??= {};
   service.status.loadBalancer ??= {};
+  for (const ingress of service.status.loadBalancer.ingress ?? []) if (ingress.ip) ingress.ipMode ??= 'VIP';
 }
 
 export const service = define<Service>({

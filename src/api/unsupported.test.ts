@@ -49,10 +49,6 @@ test('values that change nothing are not named', () => {
     ),
     [],
   );
-  const [balancer] = found(
-    'apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {type: LoadBalancer}\n',
-  );
-  assert.match(balancer?.why ?? '', /reachable by its ClusterIP/);
 });
 
 test('a summary says each reason once', () => {

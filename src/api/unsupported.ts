@@ -84,31 +84,12 @@ const POD: readonly Row[] = [
   { path: 'containers.*.resources.limits', when: filled, why: 'stored, not enforced' },
 ];
 
-const SERVICE: readonly Row[] = [
-  {
-    path: 'spec.type',
-    when: is('LoadBalancer'),
-    why: 'no outside address is made: reachable by its ClusterIP (publish a port with "heddle up --publish")',
-  },
-  { path: 'spec.type', when: is('NodePort'), why: 'no node port is opened: reachable by its ClusterIP' },
-  { path: 'spec.externalIPs', when: filled, why: 'no outside address is served' },
-  {
-    path: 'spec.sessionAffinity',
-    when: is('ClientIP'),
-    why: 'ignored: each connection may go to another pod',
-  },
-  { path: 'spec.internalTrafficPolicy', when: is('Local'), why: 'ignored: pods of all nodes are used' },
-  { path: 'spec.externalTrafficPolicy', when: is('Local'), why: 'ignored: nothing comes from outside' },
-  { path: 'spec.trafficDistribution', why: 'ignored: all pods are used alike' },
-];
-
 const prefixed = (prefix: string): Row[] => POD.map((row) => ({ ...row, path: `${prefix}.${row.path}` }));
 
 const TABLE: Readonly<Record<string, readonly Row[]>> = {
   Pod: prefixed('spec'),
   Deployment: prefixed('spec.template.spec'),
   ReplicaSet: prefixed('spec.template.spec'),
-  Service: SERVICE,
 };
 
 /** Kinds whose absence changes what the application does get more than "not acted on". */

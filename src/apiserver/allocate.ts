@@ -81,5 +81,6 @@ function heldBy({ spec }: Service): string[] {
   const ports = (spec?.ports ?? []).flatMap(({ protocol, nodePort }) =>
     nodePort ? [`${protocol ?? 'TCP'}/${nodePort}`] : [],
   );
-  return [...addresses.map(canonicalAddress), ...ports];
+  const check = spec?.healthCheckNodePort ? [`TCP/${spec.healthCheckNodePort}`] : [];
+  return [...addresses.map(canonicalAddress), ...ports, ...check];
 }

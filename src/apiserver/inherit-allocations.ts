@@ -1,5 +1,6 @@
 /** What an update of a Service keeps of what was given out to it. */
 import type { Service } from '../api/types.ts';
+import { needsHealthCheck } from './allocate-node-ports.ts';
 
 /**
  * Before validation of an update: what the client left out of what was given to it is kept, and what the new
@@ -29,6 +30,7 @@ export function inheritAllocations(service: Service, before: Service): void {
     delete spec.ipFamilyPolicy;
   }
   inheritNodePorts(spec, old);
+  if (needsHealthCheck(spec) && needsHealthCheck(old)) spec.healthCheckNodePort ||= old.healthCheckNodePort;
   dropUnused(spec, old);
 }
 
@@ -37,10 +39,11 @@ function dropUnused(spec: NonNullable<Service['spec']>, old: NonNullable<Service
   const balanced = spec.type === 'LoadBalancer';
   const exposed = balanced || spec.type === 'NodePort' || (spec.externalIPs?.length ?? 0) > 0;
   if (!exposed && spec.externalTrafficPolicy === old.externalTrafficPolicy) delete spec.externalTrafficPolicy;
+  if (!needsHealthCheck(spec) && spec.healthCheckNodePort === old.healthCheckNodePort)
+    delete spec.healthCheckNodePort;
   if (balanced) return;
   if (spec.allocateLoadBalancerNodePorts === old.allocateLoadBalancerNodePorts)
     delete spec.allocateLoadBalancerNodePorts;
-  if (spec.healthCheckNodePort === old.healthCheckNodePort) delete spec.healthCheckNodePort;
   if (spec.loadBalancerClass === old.loadBalancerClass) delete spec.loadBalancerClass;
 }
 

@@ -130,11 +130,63 @@ test('node ports are given, honoured, refused when taken, and dropped with the t
   );
 });
 
-test('a LoadBalancer is stored with a warning', async () => {
+test('a LoadBalancer gets node ports, unless it wants none', async () => {
   const made = await create('lb', { type: 'LoadBalancer' });
-  assert.equal(made.status, 201);
-  assert.match(String(made.headers.warning), /no load balancer/);
-  assert.ok(made.json.spec.ports[0].nodePort);
+  assert.equal(made.headers.warning, undefined);
+  assert.ok(made.json.spec.ports[0].nodePort >= 30_000);
+  const none = await create('lb-none', { type: 'LoadBalancer', allocateLoadBalancerNodePorts: false });
+  assert.equal(none.json.spec.ports[0].nodePort, undefined);
+});
+
+test('a LoadBalancer whose traffic is Local gets a port for health checks, and keeps it', async () => {
+  const local = { type: 'LoadBalancer', externalTrafficPolicy: 'Local' };
+  const port = (await create('checked', local)).json.spec.healthCheckNodePort;
+  assert.ok(port >= 30_000 && port <= 32_767);
+  const kept = await change('checked', { healthCheckNodePort: null });
+  assert.equal(kept.json.spec.healthCheckNodePort, port);
+  const moved = await change('checked', { healthCheckNodePort: port === 31_000 ? 31_001 : 31_000 });
+  assert.match(moved.json.message, /spec\.healthCheckNodePort: Invalid value: \d+: field is immutable/);
+  const taken = await create('taken-check', { ...local, healthCheckNodePort: port });
+  assert.equal(taken.status, 422);
+  assert.match(
+    taken.json.message,
+    /failed to allocate requested HealthCheck NodePort \d+: provided port is already allocated/,
+  );
+  const node = { type: 'NodePort', ports: [{ port: 1, nodePort: port }] };
+  assert.match((await create('taken-node', node)).json.message, /provided port is already allocated/);
+  const dropped = await change('checked', { externalTrafficPolicy: 'Cluster' });
+  assert.equal(dropped.json.spec.healthCheckNodePort, undefined);
+  assert.equal((await create('heir-check', node)).status, 201);
+});
+
+test("a balancer's addresses are written by /status only, and by its type gone with it", async () => {
+  await create('given', { type: 'LoadBalancer' });
+  const status = { loadBalancer: { ingress: [{ ip: '10.240.1.7' }] } };
+  const asUser = await api.request('PATCH', `${path}/given`, { type: MERGE, body: { status } });
+  assert.deepEqual(asUser.json.status.loadBalancer, {});
+  const written = await api.request('PATCH', `${path}/given/status`, { type: MERGE, body: { status } });
+  assert.deepEqual(written.json.status.loadBalancer.ingress, [{ ip: '10.240.1.7', ipMode: 'VIP' }]);
+  const wrong = {
+    loadBalancer: {
+      ingress: [
+        { ip: 'here', ipMode: 'Sometimes' },
+        { hostname: 'a', ipMode: 'VIP' },
+      ],
+    },
+  };
+  const refused = await api.request('PATCH', `${path}/given/status`, {
+    type: MERGE,
+    body: { status: wrong },
+  });
+  assert.equal(refused.status, 422);
+  assert.match(refused.json.message, /ingress\[0\]\.ip: Invalid value: "here": must be a valid IP address/);
+  assert.match(refused.json.message, /ingress\[0\]\.ipMode: Unsupported value: "Sometimes"/);
+  assert.match(
+    refused.json.message,
+    /ingress\[1\]\.ipMode: Forbidden: may not be specified when `ip` is not set/,
+  );
+  const plain = await change('given', { type: 'ClusterIP' });
+  assert.deepEqual(plain.json.status.loadBalancer, {});
 });
 
 test('services made at once never share an address, and all survive a restart', async () => {

@@ -1,5 +1,4 @@
 /** create, update, patch. */
-import { SERVICE } from '../../api/kinds.ts';
 import type { KubeObject } from '../../api/types.ts';
 import { clone } from '../../lib/json.ts';
 import { decodeObject, fieldValidationOf } from '../decode.ts';
@@ -33,17 +32,9 @@ export async function create(deps: Deps, call: Call): Promise<Answer> {
   const decoding = { validation: fieldValidationOf(query), warn: call.warn };
   const object = decodeObject(resource.kind, parseBody(call.body, call.contentType), decoding);
   checkNamespace(call, object);
-  if (resource.kind === SERVICE) warnOfService(object, call.warn);
   const text = await createObject(deps, targetOf(call), object);
   const options = { include: includeObjectOf(query), now: deps.clock.now() };
   return { code: 201, body: oneIn(form, resource, text, options) };
-}
-
-function warnOfService(object: KubeObject, warn: (text: string) => void): void {
-  if ((object['spec'] as { type?: string } | undefined)?.type === 'LoadBalancer')
-    warn(
-      'type LoadBalancer: no load balancer is provided here; the service is reachable by its cluster IP and node ports',
-    );
 }
 
 /** @throws ApiFailure 400 */

@@ -39,8 +39,71 @@ export interface Backend {
    * What another backend has programmed meanwhile goes on.
    */
   remove?(): Promise<void>;
+  /** Connections that this backend remembers now. There may be many. */
+  flows?(): Promise<readonly TrackedFlow[]>;
+  /** How full is what can be full. Read at every scrape of the metrics: no walk through entries. */
+  pressure?(): readonly Pressure[];
+  /** Packets that it dropped, by reason (`spoofed`, `no-backend`), beside those that a policy rule counted. */
+  drops?(): ReadonlyMap<string, Counter>;
+  /** Rules in the kernel's tables, by table (`nat`), where rules are what it programs: iptables. */
+  ruleCount?(): ReadonlyMap<string, number>;
+  /** Runs a packet through the loaded programs; it is sent nowhere. */
+  probe?(packet: ProbePacket): Promise<ProbeResult>;
   /** Lets go of handles. The kernel keeps what it was given. */
   close(): void;
+}
+
+/** Ends and ports are those of the connection's first packet as the client sent it. */
+export interface TrackedFlow {
+  readonly protocol: number;
+  readonly src: string;
+  /** 0 where the protocol has no ports. */
+  readonly sport: number;
+  readonly dst: string;
+  readonly dport: number;
+  /** Who answers, where `dst` was translated. */
+  readonly backend?: { readonly address: string; readonly port: number } | undefined;
+  /** What the other end sees as the client, where `src` was translated. */
+  readonly seenAs?: { readonly address: string; readonly port: number } | undefined;
+  readonly verdict?: 'allow' | 'deny' | undefined;
+  /** Numbers of the rules that decided; absent or 0: none did. */
+  readonly egressRule?: number | undefined;
+  readonly ingressRule?: number | undefined;
+  /** In the backend's own words: `established`, `syn-sent`. */
+  readonly state?: string | undefined;
+  readonly sent?: Counter | undefined;
+  readonly received?: Counter | undefined;
+  /** Seconds until it is forgotten unless a packet comes. */
+  readonly expires?: number | undefined;
+}
+
+export interface Pressure {
+  /** Map or table: `flows4`. */
+  readonly name: string;
+  readonly entries: number;
+  /** What fits; undefined where only memory limits it. */
+  readonly max: number | undefined;
+}
+
+export interface ProbePacket {
+  /** IP protocol number. */
+  readonly protocol: number;
+  readonly src: string;
+  readonly dst: string;
+  /** 0 where the protocol has no ports. */
+  readonly sport: number;
+  readonly dport: number;
+  /** Pod of this node, `namespace/name`, that sends it; absent: it comes from outside of the node. */
+  readonly from?: string | undefined;
+}
+
+export interface ProbeResult {
+  readonly verdict: 'allow' | 'deny' | 'drop' | 'refuse';
+  /** Who gets it, after translation. */
+  readonly dst: string;
+  readonly dport: number;
+  /** What the programs did, in the order they did it. */
+  readonly steps: readonly string[];
 }
 
 export interface Capabilities {

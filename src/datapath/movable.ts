@@ -126,6 +126,13 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     willCut: () => inTurn(() => current.translated?.() ?? Promise.resolve([])),
     move: (to) => inTurn(() => (to === current.name ? Promise.resolve() : replaceWith(to))),
     remove: () => inTurn(() => current.remove?.() ?? Promise.resolve()),
+    flows: () => inTurn(() => current.flows?.() ?? Promise.resolve([])),
+    pressure: () => current.pressure?.() ?? [],
+    drops: () => current.drops?.() ?? new Map(),
+    ruleCount: () => current.ruleCount?.() ?? new Map(),
+    get probe() {
+      return current.probe?.bind(current);
+    },
     close() {
       stopEvents?.();
       current.close();

@@ -132,7 +132,7 @@ export interface RouteOptions {
   /** Default 254, main. */
   table?: number;
   /** Default `unicast`. */
-  type?: 'unicast' | 'blackhole' | 'unreachable';
+  type?: 'unicast' | 'local' | 'blackhole' | 'unreachable';
 }
 
 export function routeParts(route: RouteOptions, dev: number | undefined): Buffer[] {
@@ -162,6 +162,7 @@ function gateway(via: string, family: Family): Buffer {
 }
 
 function scopeOf(route: RouteOptions, family: Family, type: RouteType): number {
+  if (family === 4 && type === 'local') return RT_SCOPE_HOST;
   if (family === 6 || type !== 'unicast') return RT_SCOPE_UNIVERSE;
   return (route.scopeLink ?? route.via === undefined) ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
 }

@@ -17,6 +17,8 @@ export interface NftablesDeps {
   table?: string;
   /** False: policy and everything but services, which another part translates. Default true. */
   services?: boolean;
+  /** True: the other part sends packets on from the output hook (IPVS); they are judged there. Default false. */
+  relayed?: boolean;
   /** Opened in the node's namespace (`openNft`). */
   nft: { run(commands: string): string; json(commands: string): unknown; close(): void };
   /** Programs the routes; without it they are left to somebody else. */
@@ -54,7 +56,7 @@ const capabilities: Capabilities = {
 };
 
 export function createNftablesBackend(deps: NftablesDeps): Backend {
-  const { nft, overlay, log, services = true } = deps;
+  const { nft, overlay, log, services = true, relayed = false } = deps;
   const table = `inet ${deps.table ?? 'heddle'}`;
   const events = createEvents(deps.openNflog, deps.now ?? Date.now);
   let mirror: Mirror | undefined;
@@ -110,7 +112,7 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
     },
     async prune(state) {
       const actual = listTable(nft, table);
-      const next = createMirror(state, actual ?? new Map(), { services });
+      const next = createMirror(state, actual ?? new Map(), { services, relayed });
       const mended = converge(next, actual);
       if (mended.length > 0) prove(next);
       mirror = next;

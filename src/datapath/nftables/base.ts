@@ -83,9 +83,38 @@ const SERVICES: readonly KernelObject[] = [
   base('nat-output', 'type nat hook output priority -100;', toService),
 ];
 
+/** What a table is for beside policy. */
+export interface TableUse {
+  /** Translates services; else another part does. */
+  readonly services: boolean;
+  /** The other part sends requests of pods and of others on from the output hook, as IPVS does. */
+  readonly relayed: boolean;
+}
+
 /** `postrouting` is not here: it says this node's addresses, see lower-settings.ts. */
-export const baseObjects = (services: boolean): readonly KernelObject[] =>
-  services ? [...BASE, ...SERVICES] : BASE;
+export const baseObjects = ({ services, relayed }: TableUse): readonly KernelObject[] => [
+  ...BASE,
+  ...(services ? SERVICES : []),
+  ...(relayed ? [RELAYED] : []),
+];
+
+const judge: readonly string[] = [
+  // ICMP errors about connections that are known.
+  'ct state related accept',
+  ...perFamily((ip, family) => `${ip} saddr . ${ip} daddr @self${family} accept`),
+  ...FAMILIES.flatMap((family) => [
+    `ct direction original meta nfproto ipv${family} jump request${family}`,
+    `ct direction reply meta nfproto ipv${family} jump reply${family}`,
+  ]),
+  'meta mark set 0x00000000',
+];
+
+/** What this node sends itself has one of its own addresses; whatever else is here, somebody sent through it. */
+const RELAYED: KernelObject = base('relayed', 'type filter hook output priority filter;', [
+  'fib saddr type local accept',
+  'ct state invalid,untracked drop',
+  ...judge,
+]);
 
 const BASE: readonly KernelObject[] = [
   ...FAMILIES.flatMap(setsOf),
@@ -100,14 +129,7 @@ const BASE: readonly KernelObject[] = [
     // Untracked: neighbour discovery, which is for one link, so that forwarding it only serves to hide in.
     'ct state invalid,untracked drop',
     ...perFamily((ip, family) => `${ip} daddr @service-nets${family} jump refuse`),
-    // ICMP errors about connections that are known.
-    'ct state related accept',
-    ...perFamily((ip, family) => `${ip} saddr . ${ip} daddr @self${family} accept`),
-    ...FAMILIES.flatMap((family) => [
-      `ct direction original meta nfproto ipv${family} jump request${family}`,
-      `ct direction reply meta nfproto ipv${family} jump reply${family}`,
-    ]),
-    'meta mark set 0x00000000',
+    ...judge,
   ]),
   base('output', 'type filter hook output priority filter;', [
     ...perFamily((ip, family) => `oifname != "lo" ${ip} daddr @service-nets${family} jump refuse`),

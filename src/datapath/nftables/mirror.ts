@@ -3,7 +3,7 @@
  * object may be needed by many groups (`balance4-3`), so uses are counted.
  */
 import { applyChanges, type Change, emptyState, type PlanState, stateChanges } from '../plan/tables.ts';
-import { baseObjects } from './base.ts';
+import { baseObjects, type TableUse } from './base.ts';
 import { type Edit } from './diff.ts';
 import { type Group, groupOf, groupsOf, lowerGroup } from './lower.ts';
 import type { SlotsOf } from './lower-services.ts';
@@ -26,7 +26,7 @@ interface Held {
 export function createMirror(
   state: PlanState,
   kernel: KernelState,
-  { services = true }: { services?: boolean } = {},
+  { services = true, relayed = false }: Partial<TableUse> = {},
 ): Mirror {
   const plan = emptyState();
   const groups = new Map<Group, readonly KernelObject[]>();
@@ -59,7 +59,7 @@ export function createMirror(
   const now = { services, slotsOf: slotsIn((id) => held.get(id)?.object) };
   const then = { services, slotsOf: slotsIn((id) => kernel.get(id)) };
 
-  hold(baseObjects(services));
+  hold(baseObjects({ services, relayed }));
   applyChanges(plan, stateChanges(state));
   for (const group of new Set(['settings node', ...groupsOf(plan)]))
     regroup(group, lowerGroup(plan, group, then));

@@ -1,17 +1,16 @@
 /** Compiles a World to tables that a data path can look up without knowing any policy. */
-import type { NetworkPolicy } from '../api/types.ts';
-import { buildTable, type Role } from './build-table.ts';
-import { type Direction, policyText, ruleText } from './decision.ts';
-import { classify } from './identities.ts';
-import { lowerNetworkPolicy } from './language/network-policy.ts';
-import { compareRules, type Policy, type Rule } from './model.ts';
-import { namedPortsText, namesIn, resolveNames } from './named-ports.ts';
-import { defaultDenyText, type Numbering, numberRules } from './numbering.ts';
-import { assignNumbers } from './numbers.ts';
-import { groupPods, type PodGroup } from './roles.ts';
-import { buildScene, canonical, type Scene } from './scene.ts';
-import type { PolicyEndpoint, PolicyTables, RuleInfo } from './tables.ts';
-import { podKey, type World, type WorldPod } from './world.ts';
+import type { Role } from './build-table.ts';
+import { createRoles } from './assign-roles.ts';
+import type { Direction } from './decision.ts';
+import { createClassifier } from './identities.ts';
+import { comparePolicies, type Policy, type Rule } from './model.ts';
+import { createNumbering } from './numbering.ts';
+import { createPolicyList, sameItems } from './policy-list.ts';
+import { createGroups, type PolicyDifference } from './roles.ts';
+import { createTables } from './role-tables.ts';
+import { buildPlaces, canonical, type Places } from './scene.ts';
+import type { PolicyEndpoint, PolicyProblem, PolicyTables } from './tables.ts';
+import { podKey, type World } from './world.ts';
 
 export interface CompileOptions {
   /** Only the tables of this node's pods, and only the identities that these tables tell apart. */
@@ -22,95 +21,94 @@ export function compile(world: World, options: CompileOptions = {}): PolicyTable
   return createCompiler()(world, options);
 }
 
-/** Remembers what each policy object means for as long as the object itself is kept. Objects must not be changed in place. */
+/**
+ * Remembers the last world: what has not changed since is not worked out again, and is the very same object in the
+ * tables. Objects must not be changed in place.
+ */
 export function createCompiler(): (world: World, options?: CompileOptions) => PolicyTables {
-  const lowered = new WeakMap<NetworkPolicy, Policy>();
-  const lower = (object: NetworkPolicy): Policy => {
-    const policy = lowered.get(object) ?? lowerNetworkPolicy(object);
-    lowered.set(object, policy);
-    return policy;
+  let policies = createPolicyList();
+  let compiler = createParts();
+  let places: Places | undefined;
+  return (world, { onlyNode } = {}) => {
+    places = samePlaces(places, world);
+    try {
+      return compileParts(compiler, { places, difference: policies.update(world.policies), onlyNode });
+    } catch (error) {
+      // Half of the parts may have heard of the change: begin anew.
+      policies = createPolicyList();
+      compiler = createParts();
+      places = undefined;
+      throw error;
+    }
   };
-  return (world, options = {}) => compileScene(buildScene(world, lower), options);
 }
 
-function compileScene(scene: Scene, { onlyNode }: CompileOptions): PolicyTables {
-  const groups = groupPods(scene);
-  const numbering = numberRules(scene, groups);
-  const { roleOf, numbers } = assignRoles(groups);
+const createParts = () => ({
+  groups: createGroups(),
+  numbering: createNumbering(),
+  roles: createRoles(),
+  classifier: createClassifier(),
+  tables: createTables(),
+  problems: new Set<Policy>(),
+});
+
+interface Input {
+  readonly places: Places;
+  readonly difference: PolicyDifference;
+  readonly onlyNode: string | undefined;
+}
+
+function compileParts(parts: ReturnType<typeof createParts>, input: Input): PolicyTables {
+  const { places, difference, onlyNode } = input;
+  const groups = parts.groups.update(places, difference);
+  const numbering = parts.numbering.update(difference, groups);
+  parts.roles.update(groups);
   const endpoints = new Map<string, PolicyEndpoint>();
   const roles = new Map<number, Role>();
-  for (const pod of scene.pods) {
+  for (const pod of places.pods) {
     if (onlyNode !== undefined && pod.node !== onlyNode) continue;
     const table = (direction: Direction): number => {
-      const role = roleOf(pod, direction);
+      const role = parts.roles.roleOf(pod, direction);
       if (!role) return 0;
-      const number = numbers.get(role.text)!;
+      const number = parts.roles.number(role);
       roles.set(number, role);
       return number;
     };
     const endpoint = { ingress: table('ingress'), egress: table('egress'), pod: podKey(pod), node: pod.node };
     for (const address of pod.addresses.map(canonical))
-      if (scene.podAt(address) === pod) endpoints.set(address, endpoint);
+      if (places.podAt(address) === pod) endpoints.set(address, endpoint);
   }
-  const identities = classify(scene, groups, distinctRules(roles.values()));
+  const identities = parts.classifier.classify(places, groups.groups, distinctRules(roles.values()));
   return {
     identities: identities.prefixes,
     endpoints,
-    tables: new Map(
-      [...roles].map(([number, role]) => [number, buildTable(number, role, identities, numbering)]),
-    ),
-    rules: describeRules(roles.values(), numbering),
-    nodes: new Map(scene.nodes.map((node) => [node.name, node.addresses.map(canonical)])),
-    nodeLocal: scene.nodeLocal,
-    problems: scene.policies.flatMap((policy) => policy.problems),
+    tables: parts.tables.build(roles, identities, numbering),
+    rules: parts.tables.describe(roles.values(), numbering),
+    nodes: new Map(places.nodes.map((node) => [node.name, node.addresses.map(canonical)])),
+    nodeLocal: places.nodeLocal,
+    problems: problemsOf(parts.problems, difference),
   };
 }
 
-/** Over all pods, also those not compiled, so that a number never depends on the node. */
-function assignRoles(groups: readonly PodGroup[]) {
-  const byPod: Record<Direction, Map<WorldPod, Role>> = { ingress: new Map(), egress: new Map() };
-  const byText = new Map<string, Role>();
-  for (const group of groups)
-    for (const direction of ['ingress', 'egress'] as const) {
-      const policies = group.isolatedBy[direction];
-      if (policies.length === 0) continue;
-      const rules = rulesOf(policies, direction);
-      const names = direction === 'ingress' ? rules.flatMap(namesIn) : [];
-      const selected = policies.map((policy) => policyText(policy.ref)).join(', ');
-      for (const pod of group.pods) {
-        const named = resolveNames(names, pod);
-        const text = `${direction} of ${selected} # ${namedPortsText(named)}`;
-        const role = byText.get(text) ?? { text, direction, policies, rules, named };
-        byText.set(text, role);
-        byPod[direction].set(pod, role);
-      }
-    }
-  return {
-    roleOf: (pod: WorldPod, direction: Direction): Role | undefined => byPod[direction].get(pod),
-    numbers: assignNumbers(byText.keys()),
-  };
+/** The former ones where nothing but policies has changed. */
+function samePlaces(former: Places | undefined, world: World): Places {
+  if (!former) return buildPlaces(world);
+  const same =
+    sameItems(former.world.pods, world.pods) &&
+    sameItems(former.world.nodes, world.nodes) &&
+    sameItems(former.namespaces, world.namespaces) &&
+    sameItems(former.world.nodeLocal ?? [], world.nodeLocal ?? []);
+  if (same) return former;
+  const namespaces = sameItems(former.namespaces, world.namespaces) ? former.namespaces : world.namespaces;
+  return buildPlaces({ ...world, namespaces });
 }
 
-const rulesOf = (policies: readonly Policy[], direction: Direction): Rule[] =>
-  policies
-    .flatMap((policy) => policy.rules.filter((rule) => rule.ref.direction === direction))
-    .sort(compareRules);
+function problemsOf(known: Set<Policy>, { gone, come }: PolicyDifference): PolicyProblem[] {
+  for (const policy of gone) known.delete(policy);
+  for (const policy of come) if (policy.problems.length > 0) known.add(policy);
+  return [...known].sort((a, b) => comparePolicies(a.ref, b.ref)).flatMap((policy) => policy.problems);
+}
 
 const distinctRules = (roles: Iterable<Role>): Rule[] => [
   ...new Set([...roles].flatMap((role) => role.rules)),
 ];
-
-function describeRules(roles: Iterable<Role>, numbering: Numbering): Map<number, RuleInfo> {
-  const infos = new Map<number, RuleInfo>();
-  for (const { direction, policies, rules } of roles) {
-    const refs = policies.map((policy) => policy.ref);
-    const number = numbering.defaultDeny(direction, refs);
-    const text = defaultDenyText(direction, refs);
-    infos.set(number, { number, verdict: 'deny', direction, origin: { default: refs }, text });
-    for (const { ref, verdict } of rules) {
-      const number = numbering.rule(ref);
-      infos.set(number, { number, verdict, direction, origin: ref, text: ruleText(ref) });
-    }
-  }
-  return infos;
-}

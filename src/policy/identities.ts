@@ -4,11 +4,11 @@
  */
 import { type Address, type Cidr, formatCidr, tryParseAddress } from '../lib/ip.ts';
 import { nestBlocks, type Place, walkNested } from './blocks.ts';
-import type { BlockPeer, PodPeer, Rule } from './model.ts';
-import { egressNames, type NamedPorts, namedPortsText } from './named-ports.ts';
+import { type BlockPeer, compareText, type PodPeer, type Rule } from './model.ts';
+import { egressNames, type NamedPorts, namedPortsText, noNames } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
-import type { PodGroup } from './roles.ts';
-import { canonical, type Scene } from './scene.ts';
+import type { Alike, PodGroup } from './roles.ts';
+import { canonical, type Places } from './scene.ts';
 import { podKey, type WorldPod } from './world.ts';
 
 export interface PeerClass {
@@ -25,10 +25,82 @@ export interface Identities {
   readonly classes: readonly PeerClass[];
 }
 
-/** Rules of the compiled tables, both directions. */
-export function classify(scene: Scene, groups: readonly PodGroup[], rules: readonly Rule[]): Identities {
-  const terms = collectTerms(rules);
-  const names = egressNames(rules);
+export interface Classifier {
+  /**
+   * Rules of the compiled tables, both directions. The very same object as before where neither the places nor the
+   * groups nor what the rules ask of peers have changed.
+   */
+  classify(places: Places, groups: readonly PodGroup[], rules: readonly Rule[]): Identities;
+}
+
+export function createClassifier(): Classifier {
+  const holders = createHolders();
+  let last: { places: Places; peers: Peers; identities: Identities } | undefined;
+  return {
+    classify(places, groups, rules) {
+      const peers = peersOf(rules);
+      if (last?.places === places && samePeers(last.peers, peers)) return last.identities;
+      const alike = groups.map((group) => group.alike);
+      const identities = sort(places, holders(places, alike, peers.terms.pods), peers);
+      last = { places, peers, identities };
+      return identities;
+    },
+  };
+}
+
+interface Peers {
+  readonly terms: ReturnType<typeof collectTerms>;
+  readonly names: ReturnType<typeof egressNames>;
+}
+
+const peersOf = (rules: readonly Rule[]): Peers => ({
+  terms: collectTerms(rules),
+  names: egressNames(rules),
+});
+
+/** Equal texts match the same peers. Port names of egress rules are rare: any of them counts as a change. */
+const samePeers = (a: Peers, b: Peers): boolean =>
+  a.names === noNames &&
+  b.names === noNames &&
+  sameKeys(a.terms.pods, b.terms.pods) &&
+  sameKeys(a.terms.blocks, b.terms.blocks);
+
+const sameKeys = (a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean =>
+  a.size === b.size && [...a.keys()].every((key) => b.has(key));
+
+/** The pod terms that hold for each group, sorted; asked of a selector once for a group that stays. */
+function createHolders() {
+  let namespaces: unknown;
+  let known = new Map<string, Map<Alike, boolean>>();
+  return (
+    places: Places,
+    groups: readonly Alike[],
+    terms: ReadonlyMap<string, PodPeer>,
+  ): Map<Alike, string[]> => {
+    if (namespaces !== places.namespaces) known = new Map();
+    namespaces = places.namespaces;
+    const held = new Map<Alike, string[]>(groups.map((group) => [group, []]));
+    const next: typeof known = new Map();
+    for (const [text, term] of [...terms].sort(([a], [b]) => compareText(a, b))) {
+      const answers = known.get(text);
+      const now = new Map<Alike, boolean>();
+      for (const group of groups) {
+        const holds = answers?.get(group) ?? matches(places, term, group);
+        now.set(group, holds);
+        if (holds) held.get(group)!.push(text);
+      }
+      next.set(text, now);
+    }
+    known = next;
+    return held;
+  };
+}
+
+function sort(
+  scene: Places,
+  groups: ReadonlyMap<Alike, readonly string[]>,
+  { terms, names }: Peers,
+): Identities {
   const blocks = nestBlocks(terms.blocks);
   const drafts = new Map<string, Draft>();
   const draft = (terms: readonly string[], named: NamedPorts): Draft => {
@@ -41,8 +113,7 @@ export function classify(scene: Scene, groups: readonly PodGroup[], rules: reado
     cidr,
     value: draft(terms, new Map()),
   }));
-  for (const group of groups) {
-    const held = podTerms(scene, terms.pods, group);
+  for (const [group, held] of groups) {
     const withBlocks = memoize((within: readonly string[]) => [...held, ...within].sort());
     for (const pod of group.pods)
       for (const address of uniqueAddresses(scene, pod)) {
@@ -99,19 +170,16 @@ function collectTerms(rules: readonly Rule[]) {
   return { pods, blocks };
 }
 
-function podTerms(scene: Scene, terms: ReadonlyMap<string, PodPeer>, group: PodGroup): string[] {
-  const namespaceLabels = scene.namespaceLabels(group.namespace);
-  const held: string[] = [];
-  for (const [text, { namespace, pods }] of terms) {
-    const inNamespace =
-      'name' in namespace ? namespace.name === group.namespace : namespace.selector.selects(namespaceLabels);
-    if (inNamespace && pods.selects(group.labels)) held.push(text);
-  }
-  return held;
+function matches(places: Places, { namespace, pods }: PodPeer, group: Alike): boolean {
+  const inNamespace =
+    'name' in namespace
+      ? namespace.name === group.namespace
+      : namespace.selector.selects(places.namespaceLabels(group.namespace));
+  return inNamespace && pods.selects(group.labels);
 }
 
 /** Addresses that mean this pod. */
-function uniqueAddresses(scene: Scene, pod: WorldPod): Address[] {
+function uniqueAddresses(scene: Places, pod: WorldPod): Address[] {
   return pod.addresses
     .filter((text) => {
       const owner = scene.podAt(canonical(text));

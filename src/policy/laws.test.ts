@@ -5,7 +5,7 @@ import { compile, createCompiler } from './compile.ts';
 import { createDecider } from './decide.ts';
 import type { Side } from './decision.ts';
 import { createLookup } from './lookup.ts';
-import { assignNumbers } from './numbers.ts';
+import { assignNumbers, createNumberer } from './numbers.ts';
 import type { PolicyTable, PolicyTables } from './tables.ts';
 import { flowsIn, policyObject, worlds } from './testing/arbitraries.ts';
 import { wireFlow } from './wire-flow.ts';
@@ -46,6 +46,104 @@ test('a compiler that has seen other worlds gives what a fresh one gives', () =>
   fc.assert(
     fc.property(worlds, (world) => assert.deepEqual(sorted(compiler(world)), sorted(compile(world)))),
     { numRuns: 200 },
+  );
+});
+
+test('a compiler that is told of one change after another gives what a fresh one gives', () => {
+  const changes = fc.array(
+    fc.tuple(worlds, fc.nat(), fc.constantFrom('pods', 'policies', 'namespaces', 'nodes')),
+    {
+      minLength: 3,
+      maxLength: 8,
+    },
+  );
+  fc.assert(
+    fc.property(worlds, changes, (first, steps) => {
+      const compiler = createCompiler();
+      let world = first;
+      compiler(world);
+      for (const [other, at, field] of steps) {
+        world = changed(world, other, at, field);
+        assert.deepEqual(sorted(compiler(world)), sorted(compile(world)));
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+/** One item of a list is replaced by one of another world, or added or left out; the rest are the same objects. */
+function changed(
+  world: World,
+  other: World,
+  at: number,
+  field: 'pods' | 'policies' | 'namespaces' | 'nodes',
+): World {
+  const list: readonly unknown[] = world[field];
+  const place = at % (list.length + 1);
+  const theirs: readonly unknown[] = other[field];
+  const come = theirs.slice(0, at % 3 === 0 ? 0 : 1);
+  return { ...world, [field]: [...list.slice(0, place), ...come, ...list.slice(place + 1)] };
+}
+
+test('what a change does not touch is the very same object in the next tables', () => {
+  const policy = (name: string, app: string, port: number) =>
+    policyObject('default', name, {
+      podSelector: { matchLabels: { app } },
+      ingress: [{ ports: [{ port }] }],
+    });
+  const pods = ['a', 'b'].map((app, i) => ({
+    namespace: 'default',
+    name: app,
+    node: 'node-1',
+    labels: { app },
+    addresses: [`10.0.0.${i + 1}`],
+    ports: [],
+  }));
+  const world: World = {
+    pods,
+    namespaces: [],
+    nodes: [],
+    policies: [policy('a', 'a', 80), policy('b', 'b', 80)],
+  };
+  const compiler = createCompiler();
+  const before = compiler(world);
+  const after = compiler({ ...world, policies: [world.policies[0]!, policy('b', 'b', 81)] });
+  const tableOf = (tables: PolicyTables, address: string) =>
+    tables.tables.get(tables.endpoints.get(address)!.ingress);
+  assert.equal(tableOf(after, '10.0.0.1'), tableOf(before, '10.0.0.1'));
+  assert.notEqual(tableOf(after, '10.0.0.2'), tableOf(before, '10.0.0.2'));
+});
+
+test('numbers that are held one by one are those of the whole set, and a number that moves is said to', () => {
+  // So few numbers that they clash all the time, 0 and the last one among them.
+  const hash = (text: string) =>
+    (text.length * 7 + text.charCodeAt(0)) % 9 === 8 ? 0xffffffff : (text.charCodeAt(0) % 5) * 2;
+  const texts = fc.string({ minLength: 1, maxLength: 3 });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(texts, fc.boolean()), { maxLength: 40 }), (steps) => {
+      const numberer = createNumberer(hash);
+      const held = new Map<string, number>();
+      let before = new Map<string, number>();
+      let epoch = numberer.epoch();
+      for (const [text, comes] of steps) {
+        const count = held.get(text) ?? 0;
+        if (comes) {
+          numberer.retain(text);
+          held.set(text, count + 1);
+        } else if (count > 0) {
+          numberer.release(text);
+          if (count === 1) held.delete(text);
+          else held.set(text, count - 1);
+        }
+        const want = assignNumbers(held.keys(), hash);
+        for (const [each, number] of want) assert.equal(numberer.number(each), number, each);
+        const moved = [...want].some(([each, number]) => before.has(each) && before.get(each) !== number);
+        if (moved) assert.ok(numberer.epoch() > epoch);
+        epoch = numberer.epoch();
+        before = want;
+      }
+    }),
+    { numRuns: 1000 },
   );
 });
 

@@ -37,12 +37,15 @@ export const namesIn = (rule: Rule): string[] =>
  */
 export function egressNames(rules: readonly Rule[]): (terms: readonly string[], pod: WorldPod) => NamedPorts {
   const { always, byTerm } = collect(rules);
-  if (always.size === 0 && byTerm.size === 0) return () => none;
+  if (always.size === 0 && byTerm.size === 0) return noNames;
   return (terms, pod) =>
     resolveNames([...always, ...terms.flatMap((term) => [...(byTerm.get(term) ?? [])])], pod);
 }
 
 const none: NamedPorts = new Map();
+
+/** No egress rule uses a port's name. */
+export const noNames = (): NamedPorts => none;
 
 interface Wanted {
   /** Names in rules for every peer. */

@@ -3,37 +3,52 @@
  * compiled, so that a collision is resolved alike by every agent.
  */
 import { type Direction, type PolicyRef, policyText, type RuleRef, ruleText } from './decision.ts';
-import { assignNumbers } from './numbers.ts';
-import type { PodGroup } from './roles.ts';
+import type { Policy } from './model.ts';
+import { createNumberer } from './numbers.ts';
+import type { GroupDifference, PodGroup, PolicyDifference } from './roles.ts';
 import type { Scene } from './scene.ts';
 
 export interface Numbering {
   rule(ref: RuleRef): number;
   defaultDeny(direction: Direction, policies: readonly PolicyRef[]): number;
+  /** Grows when a number that was given may be another one now. */
+  epoch(): number;
 }
 
 export function numberRules(scene: Scene, groups: readonly PodGroup[]): Numbering {
-  const rules = scene.policies.flatMap((policy) => policy.rules.map((rule) => ruleText(rule.ref)));
-  const defaults = new Set<string>();
-  for (const { isolatedBy } of groups)
-    for (const direction of ['ingress', 'egress'] as const)
-      if (isolatedBy[direction].length > 0)
-        defaults.add(
-          defaultDenyText(
-            direction,
-            isolatedBy[direction].map((policy) => policy.ref),
-          ),
-        );
-  const numbers = assignNumbers([...rules, ...defaults]);
-  const find = (text: string): number => {
-    const number = numbers.get(text);
-    // Not reachable: both sets were drawn from the same scene.
-    if (number === undefined) throw new Error(`no number for ${text}`);
-    return number;
+  return createNumbering().update({ gone: [], come: scene.policies }, { groups, gone: [], come: groups });
+}
+
+export interface RuleNumberer {
+  update(policies: PolicyDifference, groups: GroupDifference): Numbering;
+}
+
+/** Draws over a world that changes a little at a time. */
+export function createNumbering(): RuleNumberer {
+  const numberer = createNumberer();
+  const numbering: Numbering = {
+    rule: (ref) => numberer.number(ruleText(ref)),
+    defaultDeny: (direction, policies) => numberer.number(defaultDenyText(direction, policies)),
+    epoch: numberer.epoch,
+  };
+  const each = (policies: readonly Policy[], groups: readonly PodGroup[], use: (text: string) => void) => {
+    for (const { rules } of policies) for (const { ref } of rules) use(ruleText(ref));
+    for (const { isolatedBy } of groups)
+      for (const direction of ['ingress', 'egress'] as const)
+        if (isolatedBy[direction].length > 0)
+          use(
+            defaultDenyText(
+              direction,
+              isolatedBy[direction].map((policy) => policy.ref),
+            ),
+          );
   };
   return {
-    rule: (ref) => find(ruleText(ref)),
-    defaultDeny: (direction, policies) => find(defaultDenyText(direction, policies)),
+    update(policies, groups) {
+      each(policies.come, groups.come, numberer.retain);
+      each(policies.gone, groups.gone, numberer.release);
+      return numbering;
+    },
   };
 }
 

@@ -31,3 +31,94 @@ export function assignNumbers(
   }
   return numbers;
 }
+
+/** Numbers of a set of texts that changes a little at a time; at any moment those that `assignNumbers` gives. */
+export interface Numberer {
+  /** Holds a text once more. */
+  retain(text: string): void;
+  /** Lets go of it once. */
+  release(text: string): void;
+  /** Of a text that is held. */
+  number(text: string): number;
+  /** Grows when the number of a text may have changed that was held before and still is. */
+  epoch(): number;
+}
+
+export function createNumberer(hash: (text: string) => number = hash32): Numberer {
+  const holds = new Map<string, number>();
+  const byHash = new Map<number, Set<string>>();
+  /** Hashes that several texts have, or 0, which is nobody's number. */
+  const clashes = new Set<number>();
+  /** Texts near clashes: they alone may have another number than their hash. */
+  let moved: ReadonlyMap<string, number> = new Map();
+  let stale = false;
+  let epoch = 0;
+
+  function touch(at: number, texts: Set<string>): void {
+    stale ||= clashes.size > 0;
+    if (texts.size > (at === 0 ? 0 : 1)) clashes.add(at);
+    else clashes.delete(at);
+    stale ||= clashes.size > 0;
+    if (texts.size === 0) byHash.delete(at);
+    else byHash.set(at, texts);
+  }
+
+  function settle(): void {
+    if (!stale) return;
+    stale = false;
+    const former = moved;
+    moved = assignNumbers(clusters(clashes, byHash), hash);
+    const differs = (text: string) =>
+      holds.has(text) && (former.get(text) ?? hash(text)) !== (moved.get(text) ?? hash(text));
+    if ([...former.keys(), ...moved.keys()].some(differs)) epoch++;
+  }
+
+  return {
+    retain(text) {
+      const count = holds.get(text) ?? 0;
+      holds.set(text, count + 1);
+      if (count > 0) return;
+      const at = hash(text);
+      touch(at, (byHash.get(at) ?? new Set()).add(text));
+    },
+    release(text) {
+      const count = holds.get(text) ?? 0;
+      if (count > 1) {
+        holds.set(text, count - 1);
+        return;
+      }
+      holds.delete(text);
+      const at = hash(text);
+      const texts = byHash.get(at) ?? new Set();
+      texts.delete(text);
+      touch(at, texts);
+    },
+    number(text) {
+      settle();
+      return moved.get(text) ?? hash(text);
+    },
+    epoch() {
+      settle();
+      return epoch;
+    },
+  };
+}
+
+/** Texts whose number may not be their hash: those of a clash, and those in whose place they may come to be. */
+function clusters(clashes: ReadonlySet<number>, byHash: ReadonlyMap<number, ReadonlySet<string>>): string[] {
+  const found = new Set<string>();
+  for (const start of clashes) {
+    // As many numbers on from the clash as there are texts up to there (and 0 is taken).
+    let room = 1;
+    for (let offset = 0; offset < room; offset++) {
+      const at = (start + offset) >>> 0;
+      const texts = byHash.get(at);
+      if (at === 0) room++;
+      for (const text of texts ?? []) {
+        found.add(text);
+        room++;
+      }
+    }
+  }
+  return [...found];
+}

@@ -1,57 +1,166 @@
-/** Which policies select which pods, computed once for all pods with equal labels in a namespace. */
+/**
+ * Which policies select which pods, computed once for all pods with equal labels in a namespace, and again only
+ * where a policy or the pods have changed. What is as it was is the very same object as before.
+ */
 import type { Labels } from '../api/selector.ts';
 import type { Direction } from './decision.ts';
-import type { Policy } from './model.ts';
-import type { Scene } from './scene.ts';
+import { comparePolicies, type Policy } from './model.ts';
+import type { Places, Scene } from './scene.ts';
 import type { WorldPod } from './world.ts';
 
 /** Pods that no selector can tell apart. */
-export interface PodGroup {
+export interface Alike {
   readonly namespace: string;
   readonly labels: Labels;
   readonly pods: readonly WorldPod[];
+}
+
+export interface PodGroup extends Alike {
+  /** The same object as long as the pods are the same, whatever selects them. */
+  readonly alike: Alike;
   /** Policies that isolate these pods, in the order of the scene. */
   readonly isolatedBy: Readonly<Record<Direction, readonly Policy[]>>;
 }
 
-export function groupPods(scene: Scene): PodGroup[] {
+export interface PolicyDifference {
+  readonly gone: readonly Policy[];
+  readonly come: readonly Policy[];
+}
+
+export interface GroupDifference {
+  readonly groups: readonly PodGroup[];
+  readonly gone: readonly PodGroup[];
+  readonly come: readonly PodGroup[];
+}
+
+export interface Groups {
+  /** `places` are compared by identity. */
+  update(places: Places, policies: PolicyDifference): GroupDifference;
+}
+
+export function groupPods(scene: Scene): readonly PodGroup[] {
+  return createGroups().update(scene, { gone: [], come: scene.policies }).groups;
+}
+
+interface Selected {
+  readonly policies: readonly Policy[];
+  readonly group: PodGroup;
+}
+
+export function createGroups(): Groups {
+  const index = createSubjectIndex();
+  let places: Places | undefined;
+  let alike = new Map<string, Alike>();
+  let selected = new Map<string, Selected>();
+
+  /** The selection of pods that are alike holds for whoever is in the group; labels of namespaces are part of it. */
+  function regroup(next: Places): void {
+    const former = selected;
+    const sameNamespaces = places?.namespaces === next.namespaces;
+    alike = alikeIn(next, alike);
+    selected = new Map();
+    for (const [key, each] of alike) {
+      const known = sameNamespaces ? former.get(key) : undefined;
+      if (known?.group.alike === each) selected.set(key, known);
+      else selected.set(key, select(each, known?.policies ?? index.selecting(each, next)));
+    }
+    places = next;
+  }
+
+  /** Keys of the groups that a policy selects, or selected. */
+  function touchedBy({ gone, come }: PolicyDifference, at: Places): Set<string> {
+    const keys = new Set<string>();
+    const removed = new Set(gone);
+    for (const [key, { policies }] of selected)
+      if (removed.size > 0 && policies.some((policy) => removed.has(policy))) keys.add(key);
+    for (const policy of come) for (const [key, each] of alike) if (selects(policy, each, at)) keys.add(key);
+    return keys;
+  }
+
+  return {
+    update(next, difference) {
+      const former = new Map(selected);
+      const first = places === undefined;
+      if (!first && difference.gone.length + difference.come.length > 0) {
+        index.change(difference);
+        const at = places!;
+        for (const key of touchedBy(difference, at)) {
+          const each = alike.get(key)!;
+          selected.set(key, select(each, index.selecting(each, at)));
+        }
+      } else index.change(difference);
+      if (next !== places) regroup(next);
+      return compare(former, selected);
+    },
+  };
+}
+
+function compare(
+  before: ReadonlyMap<string, Selected>,
+  after: ReadonlyMap<string, Selected>,
+): GroupDifference {
+  const gone = [...before].filter(([key, { group }]) => after.get(key)?.group !== group);
+  const come = [...after].filter(([key, { group }]) => before.get(key)?.group !== group);
+  return {
+    groups: [...after.values()].map(({ group }) => group),
+    gone: gone.map(([, { group }]) => group),
+    come: come.map(([, { group }]) => group),
+  };
+}
+
+/** Groups whose pods are the same ones keep their object. */
+function alikeIn({ pods }: Places, former: ReadonlyMap<string, Alike>): Map<string, Alike> {
   const members = new Map<string, WorldPod[]>();
-  for (const pod of scene.pods) {
+  for (const pod of pods) {
     const key = `${pod.namespace} ${labelsText(pod.labels)}`;
     const list = members.get(key);
     if (list) list.push(pod);
     else members.set(key, [pod]);
   }
-  const select = subjectIndex(scene);
-  return [...members.values()].map((pods) => {
-    const { namespace, labels } = pods[0]!;
-    const selected = select(namespace, labels);
-    return {
-      namespace,
-      labels,
-      pods,
-      isolatedBy: {
-        ingress: selected.filter((policy) => policy.isolates.ingress),
-        egress: selected.filter((policy) => policy.isolates.egress),
-      },
-    };
-  });
+  return new Map(
+    [...members].map(([key, list]) => {
+      const known = former.get(key);
+      if (known?.pods.length === list.length && known.pods.every((pod, i) => pod === list[i]))
+        return [key, known];
+      const { namespace, labels } = list[0]!;
+      return [key, { namespace, labels, pods: list }];
+    }),
+  );
 }
 
-function subjectIndex(scene: Scene): (namespace: string, labels: Labels) => Policy[] {
-  const byNamespace = new Map<string, Policy[]>();
-  const everywhere: Policy[] = [];
-  for (const policy of scene.policies) {
-    const { namespace } = policy.subject;
-    if (!('name' in namespace)) everywhere.push(policy);
-    else byNamespace.set(namespace.name, [...(byNamespace.get(namespace.name) ?? []), policy]);
-  }
-  return (namespace, labels) =>
-    [...(byNamespace.get(namespace) ?? []), ...everywhere].filter(
-      ({ subject }) =>
-        subject.pods.selects(labels) &&
-        ('name' in subject.namespace || subject.namespace.selector.selects(scene.namespaceLabels(namespace))),
-    );
+function select(alike: Alike, policies: readonly Policy[]): Selected {
+  const isolatedBy = {
+    ingress: policies.filter((policy) => policy.isolates.ingress),
+    egress: policies.filter((policy) => policy.isolates.egress),
+  };
+  return { policies, group: { ...alike, alike, isolatedBy } };
+}
+
+const selects = ({ subject }: Policy, { namespace, labels }: Alike, places: Places): boolean =>
+  ('name' in subject.namespace
+    ? subject.namespace.name === namespace
+    : subject.namespace.selector.selects(places.namespaceLabels(namespace))) && subject.pods.selects(labels);
+
+function createSubjectIndex() {
+  const byNamespace = new Map<string, Set<Policy>>();
+  const everywhere = new Set<Policy>();
+  const placeOf = ({ subject: { namespace } }: Policy): Set<Policy> => {
+    if (!('name' in namespace)) return everywhere;
+    const known = byNamespace.get(namespace.name) ?? new Set();
+    byNamespace.set(namespace.name, known);
+    return known;
+  };
+  return {
+    change({ gone, come }: PolicyDifference): void {
+      for (const policy of gone) placeOf(policy).delete(policy);
+      for (const policy of come) placeOf(policy).add(policy);
+    },
+    /** In the order of the scene. */
+    selecting: (alike: Alike, places: Places): Policy[] =>
+      [...(byNamespace.get(alike.namespace) ?? []), ...everywhere]
+        .filter((policy) => selects(policy, alike, places))
+        .sort((a, b) => comparePolicies(a.ref, b.ref)),
+  };
 }
 
 function labelsText(labels: Labels): string {

@@ -12,16 +12,24 @@ import {
   type Protocol,
   podKey,
   type World,
+  type WorldNamespace,
   type WorldNode,
   type WorldPod,
 } from './world.ts';
 
-export interface Scene {
+export interface Scene extends Places {
   /** Lowered, ordered by (kind, namespace, name). */
   readonly policies: readonly Policy[];
+}
+
+/** A Scene but for what the policies say. */
+export interface Places {
   /** Pods with an address of their own, ordered by key. */
   readonly pods: readonly WorldPod[];
   readonly nodes: readonly WorldNode[];
+  /** As given, to be compared with what is given next. */
+  readonly world: Omit<World, 'policies'>;
+  readonly namespaces: readonly WorldNamespace[];
   readonly nodeLocal: ReadonlySet<string>;
   isNodeLocal(address: Address): boolean;
   pod(key: string): WorldPod | undefined;
@@ -49,6 +57,18 @@ export function buildScene(
   world: World,
   lower: (policy: NetworkPolicy) => Policy = lowerNetworkPolicy,
 ): Scene {
+  const policies = new Map(world.policies.map((p) => [objectKey(p), p]));
+  return {
+    ...buildPlaces(world),
+    policies: [...policies.values()].map(lower).sort((a, b) => comparePolicies(a.ref, b.ref)),
+  };
+}
+
+/** `namespace/name` of a policy object. */
+export const objectKey = ({ metadata }: NetworkPolicy): string =>
+  `${metadata.namespace ?? 'default'}/${metadata.name}`;
+
+export function buildPlaces(world: Omit<World, 'policies'>): Places {
   const all = sortedBy(world.pods, podKey);
   const nodes = sortedBy(world.nodes, (node) => node.name);
   const namespaces = new Map(world.namespaces.map((n) => [n.name, withName(n.name, n.labels)]));
@@ -57,14 +77,12 @@ export function buildScene(
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const podAt = byAddress(pods);
   const nodeAt = byAddress(nodes);
-  const policies = new Map(
-    world.policies.map((p) => [`${p.metadata.namespace ?? 'default'}/${p.metadata.name}`, p]),
-  );
   const nodeLocal = new Set((world.nodeLocal ?? []).map(canonical));
   return {
-    policies: [...policies.values()].map(lower).sort((a, b) => comparePolicies(a.ref, b.ref)),
     pods,
     nodes,
+    world,
+    namespaces: world.namespaces,
     nodeLocal,
     isNodeLocal: (address) => nodeLocal.has(formatAddress(address)),
     pod: (key) => byKey.get(key),

@@ -78,7 +78,33 @@ export const libc = {
   ) => number,
   flock: c.func('int flock(int fd, int operation)') as (fd: number, operation: number) => number,
   sysconf: c.func('long sysconf(int name)') as (name: number) => number,
+  /** bpf(2), which the C library does not name. */
+  bpf: c
+    .func('long syscall(long number, int command, void *attributes, uint32_t size)')
+    .bind(undefined, process.arch === 'arm64' ? 280 : 321) as (
+    command: number,
+    attributes: Uint8Array,
+    size: number,
+  ) => number,
+  mmap: c.func('void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset)') as (
+    at: null,
+    length: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    offset: number,
+  ) => bigint,
+  munmap: c.func('int munmap(void *at, size_t length)') as (at: bigint, length: number) => number,
 };
+
+/**
+ * Where the bytes are, for structures that the kernel reads pointers from. Node keeps the memory of arrays where
+ * it is; the caller keeps the array itself reachable for as long as the kernel may use the address.
+ */
+export const addressOf = (bytes: Uint8Array): bigint => koffi.address(bytes);
+
+/** Memory that somebody else owns; touching it after it was unmapped ends the process. */
+export const memoryAt = (address: bigint, length: number): ArrayBuffer => koffi.view(address, length);
 
 /** `errno` of the last call on this thread; read it before anything else is called. */
 export const lastErrno = (): number => koffi.errno();
@@ -180,6 +206,89 @@ function bindNftables(): LibNftables {
     ) as LibNftables['setOutputFlags'],
     run: library.func('int nft_run_cmd_from_buffer(void *ctx, const char *commands)') as LibNftables['run'],
   };
+}
+
+export interface LibBpf {
+  setPrint(callback: null): unknown;
+  openFile(path: string, options: Uint8Array): Pointer | null;
+  load(object: Pointer): number;
+  close(object: Pointer): void;
+  btf(object: Pointer): Pointer | null;
+  btfData(btf: Pointer, size: Uint8Array): bigint | null;
+  nextProgram(object: Pointer, after: Pointer | null): Pointer | null;
+  programName(program: Pointer): string;
+  programSection(program: Pointer): string;
+  programFd(program: Pointer): number;
+  programSetAutoload(program: Pointer, autoload: boolean): number;
+  nextMap(object: Pointer, after: Pointer | null): Pointer | null;
+  mapName(map: Pointer): string;
+  mapFd(map: Pointer): number;
+  mapReuseFd(map: Pointer, fd: number): number;
+  mapType(map: Pointer): number;
+  mapKeySize(map: Pointer): number;
+  mapValueSize(map: Pointer): number;
+  mapMaxEntries(map: Pointer): number;
+  mapSetMaxEntries(map: Pointer, entries: number): number;
+  mapFlags(map: Pointer): number;
+  mapKeyType(map: Pointer): number;
+  mapValueType(map: Pointer): number;
+  mapIsInternal(map: Pointer): boolean;
+  mapSetPinPath(map: Pointer, path: null): number;
+  mapInitialValue(map: Pointer, size: Uint8Array): bigint | null;
+}
+
+let bpf: LibBpf | undefined;
+
+/** Loaded on first use. @throws HeddleError `LibraryMissing` */
+export function libbpf(): LibBpf {
+  bpf ??= bindLibBpf();
+  return bpf;
+}
+
+function bindLibBpf(): LibBpf {
+  const library = load('libbpf.so.1', 'libbpf1');
+  const bind = (declaration: string): unknown => library.func(declaration);
+  const bound: LibBpf = {
+    setPrint: bind('void *libbpf_set_print(void *callback)') as LibBpf['setPrint'],
+    openFile: bind(
+      'void *bpf_object__open_file(const char *path, const void *options)',
+    ) as LibBpf['openFile'],
+    load: bind('int bpf_object__load(void *object)') as LibBpf['load'],
+    close: bind('void bpf_object__close(void *object)') as LibBpf['close'],
+    btf: bind('void *bpf_object__btf(const void *object)') as LibBpf['btf'],
+    btfData: bind('void *btf__raw_data(const void *btf, void *size)') as LibBpf['btfData'],
+    nextProgram: bind(
+      'void *bpf_object__next_program(const void *object, void *after)',
+    ) as LibBpf['nextProgram'],
+    programName: bind('const char *bpf_program__name(const void *program)') as LibBpf['programName'],
+    programSection: bind(
+      'const char *bpf_program__section_name(const void *program)',
+    ) as LibBpf['programSection'],
+    programFd: bind('int bpf_program__fd(const void *program)') as LibBpf['programFd'],
+    programSetAutoload: bind(
+      'int bpf_program__set_autoload(void *program, bool autoload)',
+    ) as LibBpf['programSetAutoload'],
+    nextMap: bind('void *bpf_object__next_map(const void *object, const void *after)') as LibBpf['nextMap'],
+    mapName: bind('const char *bpf_map__name(const void *map)') as LibBpf['mapName'],
+    mapFd: bind('int bpf_map__fd(const void *map)') as LibBpf['mapFd'],
+    mapReuseFd: bind('int bpf_map__reuse_fd(void *map, int fd)') as LibBpf['mapReuseFd'],
+    mapType: bind('int bpf_map__type(const void *map)') as LibBpf['mapType'],
+    mapKeySize: bind('uint32_t bpf_map__key_size(const void *map)') as LibBpf['mapKeySize'],
+    mapValueSize: bind('uint32_t bpf_map__value_size(const void *map)') as LibBpf['mapValueSize'],
+    mapMaxEntries: bind('uint32_t bpf_map__max_entries(const void *map)') as LibBpf['mapMaxEntries'],
+    mapSetMaxEntries: bind(
+      'int bpf_map__set_max_entries(void *map, uint32_t entries)',
+    ) as LibBpf['mapSetMaxEntries'],
+    mapFlags: bind('uint32_t bpf_map__map_flags(const void *map)') as LibBpf['mapFlags'],
+    mapKeyType: bind('uint32_t bpf_map__btf_key_type_id(const void *map)') as LibBpf['mapKeyType'],
+    mapValueType: bind('uint32_t bpf_map__btf_value_type_id(const void *map)') as LibBpf['mapValueType'],
+    mapIsInternal: bind('bool bpf_map__is_internal(const void *map)') as LibBpf['mapIsInternal'],
+    mapSetPinPath: bind('int bpf_map__set_pin_path(void *map, const char *path)') as LibBpf['mapSetPinPath'],
+    mapInitialValue: bind('void *bpf_map__initial_value(void *map, void *size)') as LibBpf['mapInitialValue'],
+  };
+  // Failures come back as errno and as the kernel's log; nothing of it goes to standard error.
+  bound.setPrint(null);
+  return bound;
 }
 
 function load(file: string, debianPackage: string) {

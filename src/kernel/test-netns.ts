@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { mountBpffs, unmountLazy } from './mount.ts';
 import { closeNetns, createNetns, deleteNetns, type Netns } from './netns.ts';
 
 /** A reason to skip, for the `skip` option of tests that need the kernel's rights; false where they are there. */
@@ -26,4 +27,15 @@ export function testNetns(t: Pick<TestContext, 'after'>): Netns {
     fs.rmSync(folder, { recursive: true, force: true });
   });
   return ns;
+}
+
+/** A bpffs of this test's own: what is pinned in it goes with the test. */
+export function testBpffs(t: Pick<TestContext, 'after'>): string {
+  const folder = fs.mkdtempSync(join(tmpdir(), `heddle-test-${process.pid}-`));
+  mountBpffs(folder);
+  t.after(() => {
+    unmountLazy(folder);
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
 }

@@ -1,0 +1,190 @@
+/**
+ * The maps of one node: one kernel map for each name, however many objects define it, pinned in `folder`:
+ *
+ *     <name>        the map that programs of this build use
+ *     <name>~<id>   an earlier one of another layout, until every link runs the new programs (`settle`)
+ *     <name>@<id>   a table of programs for tail calls: new at each opening, since those in it belong together, and
+ *                   pinned because the kernel empties one that only programs hold
+ *     +<name>       a new one for a moment, before it takes the name
+ */
+import fs from 'node:fs';
+import { join } from 'node:path';
+import type { Btf } from '../../kernel/bpf/btf.ts';
+import { type BpfMap, MAP_TYPE, openMap } from '../../kernel/bpf/map.ts';
+import type { BpfObject, LoadedObject, MapSpec } from '../../kernel/bpf/object.ts';
+import { getPinned, pin, unpin } from '../../kernel/bpf/syscall.ts';
+import { HeddleError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import {
+  createTypeReader,
+  type Layout,
+  layoutDifference,
+  layoutOfKernelMap,
+  layoutOfSpec,
+  type MapTypes,
+} from './layout.ts';
+import { copyEntries, isCopyable, isLearned } from './migrate.ts';
+
+export interface HeldMap {
+  readonly map: BpfMap;
+  readonly spec: MapSpec;
+  readonly btf: Btf;
+  readonly layout: Layout;
+  /** The object that defined it first. */
+  readonly from: string;
+}
+
+export interface Migration {
+  readonly map: string;
+  /** What differs: "valueSize 8 → 16". */
+  readonly why: string;
+  readonly copied: number;
+  /** Entries that the new layout cannot hold. */
+  readonly unfit: number;
+}
+
+export interface MapSet {
+  readonly maps: ReadonlyMap<string, HeldMap>;
+  readonly migrations: readonly Migration[];
+  /** Before an object is loaded: gives it the maps that are there. */
+  prepare(object: BpfObject): void;
+  /** After: keeps, pins and fills the maps that are new. Takes their descriptors out of `loaded`. */
+  adopt(object: BpfObject, loaded: LoadedObject): void;
+  settle(): void;
+  close(): void;
+}
+
+export interface MapSetOptions {
+  readonly folder: string;
+  readonly maxEntries: Readonly<Record<string, number>>;
+  readonly log: Log;
+}
+
+export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
+  const maps = new Map<string, HeldMap>();
+  const earlier: { name: string; map: BpfMap; types: MapTypes | undefined; path: string }[] = [];
+  const migrations: Migration[] = [];
+  const typesOf = createTypeReader();
+  const at = (name: string) => join(folder, name);
+  const isTable = (spec: MapSpec) => spec.type === MAP_TYPE.PROG_ARRAY;
+
+  for (const name of fs.readdirSync(folder)) if (name.startsWith('+')) unpin(at(name));
+
+  function prepare(object: BpfObject): void {
+    for (const spec of object.maps) {
+      if (spec.internal) continue;
+      const entries = maxEntries[spec.name];
+      if (entries !== undefined) object.setMaxEntries(spec.name, entries);
+      const layout = layoutOfSpec(spec, object.btf, entries);
+      const held = maps.get(spec.name) ?? take(object, spec, layout);
+      if (!held) continue;
+      const difference = layoutDifference(held.layout, layout);
+      if (difference !== undefined)
+        throw new HeddleError(
+          'BpfLayout',
+          `${held.from} and ${object.name} define the map ${spec.name} differently: ${difference}`,
+          { hint: 'a map of several objects is defined in one header; build all of them: make -C bpf' },
+        );
+      object.reuse(spec.name, held.map.fd);
+    }
+  }
+
+  /** The pinned map where it is as the object wants it. One of another layout is kept for `adopt`. */
+  function take(object: BpfObject, spec: MapSpec, layout: Layout): HeldMap | undefined {
+    if (isTable(spec)) return undefined;
+    const fd = getPinned(at(spec.name));
+    if (fd === undefined) return undefined;
+    const map = openMap(fd, spec.name);
+    const difference = layoutDifference(layoutOfKernelMap(map.info, typesOf(fd)), layout);
+    if (difference === undefined) return hold(object, spec, map, layout);
+    retire(map, difference);
+    return undefined;
+  }
+
+  function hold(object: BpfObject, spec: MapSpec, map: BpfMap, layout: Layout): HeldMap {
+    const held = { map, spec, btf: object.btf, layout, from: object.name };
+    maps.set(spec.name, held);
+    return held;
+  }
+
+  function retire(map: BpfMap, why: string): void {
+    const path = at(`${map.name}~${map.id}`);
+    if (!fs.existsSync(path)) pin(map.fd, path);
+    earlier.push({ name: map.name, map, types: typesOf(map.fd), path });
+    log.info('a map of an earlier layout is migrated', { map: map.name, why });
+    migrations.push({ map: map.name, why, copied: 0, unfit: 0 });
+  }
+
+  function adopt(object: BpfObject, loaded: LoadedObject): void {
+    for (const spec of object.maps) {
+      if (spec.internal) continue;
+      const fd = loaded.maps.get(spec.name);
+      if (fd === undefined) continue;
+      loaded.maps.delete(spec.name);
+      if (maps.has(spec.name)) {
+        fs.closeSync(fd);
+        continue;
+      }
+      const map = openMap(fd, spec.name);
+      const layout = layoutOfSpec(spec, object.btf, map.maxEntries);
+      const held = hold(object, spec, map, layout);
+      if (isTable(spec)) pin(map.fd, at(`${spec.name}@${map.id}`));
+      else replace(held);
+    }
+  }
+
+  function replace(held: HeldMap): void {
+    const { name } = held.map;
+    const source = earlier.find((candidate) => candidate.name === name);
+    if (source) {
+      const result = isCopyable(source.map.type, held.map.type)
+        ? copyEntries(source, { map: held.map, types: typesOf(held.map.fd) })
+        : { copied: 0, unfit: 0 };
+      const index = migrations.findIndex((migration) => migration.map === name);
+      const migration = { ...migrations[index]!, ...result };
+      migrations[index] = migration;
+      if (result.unfit > 0) log.warn('entries of a map do not fit its new layout', { ...migration });
+    }
+    pin(held.map.fd, at(`+${name}`));
+    fs.renameSync(at(`+${name}`), at(name));
+  }
+
+  /** Also maps that an opening left behind which ended before it could settle. */
+  function settle(): void {
+    for (const name of fs.readdirSync(folder)) {
+      const [, base = '', kind, id] = /^(.+)([~@])(\d+)$/.exec(name) ?? [];
+      if (kind === '~') settleMap(base, at(name));
+      else if (kind === '@' && maps.get(base)?.map.id !== Number(id)) unpin(at(name));
+    }
+    for (const { map } of earlier.splice(0)) map.close();
+  }
+
+  function settleMap(name: string, path: string): void {
+    const held = maps.get(name);
+    const fd = getPinned(path);
+    if (fd === undefined) return;
+    const map = openMap(fd, name);
+    try {
+      if (held && held.map.id !== map.id && isLearned(map.type) && isCopyable(map.type, held.map.type)) {
+        const to = { map: held.map, types: typesOf(held.map.fd) };
+        const { copied } = copyEntries({ map, types: typesOf(fd) }, to, { onlyMissing: true });
+        log.info('an earlier map is let go of', { map: name, late: copied });
+      }
+      unpin(path);
+    } finally {
+      map.close();
+    }
+  }
+
+  return {
+    maps,
+    migrations,
+    prepare,
+    adopt,
+    settle,
+    close() {
+      for (const { map } of maps.values()) map.close();
+      for (const { map } of earlier.splice(0)) map.close();
+    },
+  };
+}

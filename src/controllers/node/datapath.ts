@@ -11,6 +11,7 @@ import type { LocalPod, Settings } from '../../datapath/plan/tables.ts';
 import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
+import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
@@ -76,6 +77,27 @@ export interface DatapathStatus {
   readonly problems: readonly string[];
 }
 
+/** One object for one object: the compiler tells by identity what is as it was. */
+function remembering<K extends object, V>(make: (from: K) => V): (from: K) => V {
+  const made = new WeakMap<K, V>();
+  return (from) => {
+    const known = made.get(from) ?? make(from);
+    made.set(from, known);
+    return known;
+  };
+}
+
+function createAddressed(): (pod: WorldPod, addresses: readonly string[]) => WorldPod {
+  const made = new WeakMap<WorldPod, WorldPod>();
+  return (pod, addresses) => {
+    const known = made.get(pod);
+    if (known && sameJson(known.addresses, addresses)) return known;
+    const addressed = { ...pod, addresses };
+    made.set(pod, addressed);
+    return addressed;
+  };
+}
+
 export function createDatapathController(deps: DatapathDeps): DatapathController {
   const { informers, plan, backend, log } = deps;
   const slicesOf = informers.slices.byIndex('service', (slice) => [serviceOf(slice)]);
@@ -86,6 +108,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   const counts = { applied: 0, failed: 0 };
   let mended: readonly Difference[] = [];
   let lastError: string | undefined;
+  const withAddresses = createAddressed();
+  const asWorldNode = remembering(worldNode);
   let policyDirty = true;
   let converged = false;
   let kick: () => void = () => {};
@@ -120,7 +144,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     return informers.pods.list().flatMap((pod) => {
       if (!pod) return [];
       const here = local.get(`${pod.namespace}/${pod.name}`);
-      return here ? [{ ...pod, addresses: here.addresses }] : [pod];
+      return here ? [withAddresses(pod, here.addresses)] : [pod];
     });
   }
 
@@ -128,7 +152,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     const world: World = {
       pods: pods(local),
       namespaces: informers.namespaces.list(),
-      nodes: informers.nodes.list().map(worldNode),
+      nodes: informers.nodes.list().map(asWorldNode),
       policies: informers.policies.list(),
       nodeLocal: deps.nodeLocal,
     };

@@ -329,7 +329,7 @@ static __always_inline int parse_frame(void *data, void *end, struct packet *p)
  * The packet of a tc program, whole: options, extension headers, fragments. Pointers into the packet are to be
  * loaded again afterwards.
  */
-static __noinline int parse_packet(struct __sk_buff *skb, struct packet *p)
+static __noinline __attribute__((unused)) int parse_packet(struct __sk_buff *skb, struct packet *p)
 {
 	int parsed = parse_frame(as_pointer(skb->data), as_pointer(skb->data_end), p);
 
@@ -346,7 +346,7 @@ static __noinline int parse_packet(struct __sk_buff *skb, struct packet *p)
  * The packet that an ICMP error is about, as far as it says: `inner->src` is whom the error is for. Ports may be
  * missing from errors about later fragments; such are PARSE_DROP.
  */
-static __noinline int parse_inner(struct __sk_buff *skb, const struct packet *p, struct packet *inner)
+static __noinline __attribute__((unused)) int parse_inner(struct __sk_buff *skb, const struct packet *p, struct packet *inner)
 {
 	void *data, *end;
 	int parsed;

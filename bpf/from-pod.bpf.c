@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
+/* tc ingress at the host side of a pod's link: all that a pod sends. */
+#include "carry.h"
+#include "quick.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* RFC 826, of Ethernet and IPv4. */
+struct arp {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 lengths[2];
+	__be16 operation;
+	__u8 sender_mac[6];
+	__u8 sender[4];
+	__u8 target_mac[6];
+	__u8 target[4];
+} __attribute__((packed));
+
+static __always_inline int is_here(const struct address *address, __u32 link)
+{
+	struct pod *pod = find_pod(address);
+
+	return pod && pod->link == link;
+}
+
+/* ARP ends at the host, which has its own answer; a pod speaks of its own address, or probes (RFC 5227). */
+static __always_inline int from_pod_other(struct __sk_buff *skb)
+{
+	void *data = as_pointer(skb->data), *end = as_pointer(skb->data_end);
+	struct ethhdr *ethernet = data;
+	struct arp *arp = data + ETHERNET_LENGTH;
+	struct address sender;
+	__be32 ip;
+
+	if ((void *)(arp + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_ARP))
+		return drop(skb, DROP_MALFORMED);
+	__builtin_memcpy(&ip, arp->sender, 4);
+	set_v4(&sender, ip);
+	return ip == 0 || is_here(&sender, skb->ifindex) ? TC_ACT_OK : drop(skb, DROP_SPOOFED);
+}
+
+/* Between neighbours: the host answers for the gateway, and nothing goes further. */
+static __always_inline int may_reach_host(const struct packet *p, int mine)
+{
+	int to_link = is_link_local(&p->dst) || (p->dst.bytes[0] == 0xff && p->dst.bytes[1] == 0x02);
+
+	if (p->protocol != IPPROTO_ICMPV6 || !to_link)
+		return 0;
+	/* Neighbour solicitation and advertisement (RFC 4861); echo, for who pings the gateway. */
+	if (p->icmp_type == 135 || p->icmp_type == 136)
+		return mine || is_link_local(&p->src) || !(p->src.halves[0] | p->src.halves[1]);
+	return (p->icmp_type == 128 || p->icmp_type == 129) && is_link_local(&p->src) && is_link_local(&p->dst);
+}
+
+static __always_inline int is_multicast(const struct address *address)
+{
+	return is_v4(address) ? address->bytes[12] >= 224 : address->bytes[0] == 0xff;
+}
+
+static __noinline int from_pod_slow(struct __sk_buff *skb)
+{
+	struct node_state *node = get_node_state();
+	__u32 link = skb->ifindex;
+	struct packet p;
+	int mine;
+
+	if (link_kind(link) != LINK_POD)
+		return drop(skb, DROP_UNKNOWN_LINK);
+	switch (parse_packet(skb, &p)) {
+	case PARSE_OK:
+		break;
+	case PARSE_OTHER:
+		return from_pod_other(skb);
+	default:
+		return drop(skb, DROP_MALFORMED);
+	}
+	mine = is_here(&p.src, link);
+	if (may_reach_host(&p, mine))
+		return TC_ACT_OK;
+	if (!mine)
+		return drop(skb, DROP_SPOOFED);
+	if ((p.flags & PACKET_LINK_LOCAL) || is_multicast(&p.dst) || is_link_local(&p.dst))
+		return drop(skb, DROP_NO_ROUTE);
+	if (is_tunnel_packet(&p, node) && node_address_kind(&p.dst))
+		return drop(skb, DROP_TUNNEL);
+	return carry(skb, &p, ORIGIN_POD, link);
+}
+
+SEC("tc")
+int from_pod(struct __sk_buff *skb)
+{
+	int verdict = carry_quick(skb, skb->ifindex, 0);
+
+	return verdict == QUICK_NO ? from_pod_slow(skb) : verdict;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * The long way of a packet whose sender is believed already: translate, find or decide its flow, send it on. The
+ * short way is quick.h.
+ */
+#ifndef HEDDLE_CARRY_H
+#define HEDDLE_CARRY_H
+
+#include "drop.h"
+#include "flow.h"
+#include "translate.h"
+
+/* What is decided for one packet on its way. */
+struct passage {
+	__u32 origin;
+	/* Where it came in. */
+	__u32 link;
+	__u32 generation;
+	/* Index of its direction in `flow.way`. */
+	__u32 way;
+	__u64 now;
+	/* Translated before it was judged, or its answers are to be. */
+	__u32 translated;
+	__u32 zero;
+};
+
+static __always_inline int drop(struct __sk_buff *skb, __u32 reason)
+{
+	count_drop(reason, bytes_of(skb));
+	return TC_ACT_SHOT;
+}
+
+/* Gives a later fragment the ports of the first. Negative: the first was not seen. */
+static __noinline int fragment_ports_of(struct packet *p)
+{
+	struct fragment_key key = { .id = p->fragment_id, .protocol = p->protocol };
+	struct fragment_ports ports = { .sport = p->sport, .dport = p->dport };
+	struct fragment_ports *known;
+
+	__builtin_memcpy(key.src, &p->src, 16);
+	__builtin_memcpy(key.dst, &p->dst, 16);
+	if (!(p->flags & PACKET_LATER)) {
+		bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
+		return 0;
+	}
+	known = bpf_map_lookup_elem(&fragments, &key);
+	if (!known)
+		return -1;
+	p->sport = known->sport;
+	p->dport = known->dport;
+	return 0;
+}
+
+/* Answers: what can only belong to a connection that the other end began. */
+static __always_inline int is_answer(const struct packet *p)
+{
+	if (p->protocol == IPPROTO_TCP)
+		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
+	return is_icmp(p) && !p->sport && p->dport;
+}
+
+/* Of a connection that may have begun unseen: the cache lost it, or another backend let it in. */
+static __always_inline int is_midstream(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN);
+}
+
+static __noinline int tell_denied(struct __sk_buff *skb, const struct packet *p, const struct judgement *j, __u32 reply)
+{
+	count_rule(j->egress.slot, packets_of(skb), bytes_of(skb));
+	count_rule(j->ingress.slot, packets_of(skb), bytes_of(skb));
+	if (j->judged == JUDGED_DENY_EGRESS)
+		tell(p, &j->egress, EVENT_EGRESS, reply);
+	else
+		tell(p, &j->ingress, EVENT_INGRESS, reply);
+	return drop(skb, DROP_POLICY);
+}
+
+/* A packet of a flow that was cut. */
+static __always_inline int tell_cut(struct __sk_buff *skb, const struct packet *p, const struct flow *flow, __u32 reply)
+{
+	struct judgement j = {
+		.egress = { flow->egress_rule, flow->egress_slot, VERDICT_ALLOW },
+		.ingress = { flow->ingress_rule, flow->ingress_slot, VERDICT_DENY },
+		.judged = JUDGED_DENY_INGRESS,
+	};
+
+	if (flow->flags & FLOW_DENIED_EGRESS) {
+		j.egress.verdict = VERDICT_DENY;
+		j.judged = JUDGED_DENY_EGRESS;
+	}
+	return tell_denied(skb, p, &j, reply);
+}
+
+static __always_inline void tell_allowed(const struct packet *p, const struct judgement *j)
+{
+	if (j->egress.rule)
+		tell(p, &j->egress, EVENT_EGRESS, 0);
+	if (j->ingress.rule)
+		tell(p, &j->ingress, EVENT_INGRESS, 0);
+}
+
+/* Makes the entry of a new connection in `flow_scratch` and the cache. 0: the packet is denied, and told. */
+static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct packet *p, const struct passage *at)
+{
+	__u32 zero = 0, reply = is_answer(p), way = at->way & 1;
+	struct flow *flow = bpf_map_lookup_elem(&flow_scratch, &zero);
+	struct judgement j;
+
+	if (!flow)
+		return 0;
+	judge(p, reply, at->generation & 1, &j);
+	if (j.judged && is_midstream(p)) {
+		struct judgement back;
+
+		if (!judge(p, 1, at->generation & 1, &back)) {
+			reply = 1;
+			j = back;
+		}
+	}
+	if (j.judged) {
+		tell_denied(skb, p, &j, reply);
+		return 0;
+	}
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->first = flow->last = at->now;
+	flow->initiator = way ^ reply;
+	flow->idle = IDLE_ONE_WAY;
+	if (set_ways(flow, p, way, at->link) == PLACE_NOBODY) {
+		drop(skb, DROP_NO_ROUTE);
+		return 0;
+	}
+	set_decision(flow, &j, at->generation);
+	if (at->translated)
+		flow->flags |= FLOW_TRANSLATED;
+	if (reply || is_midstream(p)) {
+		note_answer(flow, p->protocol);
+		count_flow(COUNT_MIDSTREAM);
+	} else {
+		tell_allowed(p, &j);
+	}
+	flow->way[way].packets = packets_of(skb);
+	flow->way[way].bytes = bytes_of(skb);
+	count_rule(j.egress.slot, packets_of(skb), bytes_of(skb));
+	count_rule(j.ingress.slot, packets_of(skb), bytes_of(skb));
+	if (p->tcp_flags & TCP_RST)
+		flow->idle = IDLE_CLOSED;
+	keep_flow(p, flow, at->now);
+	return flow;
+}
+
+/* The entry of a known connection after a change: judged in the connection's direction. */
+static __noinline int judge_again(const struct packet *p, struct flow *flow, const struct passage *at)
+{
+	struct judgement j;
+
+	count_flow(COUNT_JUDGED_AGAIN);
+	judge(p, (at->way ^ flow->initiator) & 1, at->generation & 1, &j);
+	set_ways(flow, p, at->way, at->link);
+	set_decision(flow, &j, at->generation);
+	return 0;
+}
+
+/* The flow of a packet that may pass, counted; 0: dropped. */
+static __noinline struct flow *settle(struct __sk_buff *skb, const struct packet *p, struct passage *at)
+{
+	struct flow *flow = find_flow(p, &at->way);
+	__u32 way = at->way & 1;
+
+	if (!flow || is_idle(flow, at->now) || begins_again(flow, way, p->tcp_flags))
+		return begin_flow(skb, p, at);
+	if (flow->generation != at->generation || flow->way[way].link != at->link)
+		judge_again(p, flow, at);
+	if (flow->flags & FLOW_DENIED) {
+		tell_cut(skb, p, flow, way != flow->initiator);
+		return 0;
+	}
+	if (at->translated)
+		flow->flags |= FLOW_TRANSLATED;
+	note_packet(flow, way, p->protocol, p->tcp_flags, at->now);
+	count_packet(flow, way, packets_of(skb), bytes_of(skb));
+	return flow;
+}
+
+/* By where its destination is, whatever was decided. */
+static __noinline int forward_to(struct __sk_buff *skb, const struct packet *p)
+{
+	struct flow_way way = {};
+	struct place place;
+
+	if (locate(&p->dst, &place) == PLACE_NOBODY)
+		return drop(skb, DROP_NO_ROUTE);
+	set_way(&way, &place);
+	return forward_packet(skb, &way);
+}
+
+/* An ICMP error passes if it is about a packet of a connection that may pass, and is for who sent that. */
+static __noinline int may_pass_error(struct __sk_buff *skb, struct packet *p, struct passage *at)
+{
+	struct packet inner;
+	struct flow *flow;
+	__u32 way;
+
+	if (parse_inner(skb, p, &inner) != PARSE_OK || !same_address(&inner.src, &p->dst))
+		return 0;
+	/* Pods are no routers: they complain of what was sent to them. */
+	if (at->origin == ORIGIN_POD && !same_address(&inner.dst, &p->src))
+		return 0;
+	flow = find_flow(&inner, &way);
+	if (!flow || is_idle(flow, at->now))
+		return 0;
+	at->translated = flow->flags & FLOW_TRANSLATED;
+	if (flow->generation == at->generation)
+		return !(flow->flags & FLOW_DENIED);
+	struct judgement j;
+
+	return !judge(&inner, (way ^ flow->initiator) & 1, at->generation & 1, &j);
+}
+
+static __always_inline int carry_error(struct __sk_buff *skb, struct packet *p, struct passage *at)
+{
+	if (!may_pass_error(skb, p, at))
+		return drop(skb, DROP_POLICY);
+	if (translate_icmp_inner(skb, p) == TR_DROP)
+		return drop(skb, DROP_FAULT);
+	return at->origin == ORIGIN_NODE ? TC_ACT_OK : forward_to(skb, p);
+}
+
+/*
+ * Decides about a packet and sends it on. `p` is parsed, its sender believed; `link` is where it came in. With
+ * ORIGIN_NODE the stack has routed it already: it is only judged.
+ */
+static __noinline int carry(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link)
+{
+	struct passage at = { .origin = origin, .link = link, .now = bpf_ktime_get_coarse_ns() };
+	struct flow *flow;
+
+	count_flow(COUNT_SLOW);
+	at.generation = current_generation();
+	if ((p->flags & PACKET_FRAGMENT) && fragment_ports_of(p))
+		return drop(skb, DROP_FRAGMENT);
+	if (p->flags & PACKET_ICMP_ERROR) {
+		if (own_address_kind(&p->dst) && translate_icmp_inner(skb, p) == TR_NONE)
+			return TC_ACT_OK;
+		return carry_error(skb, p, &at);
+	}
+	if (origin != ORIGIN_NODE) {
+		switch (translate_request(skb, p, origin)) {
+		case TR_DROP:
+			return drop(skb, DROP_NO_BACKEND);
+		case TR_REFUSE:
+			return refuse(skb, p);
+		case TR_DONE:
+			at.translated = 1;
+		}
+	}
+	/* A node and its own pods: nothing is looked up. */
+	if (own_address_kind(&p->dst))
+		return translate_reply(skb, p) == TR_DONE ? forward_to(skb, p) : TC_ACT_OK;
+	flow = settle(skb, p, &at);
+	if (!flow)
+		return TC_ACT_SHOT;
+	if (origin == ORIGIN_NODE)
+		return TC_ACT_OK;
+	if (!at.translated && (flow->flags & FLOW_TRANSLATED || flow->first == at.now) &&
+	    translate_reply(skb, p) == TR_DONE) {
+		flow->flags |= FLOW_TRANSLATED;
+		return forward_to(skb, p);
+	}
+	return forward_packet(skb, &flow->way[at.way & 1]);
+}
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* Look-up and making of flow entries, and what a packet does to its own. */
+#ifndef HEDDLE_FLOW_H
+#define HEDDLE_FLOW_H
+
+#include "flow-maps.h"
+#include "forward.h"
+#include "policy.h"
+
+/* Seconds without a packet. */
+#define IDLE_ONE_WAY 60
+#define IDLE_STREAM 86400
+#define IDLE_CLOSED 10
+#define IDLE_DATAGRAMS 180
+#define IDLE_ECHO 30
+
+/* Returns the sender's way: 0 where it is the low end. */
+static __always_inline __u32 make_key4(struct flow_key4 *key, __be32 src, __be32 dst, __be16 sport, __be16 dport,
+				       __u8 protocol)
+{
+	__u32 way = src != dst ? src > dst : sport > dport;
+
+	key->low = way ? dst : src;
+	key->high = way ? src : dst;
+	key->low_port = way ? dport : sport;
+	key->high_port = way ? sport : dport;
+	key->protocol = protocol;
+	key->zero[0] = key->zero[1] = key->zero[2] = 0;
+	return way;
+}
+
+static __always_inline __u32 make_key6(struct flow_key6 *key, const struct address *src, const struct address *dst,
+				       __be16 sport, __be16 dport, __u8 protocol)
+{
+	__u32 way = src->halves[1] != dst->halves[1] ? src->halves[1] > dst->halves[1] :
+		    src->halves[0] != dst->halves[0] ? src->halves[0] > dst->halves[0] :
+						       sport > dport;
+	__u64 *low = (__u64 *)key->low, *high = (__u64 *)key->high;
+
+	low[0] = way ? dst->halves[0] : src->halves[0];
+	low[1] = way ? dst->halves[1] : src->halves[1];
+	high[0] = way ? src->halves[0] : dst->halves[0];
+	high[1] = way ? src->halves[1] : dst->halves[1];
+	key->low_port = way ? dport : sport;
+	key->high_port = way ? sport : dport;
+	key->protocol = protocol;
+	key->zero[0] = key->zero[1] = key->zero[2] = 0;
+	return way;
+}
+
+static __always_inline int is_idle(const struct flow *flow, __u64 now)
+{
+	return now > flow->last && now - flow->last > flow->idle * 1000000000ULL;
+}
+
+static __noinline struct flow *find_flow(const struct packet *p, __u32 *way)
+{
+	struct flow *flow;
+
+	if (p->family == 4) {
+		struct flow_key4 key;
+
+		*way = make_key4(&key, p->src.words[3], p->dst.words[3], p->sport, p->dport, p->protocol);
+		flow = bpf_map_lookup_elem(&flows4, &key);
+		return flow ? flow : bpf_map_lookup_elem(&crowd4, &key);
+	}
+	struct flow_key6 key;
+
+	*way = make_key6(&key, &p->src, &p->dst, p->sport, p->dport, p->protocol);
+	flow = bpf_map_lookup_elem(&flows6, &key);
+	return flow ? flow : bpf_map_lookup_elem(&crowd6, &key);
+}
+
+/* 1: the entry may go where all are; 0: its pod has had its share. */
+static __always_inline int charge(__u32 link, __u64 now, __u64 interval)
+{
+	struct flow_budget fresh = { .until = now + interval, .created = 1 };
+	struct flow_budget *budget = bpf_map_lookup_elem(&flow_budgets, &link);
+
+	if (!budget) {
+		bpf_map_update_elem(&flow_budgets, &link, &fresh, BPF_NOEXIST);
+		return 1;
+	}
+	budget->created++;
+	if (budget->until < now)
+		budget->until = now;
+	if (budget->until - now > BUDGET_WINDOW) {
+		budget->crowded++;
+		return 0;
+	}
+	budget->until += interval;
+	return 1;
+}
+
+static __always_inline void discharge(struct flow *flow)
+{
+	struct node_state *node = get_node_state();
+	__u32 link = flow->charged;
+	struct flow_budget *budget;
+
+	if (!(flow->flags & FLOW_CHARGED))
+		return;
+	flow->flags &= ~FLOW_CHARGED;
+	budget = bpf_map_lookup_elem(&flow_budgets, &link);
+	if (budget && node)
+		budget->until -= node->budget_interval;
+}
+
+/* A stream that has ended, or is about to. */
+static __noinline int note_end(struct flow *flow, __u32 way, __u32 tcp_flags)
+{
+	__u32 both = FLOW_FIN_LOW | FLOW_FIN_HIGH;
+
+	if (tcp_flags & TCP_RST)
+		flow->flags |= FLOW_RESET;
+	else
+		flow->flags |= way ? FLOW_FIN_HIGH : FLOW_FIN_LOW;
+	if ((flow->flags & FLOW_RESET) || (flow->flags & both) == both) {
+		flow->idle = IDLE_CLOSED;
+		discharge(flow);
+	}
+	return 0;
+}
+
+static __always_inline void note_answer(struct flow *flow, __u32 protocol)
+{
+	flow->flags |= FLOW_ANSWERED;
+	flow->idle = protocol == IPPROTO_TCP  ? IDLE_STREAM :
+		     protocol == IPPROTO_UDP  ? IDLE_DATAGRAMS :
+		     protocol == IPPROTO_SCTP ? IDLE_STREAM :
+						IDLE_ECHO;
+}
+
+/* A packet that asks for a connection where the entry is of another one. */
+static __always_inline int begins_again(const struct flow *flow, __u32 way, __u32 tcp_flags)
+{
+	if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return 0;
+	return way != flow->initiator || (flow->flags & FLOW_ANSWERED);
+}
+
+static __always_inline void count_packet(struct flow *flow, __u32 way, __u32 packets, __u32 bytes)
+{
+	__sync_fetch_and_add(&flow->way[way].packets, packets);
+	__sync_fetch_and_add(&flow->way[way].bytes, bytes);
+	count_rule(flow->egress_slot, packets, bytes);
+	count_rule(flow->ingress_slot, packets, bytes);
+}
+
+static __always_inline __u32 packets_of(struct __sk_buff *skb)
+{
+	return skb->gso_segs ? skb->gso_segs : 1;
+}
+
+static __always_inline __u32 bytes_of(struct __sk_buff *skb)
+{
+	return skb->len - ETHERNET_LENGTH;
+}
+
+/* What the entry's packet changes about it. */
+static __always_inline void note_packet(struct flow *flow, __u32 way, __u32 protocol, __u32 tcp_flags, __u64 now)
+{
+	flow->last = now;
+	if (way != flow->initiator && !(flow->flags & FLOW_ANSWERED))
+		note_answer(flow, protocol);
+	if (tcp_flags & (TCP_FIN | TCP_RST))
+		note_end(flow, way, tcp_flags);
+}
+
+/* What was decided, into an entry; its generation last, because others may be reading. */
+static __always_inline void set_decision(struct flow *flow, const struct judgement *j, __u32 generation)
+{
+	__u32 flags = flow->flags & ~(FLOW_DENIED | FLOW_DENIED_EGRESS | FLOW_AUDIT_DENIED);
+
+	if (j->judged)
+		flags |= FLOW_DENIED;
+	if (j->judged == JUDGED_DENY_EGRESS)
+		flags |= FLOW_DENIED_EGRESS;
+	if (j->audit_denied)
+		flags |= FLOW_AUDIT_DENIED;
+	flow->flags = flags;
+	flow->egress_rule = j->egress.rule;
+	flow->egress_slot = j->egress.slot;
+	flow->ingress_rule = j->ingress.rule;
+	flow->ingress_slot = j->ingress.slot;
+	__sync_lock_test_and_set(&flow->generation, generation);
+}
+
+/*
+ * Both ways between the ends of the packet. `link`: where it came in, for ends that the maps do not place.
+ */
+static __noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __u32 link)
+{
+	struct place src, dst;
+
+	locate(&p->src, &src);
+	locate(&p->dst, &dst);
+	way &= 1;
+	set_way(&flow->way[way], &dst);
+	flow->way[way].link = src.kind == PLACE_POD ? src.link : link;
+	set_way(&flow->way[way ^ 1], &src);
+	flow->way[way ^ 1].link = dst.link;
+	flow->charged = src.kind == PLACE_POD ? src.link : dst.kind == PLACE_POD ? dst.link : 0;
+	return dst.kind;
+}
+
+/* Puts the entry `flow` (of `flow_scratch`) into the cache. */
+static __noinline int keep_flow(const struct packet *p, struct flow *flow, __u64 now)
+{
+	struct node_state *node = get_node_state();
+	__u32 crowded = 0;
+	long failed;
+
+	if (node && node->budget_interval && flow->charged) {
+		crowded = !charge(flow->charged, now, node->budget_interval);
+		if (!crowded)
+			flow->flags |= FLOW_CHARGED;
+	}
+	if (p->family == 4) {
+		struct flow_key4 key;
+
+		make_key4(&key, p->src.words[3], p->dst.words[3], p->sport, p->dport, p->protocol);
+		/* What is left of an older connection would be found first. */
+		if (crowded)
+			bpf_map_delete_elem(&flows4, &key);
+		failed = bpf_map_update_elem(crowded ? (void *)&crowd4 : (void *)&flows4, &key, flow, BPF_ANY);
+		count_flow(crowded ? COUNT_CROWDED4 : COUNT_CREATED4);
+	} else {
+		struct flow_key6 key;
+
+		make_key6(&key, &p->src, &p->dst, p->sport, p->dport, p->protocol);
+		if (crowded)
+			bpf_map_delete_elem(&flows6, &key);
+		failed = bpf_map_update_elem(crowded ? (void *)&crowd6 : (void *)&flows6, &key, flow, BPF_ANY);
+		count_flow(crowded ? COUNT_CROWDED6 : COUNT_CREATED6);
+	}
+	if (failed)
+		count_flow(COUNT_FAILED);
+	return failed;
+}
+
+#endif

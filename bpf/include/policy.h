@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* What policy says of a connection: the client's egress, then the server's ingress, each where it is a pod of ours. */
+#ifndef HEDDLE_POLICY_H
+#define HEDDLE_POLICY_H
+
+#include "events.h"
+#include "policy-maps.h"
+
+enum judged {
+	JUDGED_ALLOW = 0,
+	JUDGED_DENY_EGRESS = 1,
+	JUDGED_DENY_INGRESS = 2,
+};
+
+/* `rule` 0: nothing was decided on that side. */
+struct judgement {
+	struct decision egress;
+	struct decision ingress;
+	__u32 judged;
+	__u32 audit_denied;
+};
+
+static __always_inline __u32 identity_of(const struct address *address, __u32 copy)
+{
+	struct endpoint_key host = { .copy = copy };
+	struct identity_range_key range = { .prefix = 160, .copy = copy };
+	__u32 *identity;
+
+	__builtin_memcpy(host.address, address, sizeof(host.address));
+	identity = bpf_map_lookup_elem(&identity_hosts, &host);
+	if (identity)
+		return *identity;
+	__builtin_memcpy(range.address, address, sizeof(range.address));
+	identity = bpf_map_lookup_elem(&identity_ranges, &range);
+	return identity ? *identity : 0;
+}
+
+struct question {
+	__u32 table;
+	__u32 identity;
+	__u32 copy;
+	__be16 port;
+	__u8 protocol;
+};
+
+/* (identity, protocol, port), then (identity, any). */
+static __always_inline struct policy_entry *entry_of(const struct question *q, __u32 identity)
+{
+	struct policy_key key = {
+		.table = q->table,
+		.identity = identity,
+		.port = q->port,
+		.protocol = q->protocol,
+		.copy = q->copy,
+	};
+	struct policy_range_key range = {
+		.prefix = 96,
+		.table = q->table,
+		.identity = identity,
+		.copy = q->copy,
+		.protocol = q->protocol,
+		.port = q->port,
+	};
+	struct policy_entry *entry = bpf_map_lookup_elem(&policy_entries, &key);
+
+	if (entry)
+		return entry;
+	entry = bpf_map_lookup_elem(&policy_ranges, &range);
+	if (entry)
+		return entry;
+	key.port = 0;
+	key.protocol = 0;
+	return bpf_map_lookup_elem(&policy_entries, &key);
+}
+
+/* 0: may pass. A table that is not there (yet) denies, without a rule. */
+static __noinline int judge_side(const struct question *q, struct decision *by)
+{
+	struct policy_entry *entry = q->identity ? entry_of(q, q->identity) : 0;
+
+	if (!entry)
+		entry = entry_of(q, 0);
+	if (!entry) {
+		by->verdict = VERDICT_DENY;
+		return 1;
+	}
+	by->rule = entry->rule;
+	by->slot = entry->slot;
+	by->verdict = entry->verdict;
+	return by->verdict != VERDICT_ALLOW && by->verdict != VERDICT_AUDIT_DENY;
+}
+
+static __always_inline struct endpoint *find_endpoint(const struct address *address, __u32 copy)
+{
+	struct endpoint_key key = { .copy = copy };
+
+	__builtin_memcpy(key.address, address, sizeof(key.address));
+	return bpf_map_lookup_elem(&endpoints, &key);
+}
+
+/* `reply`: the packet goes from the server to the client. */
+static __noinline int judge(const struct packet *p, __u32 reply, __u32 copy, struct judgement *out)
+{
+	const struct address *client = reply ? &p->dst : &p->src;
+	const struct address *server = reply ? &p->src : &p->dst;
+	struct question q = { .copy = copy, .protocol = p->protocol };
+	struct endpoint *endpoint;
+
+	__builtin_memset(out, 0, sizeof(*out));
+	/* Identifiers of ICMP are no ports. */
+	q.port = is_icmp(p) ? 0 : reply ? p->sport : p->dport;
+	if (same_address(client, server))
+		return JUDGED_ALLOW;
+	endpoint = find_endpoint(client, copy);
+	if (endpoint && endpoint->egress) {
+		q.table = endpoint->egress;
+		q.identity = identity_of(server, copy);
+		if (judge_side(&q, &out->egress))
+			return out->judged = JUDGED_DENY_EGRESS;
+	}
+	endpoint = find_endpoint(server, copy);
+	if (endpoint && endpoint->ingress) {
+		q.table = endpoint->ingress;
+		q.identity = identity_of(client, copy);
+		if (judge_side(&q, &out->ingress))
+			return out->judged = JUDGED_DENY_INGRESS;
+	}
+	out->audit_denied =
+		out->egress.verdict == VERDICT_AUDIT_DENY || out->ingress.verdict == VERDICT_AUDIT_DENY;
+	return JUDGED_ALLOW;
+}
+
+#endif

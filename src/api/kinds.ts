@@ -4,6 +4,8 @@ import type {
   Deployment,
   EndpointSlice,
   Event,
+  Lease,
+  LoadBalancerIpPool,
   Namespace,
   NetworkPolicy,
   Node,
@@ -50,6 +52,15 @@ export const NETWORK_POLICY: Kind<NetworkPolicy> = grouped(
   'NetworkPolicy',
   'networkpolicies',
 );
+
+export const LEASE: Kind<Lease> = grouped('coordination.k8s.io', 'Lease', 'leases');
+export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {
+  group: 'cilium.io',
+  version: 'v2alpha1',
+  kind: 'CiliumLoadBalancerIPPool',
+  resource: 'ciliumloadbalancerippools',
+  namespaced: false,
+};
 
 export const apiVersionOf = (kind: Kind): string =>
   kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;

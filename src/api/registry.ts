@@ -1,9 +1,11 @@
 /** The kinds that Heddle serves, in the order in which discovery lists them. */
+import { loadBalancerIpPool } from './balancer-pool.ts';
 import { configMap } from './config-map.ts';
 import { deployment } from './deployment.ts';
 import { endpointSlice } from './endpoint-slice.ts';
 import { event } from './event.ts';
 import { apiVersionOf } from './kinds.ts';
+import { lease } from './lease.ts';
 import { namespace } from './namespace.ts';
 import { networkPolicy } from './network-policy.ts';
 import { node } from './node.ts';
@@ -32,6 +34,8 @@ export const registry: readonly Resource[] = [
   erase(replicaSet),
   erase(endpointSlice),
   erase(networkPolicy),
+  erase(lease),
+  erase(loadBalancerIpPool),
 ];
 
 const byResource = new Map(registry.map((r) => [`${r.kind.group}/${r.kind.version}/${r.kind.resource}`, r]));

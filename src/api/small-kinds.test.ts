@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { loadBalancerIpPool } from './balancer-pool.ts';
 import { age, humanDuration } from './columns.ts';
 import { configMap } from './config-map.ts';
 import { endpointSlice } from './endpoint-slice.ts';
@@ -14,12 +15,13 @@ import {
   portName,
   qualifiedName,
 } from './formats.ts';
+import { lease } from './lease.ts';
 import { ANNOTATIONS_LIMIT } from './metadata.ts';
 import { namespace } from './namespace.ts';
 import { node } from './node.ts';
 import { quantityValue } from './quantity.ts';
 import { secret } from './secret.ts';
-import type { ConfigMap, EndpointSlice } from './types.ts';
+import type { ConfigMap, EndpointSlice, LoadBalancerIpPool } from './types.ts';
 
 const texts = (errors: { field: string; message: string }[]) =>
   errors.map((e) => `${e.field}: ${e.message}`).join('\n');
@@ -223,4 +225,41 @@ test('quantities are numbers with units', () => {
   for (const text of ['', 'x', '1 Gi', '1KI', '--1', '1e', '1Gi2'])
     assert.equal(quantityValue(text), undefined, text);
   fc.assert(fc.property(fc.nat(1e6), (n) => quantityValue(`${n}Ki`) === n * 1024));
+});
+
+test('pools hold ranges, by CIDR or by their ends', () => {
+  const errors = (spec: LoadBalancerIpPool['spec']) =>
+    loadBalancerIpPool
+      .validate({
+        apiVersion: 'cilium.io/v2alpha1',
+        kind: 'CiliumLoadBalancerIPPool',
+        metadata: { name: 'a' },
+        spec,
+      })
+      .map((error) => `${error.field}: ${error.message}`);
+  assert.deepEqual(errors({ blocks: [{ cidr: '192.0.2.0/24' }, { start: 'fd00::1', stop: 'fd00::9' }] }), []);
+  assert.deepEqual(
+    errors({ blocks: [{ start: '192.0.2.7' }], serviceSelector: { matchLabels: { a: 'b' } } }),
+    [],
+  );
+  const wrong: [object, RegExp][] = [
+    [{}, /blocks\[0\]: Required value/],
+    [{ cidr: '192.0.2.0' }, /blocks\[0\]\.cidr: Invalid value: "192\.0\.2\.0": must be a valid CIDR/],
+    [{ cidr: '192.0.2.0/24', stop: '192.0.2.9' }, /stop: Forbidden: may not be used with `cidr`/],
+    [{ start: '192.0.2.9', stop: '192.0.2.1' }, /stop: Invalid value: .* not before it/],
+    [{ start: '192.0.2.9', stop: 'fd00::1' }, /stop: Invalid value: .* of the family/],
+  ];
+  for (const [block, words] of wrong) assert.match(errors({ blocks: [block] }).join(), words);
+});
+
+test('leases last longer than nothing', () => {
+  const of = (leaseDurationSeconds: number) =>
+    lease.validate({
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: 'a', namespace: 'n' },
+      spec: { leaseDurationSeconds },
+    });
+  assert.deepEqual(of(1), []);
+  assert.equal(of(0)[0]?.field, 'spec.leaseDurationSeconds');
 });

@@ -5,6 +5,9 @@
 import type { IObjectMeta } from '@kubernetes-models/apimachinery/apis/meta/v1/ObjectMeta';
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment';
 import type { IReplicaSet } from 'kubernetes-models/apps/v1/ReplicaSet';
+import type { ICondition } from '@kubernetes-models/apimachinery/apis/meta/v1/Condition';
+import type { ILabelSelector } from '@kubernetes-models/apimachinery/apis/meta/v1/LabelSelector';
+import type { ILease } from 'kubernetes-models/coordination.k8s.io/v1/Lease';
 import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
 import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy';
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap';
@@ -33,6 +36,22 @@ export type Deployment = Named<IDeployment>;
 export type ReplicaSet = Named<IReplicaSet>;
 export type NetworkPolicy = Named<INetworkPolicy>;
 export type Event = Named<IEvent>;
+
+export type Lease = Named<ILease>;
+
+/** `cilium.io/v2alpha1` CiliumLoadBalancerIPPool. */
+export interface LoadBalancerIpPool {
+  apiVersion: 'cilium.io/v2alpha1';
+  kind: 'CiliumLoadBalancerIPPool';
+  metadata: ObjectMeta;
+  spec: {
+    blocks?: { cidr?: string; start?: string; stop?: string }[];
+    disabled?: boolean;
+    serviceSelector?: ILabelSelector;
+    allowFirstLastIPs?: string;
+  };
+  status?: { conditions?: ICondition[] };
+}
 
 /** Any object on the wire. */
 export interface KubeObject {

@@ -10,7 +10,7 @@ import { clusterControllers } from '../controllers/all.ts';
 import { pkiFiles } from '../identity/pki.ts';
 import { systemClock } from '../lib/clock.ts';
 import { HeddleError, errorText } from '../lib/errors.ts';
-import { formatHostPort } from '../lib/ip.ts';
+import { type Cidr, firstOf, formatAddress, formatHostPort, lastOf, parseCidr } from '../lib/ip.ts';
 import { type Log, createLog } from '../lib/log.ts';
 import { METRICS_CONTENT_TYPE, type Metrics, createMetrics } from '../lib/metrics.ts';
 import { type Task, runTasks, shutdownSignal } from '../lib/tasks.ts';
@@ -67,6 +67,17 @@ function metricsTask(path: string, metrics: Metrics, log: Log): Task {
   };
 }
 
+/** Without the first and, in IPv4, the last address of the range: some systems take them for broadcasts. */
+function endsOf(cidr: Cidr): { start: string; stop: string } {
+  const [first, last] = [firstOf(cidr), lastOf(cidr)];
+  const { family } = cidr;
+  const stop = family === 4 ? last.value - 1n : last.value;
+  return {
+    start: formatAddress({ family, value: first.value + 1n }),
+    stop: formatAddress({ family, value: stop }),
+  };
+}
+
 async function main(dataDir: string | undefined, log: Log, signal: AbortSignal): Promise<void> {
   const paths = clusterPaths(dataDir);
   const config = JSON.parse(readSetup(paths.config)) as ClusterConfig;
@@ -94,6 +105,7 @@ async function main(dataDir: string | undefined, log: Log, signal: AbortSignal):
     log,
     metrics,
     podCidrs: config.podCidrs,
+    balancerRanges: (config.balancerCidrs ?? []).map(parseCidr).map(endsOf),
     meantRanges: new Map(config.nodes.map((node) => [node.name, node.podCidrs])),
   });
   const socket = join(dirname(paths.supervisorSocket), 'controllers.sock');

@@ -7,6 +7,11 @@ export interface ClusterConfig {
   readonly serviceCidrs: readonly string[];
   /** Ranges of the underlay that nodes, control plane and outside share. */
   readonly underlayCidrs: readonly string[];
+  /**
+   * Ranges on the underlay that Services of type LoadBalancer get addresses of: none is a machine's. Absent in
+   * clusters of before there were any.
+   */
+  readonly balancerCidrs?: readonly string[];
   /** The cluster DNS address of each family: the tenth of each service range. */
   readonly dnsAddresses: readonly string[];
   readonly clusterDomain: string;

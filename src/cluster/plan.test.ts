@@ -25,6 +25,14 @@ test('the defaults give every node both families', () => {
   assert.deepEqual(outsideAddresses(config), ['10.240.0.254', 'fd00:10:240::fe']);
 });
 
+test("the balancers' ranges are the second block of the underlay, or the one next to it", () => {
+  const ranges = (more: Partial<ClusterRequest> = {}) => planCluster(request(more)).balancerCidrs;
+  assert.deepEqual(ranges(), ['10.240.1.0/24', 'fd00:10:240::1:0/112']);
+  assert.deepEqual(ranges({ underlayCidr: '172.16.0.0/16' })?.[0], '172.16.1.0/24');
+  assert.deepEqual(ranges({ underlayCidr: '172.16.0.0/26' })?.[0], '172.16.0.64/26');
+  assert.deepEqual(ranges({ underlayCidr: '10.243.255.0/24' }), ['fd00:10:240::1:0/112'], 'pods are there');
+});
+
 test('for any number of nodes, addresses are distinct and inside, and pod blocks do not overlap', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: MAX_NODES }), (nodes) => {
@@ -38,6 +46,8 @@ test('for any number of nodes, addresses are distinct and inside, and pod blocks
       const underlay = config.underlayCidrs.map(parseCidr);
       for (const address of addresses)
         assert.ok(underlay.some((cidr) => contains(cidr, parseAddress(address))));
+      for (const range of (config.balancerCidrs ?? []).map(parseCidr))
+        assert.ok(!addresses.some((address) => contains(range, parseAddress(address))));
       const blocks = config.nodes.flatMap((node) => node.podCidrs).map(parseCidr);
       assert.equal(new Set(config.nodes.flatMap((node) => node.podCidrs)).size, 2 * nodes);
       for (const [i, a] of blocks.entries())

@@ -67,6 +67,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     podCidrs: pods.map(formatCidr),
     serviceCidrs: services.map(formatCidr),
     underlayCidrs: underlay.map(formatCidr),
+    balancerCidrs: balancerRanges(underlay, [...pods, ...services]).map(formatCidr),
     dnsAddresses: services.map((cidr) => place(cidr, 10)),
     clusterDomain: clusterDomain(request.clusterDomain ?? 'cluster.local'),
     apiServer: {
@@ -166,6 +167,27 @@ function underlayPlaces(underlay: readonly Cidr[], nodes: number): { controlPlan
       { hint: `use at least a /24 for IPv4 and a /120 for IPv6, or fewer nodes` },
     );
   return { controlPlane: span - 3, outside: span - 2 };
+}
+
+/** Host bits of the ranges for load balancers: 256 and 65,536 addresses. */
+const BALANCER_BITS = { 4: 8, 6: 16 } as const;
+
+/**
+ * Machines are among the first 256 addresses of the underlay: the balancers' block is the second of its size,
+ * inside of the underlay where that is large enough, else the one next to it. A family whose block is somebody
+ * else's has none.
+ */
+function balancerRanges(underlay: readonly Cidr[], others: readonly Cidr[]): Cidr[] {
+  return underlay.flatMap((cidr): Cidr[] => {
+    const { family } = cidr;
+    const own = BALANCER_BITS[family];
+    const inside = hostBits(cidr) > own;
+    const size = inside ? own : hostBits(cidr);
+    const value = cidr.value + (1n << BigInt(size));
+    const range = { family, value, length: bits(family) - size };
+    const taken = [...others, ...(inside ? [] : underlay), ...special.map(([text]) => parseCidr(text))];
+    return value < 1n << BigInt(bits(family)) && !taken.some((each) => overlaps(each, range)) ? [range] : [];
+  });
 }
 
 /** The address through which the nodes reach what is outside of the cluster. */

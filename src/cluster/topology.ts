@@ -89,6 +89,8 @@ function connect(member: Member, all: readonly Member[], config: ClusterConfig, 
     if (other !== member)
       for (const address of other.addresses)
         route.replaceNeighbour({ dev: UPLINK, address, mac: macOf(other) });
+  // A balancer's address is some node's: who asks for it hears which.
+  for (const dst of config.balancerCidrs ?? []) route.replaceRoute({ dst, dev: UPLINK });
   if (member.kind === 'outside') {
     for (const address of WORLD_ADDRESSES)
       route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, { nodad: true });

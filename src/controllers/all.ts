@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Task } from '../lib/tasks.ts';
+import { type BalancerRange, createBalancerController } from './balancer.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createEndpointSliceController } from './endpointslice.ts';
 import { createGarbageCollector } from './garbage.ts';
@@ -25,6 +26,8 @@ export interface ControllersOptions {
   podCidrs: readonly string[];
   /** By node name: pod ranges meant for it. */
   meantRanges?: ReadonlyMap<string, readonly string[]>;
+  /** Addresses of the pool for Services of type LoadBalancer that a new cluster has. */
+  balancerRanges?: readonly BalancerRange[];
   log: Log;
   metrics: Metrics;
   clock?: Clock;
@@ -32,7 +35,7 @@ export interface ControllersOptions {
 
 /** In the order to start them: the shared copies first, and last to end. */
 export function clusterControllers(options: ControllersOptions): Task[] {
-  const { client, ca, podCidrs, meantRanges, log, metrics, clock = systemClock } = options;
+  const { client, ca, podCidrs, meantRanges, balancerRanges, log, metrics, clock = systemClock } = options;
   const informers = createClusterInformers(client, log);
   const deps: ControllerDeps = {
     client,
@@ -51,6 +54,7 @@ export function clusterControllers(options: ControllersOptions): Task[] {
     createReplicaSetController(deps),
     createDeploymentController(deps),
     createEndpointSliceController(deps),
+    createBalancerController(deps, { ranges: balancerRanges }),
     createPodGarbageCollector(deps),
     createGarbageCollector(deps),
   ];

@@ -4,6 +4,7 @@ import {
   DEPLOYMENT,
   ENDPOINT_SLICE,
   type Kind,
+  LOAD_BALANCER_IP_POOL,
   NAMESPACE,
   NETWORK_POLICY,
   NODE,
@@ -18,6 +19,7 @@ import type {
   Deployment,
   EndpointSlice,
   KubeObject,
+  LoadBalancerIpPool,
   Namespace,
   NetworkPolicy,
   Node,
@@ -53,6 +55,7 @@ export interface ClusterInformers {
   configMaps: Informer<ConfigMap, MetadataOnly>;
   secrets: Informer<Secret, MetadataOnly>;
   policies: Informer<NetworkPolicy, MetadataOnly>;
+  pools: Informer<LoadBalancerIpPool>;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -101,6 +104,7 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     configMaps: thin(CONFIG_MAP),
     secrets: thin(SECRET),
     policies: thin(NETWORK_POLICY),
+    pools: whole(LOAD_BALANCER_IP_POOL),
   };
   return {
     ...informers,

@@ -4,10 +4,11 @@ import { dirname, join, relative } from 'node:path';
 import { apiVersionOf, type Kind } from '../kinds.ts';
 import { registry } from '../registry.ts';
 import type { Definition, FieldType, Schemas } from './model.ts';
+import { OWN_TYPES } from './own-types.ts';
 import { readTypeFile } from './read-types.ts';
 
 /** Changes with the format of the schemas, so that old files are made anew. */
-const FORMAT = 1;
+const FORMAT = 2;
 const PACKAGES = ['kubernetes-models', '@kubernetes-models/apimachinery'] as const;
 
 /** Aliases and types without fields: what they hold is decided here. */
@@ -62,7 +63,7 @@ export function rootName(kind: Kind): string {
 /** @throws Error when the packages are not as expected */
 export function generateSchemas(): Schemas {
   const folders = packageFolders();
-  const definitions: Record<string, Definition> = {};
+  const definitions: Record<string, Definition> = { ...OWN_TYPES };
   const files = new Map<string, string>();
   const queue: string[] = [];
 
@@ -102,12 +103,14 @@ export function generateSchemas(): Schemas {
   };
 
   for (const { kind } of registry) {
+    if (OWN_TYPES[rootName(kind)]) continue;
     const folder = kind.group === '' ? kind.version : apiVersionOf(kind);
     note('kubernetes-models', `${folder}/${kind.kind}`);
     note('kubernetes-models', `${folder}/${kind.kind}List`);
   }
   note('@kubernetes-models/apimachinery', 'apis/meta/v1/Status');
   note('@kubernetes-models/apimachinery', 'apis/meta/v1/DeleteOptions');
+  note('@kubernetes-models/apimachinery', 'apis/meta/v1/Condition');
   note('kubernetes-models', 'autoscaling/v1/Scale');
   for (let name = queue.shift(); name !== undefined; name = queue.shift()) read(name);
   const missing = EXTRA.filter((name) => !definitions[name]);

@@ -53,6 +53,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, ListRule>>>> = {
   'io.k8s.api.core.v1.NodeSpec': { podCIDRs: set },
   'io.k8s.api.core.v1.NodeStatus': { ...CONDITIONS, addresses: by('type') },
   'io.k8s.api.core.v1.NamespaceStatus': CONDITIONS,
+  'io.k8s.api.cilium.io.v2alpha1.CiliumLoadBalancerIPPoolStatus': CONDITIONS,
   'io.k8s.api.apps.v1.DeploymentSpec': { strategy: { strategy: 'retainKeys' } },
   'io.k8s.api.apps.v1.DeploymentStatus': CONDITIONS,
   'io.k8s.api.apps.v1.ReplicaSetStatus': CONDITIONS,

@@ -1,0 +1,67 @@
+/** Field lists of kinds that kubernetes-models does not have, in the words of who defined them. */
+import type { Definition, FieldType } from './model.ts';
+
+const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
+const CILIUM = 'io.k8s.api.cilium.io.v2alpha1';
+const POOL = `${CILIUM}.CiliumLoadBalancerIPPool`;
+
+const ref = (name: string): FieldType => ({ r: name });
+const listOf = (name: string): FieldType => ({ a: ref(name) });
+
+const TYPE_META: Definition['p'] = {
+  apiVersion: ['s', 'Group and version of the object.', 1],
+  kind: ['s', 'Kind of the object.', 1],
+};
+
+/** `io.k8s.api.cilium.io.v2alpha1.CiliumLoadBalancerIPPool` → its fields; a kind's list is there too. */
+export const OWN_TYPES: Readonly<Record<string, Definition>> = {
+  [POOL]: {
+    d: 'CiliumLoadBalancerIPPool is a set of addresses that Services of type LoadBalancer are given.',
+    p: {
+      ...TYPE_META,
+      metadata: [ref(`${META}.ObjectMeta`), 'Name and labels.'],
+      spec: [ref(`${POOL}Spec`), 'Which addresses, for which Services.', 1],
+      status: [ref(`${POOL}Status`), 'How many addresses are left, and whether the pool is in conflict.'],
+    },
+  },
+  [`${POOL}List`]: {
+    d: 'CiliumLoadBalancerIPPoolList is a list of CiliumLoadBalancerIPPools.',
+    p: {
+      ...TYPE_META,
+      metadata: [ref(`${META}.ListMeta`), 'Revision of the list.'],
+      items: [listOf(POOL), 'The pools.', 1],
+    },
+  },
+  [`${POOL}Spec`]: {
+    d: 'What a pool holds.',
+    p: {
+      blocks: [listOf(`${POOL}IPBlock`), 'Ranges of addresses; pools of both families hold blocks of both.'],
+      disabled: ['b', 'Nothing is given out of the pool; what is given out already stays.'],
+      serviceSelector: [
+        ref(`${META}.LabelSelector`),
+        'Services that are given addresses of it, by labels and by io.kubernetes.service.name and io.kubernetes.service.namespace. Absent: all.',
+      ],
+      allowFirstLastIPs: [
+        's',
+        'Yes (default) or No: whether the first and the last address of a CIDR are given out.',
+      ],
+    },
+  },
+  [`${POOL}IPBlock`]: {
+    d: 'A range, as CIDR or by its first and last address.',
+    p: {
+      cidr: ['s', '192.0.2.0/24 or 2001:db8::/112'],
+      start: ['s', 'First address; with `stop` instead of `cidr`. Without `stop` the only one.'],
+      stop: ['s', 'Last address.'],
+    },
+  },
+  [`${POOL}Status`]: {
+    d: 'State of a pool.',
+    p: {
+      conditions: [
+        listOf(`${META}.Condition`),
+        'cilium.io/PoolConflict, cilium.io/IPsTotal, IPsAvailable and IPsUsed.',
+      ],
+    },
+  },
+};

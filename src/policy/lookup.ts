@@ -60,7 +60,8 @@ function isolatedBy(tables: PolicyTables, table: PolicyTable) {
   return origin && 'default' in origin ? origin.default : [];
 }
 
-function findEntry(table: PolicyTable, identity: number, flow: WireFlow): PolicyEntry | undefined {
+/** The entry that decides, as tables.ts orders them; undefined: the table's default rule. */
+export function findEntry(table: PolicyTable, identity: number, flow: WireFlow): PolicyEntry | undefined {
   for (const candidate of [identity, 0]) {
     const own = table.entries.filter((entry) => entry.identity === candidate);
     const hit = own.find((entry) => hasPort(entry, flow)) ?? own.find((entry) => entry.protocol === null);

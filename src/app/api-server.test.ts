@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTestAuthority, type KeyPair } from '../apiserver/testing/certificates.ts';
+import { freePort } from '../cluster/ports.ts';
 import { listenTcp } from '../kernel/sockets.ts';
 
 const PROGRAM = join(import.meta.dirname, 'api-server.ts');
@@ -21,21 +21,12 @@ interface Cluster {
   readonly port: number;
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
-}
-
 async function createCluster(t: TestContext): Promise<Cluster> {
   const dir = mkdtempSync(join(tmpdir(), 'heddle-api-process-'));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
   const authority = await createTestAuthority();
   const keys = await authority.server();
-  const port = await freePort();
+  const port = freePort();
   mkdirSync(join(dir, 'pki'));
   const files = { 'ca.crt': authority.ca, 'apiserver.crt': keys.cert, 'apiserver.key': keys.key };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, 'pki', name), text);
@@ -104,7 +95,7 @@ const PATH = '/api/v1/namespaces/default/configmaps';
 
 test('it serves its address and an inherited descriptor, and ends cleanly when asked', async (t) => {
   const cluster = await createCluster(t);
-  const published = await freePort();
+  const published = freePort();
   const descriptor = listenTcp(undefined, '127.0.0.1', published);
   t.after(() => closeSync(descriptor));
   const { child, ended } = await run(t, [cluster.dir, '--listen-fd', '3'], descriptor);

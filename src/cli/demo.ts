@@ -52,7 +52,7 @@ async function demo(flags: DemoFlags, deps: CliDeps): Promise<void> {
   outputFormat(flags.output, ['json']);
   wholeNumber('--max-attempts', flags.maxAttempts, 1, 1_000_000);
   requireRoot(deps.isRoot, 'the demo');
-  const asked = await upRequest({ ...flags, file: flags.file ?? [SHOP], standIn: true, wait: true });
+  const asked = upRequest({ ...flags, file: flags.file ?? [SHOP], standIn: true, wait: true });
   // What somebody kept in this data directory is not the demo's to remove.
   const request = { ...asked, keep: asked.continues };
   const manifests = await loadManifests(request.files, deps);

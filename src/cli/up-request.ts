@@ -43,13 +43,13 @@ export interface UpRequest {
 }
 
 /** @throws HeddleError `DataDirUnsafe`, `DataDirForeign`, `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall`, `ClusterDiffers`, `BadClusterFile` */
-export async function upRequest(flags: UpFlags): Promise<UpRequest> {
+export function upRequest(flags: UpFlags): UpRequest {
   const paths = clusterPaths(flags.dataDir);
   checkDataDir(paths);
   const kept = readConfig(paths);
   const apiPort =
     flags.apiPort === '0'
-      ? await freePort()
+      ? freePort()
       : flags.apiPort === undefined
         ? (kept?.apiServer.publishedPort ?? 6443)
         : wholeNumber('--api-port', flags.apiPort, 0, 65_535);

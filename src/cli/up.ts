@@ -47,7 +47,7 @@ export function register(program: Command, deps: CliDeps): void {
 
 async function up(flags: UpFlags, deps: CliDeps): Promise<void> {
   requireRoot(deps.isRoot, 'starting a cluster');
-  const request = await upRequest(flags);
+  const request = upRequest(flags);
   const manifests = await loadManifests(request.files, deps);
   const running = await runningSupervisor(request.paths);
   // A cluster that runs keeps the runtime it was started with.

@@ -1,5 +1,4 @@
 /** Ports on 127.0.0.1 of the machine's first namespace: all of it that a cluster ever touches. */
-import { createServer } from 'node:net';
 import { portHolder } from '../kernel/port-holder.ts';
 import { checkTcp, listenTcp } from '../kernel/sockets.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
@@ -29,14 +28,21 @@ function named<T>(port: number, flag: string, fn: () => T): T {
   }
 }
 
-/** One that nobody listens on now. */
-export function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
+/**
+ * One that nobody uses now. Below those that the kernel gives to connections (net.ipv4.ip_local_port_range): one of
+ * them, ended or not, would be in the way of whoever listens later.
+ */
+export function freePort(): number {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    try {
+      checkTcp(undefined, '127.0.0.1', port);
+      return port;
+    } catch (error) {
+      if (errnoCode(error) !== 'EADDRINUSE') throw error;
+    }
+  }
+  throw new HeddleError('PortInUse', 'no port of 127.0.0.1 from 20000 to 29999 was found free', {
+    hint: 'choose one with --api-port',
   });
 }

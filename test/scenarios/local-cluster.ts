@@ -1,12 +1,12 @@
 /** A local cluster for a scenario: its own data directory, its own port, gone when the test ends. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type ClusterPaths, clusterPaths } from '../../src/cluster/paths.ts';
+import { freePort } from '../../src/cluster/ports.ts';
 
 export const root = resolve(fileURLToPath(import.meta.url), '../../..');
 
@@ -53,23 +53,10 @@ export function execute(command: string, args: readonly string[], timeoutMs = 12
   });
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((done, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address ? done(address.port) : reject(new Error('no port')),
-      );
-    });
-  });
-}
-
 /** The commands of a cluster that is not up yet; it is taken down, by force if need be, when the test ends. */
 export async function localCluster(t: TestContext): Promise<LocalCluster> {
   const dataDir = mkdtempSync(join(tmpdir(), 'heddle-scenario-'));
-  const apiPort = await freePort();
+  const apiPort = freePort();
   const paths = clusterPaths(dataDir);
   const heddle = (...args: string[]) => {
     const [verb = '', ...rest] = args;

@@ -11,7 +11,8 @@ import { difference, type Inventory, takeInventory } from '../../src/cluster/sna
 import { cgroupPath } from '../../src/cluster/teardown.ts';
 import { cgroupTreePids } from '../../src/kernel/cgroup.ts';
 import { schemaViolations } from '../schema.ts';
-import { freePort, type LocalCluster, localCluster, root } from './local-cluster.ts';
+import { type LocalCluster, localCluster, root } from './local-cluster.ts';
+import { freePort } from '../../src/cluster/ports.ts';
 
 const manifests = join(root, 'test/manifests/echo');
 
@@ -305,7 +306,7 @@ test('a port in use: refused, and nothing is made', async (t) => {
     'up',
     '--detach',
     '--api-port',
-    String(await freePort()),
+    String(freePort()),
     '--publish',
     `web:80:${cluster.apiPort}`,
   );
@@ -364,7 +365,7 @@ test('up after kill -9 of the supervisor alone removes the rest, which still hol
 
 test('status is what its schema says', async (t) => {
   const cluster = await localCluster(t);
-  await up(cluster, '--publish', `web:80:${await freePort()}`);
+  await up(cluster, '--publish', `web:80:${freePort()}`);
   assert.deepEqual(schemaViolations('status', await cluster.status()), []);
   await cluster.must('down', '--keep');
   const down = await cluster.heddle('status', '-o', 'json');

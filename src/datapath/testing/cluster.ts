@@ -7,7 +7,9 @@ import type { PolicyTables } from '../../policy/tables.ts';
 import type { World } from '../../policy/world.ts';
 import type { Backend } from '../backend.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
-import type { RemoteNode } from '../plan/tables.ts';
+import { sameJson } from '../../lib/json.ts';
+import { type Change, frontendKey, type RemoteNode, type ServiceFrontend } from '../plan/tables.ts';
+import { type FrontendWish, frontendsOn } from './frontends.ts';
 import { createLab, type Lab, type LabNode, type LabPod } from './lab.ts';
 
 export type OpenBackend<B extends Backend = Backend> = (t: Pick<TestContext, 'after'>, node: LabNode) => B;
@@ -21,6 +23,8 @@ export interface Cluster<B extends Backend = Backend> {
   /** Pods labelled `app: name`, all in `default`. */
   setPolicies(specs: Readonly<Record<string, NetworkPolicy['spec']>>): Promise<readonly PolicyTables[]>;
   setService(name: string, index: number, ports: readonly ServicePort[], backends: readonly LabPod[]): void;
+  /** Exactly these frontends, past the plan: what it says of Services is not the backends' business. */
+  setFrontends(wishes: readonly FrontendWish[]): Promise<void>;
   /** Applies what has changed on every node. */
   apply(): Promise<void>;
 }
@@ -57,6 +61,7 @@ export async function createCluster<B extends Backend>(
   const apply = async () => {
     for (const [i, plan] of plans.entries()) await backends[i]?.apply(plan.update());
   };
+  const served = lab.nodes.map(() => new Map<string, ServiceFrontend>());
   return {
     lab,
     plans,
@@ -77,6 +82,21 @@ export async function createCluster<B extends Backend>(
       for (const plan of plans) {
         plan.setService(serviceObject(name, index, ports));
         plan.setSlices(`default/${name}`, slicesOf(name, ports, targets));
+      }
+    },
+    async setFrontends(wishes) {
+      for (const [i, backend] of backends.entries()) {
+        const before = served[i]!;
+        const after = new Map(frontendsOn(lab.nodes[i]!, wishes).map((each) => [frontendKey(each), each]));
+        served[i] = after;
+        const gone = [...before.keys()].filter((key) => !after.has(key));
+        const changes: Change[] = [
+          ...gone.map((key): Change => ({ table: 'services', key, value: undefined })),
+          ...[...after]
+            .filter(([key, value]) => !sameJson(before.get(key), value))
+            .map(([key, value]): Change => ({ table: 'services', key, value })),
+        ];
+        await backend.apply(changes);
       }
     },
     apply,

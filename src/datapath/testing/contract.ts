@@ -1,9 +1,7 @@
 /** What every backend keeps, whatever it programs: tests of state alone, and tests with packets. */
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
 import { test, type TestContext } from 'node:test';
 import { needsRoot } from '../../kernel/test-netns.ts';
-import { bindUdp } from '../../kernel/sockets.ts';
 import { openRoute } from '../../kernel/route.ts';
 import type { Backend, PolicyEvent } from '../backend.ts';
 import { createPlan } from '../plan/plan.ts';
@@ -11,7 +9,9 @@ import { emptyState } from '../plan/tables.ts';
 import { createCluster, type OpenBackend, serviceAddresses } from './cluster.ts';
 import { OUTSIDE } from './lab.ts';
 import { settled } from './packets.ts';
-import { type Answer, dialTcp, dialUdp, keepTcp, serveTcp, serveUdp } from './traffic.ts';
+import { balanceContract } from './balance-contract.ts';
+import { serviceContract } from './service-contract.ts';
+import { type Answer, connectedError, dialTcp, dialUdp, keepTcp, serveTcp, serveUdp } from './traffic.ts';
 
 export interface Opened {
   readonly backend: Backend;
@@ -334,7 +334,7 @@ export function packetContract(name: string, openBackend: OpenBackend): void {
     for (const family of FAMILIES) {
       const to = pod('c').addresses[family];
       assert.equal((await dialUdp(pod('a').ns, to, 8081)).server, 'c');
-      assert.equal(await connectedError(t, pod('a'), to, 9), 'ECONNREFUSED');
+      assert.equal(await connectedError(t, pod('a').ns, to, 9), 'ECONNREFUSED');
     }
   });
 
@@ -391,25 +391,7 @@ export function packetContract(name: string, openBackend: OpenBackend): void {
     assert.deepEqual(await next.prune(plans[0]!.state), []);
     assert.ok(await kept.echo());
   });
-}
 
-/** The error that a connected UDP socket is told. */
-function connectedError(
-  t: TestContext,
-  from: { ns: Parameters<typeof bindUdp>[0] },
-  to: string,
-  port: number,
-): Promise<string> {
-  const socket = createSocket(to.includes(':') ? 'udp6' : 'udp4');
-  t.after(() => void socket.close());
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve('silence'), 1000);
-    socket.on('error', (error) => {
-      clearTimeout(timer);
-      resolve((error as NodeJS.ErrnoException).code ?? '');
-    });
-    socket.bind({ fd: bindUdp(from.ns, to.includes(':') ? '::' : '0.0.0.0', 0) }, () =>
-      socket.connect(port, to, () => socket.send('?')),
-    );
-  });
+  serviceContract(name, openBackend);
+  balanceContract(name, openBackend);
 }

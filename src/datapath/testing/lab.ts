@@ -11,7 +11,8 @@ import { setUpNode } from '../node-setup.ts';
 import type { LocalPod, RemoteNode, Settings } from '../plan/tables.ts';
 
 export const OUTSIDE = ['192.0.2.1', '2001:db8::1'] as const;
-const GATEWAYS = ['10.240.0.254', 'fd00:10:240::fe'] as const;
+/** Where the outside is on the underlay: a second client that is no node. */
+export const GATEWAYS = ['10.240.0.254', 'fd00:10:240::fe'] as const;
 const HOST_MAC = '02:00:00:00:00:fe';
 
 export interface Lab {
@@ -40,6 +41,7 @@ export interface LabPod {
   /** IPv4, IPv6. */
   readonly addresses: readonly [string, string];
   readonly interface: string;
+  readonly mac: string;
 }
 
 type After = Pick<TestContext, 'after'>;
@@ -49,9 +51,10 @@ export function createLab(t: After, nodeCount = 2): Lab {
   const bridge = open(t, underlay);
   bridge.addBridge({ name: 'br0' });
   bridge.setLink('br0', { up: true });
-  const outside = createOutside(t, bridge);
+  const outside = testNetns(t);
+  const beyond = createOutside(t, bridge, outside);
   const pods: LabPod[] = [];
-  const nodes = Array.from({ length: nodeCount }, (_, i) => createNode(t, { bridge, pods }, i + 1));
+  const nodes = Array.from({ length: nodeCount }, (_, i) => createNode(t, { bridge, beyond, pods }, i + 1));
   return { outside, nodes, pods };
 }
 
@@ -61,29 +64,30 @@ function open(t: After, ns: Netns): Route {
   return route;
 }
 
-function plug(bridge: Route, port: string, ns: Netns, route: Route): void {
-  bridge.addVeth({ name: port, peer: { name: 'eth0', netns: ns } });
+function plug(bridge: Route, port: string, ns: Netns, route: Route, mac: string): void {
+  bridge.addVeth({ name: port, peer: { name: 'eth0', netns: ns, mac } });
   bridge.setLink(port, { master: 'br0', up: true });
   route.setLink('eth0', { up: true });
 }
 
-function createOutside(t: After, bridge: Route): Netns {
-  const ns = testNetns(t);
+function createOutside(t: After, bridge: Route, ns: Netns): Route {
   const route = open(t, ns);
-  plug(bridge, 'outside', ns, route);
+  plug(bridge, 'outside', ns, route, '02:00:00:00:ff:fe');
   route.replaceAddress('eth0', `${GATEWAYS[0]}/24`);
   route.replaceAddress('eth0', `${GATEWAYS[1]}/64`, { nodad: true });
   route.replaceAddress('lo', `${OUTSIDE[0]}/32`);
   route.replaceAddress('lo', `${OUTSIDE[1]}/128`, { nodad: true });
-  return ns;
+  return route;
 }
 
 interface World {
   readonly bridge: Route;
+  /** Of the outside. */
+  readonly beyond: Route;
   readonly pods: LabPod[];
 }
 
-function createNode(t: After, { bridge, pods }: World, number: number): LabNode {
+function createNode(t: After, { bridge, beyond, pods }: World, number: number): LabNode {
   const ns = testNetns(t);
   const route = open(t, ns);
   const name = `node-${number}`;
@@ -96,7 +100,10 @@ function createNode(t: After, { bridge, pods }: World, number: number): LabNode 
     },
     { dnsAddresses: ['10.96.0.10', 'fd00:10:96::a'] },
   );
-  plug(bridge, name, ns, route);
+  const mac = `02:00:00:00:ff:${hexByte(number)}`;
+  plug(bridge, name, ns, route, mac);
+  // Asked for by the address on the outside's `lo`, a node would look for that address on the link.
+  for (const address of addresses) beyond.replaceNeighbour({ dev: 'eth0', address, mac });
   route.replaceAddress('eth0', `${addresses[0]}/24`);
   route.replaceAddress('eth0', `${addresses[1]}/64`, { nodad: true });
   route.replaceRoute({ dst: '0.0.0.0/0', via: GATEWAYS[0], dev: 'eth0' });
@@ -131,6 +138,8 @@ function createNode(t: After, { bridge, pods }: World, number: number): LabNode 
         name: pod.name,
         interface: pod.interface,
         addresses: pod.addresses,
+        mac: pod.mac,
+        netns: pod.ns.path,
       })),
   };
 }
@@ -167,7 +176,7 @@ function createPod(
     node.route.replaceRoute({ dst: `${address}/${bits}`, dev: host });
     node.route.replaceNeighbour({ dev: host, address, mac });
   }
-  return { key: `default/${name}`, name, node: node.name, ns, addresses, interface: host };
+  return { key: `default/${name}`, name, node: node.name, ns, addresses, interface: host, mac };
 }
 
 const hexByte = (value: number): string => value.toString(16).padStart(2, '0');

@@ -92,7 +92,7 @@ export function dialUdp(
   ns: Netns,
   host: string,
   port: number,
-  options: { timeoutMs?: number; localPort?: number; size?: number } = {},
+  options: { timeoutMs?: number; localPort?: number; localAddress?: string; size?: number } = {},
 ): Promise<Answer> {
   const isV6 = host.includes(':');
   const socket = createSocket(isV6 ? 'udp6' : 'udp4');
@@ -114,7 +114,8 @@ export function dialUdp(
     const again = setInterval(send, 50);
     socket.once('message', (data) => finish(parse(data.toString())));
     socket.on('error', (error) => finish({ why: errnoCode(error) ?? '' }));
-    socket.bind({ fd: bindUdp(ns, isV6 ? '::' : '0.0.0.0', options.localPort ?? 0) }, send);
+    const address = options.localAddress ?? (isV6 ? '::' : '0.0.0.0');
+    socket.bind({ fd: bindUdp(ns, address, options.localPort ?? 0) }, send);
   });
 }
 
@@ -141,4 +142,20 @@ export async function keepTcp(t: After, ns: Netns, host: string, port: number) {
       });
     },
   };
+}
+
+/** The error that a connected UDP socket is told. */
+export function connectedError(t: After, ns: Netns, to: string, port: number): Promise<string> {
+  const socket = createSocket(to.includes(':') ? 'udp6' : 'udp4');
+  t.after(() => void socket.close());
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve('silence'), 1000);
+    socket.on('error', (error) => {
+      clearTimeout(timer);
+      resolve((error as NodeJS.ErrnoException).code ?? '');
+    });
+    socket.bind({ fd: bindUdp(ns, to.includes(':') ? '::' : '0.0.0.0', 0) }, () =>
+      socket.connect(port, to, () => socket.send('?')),
+    );
+  });
 }

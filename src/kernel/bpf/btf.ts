@@ -71,6 +71,8 @@ export interface Btf {
 }
 
 const MAGIC = 0xeb9f;
+/** Types within types; damaged bytes may nest for ever. */
+export const MAX_DEPTH = 32;
 const transparent: ReadonlySet<number> = new Set([
   KIND.TYPEDEF,
   KIND.VOLATILE,
@@ -236,16 +238,17 @@ function createBtf(types: readonly BtfType[]): Btf {
     return type;
   }
 
-  function sizeOf(id: number): number {
+  function sizeOf(id: number, depth = 0): number {
+    if (depth > MAX_DEPTH) throw bad(`type ${id} is nested too deeply`);
     const type = resolve(id);
     if (type.kind === KIND.PTR) return 8;
-    if (type.kind === KIND.ARRAY) return type.count * sizeOf(type.type);
-    if (type.kind === KIND.VAR) return sizeOf(type.type);
+    if (type.kind === KIND.ARRAY) return type.count * sizeOf(type.type, depth + 1);
+    if (type.kind === KIND.VAR) return sizeOf(type.type, depth + 1);
     return type.size;
   }
 
   function layout(id: number, depth = 0): string {
-    if (depth > 32) throw bad(`type ${id} is nested too deeply`);
+    if (depth > MAX_DEPTH) throw bad(`type ${id} is nested too deeply`);
     const type = resolve(id);
     switch (type.kind) {
       case KIND.INT:
@@ -267,5 +270,12 @@ function createBtf(types: readonly BtfType[]): Btf {
     }
   }
 
-  return { types, byId, find: (name) => names.get(name), resolve, sizeOf, layout: (id) => layout(id) };
+  return {
+    types,
+    byId,
+    find: (name) => names.get(name),
+    resolve,
+    sizeOf: (id) => sizeOf(id),
+    layout: (id) => layout(id),
+  };
 }

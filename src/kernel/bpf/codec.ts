@@ -3,7 +3,7 @@
  * are little-endian; fields that the network reads big-endian are the caller's to turn.
  */
 import { HeddleError } from '../../lib/errors.ts';
-import { type Btf, type BtfMember, type BtfType, KIND } from './btf.ts';
+import { type Btf, type BtfMember, type BtfType, KIND, MAX_DEPTH } from './btf.ts';
 
 /**
  * Integers up to 32 bits and enums are numbers, 64 bits bigints, `bool` boolean; arrays of bytes are Uint8Array,
@@ -104,20 +104,25 @@ interface Member {
   readonly slot: Slot;
 }
 
-function structMembers(btf: Btf, type: BtfType, base = 0): Member[] {
+function structMembers(btf: Btf, type: BtfType, base = 0, depth = 0): Member[] {
+  if (depth > MAX_DEPTH) throw new HeddleError('BtfType', `${type.name} is nested too deeply`);
   return type.members.flatMap((member): Member[] => {
     const target = btf.resolve(member.type);
     const at = base + Math.floor(member.bitOffset / 8);
+    const end = member.bitOffset + (member.bitSize || btf.sizeOf(member.type) * 8);
+    if (end > type.size * 8)
+      throw new HeddleError('BtfType', `the field ${member.name} lies outside of ${type.name}`);
     if (member.name === '') {
       const nested = target.kind === KIND.STRUCT || target.kind === KIND.UNION;
-      return nested ? structMembers(btf, target, at) : [];
+      return nested ? structMembers(btf, target, at, depth + 1) : [];
     }
-    if (member.bitSize > 0) return [bitField(btf, member, base)];
-    return [{ name: member.name, at, slot: slotOf(btf, member.type, member.name) }];
+    if (member.bitSize > 0) return [bitField(member, base)];
+    return [{ name: member.name, at, slot: slotOf(btf, member.type, member.name, depth + 1) }];
   });
 }
 
-function slotOf(btf: Btf, id: number, name: string): Slot {
+function slotOf(btf: Btf, id: number, name: string, depth = 0): Slot {
+  if (depth > MAX_DEPTH) throw new HeddleError('BtfType', `${name} is nested too deeply`);
   const type = btf.resolve(id);
   switch (type.kind) {
     case KIND.INT:
@@ -129,12 +134,12 @@ function slotOf(btf: Btf, id: number, name: string): Slot {
       return intSlot(8, false, name);
     case KIND.STRUCT:
     case KIND.UNION:
-      return objectSlot(structMembers(btf, type));
+      return objectSlot(structMembers(btf, type, 0, depth + 1));
     case KIND.ARRAY: {
       const element = btf.resolve(type.type);
       return element.kind === KIND.INT && element.size === 1
         ? bytesSlot(type.count)
-        : arraySlot(slotOf(btf, type.type, name), btf.sizeOf(type.type), type.count);
+        : arraySlot(slotOf(btf, type.type, name, depth + 1), btf.sizeOf(type.type), type.count);
     }
     default:
       throw new HeddleError(
@@ -238,28 +243,27 @@ function objectSlot(members: readonly Member[]): Slot {
   };
 }
 
-/** Bit fields lie in the integer of their type that holds their first bit; none is wider than 32 bits here. */
-function bitField(btf: Btf, member: BtfMember, base: number): Member {
-  const bytes = btf.sizeOf(member.type);
-  const start = Math.floor(member.bitOffset / (bytes * 8)) * bytes;
-  const shift = BigInt(member.bitOffset - start * 8);
-  const mask = (1n << BigInt(member.bitSize)) - 1n;
-  const load = (view: DataView, at: number): bigint => {
+function bitField({ name, bitOffset, bitSize }: BtfMember, base: number): Member {
+  const at = Math.floor(bitOffset / 8);
+  const bytes = Math.ceil((bitOffset + bitSize) / 8) - at;
+  const shift = BigInt(bitOffset % 8);
+  const mask = (1n << BigInt(bitSize)) - 1n;
+  const load = (view: DataView, from: number): bigint => {
     let word = 0n;
-    for (let i = bytes - 1; i >= 0; i--) word = (word << 8n) | BigInt(view.getUint8(at + i));
+    for (let i = bytes - 1; i >= 0; i--) word = (word << 8n) | BigInt(view.getUint8(from + i));
     return word;
   };
   const slot: Slot = {
-    write(view, at, value, path) {
+    write(view, to, value, path) {
       const wanted = typeof value === 'object' ? -1n : BigInt(value);
       if (wanted < 0n || wanted > mask) throw misfit(path, value, `an integer from 0 to ${mask}`);
-      let word = (load(view, at) & ~(mask << shift)) | (wanted << shift);
-      for (let i = 0; i < bytes; i++, word >>= 8n) view.setUint8(at + i, Number(word & 0xffn));
+      let word = (load(view, to) & ~(mask << shift)) | (wanted << shift);
+      for (let i = 0; i < bytes; i++, word >>= 8n) view.setUint8(to + i, Number(word & 0xffn));
     },
-    read: (view, at) => {
-      const value = (load(view, at) >> shift) & mask;
-      return member.bitSize > 32 ? value : Number(value);
+    read(view, from) {
+      const value = (load(view, from) >> shift) & mask;
+      return bitSize > 32 ? value : Number(value);
     },
   };
-  return { name: member.name, at: base + start, slot };
+  return { name, at: base + at, slot };
 }

@@ -102,15 +102,24 @@ export function openMap(fd: number, name?: string): BpfMap {
   element.view.setUint32(0, fd, true);
   element.view.setBigUint64(8, addressOf(key), true);
   element.view.setBigUint64(16, addressOf(value), true);
+  // Deleting refuses attributes with a value.
+  const bare = attributes(16);
+  bare.view.setUint32(0, fd, true);
+  bare.view.setBigUint64(8, addressOf(key), true);
   const walk = attributes(32);
   walk.view.setUint32(0, fd, true);
   walk.view.setBigUint64(16, addressOf(next), true);
   let open = true;
 
   function useKey(bytes: Uint8Array): void {
-    if (!open) throw new HeddleError('BpfMapSize', `the map ${label} is closed`);
+    checkOpen();
     checkLength('key', bytes, keySize);
     key.set(bytes);
+  }
+
+  /** Its number may be another file's by now. */
+  function checkOpen(): void {
+    if (!open) throw new HeddleError('BpfClosed', `the map ${label} is closed`);
   }
 
   function checkLength(what: string, bytes: Uint8Array, expected: number): void {
@@ -144,7 +153,7 @@ export function openMap(fd: number, name?: string): BpfMap {
 
   function remove(k: Uint8Array): boolean {
     useKey(k);
-    const result = call(COMMAND.MAP_DELETE, element.bytes);
+    const result = call(COMMAND.MAP_DELETE, bare.bytes);
     if (result >= 0) return true;
     if (failure(result) === 'ENOENT') return false;
     return fail(result, 'delete from');
@@ -171,7 +180,7 @@ export function openMap(fd: number, name?: string): BpfMap {
   }
 
   function checkBatch(keys: Uint8Array, count: number): void {
-    if (!open) throw new HeddleError('BpfMapSize', `the map ${label} is closed`);
+    checkOpen();
     checkLength('batch of keys', keys, keySize * count);
   }
 
@@ -209,6 +218,7 @@ export function openMap(fd: number, name?: string): BpfMap {
     const place = new Uint8Array(Math.max(keySize, 8));
     let size = Math.min(ENTRIES_PER_BATCH, info.maxEntries);
     for (let first = true; ; first = false) {
+      checkOpen();
       const keys = new Uint8Array(keySize * size);
       const values = new Uint8Array(valueSize * size);
       const { bytes, view } = attributes(56);
@@ -241,7 +251,7 @@ export function openMap(fd: number, name?: string): BpfMap {
     const seen = new Set<string>();
     let current: Uint8Array | undefined;
     for (;;) {
-      if (!open) return;
+      checkOpen();
       if (current) key.set(current);
       walk.view.setBigUint64(8, current ? addressOf(key) : 0n, true);
       const result = call(COMMAND.MAP_NEXT_KEY, walk.bytes);

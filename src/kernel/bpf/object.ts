@@ -44,6 +44,8 @@ export interface BpfObject {
   /** The file's name without `.bpf.o`. */
   readonly name: string;
   readonly btf: Btf;
+  /** What `btf` was read from. */
+  readonly btfBytes: Uint8Array;
   readonly maps: readonly MapSpec[];
   readonly programs: readonly { readonly name: string; readonly section: string }[];
   /** Global variables by name. */
@@ -91,7 +93,8 @@ export function openObject(path: string): BpfObject {
 
 function describe(object: Pointer, name: string): BpfObject {
   const lib = libbpf();
-  const btf = parseBtf(readBtf(object, name));
+  const btfBytes = readBtf(object, name);
+  const btf = parseBtf(btfBytes);
   const mapPointers = new Map<string, Pointer>();
   const maps: MapSpec[] = [];
   for (let map = lib.nextMap(object, null); map; map = lib.nextMap(object, map)) {
@@ -144,6 +147,7 @@ function describe(object: Pointer, name: string): BpfObject {
   return {
     name,
     btf,
+    btfBytes,
     maps,
     programs: [...programPointers].map(([program, p]) => ({ name: program, section: lib.programSection(p) })),
     variables,

@@ -130,17 +130,26 @@ static __always_inline __u32 choose_slot(const struct frontend *frontend, const 
 	}
 }
 
-static __always_inline struct backend *affine_backend(const struct affinity_key *key, __u32 seconds, __u32 side,
+static __noinline __u32 draw(const struct frontend *frontend, const struct service_view *view,
+			     const struct service_client *client)
+{
+	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
+		return least_connected(view);
+	return table_slot(view->table, choose_slot(frontend, view, client));
+}
+
+static __always_inline struct backend *affine_backend(const struct affinity_key *key,
+						      const struct frontend *frontend, __u32 side,
 						      __u64 now, __u32 *id)
 {
 	struct affinity *known = bpf_map_lookup_elem(&affinities, key);
 	struct backend *backend;
 
-	if (!known || now - known->last >= seconds * NS_PER_SECOND)
+	if (!known || now - known->last >= frontend->affinity_seconds * NS_PER_SECOND)
 		return 0;
 	*id = known->backend;
 	backend = bpf_map_lookup_elem(&backends, id);
-	if (!backend || !backend->weight || !(backend->flags & side))
+	if (!backend || !backend->weight || !(backend->flags & side) || backend->frontend != frontend->number)
 		return 0;
 	known->last = now;
 	return backend;
@@ -164,14 +173,17 @@ static __always_inline struct backend *select_backend(const struct frontend *fro
 	if (seconds) {
 		now = bpf_ktime_get_ns();
 		copy_address(key.client, client->address);
-		backend = affine_backend(&key, seconds, side, now, id);
+		backend = affine_backend(&key, frontend, side, now, id);
 		if (backend)
 			return backend;
 	}
-	*id = frontend->algorithm == ALGORITHM_LEAST_CONNECTION ?
-		      least_connected(&view) :
-		      table_slot(view.table, choose_slot(frontend, &view, client));
+	*id = draw(frontend, &view, client);
 	backend = bpf_map_lookup_elem(&backends, id);
+	if (!backend) {
+		/* Removed between two look-ups: its slot has another by now. */
+		*id = draw(frontend, &view, client);
+		backend = bpf_map_lookup_elem(&backends, id);
+	}
 	if (backend && seconds) {
 		struct affinity fresh = {.last = now, .backend = *id};
 

@@ -32,7 +32,7 @@ static __always_inline void remember_service(struct bpf_sock *sk, const struct f
 }
 
 /* The socket goes somewhere else than to the service it was connected to, if it was. */
-static __always_inline void leave_service(struct bpf_sock *sk)
+static __always_inline void leave_service(struct bpf_sock *sk, __u64 socket)
 {
 	struct socket_service *known = bpf_sk_storage_get(&socket_services, sk, 0, 0);
 
@@ -40,6 +40,7 @@ static __always_inline void leave_service(struct bpf_sock *sk)
 		return;
 	forget_service(known);
 	bpf_sk_storage_delete(&socket_services, sk);
+	bpf_map_delete_elem(&udp_connected, &socket);
 }
 
 /*
@@ -69,20 +70,23 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 		return PASS;
 	frontend = frontend_at(target, protocol);
 	if (!frontend) {
-		leave_service(sk);
+		leave_service(sk, socket);
 		return connect_unserved(target, protocol);
 	}
 	local_client(&client, netns, socket);
 	backend = select_backend(frontend, SIDE_INSIDE, &client, &number);
 	if (!backend) {
-		leave_service(sk);
+		leave_service(sk, socket);
 		return frontend->flags & FRONTEND_DROP_WHEN_EMPTY ? PASS : REFUSED;
 	}
 	copy_address(target->address, (const __u32 *)backend->address);
 	target->port = backend->port;
 	remember_service(sk, frontend, &service, target, number);
-	if (protocol == IPPROTO_UDP)
-		bpf_map_update_elem(&udp_connected, &socket, &number, BPF_ANY);
+	if (protocol == IPPROTO_UDP) {
+		struct udp_connection connection = {.netns = netns, .backend = number};
+
+		bpf_map_update_elem(&udp_connected, &socket, &connection, BPF_ANY);
+	}
 	return MOVED;
 }
 

@@ -6,7 +6,8 @@
 #include "socket-connect.h"
 
 /* A backend that drains keeps the sessions it has; one that was removed has no number any more. */
-static __always_inline struct backend *session_backend(const struct udp_key *key, __u64 now)
+static __always_inline struct backend *session_backend(const struct udp_key *key, const struct frontend *frontend,
+						       __u64 now)
 {
 	struct udp_session *session = bpf_map_lookup_elem(&udp_sessions, key);
 	struct backend *backend;
@@ -16,6 +17,8 @@ static __always_inline struct backend *session_backend(const struct udp_key *key
 		return 0;
 	number = session->backend;
 	backend = bpf_map_lookup_elem(&backends, &number);
+	if (backend && backend->frontend != frontend->number)
+		return 0;
 	if (backend && now - session->last >= UDP_REFRESH_NS)
 		session->last = now;
 	return backend;
@@ -53,7 +56,7 @@ static __always_inline enum outcome send_to_service(struct bpf_sock_addr *ctx, s
 	frontend = frontend_at(target, IPPROTO_UDP);
 	if (!frontend)
 		return is_service_range(target) ? REFUSED : PASS;
-	backend = session_backend(&key, now);
+	backend = session_backend(&key, frontend, now);
 	if (!backend)
 		backend = begin_session(&key, frontend, netns, now);
 	if (!backend)

@@ -80,12 +80,18 @@ struct {
 	__type(value, struct endpoint);
 } udp_peers SEC(".maps");
 
-/* Cookie of a connected UDP socket → number of its backend: what is cut when that is removed. */
+struct udp_connection {
+	__u64 netns; /* cookie */
+	__u32 backend; /* its number */
+	__u32 zero;
+};
+
+/* Cookie of a connected UDP socket → its backend: what is cut when that is removed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, __u64);
-	__type(value, __u32);
+	__type(value, struct udp_connection);
 } udp_connected SEC(".maps");
 
 enum outcome { PASS, MOVED, REFUSED };

@@ -8,6 +8,7 @@ import { findCgroup2Mount } from './cgroup.ts';
 import { libnftables } from './ffi.ts';
 import { inScratchNetns } from './netns.ts';
 import { openNft } from './nft.ts';
+import { kernelAtLeast, kernelRelease } from './release.ts';
 import { openRoute, type Route } from './route.ts';
 
 export type FeatureName =
@@ -209,10 +210,3 @@ const nftablesChecks: readonly Check[] = [
 ];
 
 const checkNames: readonly FeatureName[] = [...outsideChecks, ...insideChecks()].map((check) => check.name);
-
-const kernelRelease = (): string => fs.readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
-
-function kernelAtLeast(major: number, minor: number): boolean {
-  const [a = 0, b = 0] = kernelRelease().split('.').map(Number);
-  return a > major || (a === major && b >= minor);
-}

@@ -1,0 +1,43 @@
+/**
+ * UDP has no end that a client could see: sockets connected to a backend that is gone are cut, so that they connect
+ * again and find another one. (Unconnected sockets get another backend with their next datagram.)
+ */
+import { closeNetns, type Netns } from '../../../kernel/netns.ts';
+import { openSockDiag } from '../../../kernel/sock-diag.ts';
+import type { WritableMap } from './stage.ts';
+
+export interface CutDeps {
+  /** `udp_connected`: socket's cookie → backend's number, cookie of the socket's namespace. */
+  readonly map: WritableMap;
+  readonly read: (value: Uint8Array) => { backend: number; netns: bigint };
+  readonly open: (netns: bigint) => Netns | undefined;
+}
+
+/** Returns how many sockets were cut. @throws HeddleError `Netlink` */
+export function cutDatagrams({ map, read, open }: CutDeps, backends: ReadonlySet<number>): number {
+  const victims = new Map<bigint, Set<bigint>>();
+  for (const [key, value] of map.entries()) {
+    const { backend, netns } = read(value);
+    if (!backends.has(backend)) continue;
+    const cookies = victims.get(netns) ?? new Set();
+    victims.set(netns, cookies.add(Buffer.from(key).readBigUInt64LE()));
+    map.delete(key);
+  }
+  let cut = 0;
+  for (const [netns, cookies] of victims) {
+    const ns = open(netns);
+    if (ns) cut += cutIn(ns, cookies);
+  }
+  return cut;
+}
+
+function cutIn(ns: Netns, cookies: ReadonlySet<bigint>): number {
+  const diag = openSockDiag(ns);
+  try {
+    const found = diag.connectedUdp().filter(({ cookie }) => cookies.has(cookie));
+    return found.filter((socket) => diag.destroyUdp(socket)).length;
+  } finally {
+    diag.close();
+    closeNetns(ns);
+  }
+}

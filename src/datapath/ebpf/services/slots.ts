@@ -1,0 +1,35 @@
+/** Which backends the slots of a frontend's table hold, by its algorithm. */
+import type { BackendAddress, BalanceAlgorithm } from '../../plan/tables.ts';
+import { maglevTable } from './maglev.ts';
+import { ringTable } from './ring.ts';
+import { weightedTable } from './weighted.ts';
+
+export const weightOf = (backend: BackendAddress): number => backend.weight ?? 1;
+
+export const backendName = (backend: { address: string; port: number }): string =>
+  `${backend.address}|${backend.port}`;
+
+/** Indexes into `backends`. Those of weight 0 have no slot; with none left the table is empty. */
+export function slotsOf(algorithm: BalanceAlgorithm, backends: readonly BackendAddress[]): Uint32Array {
+  if (backends.every((backend) => weightOf(backend) === 1)) return tableOf(algorithm, backends);
+  const serving = backends.flatMap((backend, index) => (weightOf(backend) > 0 ? [index] : []));
+  const chosen = serving.map((index) => backends[index]).filter((backend) => backend !== undefined);
+  return tableOf(algorithm, chosen).map((slot) => serving[slot] ?? 0);
+}
+
+function tableOf(algorithm: BalanceAlgorithm, backends: readonly BackendAddress[]): Uint32Array {
+  switch (algorithm) {
+    case 'maglev':
+    case 'source-hash':
+      return maglevTable(backends.map(member));
+    case 'ring-hash':
+      return ringTable(backends.map(member));
+    case 'least-connection':
+      // Weights are the kernel's to compare: a backend is looked at once.
+      return Uint32Array.from(backends.keys());
+    default:
+      return weightedTable(backends.map(weightOf));
+  }
+}
+
+const member = (backend: BackendAddress) => ({ name: backendName(backend), weight: weightOf(backend) });

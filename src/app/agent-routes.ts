@@ -8,6 +8,7 @@ import { type Routes, type UpgradeHandler, json } from '../lib/socket-server.ts'
 import type { FlowLog } from '../observe/flow-log.ts';
 import { podHostRoutes } from '../podhost/http.ts';
 import type { PodHost } from '../podhost/pod-host.ts';
+import { datapathRoutes } from './datapath-routes.ts';
 
 export interface AgentRoutesDeps {
   readonly node: string;
@@ -29,6 +30,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
   return {
     routes: {
       ...pods.routes,
+      ...datapathRoutes({ datapath, backend }),
       'GET /status': json(() => ({
         pid: process.pid,
         datapath: { backend: backend.name, ...backend.capabilities, ...datapath.status() },

@@ -32,9 +32,16 @@ async function words(deps: CliDeps): Promise<Words[]> {
   return program.commands.map((command) => ({
     verb: command.name(),
     summary: command.description(),
-    flags: command.options.flatMap(({ short, long }) => [short, long].flatMap((flag) => flag ?? [])),
+    flags: [...new Set(wordsOf(command))],
   }));
 }
+
+/** Flags, and of a verb with verbs of its own those and their flags. */
+const wordsOf = (command: Command): string[] => [
+  ...command.commands.map((each) => each.name()),
+  ...command.options.flatMap(({ short, long }) => [short, long].flatMap((flag) => flag ?? [])),
+  ...command.commands.flatMap(wordsOf),
+];
 
 function bash(all: readonly Words[]): string {
   const cases = all.map(({ verb, flags }) => `    ${verb}) words="${[...flags, '--help'].join(' ')}" ;;`);

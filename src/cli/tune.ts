@@ -160,7 +160,7 @@ const actionWords: Readonly<Record<string, string>> = {
   restore: 'restored',
   leave: 'left: changed by somebody else since',
   skip: 'left out: this kernel has no such setting',
-  none: 'as it is',
+  none: 'kept as it is',
   host: 'left out: the whole machine’s (--host)',
 };
 
@@ -176,7 +176,9 @@ function text(rows: readonly TuneRow[], what: string, flags: TuneFlags): string 
       row.now ?? '<missing>',
       row.profile ?? '-',
       row.was ?? '-',
-      done ? (actionWords[row.action ?? ''] ?? '-') : row.holders.join(', ') || '-',
+      done
+        ? `${flags.dryRun && row.action ? 'would be ' : ''}${actionWords[row.action ?? ''] ?? '-'}`
+        : row.holders.join(', ') || '-',
     ]),
   ]);
   const reasons = new Map(rows.map(({ key, reason, scope }) => [key, `${reason} (${scopeWords[scope]})`]));

@@ -4,6 +4,8 @@ export const usageCodes: ReadonlySet<string> = new Set([
   'BadCidr',
   'BadFlag',
   'BadManifest',
+  'BadPacket',
+  'BadProfile',
   'ClusterDiffers',
   'DataDirForeign',
   'DataDirUnsafe',

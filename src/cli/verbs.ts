@@ -21,6 +21,16 @@ export const verbs: readonly Verb[] = [
   { name: 'delete', summary: 'delete objects', load: () => import('./delete.ts') },
   { name: 'exec', summary: 'run a command in a pod', load: () => import('./exec.ts') },
   { name: 'logs', summary: 'print the log of a pod', load: () => import('./logs.ts') },
+  {
+    name: 'datapath',
+    summary: 'look into the data path of nodes',
+    load: () => import('./datapath.ts'),
+  },
+  {
+    name: 'tune',
+    summary: 'show and set the kernel’s network settings',
+    load: () => import('./tune.ts'),
+  },
   { name: 'kubeconfig', summary: 'print the path of the kubeconfig', load: () => import('./kubeconfig.ts') },
   {
     name: 'completion',

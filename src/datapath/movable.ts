@@ -126,7 +126,10 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     willCut: () => inTurn(() => current.translated?.() ?? Promise.resolve([])),
     move: (to) => inTurn(() => (to === current.name ? Promise.resolve() : replaceWith(to))),
     remove: () => inTurn(() => current.remove?.() ?? Promise.resolve()),
-    flows: () => inTurn(() => current.flows?.() ?? Promise.resolve([])),
+    get flows() {
+      const { flows } = current;
+      return flows && (() => inTurn(() => flows.call(current)));
+    },
     pressure: () => current.pressure?.() ?? [],
     drops: () => current.drops?.() ?? new Map(),
     ruleCount: () => current.ruleCount?.() ?? new Map(),

@@ -8,7 +8,33 @@ import { nfgenmsg } from './nflog-codec.ts';
 const NFNL_SUBSYS_CTNETLINK = 1;
 const GET = (NFNL_SUBSYS_CTNETLINK << 8) | 1;
 const DELETE = (NFNL_SUBSYS_CTNETLINK << 8) | 2;
-const CTA = { ORIGINAL: 1, REPLY: 2, STATUS: 3, TIMEOUT: 7, MARK: 8, ID: 12, ZONE: 18 } as const;
+const CTA = {
+  ORIGINAL: 1,
+  REPLY: 2,
+  STATUS: 3,
+  PROTOINFO: 4,
+  TIMEOUT: 7,
+  MARK: 8,
+  COUNTERS_ORIGINAL: 9,
+  COUNTERS_REPLY: 10,
+  ID: 12,
+  ZONE: 18,
+} as const;
+const PROTOINFO_TCP = 1;
+const TCP_STATE = 1;
+const COUNTERS = { PACKETS: 1, BYTES: 2 } as const;
+/** enum tcp_conntrack. */
+const TCP_STATES: readonly string[] = [
+  'none',
+  'syn-sent',
+  'syn-received',
+  'established',
+  'fin-wait',
+  'close-wait',
+  'last-ack',
+  'time-wait',
+  'close',
+];
 const TUPLE = { IP: 1, PROTO: 2 } as const;
 const IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
 const PROTO = { NUMBER: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
@@ -35,6 +61,16 @@ export interface Connection {
   readonly status: number;
   /** Seconds until the kernel forgets it; undefined for offloaded ones. */
   readonly timeout: number | undefined;
+  /** Of TCP: `established`. */
+  readonly tcpState: string | undefined;
+  /** Of each direction, where the kernel counts (net.netfilter.nf_conntrack_acct). */
+  readonly sent: PacketCount | undefined;
+  readonly received: PacketCount | undefined;
+}
+
+export interface PacketCount {
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 export interface Conntrack {
@@ -106,8 +142,24 @@ function parseEntry({ body }: Message): Entry | undefined {
       mark: number(CTA.MARK) ?? 0,
       status: number(CTA.STATUS) ?? 0,
       timeout: number(CTA.TIMEOUT),
+      tcpState: parseTcpState(attributes.get(CTA.PROTOINFO)),
+      sent: parseCount(attributes.get(CTA.COUNTERS_ORIGINAL)),
+      received: parseCount(attributes.get(CTA.COUNTERS_REPLY)),
     },
   };
+}
+
+function parseTcpState(data: Buffer | undefined): string | undefined {
+  const tcp = data && parseAttributes(data).get(PROTOINFO_TCP);
+  const state = tcp && parseAttributes(tcp).get(TCP_STATE)?.[0];
+  return state === undefined ? undefined : TCP_STATES[state];
+}
+
+function parseCount(data: Buffer | undefined): PacketCount | undefined {
+  if (!data) return undefined;
+  const parts = parseAttributes(data);
+  const number = (type: number) => Number(parts.get(type)?.readBigUInt64BE(0) ?? 0n);
+  return { packets: number(COUNTERS.PACKETS), bytes: number(COUNTERS.BYTES) };
 }
 
 function parseTuple(data: Buffer): Tuple | undefined {

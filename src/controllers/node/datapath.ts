@@ -6,6 +6,7 @@ import { serviceOf } from '../../api/labels.ts';
 import type { EndpointSlice, NetworkPolicy, Node, Service } from '../../api/types.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
+import type { NodeView } from '../../datapath/dump/source.ts';
 import type { Plan } from '../../datapath/plan/plan.ts';
 import type { LocalPod, Settings } from '../../datapath/plan/tables.ts';
 import { createBackoff } from '../../lib/backoff.ts';
@@ -61,6 +62,8 @@ export interface DatapathController {
   rule(number: number): RuleInfo | undefined;
   verify(): Promise<Difference[]>;
   status(): DatapathStatus;
+  /** The plan as it was last compiled, with the names of all pods and nodes of the cluster. */
+  view(): NodeView;
 }
 
 export interface DatapathStatus {
@@ -265,6 +268,15 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     ready: () => first.promise,
     rule: (number) => known.get(number),
     verify: () => backend.verify(),
+    view: () => ({
+      node: deps.node,
+      backend: backend.name,
+      state: plan.state,
+      pods: pods(plan.state.pods).flatMap(({ hostNetwork, namespace, name, node, addresses }) =>
+        hostNetwork || addresses.length === 0 ? [] : [{ pod: `${namespace}/${name}`, node, addresses }],
+      ),
+      nodes: informers.nodes.list().map(worldNode),
+    }),
     status: () => ({
       ready: converged,
       ...counts,

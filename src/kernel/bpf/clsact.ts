@@ -79,13 +79,11 @@ export function attachClsact({ ifindex, ns, direction, program, pinPath }: TcOpt
   return { way: 'clsact', created };
 }
 
-export function detachClsact({
-  ifindex,
-  ns,
-  direction,
-  pinPath,
-}: Pick<TcOptions, 'ifindex' | 'ns' | 'direction' | 'pinPath'>): boolean {
-  withSocket(ns, (socket) => {
+type Place = Pick<TcOptions, 'ifindex' | 'ns' | 'direction'>;
+
+/** The qdisc goes with its last filter. False where the filter or its interface was gone. */
+export function removeFilter({ ifindex, ns, direction }: Place): boolean {
+  return withSocket(ns, (socket) => {
     const filter = {
       type: RTM_DELTFILTER,
       flags: 0,
@@ -94,8 +92,13 @@ export function detachClsact({
     };
     const there = socket.attempt(filter, 'ENOENT', 'EINVAL', 'ENODEV');
     if (there && !hasFilters(socket, ifindex)) removeQdisc(socket, ifindex);
+    return there;
   });
-  return unpin(pinPath);
+}
+
+export function detachClsact(options: Place & Pick<TcOptions, 'pinPath'>): boolean {
+  removeFilter(options);
+  return unpin(options.pinPath);
 }
 
 const hasFilters = (socket: NetlinkSocket, ifindex: number): boolean =>

@@ -5,8 +5,22 @@
 import fs from 'node:fs';
 import { HeddleError } from '../../lib/errors.ts';
 import { inNetns, type Netns } from '../netns.ts';
-import { attachClsact, detachClsact } from './clsact.ts';
-import { attributes, call, COMMAND, failure, getPinned, must, objectInfo, pin, unpin } from './syscall.ts';
+import { attachClsact, detachClsact, removeFilter } from './clsact.ts';
+import {
+  createLink,
+  isLink,
+  LINK_CGROUP,
+  LINK_TCX,
+  LINK_XDP,
+  type LinkInfo,
+  notThere,
+  pinNew,
+  replacePinned,
+} from './link.ts';
+import { failure, getPinned, must, unpin } from './syscall.ts';
+import { xdpWay } from './xdp-way.ts';
+
+export { linkInfo, type LinkInfo } from './link.ts';
 
 export const ATTACH = {
   sockCreate: 2,
@@ -42,96 +56,6 @@ export interface Attachment {
   readonly created: boolean;
 }
 
-interface Target {
-  readonly program: number;
-  /** An interface's index, or the descriptor of a cgroup. */
-  readonly target: number;
-  readonly attachType: number;
-  readonly flags?: number;
-}
-
-/** The new link's descriptor or a negative errno. */
-function createLink({ program, target, attachType, flags = 0 }: Target): number {
-  const { bytes, view } = attributes(64);
-  view.setUint32(0, program, true);
-  view.setUint32(4, target, true);
-  view.setUint32(8, attachType, true);
-  view.setUint32(12, flags, true);
-  return call(COMMAND.LINK_CREATE, bytes);
-}
-
-function updateLink(link: number, program: number): number {
-  const { bytes, view } = attributes(16);
-  view.setUint32(0, link, true);
-  view.setUint32(4, program, true);
-  return call(COMMAND.LINK_UPDATE, bytes);
-}
-
-export interface LinkInfo {
-  readonly type: number;
-  readonly id: number;
-  readonly programId: number;
-  /** Of tcx and XDP: 0 once the interface is gone. */
-  readonly ifindex: number;
-  /** Of tcx and cgroup. */
-  readonly attachType: number;
-  /** Of a cgroup's. */
-  readonly cgroupId: bigint;
-}
-
-const LINK_CGROUP = 3;
-const LINK_XDP = 6;
-const LINK_TCX = 11;
-
-export function linkInfo(fd: number): LinkInfo {
-  const info = objectInfo(fd);
-  const type = info.getUint32(0, true);
-  return {
-    type,
-    id: info.getUint32(4, true),
-    programId: info.getUint32(8, true),
-    ifindex: type === LINK_TCX || type === LINK_XDP ? info.getUint32(16, true) : 0,
-    attachType:
-      type === LINK_TCX ? info.getUint32(20, true) : type === LINK_CGROUP ? info.getUint32(24, true) : 0,
-    cgroupId: type === LINK_CGROUP ? info.getBigUint64(16, true) : 0n,
-  };
-}
-
-/**
- * Replaces the program of the link pinned at `pinPath` where it is the one wanted; removes a pin whose link is
- * another or is dead. Undefined: there is none now.
- */
-function replacePinned(pinPath: string, program: number, wanted: (info: LinkInfo) => boolean): boolean {
-  const link = getPinned(pinPath);
-  if (link === undefined) return false;
-  try {
-    if (isLink(link) && wanted(linkInfo(link))) {
-      const result = updateLink(link, program);
-      if (result >= 0) return true;
-      // The interface or cgroup went away in between.
-      if (failure(result) !== 'ENOLINK') must(result, `replace the program of ${pinPath}`);
-    }
-    unpin(pinPath);
-    return false;
-  } finally {
-    fs.closeSync(link);
-  }
-}
-
-/** Pins of clsact hold programs, not links. Kernels write `bpf_link` or `bpf-link`. */
-const isLink = (fd: number): boolean => /:bpf.link$/.test(fs.readlinkSync(`/proc/self/fd/${fd}`));
-
-function pinNew(link: number, pinPath: string): void {
-  try {
-    pin(link, pinPath);
-  } finally {
-    fs.closeSync(link);
-  }
-}
-
-/** What a kernel says that has no such attach type. */
-const notThere = (result: number): boolean => ['EINVAL', 'EOPNOTSUPP', 'errno 524'].includes(failure(result));
-
 export interface TcOptions {
   /** In the namespace `ns`, by default this process's. */
   readonly ifindex: number;
@@ -152,23 +76,30 @@ export function attachTc(options: TcOptions): Attachment {
   const attachType = direction === 'ingress' ? ATTACH.tcxIngress : ATTACH.tcxEgress;
   const sameHook = (info: LinkInfo) =>
     info.type === LINK_TCX && info.ifindex === ifindex && info.attachType === attachType;
+  const wasClsact = pinnedByClsact(pinPath);
   if (replacePinned(pinPath, program, sameHook)) return { way: 'tcx', created: false };
   const create = () => createLink({ program, target: ifindex, attachType });
   const link = ns ? inNetns(ns, create) : create();
   if (link < 0 && options.way === undefined && notThere(link)) return attachClsact(options);
   must(link, `attach a program to ${direction} of the interface ${ifindex}`);
   pinNew(link, pinPath);
-  return { way: 'tcx', created: true };
+  if (wasClsact) removeFilter(options);
+  return { way: 'tcx', created: !wasClsact };
+}
+
+function pinnedByClsact(pinPath: string): boolean {
+  const fd = getPinned(pinPath);
+  if (fd === undefined) return false;
+  try {
+    return !isLink(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 /** False where nothing was attached. An interface that is gone took its programs with it. */
 export function detachTc(options: Pick<TcOptions, 'ifindex' | 'ns' | 'direction' | 'pinPath'>): boolean {
-  const link = getPinned(options.pinPath);
-  if (link === undefined) return false;
-  const clsact = !isLink(link);
-  fs.closeSync(link);
-  if (clsact) return detachClsact(options);
-  return unpin(options.pinPath);
+  return pinnedByClsact(options.pinPath) ? detachClsact(options) : unpin(options.pinPath);
 }
 
 export interface CgroupOptions {
@@ -233,8 +164,7 @@ const XDP_DRV_MODE = 4;
 export function attachXdp(options: XdpOptions): Attachment {
   const { ifindex, program, pinPath, ns } = options;
   const sameHook = (info: LinkInfo) => info.type === LINK_XDP && info.ifindex === ifindex;
-  const replaced = replacePinned(pinPath, program, sameHook);
-  if (replaced) return { way: options.way ?? 'native', created: false };
+  if (replacePinned(pinPath, program, sameHook)) return { way: xdpWay(ifindex, ns), created: false };
   const ways = options.way ? [options.way] : (['native', 'generic'] as const);
   let result = -1;
   for (const way of ways) {

@@ -34,6 +34,9 @@ struct {
 	__uint(max_entries, 262144);
 } policy_events SEC(".maps");
 
+/* Ring buffers name no type: this makes it part of the object's. */
+const struct policy_event *policy_event_type __attribute__((unused));
+
 /* By a rule's slot: the monotonic time until which its events are used up. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -121,11 +121,17 @@ struct {
  * Counts changes of what was decided by. A flow that was judged in another generation is judged again. The lowest
  * bit says which copy of the policy maps is valid.
  */
+struct policy_generation {
+	__u32 number;
+	__u32 zero;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct policy_generation);
 } generation SEC(".maps");
 
 static __always_inline struct pod *find_pod(const struct address *address)
@@ -165,9 +171,9 @@ static __always_inline struct node_state *get_node_state(void)
 static __always_inline __u32 current_generation(void)
 {
 	__u32 zero = 0;
-	__u32 *value = bpf_map_lookup_elem(&generation, &zero);
+	struct policy_generation *value = bpf_map_lookup_elem(&generation, &zero);
 
-	return value ? *(volatile __u32 *)value : 0;
+	return value ? *(volatile __u32 *)&value->number : 0;
 }
 
 /* The end of a tunnel believes whoever reaches it: pods may not, and of the underlay only other nodes' ends. */

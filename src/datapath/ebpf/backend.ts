@@ -1,0 +1,78 @@
+/** The plan in eBPF maps. What programs and maps there are is up to the parts; README.md lists them. */
+import type { Log } from '../../lib/log.ts';
+import type { Backend, Capabilities } from '../backend.ts';
+import { applyChanges, emptyState, stateChanges } from '../plan/tables.ts';
+import { createCorePart, type CoreDeps } from './core/part.ts';
+import { readRuleCounters } from './core/counters.ts';
+import { createEvents } from './core/events.ts';
+import type { Programs } from './loader.ts';
+import type { Part } from './part.ts';
+
+export interface EbpfDeps extends CoreDeps {
+  readonly programs: Programs;
+  /** Beside the core: services, translation. Changes are told to them before the core, in this order. */
+  readonly parts: readonly Part[];
+  readonly log: Log;
+  /** Milliseconds since 1970. Default: the wall clock. */
+  readonly now?: () => number;
+  /** What the parts add to what the core can. */
+  readonly capabilities?: Partial<Capabilities>;
+  /** The rest of the contract, where parts give it. */
+  readonly extras?: Partial<
+    Pick<Backend, 'translated' | 'remove' | 'flows' | 'pressure' | 'drops' | 'probe'>
+  >;
+}
+
+const CORE: Capabilities = {
+  families: [4, 6],
+  policy: true,
+  cutsEstablished: true,
+  sessionAffinity: false,
+};
+
+export function createEbpfBackend(deps: EbpfDeps): Backend {
+  const { programs, log } = deps;
+  const core = createCorePart(deps);
+  const parts: readonly Part[] = [...deps.parts, core];
+  const events = createEvents(programs, deps.now ?? Date.now);
+  const state = emptyState();
+  let isPruned = false;
+
+  function applied(): typeof state {
+    if (!isPruned) throw new TypeError('the data path is not pruned yet: prune(state) comes before apply');
+    return state;
+  }
+
+  return {
+    name: 'ebpf',
+    capabilities: { ...CORE, ...deps.capabilities },
+    async apply(changes) {
+      applyChanges(applied(), changes);
+      for (const part of parts) part.apply(changes);
+    },
+    async prune(next) {
+      const all = stateChanges(next);
+      for (const table of Object.values(state)) table.clear();
+      applyChanges(state, all);
+      // Policy is there before anything that translates towards it.
+      const mended = [core, ...deps.parts].flatMap((part) => part.prune(next));
+      // Every link runs these programs now: what earlier ones learned moves over, their maps go.
+      programs.settle();
+      isPruned = true;
+      if (mended.length > 0) log.debug('the eBPF data path was mended', { count: mended.length });
+      return mended;
+    },
+    async verify() {
+      const current = applied();
+      return parts.flatMap((part) => part.verify(current));
+    },
+    counters: async () => readRuleCounters(programs.map('rule_counters'), core.slots.rules),
+    events: (listener) => events.listen(listener),
+    ...deps.extras,
+    close() {
+      events.close();
+      for (const part of parts) part.close?.();
+      programs.close();
+    },
+  };
+}

@@ -1,0 +1,160 @@
+/** Pods, policy and the overlay of the eBPF data path: who is where, who may, and the programs at the links. */
+import type { Netns } from '../../../kernel/netns.ts';
+import type { Difference } from '../../backend.ts';
+import type { Overlay } from '../../overlay.ts';
+import { applyChanges, type Change, emptyState, SETTINGS_KEY, stateChanges } from '../../plan/tables.ts';
+import type { Programs } from '../loader.ts';
+import { createMapTable, type MapTable, type Row } from '../map-table.ts';
+import type { Part } from '../part.ts';
+import { createCopies } from './copies.ts';
+import { createLinkPrograms, type NodeLink } from './links.ts';
+import { type KnownLink, lowerPlaces, PLACES, type PlaceMap, type Surroundings } from './lower.ts';
+import { createPolicyRows } from './policy-rows.ts';
+import { createRecords } from './records.ts';
+import { createSlots, type Slots } from './slots.ts';
+
+export interface CoreDeps {
+  readonly programs: Programs;
+  /** The node's network namespace. */
+  readonly ns: Netns;
+  /** In that namespace. */
+  readonly route: {
+    link(name: string): KnownLink | undefined;
+    links(): readonly KnownLink[];
+    addresses(): readonly { readonly link: number; readonly address: string }[];
+  };
+  /** Without it pods of other nodes are reached by routes of somebody else. */
+  readonly overlay?: Overlay | undefined;
+  /** Default `vxlan0`. */
+  readonly overlayLink?: string | undefined;
+}
+
+export interface CorePart extends Part {
+  readonly slots: Pick<Slots, 'rules'>;
+  /**
+   * Gives a pod's link its programs before the plan knows the pod, so that nothing passes it: to be called between
+   * making the link and setting it up.
+   */
+  guard(link: NodeLink): void;
+  /** Detaches all programs of this part. */
+  remove(): void;
+}
+
+/** A pod may fill this share of the flow cache at once. */
+const BUDGET_SHARE = 8;
+
+export function createCorePart(deps: CoreDeps): CorePart {
+  const { programs, route, overlay } = deps;
+  const records = createRecords(programs);
+  const control = programs.control('generation');
+  const generation = {
+    get: () => Number(control.get('number')),
+    set: (value: number) => control.set('number', value),
+  };
+  const slots = createSlots({ slots: programs.map('rule_slots'), counters: programs.map('rule_counters') });
+  const rows = createPolicyRows(records, (rule) => slots.of(rule));
+  const copies = createCopies({
+    map: (name) => programs.map(name),
+    copyAt: (name) => programs.mapCodecs(name).key.encode({ copy: 1 }).indexOf(1),
+    generation,
+  });
+  const places = Object.fromEntries(
+    PLACES.map((name) => [name, createMapTable(programs.map(name), rowText(name))]),
+  ) as { [M in PlaceMap]: MapTable };
+  const attached = createLinkPrograms(programs, deps.ns);
+  const overlayLink = deps.overlayLink ?? 'vxlan0';
+  let state = emptyState();
+
+  function around(): Surroundings {
+    const own = new Set(state.settings.get(SETTINGS_KEY)?.nodeAddresses ?? []);
+    const uplinks = route.addresses().filter(({ address }) => own.has(address.split('/')[0] ?? ''));
+    return {
+      link: (name) => route.link(name),
+      uplinks: [...new Set(uplinks.map(({ link }) => link))],
+      overlay: overlay && route.link(overlayLink),
+      flowBudget: Math.floor(programs.map('flows4').maxEntries / BUDGET_SHARE),
+    };
+  }
+
+  /** What was decided by is not what it was: each flow is judged again. */
+  const judgeAgain = (): void => generation.set((generation.get() + 2) >>> 0);
+
+  const isPodLink = (name: string): boolean => {
+    const prefix = state.settings.get(SETTINGS_KEY)?.podLinks;
+    return prefix !== undefined && prefix !== '' && name.startsWith(prefix);
+  };
+
+  function podLinks(): NodeLink[] {
+    const named = new Set([...state.pods.values()].map((pod) => pod.interface));
+    return route.links().filter(({ name }) => named.has(name) || isPodLink(name));
+  }
+
+  const overlayNow = (): NodeLink | undefined => overlay && route.link(overlayLink);
+
+  function attachNew(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.table !== 'pods' || !change.value) continue;
+      const link = route.link(change.value.interface);
+      if (link) attached.attachPod(link);
+    }
+  }
+
+  return {
+    name: 'core',
+    slots,
+    guard: (link) => void attached.attachPod(link),
+    apply(changes) {
+      const isPlace = changes.some(({ table }) => ['pods', 'routes', 'settings'].includes(table));
+      const gone = changes.filter(({ table, value }) => table === 'pods' && value === undefined);
+      slots.take(rows.rulesOf(changes));
+      // Without its policy a pod may do anything, so it goes before that, and comes after it.
+      applyChanges(state, gone);
+      const wanted = isPlace && gone.length > 0 ? lowerPlaces(state, around(), records) : undefined;
+      let moved = wanted
+        ? [places.pods.become(wanted.pods), places.links.become(wanted.links)].some(Boolean)
+        : false;
+      applyChanges(state, changes);
+      copies.apply(rows.update(changes));
+      overlay?.apply(changes);
+      attachNew(changes);
+      if (isPlace) {
+        const next = lowerPlaces(state, around(), records);
+        for (const name of PLACES) moved = places[name].become(next[name]) || moved;
+      }
+      if (moved) judgeAgain();
+      if (changes.some(({ table, value }) => table === 'rules' && value === undefined))
+        slots.keep(state.rules);
+    },
+    prune(next) {
+      state = emptyState();
+      const all = stateChanges(next);
+      applyChanges(state, all);
+      slots.load();
+      rows.clear();
+      slots.take(rows.rulesOf(all));
+      const mended: Difference[] = copies.prune(rows.all(all));
+      const routes = overlay?.prune(next.routes) ?? [];
+      const wanted = lowerPlaces(state, around(), records);
+      for (const name of PLACES) mended.push(...places[name].prune(wanted[name]));
+      mended.push(...attached.prune(podLinks(), overlayNow()), ...routes);
+      slots.keep(state.rules);
+      if (mended.length > 0) judgeAgain();
+      return mended;
+    },
+    verify(next) {
+      const wanted = lowerPlaces(next, around(), records);
+      return [
+        ...copies.verify(createPolicyRows(records, (rule) => slots.of(rule)).all(stateChanges(next))),
+        ...PLACES.flatMap((name) => places[name].verify(wanted[name])),
+        ...attached.verify(podLinks(), overlayNow()),
+        ...(overlay?.verify(next.routes) ?? []),
+      ];
+    },
+    remove: () => attached.remove(),
+  };
+}
+
+const rowText =
+  (name: PlaceMap) =>
+  ({ key }: Row): string =>
+    `${name} ${Buffer.from(key).toString('hex')}`;

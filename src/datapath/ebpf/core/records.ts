@@ -1,0 +1,147 @@
+/** Entries of the core's maps: what the plan says, as bytes by the programs' own types. */
+import type { Value } from '../../../kernel/bpf/codec.ts';
+import { portPrefixes } from './prefixes.ts';
+import type { PolicyTable } from '../../../policy/tables.ts';
+import type { Verdict } from '../../../policy/decision.ts';
+import type { Programs } from '../loader.ts';
+import type { Row } from '../map-table.ts';
+import { addressBytes, rangeBytes, swapPort } from '../services/address-bytes.ts';
+
+type Record = Readonly<{ [field: string]: Value }>;
+type Encode = (value: Record) => Uint8Array;
+
+/** Maps of which there are two copies; rows are those of copy 0. */
+export const COPIED = [
+  'endpoints',
+  'identity_hosts',
+  'identity_ranges',
+  'policy_entries',
+  'policy_ranges',
+] as const;
+export type CopiedMap = (typeof COPIED)[number];
+
+export interface CopiedRow extends Row {
+  readonly map: CopiedMap;
+}
+
+const VERDICTS: Readonly<{ [V in Verdict]: number }> = {
+  allow: 0,
+  deny: 1,
+  'audit-deny': 2,
+  redirect: 3,
+  'auth-required': 4,
+};
+
+const MAC_BYTES = 6;
+const HOST_BITS = 128;
+/** Bits of a key in front of what is compared bit by bit. */
+const IDENTITY_BITS = 32;
+const POLICY_BITS = 80;
+
+export const macBytes = (mac: string): Uint8Array =>
+  mac === ''
+    ? new Uint8Array(MAC_BYTES)
+    : Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
+
+const numberBytes = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+
+export type SlotOf = (rule: number) => number;
+
+export type CoreRecords = ReturnType<typeof createRecords>;
+
+export function createRecords(programs: Pick<Programs, 'codec'>) {
+  const encoder = (name: string): Encode => {
+    const codec = programs.codec(`struct ${name}`);
+    return (value) => codec.encode(value);
+  };
+  const [podKey, pod] = [encoder('pod_key'), encoder('pod')];
+  const [rangeKey, podRange] = [encoder('range_key'), encoder('pod_range')];
+  const [endpointKey, endpoint] = [encoder('endpoint_key'), encoder('endpoint')];
+  const identityRangeKey = encoder('identity_range_key');
+  const [policyKey, policyRangeKey] = [encoder('policy_key'), encoder('policy_range_key')];
+  const policyEntry = encoder('policy_entry');
+  const nodeState = encoder('node_state');
+
+  const byAddress = (address: string): Uint8Array => podKey({ address: addressBytes(address) });
+
+  return {
+    addressKey: byAddress,
+    pod: (address: string, place: { link: number; mac: string; hostMac: string }): Row => ({
+      key: byAddress(address),
+      value: pod({ link: place.link, mac: macBytes(place.mac), host_mac: macBytes(place.hostMac) }),
+    }),
+    link: (index: number, kind: number): Row => ({ key: numberBytes(index), value: numberBytes(kind) }),
+    ownAddress: (address: string, kind: number): Row => ({
+      key: byAddress(address),
+      value: numberBytes(kind),
+    }),
+    podRange: (cidr: string, mac: string, kind: number): Row => ({
+      key: rangeKey(rangeBytes(cidr)),
+      value: podRange({ mac: macBytes(mac), kind }),
+    }),
+    nodeState: (value: {
+      overlay_link: number;
+      overlay_mtu: number;
+      budget_interval: bigint;
+      overlay_mac: Uint8Array;
+      tunnel_port: number;
+    }): Row => ({
+      key: numberBytes(0),
+      value: nodeState({ ...value, tunnel_port: swapPort(value.tunnel_port) }),
+    }),
+    slot: (rule: number, slot: number): Row => ({ key: numberBytes(rule), value: numberBytes(slot) }),
+
+    endpoint: (address: string, tables: { ingress: number; egress: number }): CopiedRow => ({
+      map: 'endpoints',
+      key: endpointKey({ address: addressBytes(address) }),
+      value: endpoint({ ingress: tables.ingress, egress: tables.egress }),
+    }),
+    identity(cidr: string, identity: number): CopiedRow {
+      const { prefix, address } = rangeBytes(cidr);
+      const value = numberBytes(identity);
+      return prefix === HOST_BITS
+        ? { map: 'identity_hosts', key: endpointKey({ address }), value }
+        : {
+            map: 'identity_ranges',
+            key: identityRangeKey({ prefix: prefix + IDENTITY_BITS, address }),
+            value,
+          };
+    },
+    policy: (table: PolicyTable, slotOf: SlotOf): CopiedRow[] => policyRows(table, slotOf),
+  };
+
+  function policyRows({ number, defaultRule, entries }: PolicyTable, slotOf: SlotOf): CopiedRow[] {
+    const value = (rule: number, verdict: Verdict) =>
+      policyEntry({ rule, slot: slotOf(rule), verdict: VERDICTS[verdict] });
+    const any = (identity: number, bytes: Uint8Array): CopiedRow => ({
+      map: 'policy_entries',
+      key: policyKey({ table: number, identity }),
+      value: bytes,
+    });
+    const rows = entries.flatMap(({ identity, protocol, ports, rule, verdict }): CopiedRow[] => {
+      const bytes = value(rule, verdict);
+      if (protocol === null || ports === null) return [any(identity, bytes)];
+      if (ports[0] === ports[1])
+        return [
+          {
+            map: 'policy_entries',
+            key: policyKey({ table: number, identity, protocol, port: swapPort(ports[0]) }),
+            value: bytes,
+          },
+        ];
+      return portPrefixes(ports).map(({ first, length }) => ({
+        map: 'policy_ranges',
+        key: policyRangeKey({
+          prefix: POLICY_BITS + length,
+          table: number,
+          identity,
+          protocol,
+          port: swapPort(first),
+        }),
+        value: bytes,
+      }));
+    });
+    const hasAny = entries.some(({ identity, protocol }) => identity === 0 && protocol === null);
+    return hasAny ? rows : [...rows, any(0, value(defaultRule, 'deny'))];
+  }
+}

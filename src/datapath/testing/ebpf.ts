@@ -1,0 +1,114 @@
+/** The eBPF backend in a lab's node, with what it sends laid open. */
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { testBpffs } from '../../kernel/test-netns.ts';
+import { silentLog } from '../../lib/log.ts';
+import type { Backend } from '../backend.ts';
+import { createEbpfBackend } from '../ebpf/backend.ts';
+import { openPrograms, type Programs } from '../ebpf/loader.ts';
+import type { Part } from '../ebpf/part.ts';
+import { createOverlay } from '../overlay.ts';
+import type { LabNode } from './lab.ts';
+
+export interface OpenedEbpf extends Backend {
+  readonly programs: Programs;
+  /** How many calls of `apply` and `prune` wrote to maps. */
+  sent(): number;
+}
+
+const OBJECTS = join(import.meta.dirname, '../../../build/bpf');
+
+/** A node's pins stay while its lab is there: a second backend is the agent started again. */
+const pinDirs = new WeakMap<LabNode, string>();
+
+function pinDirOf(t: Pick<TestContext, 'after'>, node: LabNode): string {
+  const known = pinDirs.get(node);
+  if (known !== undefined) return known;
+  const folder = testBpffs(t);
+  pinDirs.set(node, folder);
+  return folder;
+}
+
+export interface EbpfOptions {
+  /** Small enough to be filled by tests. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
+  /** Beside the core. */
+  readonly parts?: (node: LabNode, programs: Programs) => readonly Part[];
+}
+
+export const openEbpfWith =
+  ({ maxEntries, parts = () => [] }: EbpfOptions) =>
+  (t: Pick<TestContext, 'after'>, node: LabNode): OpenedEbpf => {
+    const { ns, route, settings } = node;
+    const programs = openPrograms({
+      objectDir: OBJECTS,
+      pinDir: pinDirOf(t, node),
+      log: silentLog,
+      maxEntries: { policy_entries: 8192, ...maxEntries },
+    });
+    const counted = countWrites(programs);
+    const backend = createEbpfBackend({
+      programs: counted.programs,
+      ns,
+      route,
+      overlay: createOverlay(route, {
+        vni: 72,
+        port: 4789,
+        mtu: 1450,
+        nodeAddresses: settings.nodeAddresses,
+      }),
+      parts: parts(node, counted.programs),
+      log: silentLog,
+    });
+    let sent = 0;
+    let open = true;
+    const close = () => {
+      if (open) backend.close();
+      open = false;
+    };
+    const counting =
+      <A, R>(call: (argument: A) => Promise<R>) =>
+      async (argument: A): Promise<R> => {
+        const before = counted.writes();
+        const result = await call(argument);
+        if (counted.writes() > before) sent++;
+        return result;
+      };
+    t.after(close);
+    return {
+      ...backend,
+      programs,
+      apply: counting((changes) => backend.apply(changes)),
+      prune: counting((state) => backend.prune(state)),
+      sent: () => sent,
+      close,
+    };
+  };
+
+export const openEbpf = openEbpfWith({});
+
+function countWrites(programs: Programs): { programs: Programs; writes(): number } {
+  let writes = 0;
+  const count =
+    <A extends unknown[], R>(call: (...args: A) => R) =>
+    (...args: A): R => {
+      writes++;
+      return call(...args);
+    };
+  return {
+    programs: {
+      ...programs,
+      map(name) {
+        const map = programs.map(name);
+        return {
+          ...map,
+          update: count(map.update),
+          delete: count(map.delete),
+          updateBatch: count(map.updateBatch),
+          deleteBatch: count(map.deleteBatch),
+        };
+      },
+    },
+    writes: () => writes,
+  };
+}

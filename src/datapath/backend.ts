@@ -126,6 +126,8 @@ export interface ServiceCapabilities {
   readonly sourceRanges: boolean;
   /** `externalBackends`, and `whenEmpty: 'drop'`. */
   readonly trafficPolicies: boolean;
+  /** Seconds; a client who asks for less stays so long all the same. Absent: any time is kept. */
+  readonly leastAffinitySeconds?: number;
 }
 
 export interface TranslatedFlow {

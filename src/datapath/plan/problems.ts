@@ -106,6 +106,12 @@ function missing(
     frontend.affinitySeconds !== undefined &&
       !affinity &&
       (['spec.sessionAffinity', 'keep a client at one endpoint: its connections may go to others'] as const),
+    frontend.affinitySeconds !== undefined &&
+      frontend.affinitySeconds < (can.leastAffinitySeconds ?? 0) &&
+      ([
+        'spec.sessionAffinityConfig',
+        `end affinity after ${frontend.affinitySeconds} s: it lasts ${can.leastAffinitySeconds} s at least`,
+      ] as const),
     frontend.sourceRanges !== undefined &&
       !can.sourceRanges &&
       (['spec.loadBalancerSourceRanges', 'refuse clients by their address: everybody is let in'] as const),

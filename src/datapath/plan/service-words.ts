@@ -14,6 +14,9 @@ export const ALGORITHMS: readonly BalanceAlgorithm[] = [
   'maglev',
   'ring-hash',
   'source-hash',
+  'destination-hash',
+  'shortest-expected-delay',
+  'never-queue',
 ];
 export const FORWARDINGS: readonly ServiceFrontend['forwarding'][] = ['snat', 'dsr'];
 

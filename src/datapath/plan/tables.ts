@@ -83,7 +83,11 @@ export type BalanceAlgorithm =
   | 'least-connection'
   | 'maglev'
   | 'ring-hash'
-  | 'source-hash';
+  | 'source-hash'
+  /** Schedulers that IPVS alone has: dh, sed and nq. */
+  | 'destination-hash'
+  | 'shortest-expected-delay'
+  | 'never-queue';
 
 export interface BackendAddress {
   readonly address: string;

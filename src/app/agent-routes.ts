@@ -18,6 +18,8 @@ export interface AgentRoutesDeps {
   moveTo(name: string): Promise<void>;
   readonly flowLog: FlowLog;
   readonly metrics: Metrics;
+  /** Before each scrape: what cannot be read at once. */
+  refreshMetrics(): Promise<void>;
   readonly log: Log;
 }
 
@@ -44,7 +46,8 @@ export function agentRoutes(deps: AgentRoutesDeps): {
         return { backend: backend.name };
       }),
       'GET /datapath/verify': json(() => datapath.verify()),
-      'GET /metrics': (_req, res) => {
+      'GET /metrics': async (_req, res) => {
+        await deps.refreshMetrics();
         res.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE });
         res.end(metrics.text());
       },

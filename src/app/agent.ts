@@ -17,6 +17,7 @@ import { createPlugin } from '../cni/plugin.ts';
 import { serveCni } from '../cni/server.ts';
 import { createFlowRecorder } from '../controllers/node/flows.ts';
 import { createDatapathController } from '../controllers/node/datapath.ts';
+import { exposeDatapath } from '../controllers/node/datapath-metrics.ts';
 import { runNames } from '../controllers/node/names.ts';
 import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
@@ -48,6 +49,7 @@ import { createPodHost } from '../podhost/pod-host.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { createBackends, moveDatapath, rememberedDatapath } from './backends.ts';
 import { readEnv } from './env.ts';
+import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
 const BUILD = join(import.meta.dirname, '../../build');
 
@@ -155,6 +157,14 @@ const podHost = createPodHost({
 });
 
 // What the objects say, into the data path; what its rules decide, into the flow log.
+const metrics = createMetrics();
+const datapathMetrics = exposeDatapath(metrics, {
+  backend,
+  state: () => datapath.state,
+  rule: (number) => datapath.rule(number),
+  podTraffic: () => readPodTraffic(podHost.localPods()),
+  kernelTracking,
+});
 const datapath = createDatapathController({
   node: nodeName,
   informers,
@@ -176,9 +186,9 @@ const datapath = createDatapathController({
   nodeLocal: config.dnsAddresses,
   clock,
   log,
+  record: datapathMetrics.record,
 });
 podHost.onLocalPodsChanged(datapath.podsChanged);
-const metrics = createMetrics();
 const flowLog = createFlowLog({ node: nodeName });
 const flows = createFlowRecorder({
   flowLog,
@@ -213,6 +223,7 @@ const server = await serveSocket({
     backend,
     flowLog,
     metrics,
+    refreshMetrics: datapathMetrics.refresh,
     log,
     moveTo: moveDatapath(backend, chosen, log),
   }),

@@ -37,8 +37,14 @@ export interface TraceOutput {
   readonly live: readonly LiveEvent[] | null;
 }
 
+export interface Traced {
+  readonly output: TraceOutput;
+  /** All addresses of the pod that has this one, of the family asked for. */
+  aliases(address: string): readonly string[];
+}
+
 /** @throws HeddleError `BadPacket`, `SocketCall` */
-export async function dryTrace(agents: Agents, request: TraceRequest): Promise<TraceOutput> {
+export async function dryTrace(agents: Agents, request: TraceRequest): Promise<Traced> {
   const answers = await agents.ask<NodeViewJson>('/datapath/plan');
   const views = new Map(answers.map(({ node, answer }) => [node, viewFromJson(answer)] as const));
   const packet = packetOf(request, [...views.values()]);
@@ -47,7 +53,14 @@ export async function dryTrace(agents: Agents, request: TraceRequest): Promise<T
     throw new HeddleError('BadPacket', `the agent of the node that ${packet.src} is on did not answer`, {
       hint: '"heddle status" shows it',
     });
-  return { trace: traced, probed: await probe(agents, traced, views), live: null };
+  const pods = [...views.values()][0]?.pods ?? [];
+  return {
+    output: { trace: traced, probed: await probe(agents, traced, views), live: null },
+    aliases: (address) =>
+      request.family === undefined
+        ? (pods.find(({ addresses }) => addresses.includes(address))?.addresses ?? [address])
+        : [address],
+  };
 }
 
 /** At the node where the packet is first seen, where its backend can. */
@@ -68,7 +81,7 @@ async function probe(
 /** Records of the kernels that are of this packet's connection, as they come. */
 export async function watch(
   agents: Agents,
-  traced: Trace,
+  { output: { trace: traced }, aliases }: Traced,
   ms: number,
   tell: (event: LiveEvent) => void,
   signal: AbortSignal,
@@ -83,16 +96,17 @@ export async function watch(
       const page = await agents.askOne<FlowPage>(node, `/flows?since=${since}`).catch(() => undefined);
       if (!page) continue;
       next.set(node, page.next);
-      for (const event of page.events) if (isOf(event, traced)) tell(liveEvent(event));
+      for (const event of page.events) if (isOf(event, traced, aliases)) tell(liveEvent(event));
     }
   }
 }
 
-function isOf(event: FlowEvent, { packet, branches }: Trace): boolean {
-  if (event.protocol !== packet.protocol || event.src !== packet.src) return false;
+function isOf(event: FlowEvent, { packet, branches }: Trace, aliases: Traced['aliases']): boolean {
+  if (event.protocol !== packet.protocol || !aliases(packet.src).includes(event.src)) return false;
   if (packet.sport !== 0 && event.sport !== packet.sport) return false;
-  const ends = [packet, ...branches];
-  return ends.some(({ dst, dport }) => event.dst === dst && event.dport === dport);
+  return [packet, ...branches].some(
+    ({ dst, dport }) => event.dport === dport && aliases(dst).includes(event.dst),
+  );
 }
 
 const liveEvent = ({

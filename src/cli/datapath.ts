@@ -103,20 +103,21 @@ async function traceVerb(from: string, to: string, command: Command, deps: CliDe
   const liveMs =
     flags.live === undefined ? undefined : duration('--live', flags.live === true ? '30s' : flags.live);
   const agents = agentsOf(flags.dataDir, flags.node, deps);
-  const output = await dryTrace(agents, {
+  const traced = await dryTrace(agents, {
     from,
     to,
     protocol: flags.protocol.toUpperCase() as Protocol,
     family: flags.family === undefined ? undefined : flags.family === '4' ? 4 : 6,
     liveMs,
   });
+  const { output } = traced;
   if (!json) deps.stdout.write(traceText(output));
   const seen: LiveEvent[] = [];
   if (liveMs !== undefined) {
     if (!json) deps.stdout.write('\nwhat the kernels record (new connections, and what is denied):\n');
     const interrupt = onInterrupt();
     const tell = (event: LiveEvent) => void (json ? seen.push(event) : deps.stdout.write(liveText(event)));
-    await watch(agents, output.trace, liveMs, tell, interrupt.signal).finally(() => interrupt.dispose());
+    await watch(agents, traced, liveMs, tell, interrupt.signal).finally(() => interrupt.dispose());
   }
   if (json)
     deps.stdout.write(

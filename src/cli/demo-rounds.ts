@@ -12,7 +12,8 @@ import type { CliDeps } from './deps.ts';
 import type { Progress } from './progress.ts';
 import type { UpFlags } from './up-request.ts';
 
-export interface DemoFlags extends Pick<UpFlags, 'dataDir' | 'file' | 'nodes' | 'apiPort' | 'timeout' | 'datapath'> {
+export interface DemoFlags
+  extends Pick<UpFlags, 'dataDir' | 'file' | 'nodes' | 'apiPort' | 'timeout' | 'datapath'> {
   once?: boolean;
   output?: string;
   maxAttempts: string;

@@ -49,3 +49,13 @@ test('collectors run at each reading', () => {
   metrics.text();
   assert.match(metrics.text(), /^n 2$/m);
 });
+
+test('samples that somebody else keeps are read each time, and gone when he has no more of them', () => {
+  const metrics = createMetrics();
+  const kept = new Map([['a', 1]]);
+  metrics.sampled('gauge', 's', 'S.', () => [...kept].map(([k, value]) => ({ labels: { k }, value })));
+  assert.match(metrics.text(), /# TYPE s gauge\ns\{k="a"\} 1\n/);
+  kept.delete('a');
+  kept.set('b', 2);
+  assert.equal(metrics.text(), '# HELP s S.\n# TYPE s gauge\ns{k="b"} 2\n');
+});

@@ -18,11 +18,21 @@ export interface Histogram {
   observe(value: number, labels?: Labels): void;
 }
 
+export interface Sample {
+  readonly labels?: Labels;
+  readonly value: number;
+}
+
 export interface Metrics {
   counter(name: string, help: string): Counter;
   gauge(name: string, help: string): Gauge;
   /** `buckets`: upper bounds, ascending, without +Inf. */
   histogram(name: string, help: string, buckets?: readonly number[]): Histogram;
+  /**
+   * Samples that somebody else keeps: read at each `text()`, so that a series which is gone is not listed. `read`
+   * does not throw.
+   */
+  sampled(type: 'counter' | 'gauge', name: string, help: string, read: () => Iterable<Sample>): void;
   /** Runs before each `text()`: set gauges here that are cheap to read and dear to keep. */
   onCollect(collect: () => void): void;
   text(): string;
@@ -118,6 +128,15 @@ export function createMetrics(): Metrics {
     gauge: (name, help) => family(name, 'gauge', () => createScalar('gauge', help)),
     histogram: (name, help, buckets = LATENCY_BUCKETS) =>
       family(name, 'histogram', () => createHistogram(help, buckets)),
+    sampled: (type, name, help, read) =>
+      void family(name, type, () => ({
+        type,
+        help,
+        lines: (name) =>
+          [...read()].map(
+            ({ labels = {}, value }) => `${name}${braces(labelText(labels))} ${numberText(value)}`,
+          ),
+      })),
     onCollect: (collect) => void collectors.push(collect),
     text() {
       for (const collect of collectors) collect();

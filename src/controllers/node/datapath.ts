@@ -8,7 +8,7 @@ import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
 import type { NodeView } from '../../datapath/dump/source.ts';
 import type { Plan } from '../../datapath/plan/plan.ts';
-import type { LocalPod, Settings } from '../../datapath/plan/tables.ts';
+import type { Change, LocalPod, PlanState, Settings } from '../../datapath/plan/tables.ts';
 import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
@@ -49,7 +49,15 @@ export interface DatapathDeps {
   readonly nodeLocal: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of each time that the backend was given something, or refused it. */
+  record?(outcome: DatapathOutcome): void;
 }
+
+/** `ms`: how long the backend took. */
+export type DatapathOutcome =
+  | { readonly step: 'prune'; readonly ms: number; readonly differences: readonly Difference[] }
+  | { readonly step: 'apply'; readonly ms: number; readonly changes: readonly Change[] }
+  | { readonly step: 'failed' };
 
 export interface DatapathController {
   run(signal: AbortSignal): Promise<void>;
@@ -62,6 +70,8 @@ export interface DatapathController {
   rule(number: number): RuleInfo | undefined;
   verify(): Promise<Difference[]>;
   status(): DatapathStatus;
+  /** The plan's tables as of the last round. */
+  readonly state: PlanState;
   /** The plan as it was last compiled, with the names of all pods and nodes of the cluster. */
   view(): NodeView;
 }
@@ -201,12 +211,17 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     }
     plan.setLocalPods([...local.values()]);
     const changes = plan.update();
+    const began = deps.clock.monotonic();
+    const ms = () => deps.clock.monotonic() - began;
     if (!converged) {
       const differences = await backend.prune(plan.state);
       if (counts.applied === 0) mended = differences;
       converged = true;
-    } else if (changes.length > 0) await backend.apply(changes);
-    else return settle(local);
+      deps.record?.({ step: 'prune', ms: ms(), differences });
+    } else if (changes.length > 0) {
+      await backend.apply(changes);
+      deps.record?.({ step: 'apply', ms: ms(), changes });
+    } else return settle(local);
     counts.applied++;
     lastError = undefined;
     settle(local);
@@ -234,6 +249,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
         await until(kicked, signal);
       } catch (error) {
         counts.failed++;
+        deps.record?.({ step: 'failed' });
         lastError = errorText(error);
         // What the kernel holds now is not known: converge again instead of building on it.
         converged = false;
@@ -268,6 +284,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     ready: () => first.promise,
     rule: (number) => known.get(number),
     verify: () => backend.verify(),
+    state: plan.state,
     view: () => ({
       node: deps.node,
       backend: backend.name,

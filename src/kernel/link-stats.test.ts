@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import dgram from 'node:dgram';
+import { test } from 'node:test';
+import { readLinkStats } from './link-stats.ts';
+import { openRoute } from './route.ts';
+import { bindUdp } from './sockets.ts';
+import { needsRoot, testNetns } from './test-netns.ts';
+
+test('both ends of a link count the same packets, one as sent and one as received', {
+  skip: needsRoot,
+}, async (t) => {
+  const [a, b] = [testNetns(t), testNetns(t)];
+  const [left, right] = [openRoute(a), openRoute(b)];
+  t.after(() => [left, right].forEach((route) => route.close()));
+  left.addVeth({ name: 'left', peer: { name: 'right', netns: b } });
+  for (const [route, name, address] of [
+    [left, 'left', '10.9.0.1/24'],
+    [right, 'right', '10.9.0.2/24'],
+  ] as const) {
+    route.setLink(name, { ipv6Addresses: 'none' });
+    route.replaceAddress(name, address);
+    route.setLink(name, { up: true });
+  }
+  const socket = dgram.createSocket('udp4');
+  t.after(() => socket.close());
+  socket.bind({ fd: bindUdp(a, '10.9.0.1', 0) });
+  for (let i = 0; i < 20; i++) await new Promise((sent) => socket.send('x'.repeat(100), 9, '10.9.0.2', sent));
+  const stats = (ns: typeof a, name: string) => readLinkStats(ns).find((each) => each.name === name);
+  const [sent, got] = [stats(a, 'left')?.transmitted, stats(b, 'right')?.received];
+  assert.ok(sent && got);
+  assert.ok(sent.packets >= 20 && sent.bytes >= 20 * 142, JSON.stringify(sent));
+  assert.deepEqual(got, sent);
+  assert.ok(readLinkStats(a).some(({ name }) => name === 'lo'));
+});

@@ -5,10 +5,10 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../api/kinds.ts';
+import { ENDPOINT_SLICE, LEASE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../api/kinds.ts';
 import { createClient } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
-import { type ClusterConfig, DATAPATHS } from '../cluster/config.ts';
+import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { LINK_PREFIX } from '../cni/names.ts';
@@ -18,10 +18,13 @@ import { serveCni } from '../cni/server.ts';
 import { createFlowRecorder } from '../controllers/node/flows.ts';
 import { createDatapathController } from '../controllers/node/datapath.ts';
 import { exposeDatapath } from '../controllers/node/datapath-metrics.ts';
+import { createHealthChecks } from '../controllers/node/health-checks.ts';
+import { LEASE_LABEL, LEASE_NAMESPACE, runL2 } from '../controllers/node/l2.ts';
 import { runNames } from '../controllers/node/names.ts';
 import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
 import { createMovableBackend } from '../datapath/movable.ts';
+import { createAnnouncer } from '../datapath/announcer.ts';
 import { setUpNode } from '../datapath/node-setup.ts';
 import { createOverlay } from '../datapath/overlay.ts';
 import { createPlan } from '../datapath/plan/plan.ts';
@@ -31,8 +34,9 @@ import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
 import { pkiFiles } from '../identity/pki.ts';
 import { createIpam } from '../ipam/ipam.ts';
+import { openPacketSocket } from '../kernel/packet-socket.ts';
 import { openRoute } from '../kernel/route.ts';
-import { connectTcp } from '../kernel/sockets.ts';
+import { connectTcp, listenTcp } from '../kernel/sockets.ts';
 import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
 import { systemClock } from '../lib/clock.ts';
 import { formatHostPort } from '../lib/ip.ts';
@@ -47,10 +51,13 @@ import { worldNamespace, worldPod } from '../policy/from-objects.ts';
 import { createCompiler } from '../policy/compile.ts';
 import { createPodHost } from '../podhost/pod-host.ts';
 import { agentRoutes } from './agent-routes.ts';
-import { createBackends, moveDatapath, rememberedDatapath } from './backends.ts';
+import { createBackends, moveDatapath } from './backends.ts';
+import { openDatapathFile } from './datapath-file.ts';
 import { readEnv } from './env.ts';
 import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
+/** The link to the other nodes and the outside. */
+const UPLINK = 'eth0';
 const BUILD = join(import.meta.dirname, '../../build');
 
 const [dataDir, nodeName] = process.argv.slice(2);
@@ -91,6 +98,11 @@ const informers = {
   pods: createInformer(client, POD, { log, keep: worldPod }),
 };
 const ownPods = createInformer(client, POD, { log, fieldSelector: `spec.nodeName=${nodeName}` });
+const leases = createInformer(client, LEASE, {
+  log,
+  namespace: LEASE_NAMESPACE,
+  labelSelector: LEASE_LABEL,
+});
 
 // The node's namespace, and the data path in it.
 const route = openRoute();
@@ -103,14 +115,17 @@ setUpNode(
   { dnsAddresses: config.dnsAddresses },
 );
 const backends = createBackends({
+  route,
+  paths: nodePaths,
+  objectDir: join(BUILD, 'bpf'),
   overlay: createOverlay(route, { ...config.vxlan, mtu: config.podMtu, nodeAddresses: self.addresses }),
   log,
 });
-const chosen = join(nodePaths.state, 'datapath');
+const chosen = openDatapathFile(join(nodePaths.state, 'datapath.json'), config.datapath);
 const backend = createMovableBackend({
   open: backends.open,
-  initial: rememberedDatapath(chosen) ?? config.datapath,
-  others: DATAPATHS,
+  initial: chosen.current(),
+  used: chosen.used,
   log,
 });
 
@@ -165,10 +180,11 @@ const datapathMetrics = exposeDatapath(metrics, {
   podTraffic: () => readPodTraffic(podHost.localPods()),
   kernelTracking,
 });
+const plan = createPlan({ node: nodeName });
 const datapath = createDatapathController({
   node: nodeName,
   informers,
-  plan: createPlan({ node: nodeName }),
+  plan,
   backend,
   settings: {
     node: nodeName,
@@ -198,6 +214,18 @@ const flows = createFlowRecorder({
 });
 
 backend.events((events) => flows.take(events));
+
+// What balancers outside see: who answers for an address, and which node is worth sending to.
+const uplink = route.link(UPLINK);
+const announcer = uplink && createAnnouncer({ link: uplink, openSocket: openPacketSocket, clock });
+const healthChecks = createHealthChecks({
+  node: nodeName,
+  ...informers,
+  healthy: datapath.isReady,
+  listen: (port) => listenTcp(undefined, '::', port),
+  clock,
+  log,
+});
 
 // Names.
 const records = createRecords({ domain: config.clusterDomain });
@@ -234,7 +262,7 @@ log.info('agent started', { pid: process.pid });
 await runTasks(
   [
     { name: 'pod host', run: (stop) => podHost.run(stop) },
-    ...[...Object.values(informers), ownPods].map((informer) => ({
+    ...[...Object.values(informers), ownPods, leases].map((informer) => ({
       name: `informer of ${informer.kind.resource}`,
       run: (stop: AbortSignal) => informer.run(stop),
     })),
@@ -246,6 +274,30 @@ await runTasks(
       run: (stop) => podHost.restored().then(() => datapath.run(stop)),
     },
     { name: 'pods', run: (stop) => pods.run(stop) },
+    { name: 'health checks', run: (stop) => healthChecks.run(stop) },
+    ...(announcer
+      ? [
+          {
+            name: 'announced addresses',
+            run: (stop: AbortSignal) =>
+              runL2(
+                {
+                  client,
+                  node: nodeName,
+                  ...informers,
+                  leases,
+                  plan: plan.state,
+                  announcer,
+                  ready: datapath.ready(),
+                  clock,
+                  log,
+                  metrics,
+                },
+                stop,
+              ),
+          },
+        ]
+      : []),
     {
       name: 'registration',
       run: (stop) =>
@@ -255,7 +307,7 @@ await runTasks(
             node: nodeName,
             addresses: self.addresses,
             info: { kernelVersion: release(), osImage: osImage(), architecture: goArch(), version: VERSION },
-            notReady: () => (datapath.status().ready ? undefined : 'the data path is not programmed yet'),
+            notReady: () => (datapath.isReady() ? undefined : 'the data path is not programmed yet'),
             clock,
             log,
           },
@@ -269,6 +321,7 @@ server.close();
 server.closeAllConnections();
 await cni.close();
 client.close();
+announcer?.close();
 backend.close();
 // What the kernel was given stays: the data path outlives its agent.
 process.exit(0);

@@ -1,22 +1,35 @@
-/** What can program a node's kernel, by name, and where a node remembers what it was moved to. */
-import { mkdirSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DATAPATHS, type DatapathName } from '../cluster/config.ts';
+/** What can program a node's kernel, by name. */
+import { join } from 'node:path';
+import type { DatapathName } from '../cluster/config.ts';
+import type { NodePaths } from '../cluster/paths.ts';
 import type { Backend } from '../datapath/backend.ts';
-import { createNftablesBackend } from '../datapath/nftables/backend.ts';
-import { NFLOG_GROUP } from '../datapath/nftables/names.ts';
+import { openEbpfBackend } from '../datapath/ebpf/open.ts';
 import type { Movable } from '../datapath/movable.ts';
+import { composeBackends } from '../datapath/compose.ts';
+import { createPrograms } from '../datapath/iptables/programs.ts';
+import { createIptablesServices } from '../datapath/iptables/services.ts';
+import { createNftablesBackend, type NftablesDeps } from '../datapath/nftables/backend.ts';
+import { NFLOG_GROUP } from '../datapath/nftables/names.ts';
 import type { Overlay } from '../datapath/overlay.ts';
+import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openConntrack } from '../kernel/conntrack.ts';
+import { currentNetns } from '../kernel/netns.ts';
 import { type Nflog, openNflog } from '../kernel/nflog.ts';
 import { openNft } from '../kernel/nft.ts';
-import { errnoCode, HeddleError } from '../lib/errors.ts';
-import { replaceFile } from '../lib/files.ts';
+import { run } from '../kernel/spawn.ts';
+import type { Route } from '../kernel/route.ts';
+import { HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import type { DatapathFile } from './datapath-file.ts';
 
 export interface BackendsDeps {
+  /** rtnetlink of the node's namespace. */
+  readonly route: Route;
   /** Routes between nodes are the same under every backend. */
   readonly overlay: Overlay;
+  readonly paths: Pick<NodePaths, 'bpf' | 'cgroup'>;
+  /** Folder of the compiled eBPF programs. */
+  readonly objectDir: string;
   readonly log: Log;
 }
 
@@ -27,18 +40,43 @@ export interface Backends {
   lost(): number;
 }
 
-export function createBackends({ overlay, log }: BackendsDeps): Backends {
+export function createBackends(deps: BackendsDeps): Backends {
+  const { route, overlay, paths, objectDir, log } = deps;
   let nflog: Nflog | undefined;
+  function nftables(use: Pick<NftablesDeps, 'table' | 'services'>): Backend {
+    const conntrack = openConntrack();
+    return createNftablesBackend({
+      ...use,
+      nft: openNft(),
+      overlay,
+      deleteFlows: (filter) => conntrack.delete(filter),
+      listFlows: () => conntrack.list(),
+      openNflog: (onPackets) => (nflog = openNflog({ group: NFLOG_GROUP, onPackets })),
+      log,
+    });
+  }
   const openers: Partial<Record<DatapathName, () => Backend>> = {
-    nftables() {
-      const conntrack = openConntrack();
-      return createNftablesBackend({
-        nft: openNft(),
+    ebpf: () =>
+      openEbpfBackend({
+        objectDir,
+        pinDir: paths.bpf,
+        cgroup: join(findCgroup2Mount() ?? '', paths.cgroup),
+        ns: currentNetns(),
+        route,
         overlay,
+        log,
+      }),
+    nftables: () => nftables({}),
+    iptables() {
+      const conntrack = openConntrack();
+      const services = createIptablesServices({
+        programs: createPrograms({ run }),
         deleteFlows: (filter) => conntrack.delete(filter),
-        openNflog: (onPackets) => (nflog = openNflog({ group: NFLOG_GROUP, onPackets })),
+        listFlows: () => conntrack.list(),
         log,
       });
+      const policy = nftables({ table: 'heddle-policy-iptables', services: false });
+      return composeBackends({ name: 'iptables', parts: [policy, services] });
     },
   };
   return {
@@ -46,7 +84,7 @@ export function createBackends({ overlay, log }: BackendsDeps): Backends {
       const open = openers[name as DatapathName];
       if (!open)
         throw new HeddleError('NoDatapath', `there is no data path ${name}`, {
-          hint: `this build has ${Object.keys(openers).join(', ')}`,
+          hint: `choose one of ${Object.keys(openers).join(', ')}`,
         });
       return open();
     },
@@ -54,36 +92,17 @@ export function createBackends({ overlay, log }: BackendsDeps): Backends {
   };
 }
 
-/**
- * Moves the node, and remembers in the file `path` what it was moved to: before the move, so that an agent which
- * dies in the middle finishes it.
- */
+/** Moves the node, and remembers it: before the move, so that an agent which dies in the middle finishes it. */
 export const moveDatapath =
-  (backend: Movable, path: string, log: Log) =>
+  (backend: Movable, file: DatapathFile, log: Log) =>
   async (to: string): Promise<void> => {
     const before = backend.name;
-    await remember(path, to);
+    await file.choose(to);
     try {
       await backend.move(to);
     } catch (error) {
-      await remember(path, backend.name);
+      await file.choose(backend.name);
       throw error;
     }
     if (before !== to) log.info('the node moved to another data path', { from: before, to });
   };
-
-async function remember(path: string, name: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  await replaceFile(path, `${name}\n`, { mode: 0o600, synced: true });
-}
-
-/** Undefined: the node has what its cluster has. */
-export function rememberedDatapath(path: string): DatapathName | undefined {
-  try {
-    const text = readFileSync(path, 'utf8').trim();
-    return DATAPATHS.find((name) => name === text);
-  } catch (error) {
-    if (errnoCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}

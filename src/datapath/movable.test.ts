@@ -26,7 +26,7 @@ function movable(initial = 'a') {
   const opened: (FakeBackend & { name: string })[] = [];
   const backend = createMovableBackend({
     initial,
-    others: ['a', 'b'],
+    used: () => ['a', 'b'],
     log,
     open(name) {
       const made = Object.assign(createFakeBackend(), { name });
@@ -80,7 +80,7 @@ test('a move that fails leaves the former in force, and says why', async () => {
   const { plan } = withNode();
   const backend = createMovableBackend({
     initial: 'a',
-    others: [],
+    used: () => [],
     log,
     open(name) {
       const made = Object.assign(createFakeBackend(), { name });

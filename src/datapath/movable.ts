@@ -22,8 +22,8 @@ export interface MovableDeps {
   /** @throws HeddleError where this kernel or this build does not have it, by name */
   open(name: string): Backend;
   readonly initial: string;
-  /** Names of all that `open` knows: what the others left behind is removed after the first prune. */
-  readonly others: readonly string[];
+  /** Names of all that may have something in this kernel: what others left is removed after the first prune. */
+  used(): readonly string[];
   readonly log: Log;
 }
 
@@ -48,7 +48,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
 
   /** Of a node that changed its backend while no agent ran, or died in the middle of a move. */
   async function removeOthers(): Promise<void> {
-    for (const name of deps.others) {
+    for (const name of deps.used()) {
       if (name === current.name) continue;
       let other: Backend | undefined;
       try {

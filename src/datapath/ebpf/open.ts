@@ -1,0 +1,60 @@
+/** The eBPF backend of a node, whole: programs loaded, parts in their order, and the way to take all of it away. */
+import { rmSync } from 'node:fs';
+import type { Netns } from '../../kernel/netns.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Backend } from '../backend.ts';
+import type { Overlay } from '../overlay.ts';
+import { createEbpfBackend } from './backend.ts';
+import type { CoreDeps } from './core/part.ts';
+import { openPrograms } from './loader.ts';
+import { socketGlobals } from './services/attach.ts';
+import { createServicesPart } from './services/part.ts';
+
+export interface OpenEbpfDeps {
+  /** Folder of `<hook>.bpf.o`. */
+  readonly objectDir: string;
+  /** Of this node alone, in a bpffs. */
+  readonly pinDir: string;
+  /** Folder of the cgroup that holds the node's processes and those of its pods. */
+  readonly cgroup: string;
+  /** The node's network namespace. */
+  readonly ns: Netns;
+  readonly route: CoreDeps['route'];
+  readonly overlay: Overlay;
+  readonly log: Log;
+}
+
+/** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `Kernel` */
+export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
+  const { objectDir, pinDir, cgroup, ns, route, overlay, log } = deps;
+  const programs = openPrograms({ objectDir, pinDir, log, globals: socketGlobals() });
+  const services = createServicesPart({ programs, cgroup, ns, log });
+  const backend = createEbpfBackend({
+    programs,
+    ns,
+    route,
+    overlay,
+    parts: [services],
+    log,
+    capabilities: {
+      sessionAffinity: true,
+      services: {
+        kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
+        algorithms: ['random', 'round-robin', 'least-connection', 'maglev', 'ring-hash', 'source-hash'],
+        forwarding: ['snat'],
+        protocols: ['TCP', 'UDP'],
+        weights: true,
+        sourceRanges: true,
+        trafficPolicies: true,
+      },
+    },
+  });
+  return {
+    ...backend,
+    async remove() {
+      await backend.remove?.();
+      // Attachments end with their pins, and maps with the last program that uses them.
+      rmSync(pinDir, { recursive: true, force: true });
+    },
+  };
+}

@@ -119,6 +119,8 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 		}
 	}
 	if (j.judged) {
+		if (j.judged == JUDGED_DENY_INGRESS && j.egress.rule && !reply)
+			tell(p, &j.egress, EVENT_EGRESS, 0);
 		tell_denied(skb, p, &j, reply);
 		return 0;
 	}

@@ -50,7 +50,10 @@ struct {
 /* Prefix: 32 + bits of the address, IPv4 ones 96 more. */
 struct identity_range_key {
 	__u32 prefix;
-	__u32 copy;
+	__u8 copy;
+	/* 4 or 6: ::/0 is no range of IPv4 addresses. */
+	__u8 family;
+	__u16 zero;
 	__u8 address[16] __attribute__((aligned(4)));
 };
 

@@ -23,7 +23,7 @@ struct judgement {
 static __always_inline __u32 identity_of(const struct address *address, __u32 copy)
 {
 	struct endpoint_key host = { .copy = copy };
-	struct identity_range_key range = { .prefix = 160, .copy = copy };
+	struct identity_range_key range = { .prefix = 160, .copy = copy, .family = is_v4(address) ? 4 : 6 };
 	__u32 *identity;
 
 	__builtin_memcpy(host.address, address, sizeof(host.address));

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { takeInventory } from '../../src/cluster/snapshot.ts';
+import { closeNetns, openNetns } from '../../src/kernel/netns.ts';
+import { openNft } from '../../src/kernel/nft.ts';
+import { readSysctl } from '../../src/kernel/sysctl.ts';
+import { schemaViolations } from '../schema.ts';
+import { type LocalCluster, root, upCluster } from './local-cluster.ts';
+
+interface TraceAnswer {
+  trace: {
+    verdict: string;
+    branches: { name: string | null; steps: { direction?: string; text: string }[] }[];
+  };
+  live: { verdict: string; direction: string; text: string }[] | null;
+}
+
+test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, async (t) => {
+  const cluster = await upCluster(t, join(root, 'examples/shop'));
+  const ask = async <T>(schema: string, ...args: string[]): Promise<T> => {
+    const answer = JSON.parse(await cluster.must(...args, '-o', 'json')) as T;
+    assert.deepEqual(schemaViolations(schema, answer), [], args.join(' '));
+    return answer;
+  };
+  const pods = JSON.parse(await cluster.must('get', 'pods', '-n', 'shop', '-o', 'json')) as {
+    items: { metadata: { name: string } }[];
+  };
+  const podOf = (app: string) =>
+    pods.items.map(({ metadata }) => metadata.name).find((name) => name.startsWith(`${app}-`)) ?? '';
+
+  await t.test('dumps, status and counters are what their schemas say', async () => {
+    const { tables } = await ask<{ tables: Record<string, { node: string }[]> }>(
+      'datapath-dump',
+      'datapath',
+      'dump',
+      'all',
+    );
+    for (const [name, rows] of Object.entries(tables)) assert.ok(rows.length > 0, name);
+    const backends = tables['backends'] as unknown as { service: string; pod: string | null }[];
+    assert.equal(backends.find(({ service }) => service === 'shop/cart')?.pod, `shop/${podOf('cart')}`);
+    const { nodes } = await ask<{ nodes: { ready: boolean }[] }>('datapath-status', 'datapath', 'status');
+    assert.deepEqual(
+      nodes.map(({ ready }) => ready),
+      [true, true],
+    );
+    const { rules } = await ask<{ rules: { text: string | null }[] }>(
+      'datapath-counters',
+      'datapath',
+      'counters',
+    );
+    assert.ok(rules.every(({ text }) => text));
+    const text = await cluster.must('datapath', 'dump', 'policy', '--pod', podOf('cart'));
+    assert.match(
+      text,
+      /NODE +POD +DIRECTION .*\n.*shop\/cart-.*NetworkPolicy shop\/from-web spec\.ingress\[0\]/s,
+    );
+  });
+
+  await t.test('a trace says beforehand what a connection then meets, and shows it as it comes', async () => {
+    for (const [from, expected] of [
+      ['web', 'allow'],
+      ['search', 'deny'],
+    ] as const) {
+      const args = ['datapath', 'trace', `shop/${podOf(from)}`, 'shop/cart:80'];
+      const { trace } = await ask<TraceAnswer>('datapath-trace', ...args);
+      assert.equal(trace.verdict, expected);
+      const words = trace.branches[0]?.steps.findLast(({ direction }) => direction)?.text ?? '';
+      assert.match(words, expected === 'allow' ? /NetworkPolicy shop\/from-web/ : /default deny ingress/);
+      const live = await watched(ask<TraceAnswer>('datapath-trace', ...args, '--live', '4s'), async () => {
+        const out = await curl(cluster, podOf(from));
+        assert.equal(out.code === 0, expected === 'allow', out.stderr);
+      });
+      assert.ok(
+        live.live?.some(({ verdict, text }) => verdict === expected && text === words),
+        JSON.stringify(live.live),
+      );
+    }
+  });
+
+  await t.test('what the kernel has that it should not is named', async (t) => {
+    await ask('datapath-verify', 'datapath', 'verify');
+    const nft = nftOf(t, cluster, 'node-1');
+    nft.run('add chain inet heddle by-hand');
+    const outcome = await cluster.heddle('datapath', 'verify');
+    assert.equal(outcome.code, 1);
+    assert.match(outcome.stdout, /node-1 +foreign +chain by-hand/);
+    nft.run('delete chain inet heddle by-hand');
+  });
+
+  await t.test('pods have their traffic in the metrics', async () => {
+    const { code, stdout } = await cluster.heddle('get', 'pod', podOf('cart'), '-n', 'shop', '-o', 'json');
+    assert.equal(code, 0);
+    const node = (JSON.parse(stdout) as { spec: { nodeName: string } }).spec.nodeName;
+    const read = async () => {
+      const text = await metrics(cluster, node);
+      const pattern = new RegExp(
+        `^container_network_receive_packets_total\\{interface="eth0",namespace="shop",pod="${podOf('cart')}"\\} (\\d+)$`,
+        'm',
+      );
+      assert.match(text, /^heddle_datapath_entries\{table="services"\} [1-9]/m);
+      assert.match(text, /^heddle_datapath_apply_duration_seconds_count\{.*step="apply"\} [1-9]/m);
+      assert.match(text, /^heddle_datapath_drops_total\{reason="policy"\} /m);
+      return Number(pattern.exec(text)?.[1]);
+    };
+    const before = await read();
+    assert.equal((await curl(cluster, podOf('web'))).code, 0);
+    assert.ok((await read()) >= before + 3);
+  });
+
+  await t.test('nodes are tuned and given back; the machine is left alone', async () => {
+    const machine = takeInventory()['sysctls'];
+    const ns = openNetns(cluster.paths.netns('node-2'));
+    const value = () => readSysctl(ns, 'net.ipv4.tcp_fastopen');
+    const was = value();
+    await ask('tune', 'tune', 'show');
+    await ask('tune', 'tune', 'apply', '--profile', 'throughput', '--dry-run');
+    assert.equal(value(), was);
+    await ask('tune', 'tune', 'apply', '--profile', 'throughput');
+    assert.equal(value(), '3');
+    assert.match(
+      await cluster.must('tune', 'show'),
+      /node-2 +net\.ipv4\.tcp_fastopen +3 +3 +\d+ +cluster \w+ \(throughput\)/,
+    );
+    await ask('tune', 'tune', 'reset');
+    assert.equal(value(), was);
+    closeNetns(ns);
+    assert.deepEqual(takeInventory()['sysctls'], machine);
+  });
+});
+
+const curl = (cluster: LocalCluster, pod: string) =>
+  cluster.heddle(
+    'exec',
+    '-n',
+    'shop',
+    pod,
+    '--',
+    'curl',
+    '-sS',
+    '-o',
+    '/dev/null',
+    '--max-time',
+    '2',
+    'http://cart.shop/',
+  );
+
+/** Tries until the one who watches has seen it; he may not watch yet at the first try. */
+async function watched<T>(watching: Promise<T>, act: () => Promise<void>): Promise<T> {
+  let done = false;
+  const end = watching.finally(() => (done = true));
+  while (!done) await act();
+  return end;
+}
+
+function metrics(cluster: LocalCluster, node: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const req = request({ socketPath: cluster.paths.node(node).agentSocket, path: '/metrics' }, (res) => {
+      const chunks: Buffer[] = [];
+      res.on('data', (chunk: Buffer) => chunks.push(chunk));
+      res.on('end', () => resolve(Buffer.concat(chunks).toString()));
+    });
+    req.on('error', reject);
+    req.end();
+  });
+}
+
+function nftOf(t: TestContext, { paths }: LocalCluster, node: string) {
+  const ns = openNetns(paths.netns(node));
+  const nft = openNft(ns);
+  t.after(() => {
+    nft.close();
+    closeNetns(ns);
+  });
+  return nft;
+}

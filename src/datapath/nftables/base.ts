@@ -91,12 +91,23 @@ export interface TableUse {
   readonly relayed: boolean;
 }
 
-/** `postrouting` is not here: it says this node's addresses, see lower-settings.ts. */
+/**
+ * `postrouting` is not here: it says this node's addresses, see lower-settings.ts. What no service has is refused by
+ * whoever has the services: some of it he drops.
+ */
 export const baseObjects = ({ services, relayed }: TableUse): readonly KernelObject[] => [
   ...BASE,
+  forward(services ? unserved : []),
+  base(
+    'output',
+    'type filter hook output priority filter;',
+    services ? unserved.map((rule) => `oifname != "lo" ${rule}`) : [],
+  ),
   ...(services ? SERVICES : []),
   ...(relayed ? [RELAYED] : []),
 ];
+
+const unserved = perFamily((ip, family) => `${ip} daddr @service-nets${family} jump refuse`);
 
 const judge: readonly string[] = [
   // ICMP errors about connections that are known.
@@ -125,13 +136,12 @@ const BASE: readonly KernelObject[] = [
     'iifname @interfaces ip6 saddr != fe80::/10 iifname . ip6 saddr != @origins6 drop',
   ]),
   set('interfaces', 'type ifname'),
+];
+
+const forward = (unservedRules: readonly string[]): Chain =>
   base('forward', 'type filter hook forward priority filter;', [
     // Untracked: neighbour discovery, which is for one link, so that forwarding it only serves to hide in.
     'ct state invalid,untracked drop',
-    ...perFamily((ip, family) => `${ip} daddr @service-nets${family} jump refuse`),
+    ...unservedRules,
     ...judge,
-  ]),
-  base('output', 'type filter hook output priority filter;', [
-    ...perFamily((ip, family) => `oifname != "lo" ${ip} daddr @service-nets${family} jump refuse`),
-  ]),
-];
+  ]);

@@ -108,7 +108,8 @@ export function balanceContract(name: string, openBackend: OpenBackend): void {
   for (const algorithm of ['maglev', 'ring-hash'] as const)
     it(`by ${algorithm} every node chooses the same backend for a connection, and connections spread`, async (t, c) => {
       const ends = wish('LoadBalancer', [c.pod('b'), c.pod('c'), c.pod('d')], { algorithm, protocol: 'UDP' });
-      if (!offers(c, ends)) return;
+      // Not saying anything is no wish for Maglev: then a backend does what it can.
+      if (!c.backends[0]?.capabilities.services?.algorithms.includes(algorithm)) return;
       await c.setFrontends([ends]);
       const servers = new Set<string>();
       for (const family of FAMILIES)

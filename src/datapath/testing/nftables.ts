@@ -5,7 +5,7 @@ import { openNflog } from '../../kernel/nflog.ts';
 import { openNft } from '../../kernel/nft.ts';
 import { silentLog } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
-import { createNftablesBackend } from '../nftables/backend.ts';
+import { createNftablesBackend, type NftablesDeps } from '../nftables/backend.ts';
 import { NFLOG_GROUP } from '../nftables/names.ts';
 import { createOverlay } from '../overlay.ts';
 import type { LabNode } from './lab.ts';
@@ -17,11 +17,16 @@ export interface OpenedNftables extends Backend {
   byHand(commands: string): string;
 }
 
-export function openNftables(t: Pick<TestContext, 'after'>, node: LabNode): OpenedNftables {
+export function openNftables(
+  t: Pick<TestContext, 'after'>,
+  node: LabNode,
+  use: Pick<NftablesDeps, 'table' | 'services' | 'relayed'> = {},
+): OpenedNftables {
   const { ns, route, settings } = node;
   const [nft, hand, conntrack] = [openNft(ns), openNft(ns), openConntrack(ns)];
   const sent: string[] = [];
   const backend = createNftablesBackend({
+    ...use,
     nft: {
       ...nft,
       run(commands) {

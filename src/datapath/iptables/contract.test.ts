@@ -1,0 +1,14 @@
+import type { TestContext } from 'node:test';
+import { needsRoot } from '../../kernel/test-netns.ts';
+import { type Opened, packetContract, stateContract } from '../testing/contract.ts';
+import { openIptables } from '../testing/iptables.ts';
+import { createLab, type LabNode } from '../testing/lab.ts';
+
+for (const variant of ['nft', 'legacy'] as const) {
+  const open = (t: TestContext, node: LabNode): Opened => {
+    const backend = openIptables(variant)(t, node);
+    return { backend, sent: backend.sent, reopen: () => open(t, node) };
+  };
+  stateContract(`iptables-${variant}`, (t) => open(t, createLab(t, 1).nodes[0]!), { skip: needsRoot });
+  packetContract(`iptables-${variant}`, openIptables(variant));
+}

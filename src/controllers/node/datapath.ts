@@ -67,6 +67,8 @@ export interface DatapathController {
   settled(uid: string, signal: AbortSignal): Promise<void>;
   /** Resolves after the first convergence. */
   ready(): Promise<void>;
+  /** Whether what was last programmed is what the objects said then. */
+  isReady(): boolean;
   rule(number: number): RuleInfo | undefined;
   verify(): Promise<Difference[]>;
   status(): DatapathStatus;
@@ -282,6 +284,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       }
     },
     ready: () => first.promise,
+    isReady: () => converged,
     rule: (number) => known.get(number),
     verify: () => backend.verify(),
     state: plan.state,

@@ -6,22 +6,30 @@ const MAPPED_BITS = 96;
 /** @throws HeddleError `BadAddress` */
 export function addressBytes(text: string): Uint8Array {
   const out = new Uint8Array(16);
-  if (writeFast4(text, out)) return out;
-  const address = parseAddress(text);
-  if (address.family === 4) out.fill(0xff, 10, 12);
-  out.set(toBytes(address), address.family === 4 ? 12 : 0);
+  writeAddress(text, out, 0);
   return out;
 }
 
+/** Into 16 bytes that are 0. @throws HeddleError `BadAddress` */
+export function writeAddress(text: string, out: Uint8Array, offset: number): void {
+  if (writeFast4(text, out, offset)) return;
+  const address = parseAddress(text);
+  const isV4 = address.family === 4;
+  if (isV4) out.fill(0xff, offset + 10, offset + 12);
+  else out.fill(0, offset, offset + 12);
+  out.set(toBytes(address), offset + (isV4 ? 12 : 0));
+}
+
 /** Ten thousands of addresses are written at a start; the general way takes several times as long. */
-function writeFast4(text: string, out: Uint8Array): boolean {
+function writeFast4(text: string, out: Uint8Array, offset: number): boolean {
+  const last = offset + 15;
   let part = 0;
-  let at = 12;
+  let at = offset + 12;
   let digits = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code === 46) {
-      if (digits === 0 || at === 15) return false;
+      if (digits === 0 || at === last) return false;
       out[at++] = part;
       part = 0;
       digits = 0;
@@ -32,10 +40,10 @@ function writeFast4(text: string, out: Uint8Array): boolean {
       digits++;
     }
   }
-  if (at !== 15 || digits === 0) return false;
-  out[15] = part;
-  out[10] = 0xff;
-  out[11] = 0xff;
+  if (at !== last || digits === 0) return false;
+  out[last] = part;
+  out[offset + 10] = 0xff;
+  out[offset + 11] = 0xff;
   return true;
 }
 

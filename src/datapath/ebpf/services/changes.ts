@@ -4,13 +4,13 @@ import {
   chunkOf,
   type Lowered,
   type LoweredBackend,
-  outsideTable,
   SIDE_INSIDE,
   SIDE_OUTSIDE,
   type SlotTable,
   tableNumber,
 } from './lower.ts';
-import { type Records, u32Bytes } from './records.ts';
+import { u32Bytes } from './fields.ts';
+import type { Records } from './records.ts';
 import type { Stage } from './stage.ts';
 
 const PRESENT = u32Bytes(1);
@@ -34,7 +34,12 @@ function stageBackends(
   before: Lowered | undefined,
   after: Lowered | undefined,
 ): LoweredBackend[] {
-  const gone = new Map(before?.backends.map((backend) => [backend.number, backend]));
+  if (!before) {
+    for (const backend of after?.backends ?? [])
+      stage.put('backends', u32Bytes(backend.number), records.backendValue(backend, after?.number ?? 0));
+    return [];
+  }
+  const gone = new Map(before.backends.map((backend) => [backend.number, backend]));
   for (const backend of after?.backends ?? []) {
     const known = gone.get(backend.number);
     gone.delete(backend.number);
@@ -47,14 +52,8 @@ function stageBackends(
 
 const EMPTY: SlotTable = new Uint32Array(0);
 
-/** The tables of a frontend by number. */
-export function tablesOf(lowered: Lowered | undefined): Map<number, SlotTable> {
-  if (!lowered) return new Map();
-  const tables = new Map([[tableNumber(lowered.number, SIDE_INSIDE), lowered.inside]]);
-  if (outsideTable(lowered) === tableNumber(lowered.number, SIDE_OUTSIDE))
-    tables.set(outsideTable(lowered), lowered.outside);
-  return tables;
-}
+const outsideOf = (lowered: Lowered | undefined): SlotTable =>
+  lowered && lowered.outside !== lowered.inside ? lowered.outside : EMPTY;
 
 function stageTables(
   stage: Stage,
@@ -62,20 +61,22 @@ function stageTables(
   before: Lowered | undefined,
   after: Lowered | undefined,
 ): void {
-  const old = tablesOf(before);
-  const fresh = tablesOf(after);
-  for (const table of new Set([...old.keys(), ...fresh.keys()])) {
-    const was = old.get(table) ?? EMPTY;
-    const is = fresh.get(table) ?? EMPTY;
-    const chunks = chunkCount(is);
-    for (let chunk = 0; chunk < chunks; chunk++) {
-      const slots = chunkOf(is, chunk);
-      if (chunk < chunkCount(was) && sameSlots(chunkOf(was, chunk), slots)) continue;
-      stage.put('service_tables', records.tableKey(table, chunk), chunkBytes(slots));
-    }
-    for (let chunk = chunks; chunk < chunkCount(was); chunk++)
-      stage.drop('service_tables', records.tableKey(table, chunk));
+  const number = (after ?? before)?.number ?? 0;
+  const inside = tableNumber(number, SIDE_INSIDE);
+  stageTable(stage, records, inside, before?.inside ?? EMPTY, after?.inside ?? EMPTY);
+  const outside = tableNumber(number, SIDE_OUTSIDE);
+  stageTable(stage, records, outside, outsideOf(before), outsideOf(after));
+}
+
+function stageTable(stage: Stage, records: Records, table: number, was: SlotTable, is: SlotTable): void {
+  const chunks = chunkCount(is);
+  const had = chunkCount(was);
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    const slots = chunkOf(is, chunk);
+    if (chunk < had && sameSlots(chunkOf(was, chunk), slots)) continue;
+    stage.put('service_tables', records.tableKey(table, chunk), chunkBytes(slots));
   }
+  for (let chunk = chunks; chunk < had; chunk++) stage.drop('service_tables', records.tableKey(table, chunk));
 }
 
 export const chunkBytes = (slots: Uint32Array): Uint8Array =>
@@ -101,8 +102,7 @@ function stageFrontend(
   stage.put('frontends', key, value);
 }
 
-export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, i) => byte === b[i]);
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 function stageSources(
   stage: Stage,

@@ -4,7 +4,7 @@ import { closeNetns, type Netns, openNetns } from '../../../kernel/netns.ts';
 import { HeddleError } from '../../../lib/errors.ts';
 import type { Difference } from '../../backend.ts';
 import type { LocalPod } from '../../plan/tables.ts';
-import { u32Bytes } from './records.ts';
+import { u32Bytes } from './fields.ts';
 import type { WritableMap } from './stage.ts';
 
 /** In the map: 0 is the node itself. */

@@ -77,35 +77,37 @@ export function chunkOf(table: SlotTable, chunk: number): Uint32Array {
 
 export function lowerFrontend(source: ServiceFrontend, numbers: Numbers, before?: Known): Lowered {
   const number = before?.number ?? numbers.frontend();
-  const used = new Map(before?.backends.map((backend) => [backendName(backend), backend.number]));
+  const used = before && new Map(before.backends.map((backend) => [backendName(backend), backend.number]));
   const insiders = source.backends;
   const outsiders = source.externalBackends ?? insiders;
   const backends = new Map<string, LoweredBackend>();
-  const add = (backend: BackendAddress, side: number) => {
-    const name = backendName(backend);
-    const known = backends.get(name);
-    backends.set(name, {
-      number: known?.number ?? used.get(name) ?? numbers.backend(),
-      address: backend.address,
-      port: backend.port,
-      weight: weightOf(backend),
-      flags: (known?.flags ?? 0) | side | (backend.local ? BACKEND_LOCAL : 0),
+  /** Their numbers. */
+  const add = (list: readonly BackendAddress[], side: number): number[] =>
+    list.map((backend) => {
+      const name = backendName(backend);
+      const known = backends.get(name);
+      const lowered = {
+        number: known?.number ?? used?.get(name) ?? numbers.backend(),
+        address: backend.address,
+        port: backend.port,
+        weight: weightOf(backend),
+        flags: (known?.flags ?? 0) | side | (backend.local ? BACKEND_LOCAL : 0),
+      };
+      backends.set(name, lowered);
+      return lowered.number;
     });
+  const table = (list: readonly BackendAddress[], side: number): SlotTable => {
+    const ids = add(list, side);
+    return slotsOf(source.algorithm, list).map((slot) => ids[slot] ?? 0);
   };
-  for (const backend of insiders)
-    add(backend, outsiders === insiders ? SIDE_INSIDE | SIDE_OUTSIDE : SIDE_INSIDE);
-  if (outsiders !== insiders) for (const backend of outsiders) add(backend, SIDE_OUTSIDE);
-  const table = (side: readonly BackendAddress[]): SlotTable => {
-    const ids = side.map((backend) => backends.get(backendName(backend))?.number ?? 0);
-    return slotsOf(source.algorithm, side).map((slot) => ids[slot] ?? 0);
-  };
-  const inside = table(insiders);
+  const inside = table(insiders, outsiders === insiders ? SIDE_INSIDE | SIDE_OUTSIDE : SIDE_INSIDE);
+  const outside = outsiders === insiders ? inside : table(outsiders, SIDE_OUTSIDE);
   return {
     number,
     source,
     backends: [...backends.values()],
     inside,
-    outside: outsiders === insiders ? inside : table(outsiders),
+    outside,
     algorithm: algorithms.indexOf(source.algorithm),
     kind: kinds.indexOf(source.kind),
     flags:

@@ -1,6 +1,7 @@
 /** What the addresses of services without a frontend are, as bpf/include/service-maps.h says. */
 import type { Settings } from '../../plan/tables.ts';
-import { type Records, u32Bytes } from './records.ts';
+import { u32Bytes } from './fields.ts';
+import type { Records } from './records.ts';
 import type { Stage } from './stage.ts';
 
 const RANGE_SERVICES = 1;

@@ -1,6 +1,7 @@
 /** Lowered frontends as bytes of the maps, by the structs of bpf/include/service-maps.h. */
 import type { Codec } from '../../../kernel/bpf/codec.ts';
-import { addressBytes, addressText, rangeBytes, swapPort } from './address-bytes.ts';
+import { addressText, rangeBytes, swapPort, writeAddress } from './address-bytes.ts';
+import { offsetOf, u32Bytes, write16, write32 } from './fields.ts';
 import {
   type Lowered,
   type LoweredBackend,
@@ -60,33 +61,62 @@ export interface Records {
   rangeKey(cidr: string): Uint8Array;
 }
 
-export const u32Bytes = (...words: number[]): Uint8Array => new Uint8Array(Uint32Array.from(words).buffer);
-
 /** `codec` as of `Programs`: by name, as `struct frontend`. */
 export function createRecords(codec: <T>(name: string) => Codec<T>): Records {
   const frontendKey = codec<FrontendKey>('struct frontend_key');
   const frontend = codec<FrontendValue>('struct frontend');
   const backend = codec<BackendValue>('struct backend');
+  const view = codec<View>('struct service_view');
   const range = codec<RangeKey>('struct service_range_key');
   const source = codec<SourceKey>('struct source_range_key');
   const names = new Map(Object.entries(protocolNumbers).map(([name, number]) => [number, name]));
+  const ones = new Uint8Array(16).fill(0xff);
+  const keyAt = {
+    address: offsetOf(frontendKey, 'address', ones),
+    port: offsetOf(frontendKey, 'port', 0xffff),
+    protocol: offsetOf(frontendKey, 'protocol', 0xff),
+  };
+  const viewAt = {
+    table: offsetOf(view, 'table', 0xffffffff),
+    slots: offsetOf(view, 'slots', 0xffffffff),
+  };
+  const valueAt = {
+    inside: offsetOf(frontend, 'inside', { table: 1, slots: 1 }),
+    outside: offsetOf(frontend, 'outside', { table: 1, slots: 1 }),
+    number: offsetOf(frontend, 'number', 0xffffffff),
+    affinity: offsetOf(frontend, 'affinity_seconds', 0xffffffff),
+    algorithm: offsetOf(frontend, 'algorithm', 0xff),
+    kind: offsetOf(frontend, 'kind', 0xff),
+    flags: offsetOf(frontend, 'flags', 0xffff),
+  };
+  const backendAt = {
+    address: offsetOf(backend, 'address', ones),
+    port: offsetOf(backend, 'port', 0xffff),
+    weight: offsetOf(backend, 'weight', 0xffff),
+    frontend: offsetOf(backend, 'frontend', 0xffffffff),
+    flags: offsetOf(backend, 'flags', 0xffffffff),
+  };
   return {
-    frontendKey: ({ address, protocol, port }) =>
-      frontendKey.encode({
-        address: addressBytes(address),
-        port: swapPort(port),
-        protocol: protocolNumbers[protocol],
-      }),
-    frontendValue: (lowered) =>
-      frontend.encode({
-        inside: { table: tableNumber(lowered.number, SIDE_INSIDE), slots: lowered.inside.length },
-        outside: { table: outsideTable(lowered), slots: lowered.outside.length },
-        number: lowered.number,
-        affinity_seconds: lowered.source.affinitySeconds ?? 0,
-        algorithm: lowered.algorithm,
-        kind: lowered.kind,
-        flags: lowered.flags,
-      }),
+    frontendKey({ address, protocol, port }) {
+      const bytes = new Uint8Array(frontendKey.size);
+      writeAddress(address, bytes, keyAt.address);
+      write16(bytes, keyAt.port, swapPort(port));
+      bytes[keyAt.protocol] = protocolNumbers[protocol];
+      return bytes;
+    },
+    frontendValue(lowered) {
+      const bytes = new Uint8Array(frontend.size);
+      write32(bytes, valueAt.inside + viewAt.table, tableNumber(lowered.number, SIDE_INSIDE));
+      write32(bytes, valueAt.inside + viewAt.slots, lowered.inside.length);
+      write32(bytes, valueAt.outside + viewAt.table, outsideTable(lowered));
+      write32(bytes, valueAt.outside + viewAt.slots, lowered.outside.length);
+      write32(bytes, valueAt.number, lowered.number);
+      write32(bytes, valueAt.affinity, lowered.source.affinitySeconds ?? 0);
+      bytes[valueAt.algorithm] = lowered.algorithm;
+      bytes[valueAt.kind] = lowered.kind;
+      write16(bytes, valueAt.flags, lowered.flags);
+      return bytes;
+    },
     readFrontend(key, value) {
       const { address, port, protocol } = frontendKey.decode(key);
       const name = names.get(protocol) ?? String(protocol);
@@ -95,14 +125,15 @@ export function createRecords(codec: <T>(name: string) => Codec<T>): Records {
         number: frontend.decode(value).number,
       };
     },
-    backendValue: ({ address, port, weight, flags }, number) =>
-      backend.encode({
-        address: addressBytes(address),
-        port: swapPort(port),
-        weight,
-        frontend: number,
-        flags,
-      }),
+    backendValue({ address, port, weight, flags }, number) {
+      const bytes = new Uint8Array(backend.size);
+      writeAddress(address, bytes, backendAt.address);
+      write16(bytes, backendAt.port, swapPort(port));
+      write16(bytes, backendAt.weight, weight);
+      write32(bytes, backendAt.frontend, number);
+      write32(bytes, backendAt.flags, flags);
+      return bytes;
+    },
     readBackend(value) {
       const { address, port, frontend: number } = backend.decode(value);
       return { address: addressText(address), port: swapPort(port), frontend: number };

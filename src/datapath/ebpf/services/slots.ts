@@ -11,10 +11,20 @@ export const backendName = (backend: { address: string; port: number }): string 
 
 /** Indexes into `backends`. Those of weight 0 have no slot; with none left the table is empty. */
 export function slotsOf(algorithm: BalanceAlgorithm, backends: readonly BackendAddress[]): Uint32Array {
-  if (backends.every((backend) => weightOf(backend) === 1)) return tableOf(algorithm, backends);
+  if (backends.every((backend) => backend.weight === undefined || backend.weight === 1))
+    return isHashed(algorithm) ? tableOf(algorithm, backends) : identity(backends.length);
   const serving = backends.flatMap((backend, index) => (weightOf(backend) > 0 ? [index] : []));
   const chosen = serving.map((index) => backends[index]).filter((backend) => backend !== undefined);
   return tableOf(algorithm, chosen).map((slot) => serving[slot] ?? 0);
+}
+
+const isHashed = (algorithm: BalanceAlgorithm): boolean =>
+  algorithm === 'maglev' || algorithm === 'ring-hash' || algorithm === 'source-hash';
+
+function identity(length: number): Uint32Array {
+  const table = new Uint32Array(length);
+  for (let i = 0; i < length; i++) table[i] = i;
+  return table;
 }
 
 function tableOf(algorithm: BalanceAlgorithm, backends: readonly BackendAddress[]): Uint32Array {
@@ -26,7 +36,7 @@ function tableOf(algorithm: BalanceAlgorithm, backends: readonly BackendAddress[
       return ringTable(backends.map(member));
     case 'least-connection':
       // Weights are the kernel's to compare: a backend is looked at once.
-      return Uint32Array.from(backends.keys());
+      return identity(backends.length);
     default:
       return weightedTable(backends.map(weightOf));
   }

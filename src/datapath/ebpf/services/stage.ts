@@ -60,15 +60,15 @@ function createRows(keySize: number, valueSize: number): Rows {
   let keys = new Uint8Array(0);
   let values = new Uint8Array(0);
   const grow = () => {
-    const room = Math.max(4, count * 2);
+    const room = Math.max(4, count * 4);
     keys = enlarged(keys, room * keySize);
     values = enlarged(values, room * valueSize);
   };
   return {
     add(key, value) {
       if ((count + 1) * keySize > keys.length) grow();
-      keys.set(key, count * keySize);
-      if (value) values.set(value, count * valueSize);
+      copy(key, keys, count * keySize);
+      if (value) copy(value, values, count * valueSize);
       count++;
     },
     write(map) {
@@ -78,6 +78,12 @@ function createRows(keySize: number, valueSize: number): Rows {
       map.deleteBatch(keys.subarray(0, count * keySize), count);
     },
   };
+}
+
+/** For a few bytes a loop is several times quicker than `set`. */
+function copy(from: Uint8Array, to: Uint8Array, at: number): void {
+  if (from.length > 32) return to.set(from, at);
+  for (let i = 0; i < from.length; i++) to[at + i] = from[i] ?? 0;
 }
 
 function enlarged(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {

@@ -91,6 +91,8 @@ for (const argv of [
   ['logs', 'x'],
   ['kubeconfig'],
   ['status'],
+  ['datapath', 'status'],
+  ['tune', 'show'],
 ])
   test(`heddle ${argv.join(' ')} without a cluster says that there is none`, async () => {
     const [verb = '', ...rest] = argv;

@@ -2,7 +2,7 @@
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths, type ClusterPaths } from '../cluster/paths.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
-import { callSocket } from '../lib/unix-http.ts';
+import { callSocket, type SocketCall } from '../lib/unix-http.ts';
 import type { CliDeps } from './deps.ts';
 import { requireRoot } from './flags.ts';
 import { readConfig } from './up-request.ts';
@@ -22,7 +22,7 @@ export interface Agents {
    */
   ask<T>(path: string, body?: unknown): Promise<Answer<T>[]>;
   /** @throws HeddleError `SocketCall` */
-  askOne<T>(node: string, path: string): Promise<T>;
+  askOne<T>(node: string, path: string, body?: unknown): Promise<T>;
 }
 
 /** Agents listen for root only. @throws HeddleError `NotRoot`, `NoCluster`, `BadFlag` */
@@ -39,18 +39,19 @@ export function agentsOf(dataDir: string, wanted: readonly string[] | undefined,
   if (unknown !== undefined)
     throw new HeddleError('BadFlag', `--node "${unknown}": expected ${all.join(' or ')}`);
   const nodes = wanted ?? all;
+  const callOf = (node: string, path: string, body: unknown): SocketCall => ({
+    socketPath: paths.node(node).agentSocket,
+    path,
+    timeoutMs: 30_000,
+    ...(body === undefined ? {} : { method: 'POST', body }),
+  });
   return {
     paths,
     config,
     nodes,
-    askOne: (node, path) => callSocket({ socketPath: paths.node(node).agentSocket, path }),
+    askOne: (node, path, body) => callSocket(callOf(node, path, body)),
     async ask<T>(path: string, body?: unknown): Promise<Answer<T>[]> {
-      const call = body === undefined ? {} : { method: 'POST' as const, body };
-      const results = await Promise.allSettled(
-        nodes.map((node) =>
-          callSocket<T>({ socketPath: paths.node(node).agentSocket, path, timeoutMs: 30_000, ...call }),
-        ),
-      );
+      const results = await Promise.allSettled(nodes.map((node) => callSocket<T>(callOf(node, path, body))));
       const answers: Answer<T>[] = [];
       let failure: unknown;
       for (const [i, result] of results.entries()) {

@@ -1,8 +1,11 @@
 /** `heddle datapath`: what the data path of nodes holds and does, with the names behind the numbers. */
 import { type Command, Option } from 'commander';
+import { DATAPATHS } from '../cluster/config.ts';
 import type { Difference } from '../datapath/backend.ts';
+import { HeddleError } from '../lib/errors.ts';
 import type { Protocol } from '../policy/world.ts';
 import { dumpNames, dumpText, gatherDumps } from './datapath-dump.ts';
+import { cutText, moveNodes, type MoveOutput } from './datapath-move.ts';
 import { agentsOf } from './datapath-nodes.ts';
 import { statusRows, statusText } from './datapath-status.ts';
 import { dryTrace, type LiveEvent, liveText, traceText, watch } from './datapath-trace.ts';
@@ -19,6 +22,7 @@ Examples:
   heddle datapath dump conntrack --service shop/cart -o json
   heddle datapath trace shop/frontend shop/cart:80 --protocol tcp
   heddle datapath trace 203.0.113.9 10.240.0.11:30080 --live 30s
+  heddle datapath move nftables --dry-run            which connections would end
   heddle datapath verify                             what the kernel has that it should not, and lacks`;
 
 interface CommonFlags {
@@ -39,6 +43,7 @@ export function register(program: Command, deps: CliDeps): void {
       .option('-o, --output <format>', `table, or json (docs/schemas/${schema}.json)`);
   addDump(verb, deps);
   addTrace(verb, deps);
+  addMove(verb, deps);
   verb('status', 'which backend runs, what it can, what it has done', 'datapath-status').action(
     async (_: unknown, command: Command) => {
       const { flags, json } = common(command);
@@ -89,6 +94,33 @@ function addTrace(verb: AddVerb, deps: CliDeps): void {
     .action(async (from: string, to: string, _: unknown, command: Command) =>
       traceVerb(from, to, command, deps),
     );
+}
+
+function addMove(verb: AddVerb, deps: CliDeps): void {
+  verb('move <backend>', 'nodes go over to another backend while packets flow', 'datapath-move')
+    .option('--dry-run', 'say which connections would end')
+    .option('--anyway', 'also where connections end')
+    .action(async (to: string, _: unknown, command: Command) => {
+      const { flags, json } = common(command);
+      const known: readonly string[] = DATAPATHS;
+      if (!known.includes(to))
+        throw new HeddleError('BadFlag', `move "${to}": expected ${DATAPATHS.join(', ')}`);
+      const { dryRun = false, anyway = false } = command.opts<{ dryRun?: boolean; anyway?: boolean }>();
+      const agents = agentsOf(flags.dataDir, flags.node, deps);
+      const output = await moveNodes(agents, { to, dryRun, anyway }, (text) =>
+        deps.stderr.write(`${text}\n`),
+      );
+      print(deps, json, output, () => moveText(output));
+    });
+}
+
+function moveText({ nodes, cut }: MoveOutput): string {
+  const lines = nodes.map(({ node, from, to, moved }) =>
+    moved ? `${node}: moved from ${from} to ${to}` : `${node}: ${from}${from === to ? ' already' : ''}`,
+  );
+  if (cut.length > 0)
+    lines.push(`connections that end with it: ${cut.length}`, ...cut.map((row) => `  ${cutText(row)}`));
+  return `${lines.join('\n')}\n`;
 }
 
 interface TraceFlags extends CommonFlags {

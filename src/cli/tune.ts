@@ -9,7 +9,14 @@ import { errorText, HeddleError } from '../lib/errors.ts';
 import { holderLives, hostPlace, nodePlaces } from '../tuning/places.ts';
 import { builtInProfiles, type TuningProfile } from '../tuning/profile.ts';
 import { parseProfile } from '../tuning/profile-file.ts';
-import { applyTuning, resetTuning, showTuning, type TuneDeps, type TuneRow } from '../tuning/tune.ts';
+import {
+  applyTuning,
+  endDeadLeases,
+  resetTuning,
+  showTuning,
+  type TuneDeps,
+  type TuneRow,
+} from '../tuning/tune.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, outputFormat, requireRoot, withDataDir } from './flags.ts';
 import { plainTable } from './plain-table.ts';
@@ -81,6 +88,7 @@ async function run(command: Command, deps: CliDeps, what: 'show' | 'apply' | 're
       now: Date.now,
     };
     if (what === 'apply' && flags.host && supervisor === undefined) throw unsupervised(paths);
+    if (!flags.dryRun) await endDeadLeases(tuneDeps.host, tuneDeps);
     // Without nodes named, the whole machine's leases of this cluster end too.
     const options = {
       dryRun: flags.dryRun === true,

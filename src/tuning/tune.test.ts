@@ -257,3 +257,26 @@ test('somebody else’s change survives a reset', { skip }, async (t) => {
   assert.equal(row?.action, 'leave');
   assert.equal(readSysctl(ns, 'net.ipv4.tcp_fastopen'), '2');
 });
+
+test('a setting whose module is not loaded is left out where that was said, else refused before anything', {
+  skip,
+}, async (t) => {
+  const { ns, deps } = lab(t);
+  const was = readSysctl(ns, 'net.ipv4.tcp_fastopen');
+  const missing = profile({ 'net.ipv4.tcp_fastopen': '3', 'net.netfilter.nf_no_such_module': '1' });
+  await assert.rejects(applyTuning(deps, missing, WHOLE), {
+    code: 'TuningRefused',
+    message: /nf_no_such_module = 1 .*no such setting/,
+    hint: /load the module/,
+  });
+  assert.equal(readSysctl(ns, 'net.ipv4.tcp_fastopen'), was);
+  const optional = { ...missing, keys: missing.keys.map((key) => ({ ...key, optional: true })) };
+  const rows = await applyTuning(deps, optional, WHOLE);
+  assert.deepEqual(
+    rows.map(({ key, scope, now, action }) => [key, scope, now, action]),
+    [
+      ['net.ipv4.tcp_fastopen', 'namespace', '3', 'write'],
+      ['net.netfilter.nf_no_such_module', 'missing', null, 'skip'],
+    ],
+  );
+});

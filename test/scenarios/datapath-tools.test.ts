@@ -148,9 +148,9 @@ const curl = (cluster: LocalCluster, pod: string) =>
 
 /** Tries until the one who watches has seen it; he may not watch yet at the first try. */
 async function watched<T>(watching: Promise<T>, act: () => Promise<void>): Promise<T> {
-  let done = false;
-  const end = watching.finally(() => (done = true));
-  while (!done) await act();
+  const state = { done: false };
+  const end = watching.finally(() => (state.done = true));
+  while (!state.done) await act();
   return end;
 }
 

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { run } from '../../kernel/spawn.ts';
+import { needsRoot } from '../../kernel/test-netns.ts';
+import { silentLog } from '../../lib/log.ts';
+import { emptyState } from '../plan/tables.ts';
+import { createCluster } from '../testing/cluster.ts';
+import { openIptables } from '../testing/iptables.ts';
+import { checkServiceAgreement } from '../testing/service-agreement.ts';
+import { runs } from '../testing/runs.ts';
+import { createPrograms } from './programs.ts';
+import { createIptablesServices } from './services.ts';
+
+const options = { skip: needsRoot };
+
+for (const variant of ['nft', 'legacy'] as const) {
+  test(`${variant}: damage by hand is found and mended, and what others wrote stays`, options, async (t) => {
+    const cluster = await createCluster(t, openIptables(variant));
+    const { backends, lab, pod, plans } = cluster;
+    const [backend, node] = [backends[0]!, lab.nodes[0]!];
+    cluster.setService('s', 1, [{ port: 80, target: 8080 }], [pod('a'), pod('c')]);
+    cluster.setService('empty', 2, [{ port: 80, target: 8080 }], []);
+    await cluster.apply();
+    const sh = async (text: string) => {
+      const result = await run(['sh', '-ec', text.replaceAll('IPT', `iptables-${variant}`)], {
+        netns: node.ns,
+      });
+      assert.equal(result.code, 0, result.stderr);
+      return result.stdout;
+    };
+    await sh('IPT -t nat -A PREROUTING -p tcp --dport 9 -j RETURN');
+    await sh('IPT -t nat -N KUBE-MINE');
+    const listed = () => backend.programs.save(4).then((text) => text.replaceAll(/^#.*\n/gm, ''));
+    const [whole, sep] = [await listed(), /:(KUBE-SEP-\w+)/.exec(await listed())?.[1] ?? ''];
+    const svc = /:(KUBE-SVC-\w+)/.exec(whole)?.[1] ?? '';
+    for (const harm of [
+      `IPT -t nat -F ${sep}`,
+      `IPT -t nat -I ${svc} 1 -j RETURN`,
+      'IPT -t nat -D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+      'IPT -t nat -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+      'IPT -t nat -A KUBE-SERVICES -p tcp -j RETURN',
+      'IPT -t nat -I KUBE-SERVICES 1 -p tcp -j RETURN',
+      'IPT -t nat -F KUBE-POSTROUTING',
+      'IPT -t filter -F KUBE-SERVICES',
+      'IPT -t nat -N KUBE-SEP-AAAAAAAAAAAAAAAA',
+      `IPT -t nat -F ${svc}; IPT -t nat -F ${sep}; IPT -t nat -F KUBE-SERVICES; IPT -t nat -X ${svc}`,
+    ]) {
+      await sh(harm);
+      assert.notDeepEqual(await backend.verify(), [], harm);
+      assert.notDeepEqual(await backend.prune(plans[0]!.state), [], harm);
+      assert.deepEqual(await backend.verify(), [], harm);
+      const sorted = (text: string) => text.split('\n').sort();
+      assert.deepEqual(sorted(await listed()), sorted(whole), harm);
+    }
+    await backend.remove?.();
+    const left = await listed();
+    assert.ok(left.includes('--dport 9 -j RETURN') && left.includes('KUBE-MINE'));
+    assert.ok(!/KUBE-S|KUBE-E|KUBE-P|KUBE-N/.test(left), left);
+  });
+
+  test(
+    `${variant}: what somebody removed meanwhile is mended when it is to be changed`,
+    options,
+    async (t) => {
+      const cluster = await createCluster(t, openIptables(variant));
+      const { backends, lab, pod } = cluster;
+      const serve = async (name: string) => {
+        cluster.setService('s', 1, [{ port: 80, target: 8080 }], [pod(name)]);
+        await cluster.apply();
+      };
+      await serve('a');
+      const { code } = await run([`iptables-${variant}`, '-t', 'nat', '-F', 'KUBE-SERVICES'], {
+        netns: lab.nodes[0]!.ns,
+      });
+      assert.equal(code, 0);
+      cluster.setService('s', 1, [{ port: 80, target: 8080 }], []);
+      await cluster.apply();
+      assert.deepEqual(await backends[0]?.verify(), []);
+    },
+  );
+
+  test(`${variant}: one endpoint more is a few lines`, options, async (t) => {
+    const inputs: string[] = [];
+    const cluster = await createCluster(t, openIptables(variant), [['a', 'b'], []]);
+    const { pod, lab } = cluster;
+    for (let i = 1; i < 30; i++) cluster.setService(`s${i}`, i, [{ port: 80, target: 8080 }], [pod('a')]);
+    await cluster.apply();
+    const programs = createPrograms({ run, netns: lab.nodes[0]!.ns, variant });
+    const services = createIptablesServices({
+      programs: {
+        ...programs,
+        restore(family, input) {
+          inputs.push(input);
+          return programs.restore(family, input);
+        },
+      },
+      log: silentLog,
+    });
+    assert.deepEqual(await services.prune(cluster.plans[0]!.state), []);
+    cluster.setService('s7', 7, [{ port: 80, target: 8080 }], [pod('a'), pod('b')]);
+    await services.apply(cluster.plans[0]!.update());
+    assert.equal(inputs.length, 2, 'one for each family');
+    for (const input of inputs) assert.ok(input.split('\n').length < 12, input);
+    assert.deepEqual(await services.verify(), []);
+  });
+}
+
+test('without iptables it is refused by name, and there is nothing to remove', async () => {
+  const missing = createPrograms({
+    run: (argv, settings) => run([`/nowhere/${argv[0]}`, ...argv.slice(1)], settings),
+  });
+  const services = createIptablesServices({ programs: missing, log: silentLog });
+  await assert.rejects(services.prune(emptyState()), { code: 'IptablesMissing' });
+  await services.remove?.();
+});
+
+test('who answers at a service is who the plan says', options, (t) =>
+  checkServiceAgreement(t, openIptables('nft'), runs(8).numRuns),
+);

@@ -76,6 +76,7 @@ export function openPrograms(options: OpenOptions): Programs {
   const opened: Opened[] = [];
   try {
     checkGlobals(options, open(options, set, opened));
+    set.commit();
   } catch (error) {
     for (const { programs, maps } of opened) closeAll({ programs, maps });
     set.close();

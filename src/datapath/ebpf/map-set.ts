@@ -48,8 +48,10 @@ export interface MapSet {
   readonly migrations: readonly Migration[];
   /** Before an object is loaded: gives it the maps that are there. */
   prepare(object: BpfObject): void;
-  /** After: keeps, pins and fills the maps that are new. Takes their descriptors out of `loaded`. */
+  /** After: keeps the maps that are new. Takes their descriptors out of `loaded`. */
   adopt(object: BpfObject, loaded: LoadedObject): void;
+  /** Once all objects are loaded: fills new maps from those they replace and pins them. Until then no pin changes. */
+  commit(): void;
   settle(): void;
   close(): void;
 }
@@ -63,6 +65,7 @@ export interface MapSetOptions {
 export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
   const maps = new Map<string, HeldMap>();
   const earlier: { name: string; map: BpfMap; types: MapTypes | undefined; path: string }[] = [];
+  const fresh: HeldMap[] = [];
   const migrations: Migration[] = [];
   const typesOf = createTypeReader();
   const at = (name: string) => join(folder, name);
@@ -108,10 +111,7 @@ export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
   }
 
   function retire(map: BpfMap, why: string): void {
-    const path = at(`${map.name}~${map.id}`);
-    if (!fs.existsSync(path)) pin(map.fd, path);
-    earlier.push({ name: map.name, map, types: typesOf(map.fd), path });
-    log.info('a map of an earlier layout is migrated', { map: map.name, why });
+    earlier.push({ name: map.name, map, types: typesOf(map.fd), path: at(`${map.name}~${map.id}`) });
     migrations.push({ map: map.name, why, copied: 0, unfit: 0 });
   }
 
@@ -127,8 +127,16 @@ export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
       }
       const map = openMap(fd, spec.name);
       const layout = layoutOfSpec(spec, object.btf, map.maxEntries);
-      const held = hold(object, spec, map, layout);
-      if (isTable(spec)) pin(map.fd, at(`${spec.name}@${map.id}`));
+      fresh.push(hold(object, spec, map, layout));
+    }
+  }
+
+  function commit(): void {
+    for (const { map, path } of earlier) {
+      if (!fs.existsSync(path)) pin(map.fd, path);
+    }
+    for (const held of fresh.splice(0)) {
+      if (isTable(held.spec)) pin(held.map.fd, at(`${held.map.name}@${held.map.id}`));
       else replace(held);
     }
   }
@@ -143,6 +151,7 @@ export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
       const index = migrations.findIndex((migration) => migration.map === name);
       const migration = { ...migrations[index]!, ...result };
       migrations[index] = migration;
+      log.info('a map of an earlier layout was migrated', { ...migration });
       if (result.unfit > 0) log.warn('entries of a map do not fit its new layout', { ...migration });
     }
     pin(held.map.fd, at(`+${name}`));
@@ -181,6 +190,7 @@ export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
     migrations,
     prepare,
     adopt,
+    commit,
     settle,
     close() {
       for (const { map } of maps.values()) map.close();

@@ -30,6 +30,7 @@ export async function compileObject(folder: string, name: string, source: string
       include,
       '-Wall',
       '-Werror',
+      '-Wno-unused-function',
       '-c',
       input,
       '-o',

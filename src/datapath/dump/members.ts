@@ -1,14 +1,21 @@
 /** Who has an identity: longest prefix of the identities that holds an address. */
 import { type Address, bits, formatAddress, parseCidr, tryParseAddress } from '../../lib/ip.ts';
 import { createLpm } from '../../policy/lpm.ts';
-import type { PlanState } from '../plan/tables.ts';
 import type { NodeView } from './source.ts';
 
-/** 0 for an address that is in none. */
-export function createIdentify(state: PlanState): (address: Address) => number {
+type Identify = (address: Address) => number;
+
+const known = new WeakMap<NodeView, Identify>();
+
+/** 0 for an address that is in none. Made once for a view, which does not change. */
+export function createIdentify(view: NodeView): Identify {
+  const made = known.get(view);
+  if (made) return made;
   const lpm = createLpm<number>();
-  for (const [range, identity] of state.identities) lpm.set(parseCidr(range), identity);
-  return (address) => lpm.match(address) ?? 0;
+  for (const [range, identity] of view.state.identities) lpm.set(parseCidr(range), identity);
+  const identify: Identify = (address) => lpm.match(address) ?? 0;
+  known.set(view, identify);
+  return identify;
 }
 
 export interface Members {
@@ -18,7 +25,7 @@ export interface Members {
 }
 
 export function createMembers(view: NodeView): (identity: number) => Members {
-  const identify = createIdentify(view.state);
+  const identify = createIdentify(view);
   const pods = new Map<number, Set<string>>();
   const single = new Set<string>();
   for (const { pod, addresses } of view.pods)

@@ -46,7 +46,16 @@ export interface Names {
   service(address: string, protocol: string, port: number): string | undefined;
 }
 
-export function createNames({ pods, nodes, state }: NodeView): Names {
+const known = new WeakMap<NodeView, Names>();
+
+/** Made once for a view, which does not change. */
+export function createNames(view: NodeView): Names {
+  const names = known.get(view) ?? makeNames(view);
+  known.set(view, names);
+  return names;
+}
+
+function makeNames({ pods, nodes, state }: NodeView): Names {
   const byAddress = new Map(
     pods.flatMap((pod) => pod.addresses.map((address) => [oneForm(address), pod] as const)),
   );

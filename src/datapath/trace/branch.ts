@@ -119,13 +119,13 @@ function seenAs({ src }: TracePacket, way: Way, { kind, view }: Origin, target: 
   return kind === 'outside' && forwarded && way.frontend.forwarding === 'snat' ? own : src;
 }
 
-function policyStep(
+export function policyStep(
   view: NodeView,
   direction: 'ingress' | 'egress',
   pod: string,
   peer: string,
   { protocol }: TracePacket,
-  { dport }: Way,
+  { dport }: Pick<Way, 'dport'>,
 ): TraceStep {
   const { verdict, text, table, identity, rule }: Judgement = judge(view, {
     direction,

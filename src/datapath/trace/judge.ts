@@ -29,7 +29,7 @@ export interface Question {
 export function judge(view: NodeView, question: Question): Judgement {
   const { direction, pod, peer, protocol, port } = question;
   const { state } = view;
-  const identity = createIdentify(state)(parseAddress(peer));
+  const identity = createIdentify(view)(parseAddress(peer));
   const settings = state.settings.get(SETTINGS_KEY);
   const allow = (text: string): Judgement => ({ verdict: 'allow', text, table: 0, identity, rule: 0 });
   const endpoint = state.endpoints.get(pod);

@@ -205,6 +205,28 @@ test('a client outside is seen as the node where its connection is forwarded', (
   );
 });
 
+test('a node port of another node: out by policy, over the underlay, and on from there', () => {
+  const services = [
+    cartService({
+      type: 'NodePort',
+      ports: [{ port: 80, protocol: 'TCP', targetPort: 8080, nodePort: 30080 }],
+    }),
+  ];
+  const traced = traceWords('shop/frontend', '10.240.0.12:30080', services);
+  assert.deepEqual(
+    traced.steps.map(({ at, stage }) => `${at} ${stage}`),
+    ['node-1 source', 'node-1 policy', 'node-1 route', 'node-2 service'],
+  );
+  assert.deepEqual(
+    traced.branches.map(({ name, seenAs, verdict }) => [name, seenAs, verdict]),
+    [
+      // Judged by the node that forwards it, which no rule admits.
+      ['shop/cart-0', '10.240.0.12', 'deny'],
+      ['shop/cart-1', '10.244.1.2', 'allow'],
+    ],
+  );
+});
+
 test('a pod leaves the cluster as its node', () => {
   const traced = traceWords('shop/frontend', '203.0.113.1:443');
   assert.deepEqual([traced.verdict, traced.branches[0]?.seenAs], ['allow', '10.240.0.11']);

@@ -12,7 +12,7 @@ import {
   SETTINGS_KEY,
   type Settings,
 } from '../plan/tables.ts';
-import { followTo, type Way } from './branch.ts';
+import { followTo, policyStep, type Way } from './branch.ts';
 import type { Trace, TracePacket, TraceStep, TraceVerdict } from './result.ts';
 
 export interface Origin {
@@ -31,10 +31,15 @@ export function trace(packet: TracePacket, views: ReadonlyMap<string, NodeView>)
   if (!origin) return undefined;
   const first = sourceStep(packet, origin);
   if (first.verdict !== 'pass') return ended(packet, [first], first.verdict);
-  const choice = translate(packet, origin);
-  const steps = [first, choice.step];
+  const relay = relayOf(packet, origin, views);
+  const before = relay ? [first, ...stepsToNode(packet, origin)] : [first];
+  const stopped = before.find(({ verdict }) => verdict !== 'pass');
+  if (stopped) return ended(packet, before, stopped.verdict as TraceVerdict);
+  const at: Origin = relay ? { kind: 'outside', view: relay, pod: undefined } : origin;
+  const choice = translate(packet, at.view, relay ? origin.kind === 'pod' : origin.kind !== 'outside');
+  const steps = [...before, choice.step];
   if (choice.step.verdict !== 'pass') return ended(packet, steps, choice.step.verdict);
-  const branches = choice.ways.map((way) => followTo(packet, way, origin, views));
+  const branches = choice.ways.map((way) => followTo(packet, way, at, views));
   const verdicts = new Set(branches.map(({ verdict }) => verdict));
   return { packet, verdict: verdicts.size === 1 ? [...verdicts][0]! : 'mixed', steps, branches };
 }
@@ -77,6 +82,31 @@ function entryNode(dst: string, views: ReadonlyMap<string, NodeView>): NodeView 
   return pod && views.get(pod.node);
 }
 
+/** Another node whose own address is asked for, and that leads on from there (a node port). */
+function relayOf(
+  packet: TracePacket,
+  { kind, view }: Origin,
+  views: ReadonlyMap<string, NodeView>,
+): NodeView | undefined {
+  if (kind === 'outside') return undefined;
+  const node = createNames(view).node(packet.dst);
+  const there = node === undefined || node === view.node ? undefined : views.get(node);
+  return there && frontendOf(packet, there) ? there : undefined;
+}
+
+function stepsToNode(packet: TracePacket, { kind, view }: Origin): TraceStep[] {
+  const text = `to node ${createNames(view).node(packet.dst) ?? ''} over the underlay`;
+  return [
+    ...(kind === 'pod' ? [policyStep(view, 'egress', packet.src, packet.dst, packet, packet)] : []),
+    { at: view.node, stage: 'route', verdict: 'pass', text },
+  ];
+}
+
+const frontendOf = (
+  { dst, protocol, dport }: TracePacket,
+  { state }: NodeView,
+): ServiceFrontend | undefined => state.services.get(frontendKey({ address: dst, protocol, port: dport }));
+
 function sourceStep({ src }: TracePacket, { kind, view, pod }: Origin): TraceStep {
   const step = (verdict: TraceStep['verdict'], text: string): TraceStep => ({
     at: view.node,
@@ -103,16 +133,16 @@ interface Choice {
   readonly ways: readonly Way[];
 }
 
-function translate(packet: TracePacket, origin: Origin): Choice {
-  const { view } = origin;
-  const { dst, dport, protocol } = packet;
+/** @param inside whether the client is one of the cluster, as this node sees it */
+function translate(packet: TracePacket, view: NodeView, inside: boolean): Choice {
+  const { dst, dport } = packet;
   const step = (verdict: TraceStep['verdict'], text: string): TraceStep => ({
     at: view.node,
     stage: 'service',
     verdict,
     text,
   });
-  const frontend = view.state.services.get(frontendKey({ address: dst, protocol, port: dport }));
+  const frontend = frontendOf(packet, view);
   if (!frontend) {
     if (isIn(dst, view.state.settings.get(SETTINGS_KEY)?.serviceCidrs))
       return {
@@ -125,12 +155,12 @@ function translate(packet: TracePacket, origin: Origin): Choice {
     };
   }
   const { sourceRanges } = frontend;
-  if (origin.kind === 'outside' && sourceRanges && !isIn(packet.src, sourceRanges))
+  if (!inside && sourceRanges && !isIn(packet.src, sourceRanges))
     return {
       step: step('drop', `${title(frontend)} admits ${sourceRanges.join(', ') || 'nobody'} only`),
       ways: [],
     };
-  const backends = backendsFor(frontend, origin.kind);
+  const backends = inside ? frontend.backends : (frontend.externalBackends ?? frontend.backends);
   if (backends.length === 0)
     return { step: step(frontend.whenEmpty, `${title(frontend)} has no backend for this client`), ways: [] };
   return {
@@ -143,10 +173,6 @@ function translate(packet: TracePacket, origin: Origin): Choice {
       backend,
     })),
   };
-}
-
-function backendsFor(frontend: ServiceFrontend, kind: Origin['kind']): readonly BackendAddress[] {
-  return kind === 'outside' ? (frontend.externalBackends ?? frontend.backends) : frontend.backends;
 }
 
 const title = (frontend: ServiceFrontend): string =>

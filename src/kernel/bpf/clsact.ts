@@ -49,8 +49,10 @@ function withSocket<T>(ns: TcOptions['ns'], use: (socket: NetlinkSocket) => T): 
   }
 }
 
-/** @throws HeddleError `Netlink` */
-export function attachClsact({ ifindex, ns, direction, program, pinPath }: TcOptions): Attachment {
+type Place = Pick<TcOptions, 'ifindex' | 'ns' | 'direction'>;
+
+/** Adds the filter or replaces its program. @throws HeddleError `Netlink` */
+export function addFilter({ ifindex, ns, direction, program }: Place & { readonly program: number }): void {
   withSocket(ns, (socket) => {
     const qdisc = [header(ifindex, CLSACT_HANDLE, CLSACT_PARENT), text(TCA_KIND, 'clsact')];
     socket.attempt(
@@ -74,12 +76,15 @@ export function attachClsact({ ifindex, ns, direction, program, pinPath }: TcOpt
       parts: [filterHeader(ifindex, direction), text(TCA_KIND, 'bpf'), options],
     });
   });
-  const created = !unpin(pinPath);
-  pin(program, pinPath);
-  return { way: 'clsact', created };
 }
 
-type Place = Pick<TcOptions, 'ifindex' | 'ns' | 'direction'>;
+/** @throws HeddleError `Netlink`, `Kernel` */
+export function attachClsact(options: TcOptions): Attachment {
+  addFilter(options);
+  const created = !unpin(options.pinPath);
+  pin(options.program, options.pinPath);
+  return { way: 'clsact', created };
+}
 
 /** The qdisc goes with its last filter. False where the filter or its interface was gone. */
 export function removeFilter({ ifindex, ns, direction }: Place): boolean {

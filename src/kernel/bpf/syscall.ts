@@ -19,6 +19,7 @@ export const COMMAND = {
   MAP_FD_BY_ID: 14,
   OBJ_INFO: 15,
   PROG_QUERY: 16,
+  BTF_LOAD: 18,
   BTF_FD_BY_ID: 19,
   MAP_FREEZE: 22,
   MAP_LOOKUP_BATCH: 24,
@@ -76,6 +77,32 @@ export function mapCreate(map: MapCreate): number {
     view.setUint32(56, map.btf.valueType, true);
   }
   return must(call(COMMAND.MAP_CREATE, bytes), `make the map ${map.name ?? ''}`);
+}
+
+export interface ProgramLoad {
+  readonly type: number;
+  /** Instructions of 8 bytes. */
+  readonly code: Uint8Array;
+  readonly attachType?: number;
+}
+
+/** A program of one's own few instructions; objects go through libbpf (`object.ts`). */
+export function programLoad({ type, code, attachType = 0 }: ProgramLoad): number {
+  const { bytes, view } = attributes(72);
+  const license = Buffer.from('GPL\0');
+  view.setUint32(0, type, true);
+  view.setUint32(4, code.length / 8, true);
+  view.setBigUint64(8, addressOf(code), true);
+  view.setBigUint64(16, addressOf(license), true);
+  view.setUint32(68, attachType, true);
+  return must(call(COMMAND.PROG_LOAD, bytes), 'load a program');
+}
+
+export function btfLoad(types: Uint8Array): number {
+  const { bytes, view } = attributes(28);
+  view.setBigUint64(0, addressOf(types), true);
+  view.setUint32(16, types.length, true);
+  return must(call(COMMAND.BTF_LOAD, bytes), 'load type information');
 }
 
 /** `path` must be in a bpffs and free. */

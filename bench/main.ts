@@ -6,7 +6,15 @@ import { type Benchmark, type Result, run } from './harness.ts';
 const PAIRS = 15;
 const QUICK_PAIRS = 6;
 
-const helpers = new Set(['main.ts', 'harness.ts', 'ping-pong.ts', 'cni.ts']);
+const helpers = new Set([
+  'main.ts',
+  'harness.ts',
+  'ping-pong.ts',
+  'cni.ts',
+  'connects.ts',
+  'services.ts',
+  'kube-proxy.ts',
+]);
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !helpers.has(file))
   .map((file) => file.slice(0, -3))

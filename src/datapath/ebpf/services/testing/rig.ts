@@ -32,6 +32,9 @@ export interface Rig {
   readonly programs: Programs;
   readonly part: ServicesPart;
   readonly state: ReturnType<typeof emptyState>;
+  /** Where this process is, and where it was. */
+  readonly cgroup: string;
+  readonly homeCgroup: string;
   /** Applies the changes to the kernel and to `state`. */
   apply(...changes: Change[]): void;
   /** Puts these frontends beside the others. */
@@ -55,13 +58,22 @@ function testBpffs(t: After): string {
   return folder;
 }
 
-/** Sockets made from now on belong to a new cgroup, until the test ends. */
-export function ownCgroup(t: After): string {
+/** Where this process was at first. */
+const homeCgroup = (() => {
+  let home: string | undefined;
+  return (): string => (home ??= readCgroup());
+})();
+
+function readCgroup(): string {
   const mount = findCgroup2Mount();
   assert.ok(mount, 'cgroup2 is mounted');
-  const own = fs.readFileSync('/proc/self/cgroup', 'utf8').match(/^0::(.*)$/m)?.[1] ?? '/';
-  const home = join(mount, own);
-  const cgroup = join(mount, `heddle-test-${process.pid}-${counter++}`);
+  return join(mount, fs.readFileSync('/proc/self/cgroup', 'utf8').match(/^0::(.*)$/m)?.[1] ?? '/');
+}
+
+/** Sockets made from now on belong to a new cgroup, until the test ends. */
+export function ownCgroup(t: After): string {
+  const home = homeCgroup();
+  const cgroup = join(findCgroup2Mount() ?? '', `heddle-test-${process.pid}-${counter++}`);
   createCgroup(cgroup);
   moveToCgroup(cgroup, process.pid);
   t.after(async () => {
@@ -110,6 +122,8 @@ export function createRig(t: After, options: RigOptions = {}): Rig {
       programs,
       part,
       state,
+      cgroup,
+      homeCgroup: homeCgroup(),
       apply,
       serve: (...frontends) => apply(...frontends.map((value) => change(value, value))),
       remove: (...frontends) => apply(...frontends.map((value) => change(value, undefined))),

@@ -28,7 +28,7 @@ function setUp() {
     }),
     state: () => state,
     rule: (number) => rules.get(number),
-    podTraffic: () => pods,
+    podTraffic: () => Promise.resolve(pods),
     kernelTracking: () => ({ name: 'nf_conntrack', entries: 10, max: undefined }),
   });
   return { metrics, backend, state, exposed, setPods: (next: PodTraffic[]) => (pods = next) };
@@ -36,8 +36,9 @@ function setUp() {
 
 const line = (text: string, start: string) => text.split('\n').find((each) => each.startsWith(start));
 
-test('pods are counted under the names of the field, and gone when they are', () => {
-  const { metrics, setPods } = setUp();
+test('pods are counted under the names of the field, and gone when they are', async () => {
+  const { metrics, setPods, exposed } = setUp();
+  await exposed.refresh();
   const labels = '{interface="eth0",namespace="shop",pod="web"}';
   const text = metrics.text();
   assert.equal(
@@ -50,6 +51,7 @@ test('pods are counted under the names of the field, and gone when they are', ()
   );
   assert.ok(text.includes('container_network_receive_packets_dropped_total'));
   setPods([]);
+  await exposed.refresh();
   assert.equal(line(metrics.text(), 'container_network_receive_packets_total{'), undefined);
 });
 

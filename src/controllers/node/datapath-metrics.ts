@@ -26,7 +26,7 @@ export interface DatapathMetricsDeps {
   readonly backend: Pick<Backend, 'name' | 'counters' | 'pressure' | 'drops' | 'ruleCount'>;
   state(): PlanState;
   rule(number: number): RuleInfo | undefined;
-  podTraffic(): readonly PodTraffic[];
+  podTraffic(): Promise<readonly PodTraffic[]>;
   /** The kernel's own table of connections; undefined where it has none. */
   kernelTracking(): Pressure | undefined;
 }
@@ -43,7 +43,7 @@ const BUCKETS = [
 ];
 
 export function exposeDatapath(metrics: Metrics, deps: DatapathMetricsDeps): DatapathMetrics {
-  exposePods(metrics, deps);
+  const pods = exposePods(metrics, deps);
   exposeTables(metrics, deps);
   const rules = exposeRules(metrics, deps);
   const durations = metrics.histogram(
@@ -63,16 +63,12 @@ export function exposeDatapath(metrics: Metrics, deps: DatapathMetricsDeps): Dat
       if (step === 'apply') for (const { table } of outcome.changes) changes.inc({ table });
       else for (const { kind } of outcome.differences) mended.inc({ kind });
     },
-    refresh: rules.refresh,
+    refresh: async () => void (await Promise.all([pods.refresh(), rules.refresh()])),
   };
 }
 
-function exposePods(metrics: Metrics, deps: DatapathMetricsDeps): void {
+function exposePods(metrics: Metrics, deps: DatapathMetricsDeps): { refresh(): Promise<void> } {
   let read: readonly PodTraffic[] = [];
-  // Once a scrape, not once for each of the eight.
-  metrics.onCollect(() => {
-    read = deps.podTraffic();
-  });
   const expose = (name: string, words: string, pick: (pod: PodTraffic) => number) =>
     metrics.sampled('counter', name, words, () =>
       read.map((pod) => ({
@@ -112,6 +108,11 @@ function exposePods(metrics: Metrics, deps: DatapathMetricsDeps): void {
     'Packets of pods dropped at their links.',
     (pod) => pod.transmitted.dropped,
   );
+  return {
+    async refresh() {
+      read = await deps.podTraffic();
+    },
+  };
 }
 
 function exposeTables(metrics: Metrics, { backend, state, kernelTracking }: DatapathMetricsDeps): void {

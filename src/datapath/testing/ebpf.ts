@@ -7,8 +7,13 @@ import type { Backend } from '../backend.ts';
 import { createEbpfBackend } from '../ebpf/backend.ts';
 import { openPrograms, type Programs } from '../ebpf/loader.ts';
 import type { Part } from '../ebpf/part.ts';
+import { socketGlobals } from '../ebpf/services/attach.ts';
+import { createServicesPart } from '../ebpf/services/part.ts';
+import { ownCgroup } from '../ebpf/services/testing/rig.ts';
 import { createOverlay } from '../overlay.ts';
 import type { LabNode } from './lab.ts';
+
+type After = Pick<TestContext, 'after'>;
 
 export interface OpenedEbpf extends Backend {
   readonly programs: Programs;
@@ -21,7 +26,7 @@ const OBJECTS = join(import.meta.dirname, '../../../build/bpf');
 /** A node's pins stay while its lab is there: a second backend is the agent started again. */
 const pinDirs = new WeakMap<LabNode, string>();
 
-function pinDirOf(t: Pick<TestContext, 'after'>, node: LabNode): string {
+function pinDirOf(t: After, node: LabNode): string {
   const known = pinDirs.get(node);
   if (known !== undefined) return known;
   const folder = testBpffs(t);
@@ -32,19 +37,33 @@ function pinDirOf(t: Pick<TestContext, 'after'>, node: LabNode): string {
 export interface EbpfOptions {
   /** Small enough to be filled by tests. */
   readonly maxEntries?: Readonly<Record<string, number>>;
-  /** Beside the core. */
-  readonly parts?: (node: LabNode, programs: Programs) => readonly Part[];
+  /** Beside the core. Default: services. */
+  readonly parts?: (t: After, node: LabNode, programs: Programs) => readonly Part[];
 }
 
+/** One for all nodes of a test: the programs tell them apart by namespace. */
+const cgroups = new WeakMap<After, string>();
+
+function cgroupOf(t: After): string {
+  const cgroup = cgroups.get(t) ?? ownCgroup(t);
+  cgroups.set(t, cgroup);
+  return cgroup;
+}
+
+const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns }, programs) => [
+  createServicesPart({ programs, cgroup: cgroupOf(t), ns, log: silentLog }),
+];
+
 export const openEbpfWith =
-  ({ maxEntries, parts = () => [] }: EbpfOptions) =>
-  (t: Pick<TestContext, 'after'>, node: LabNode): OpenedEbpf => {
+  ({ maxEntries, parts = allParts }: EbpfOptions) =>
+  (t: After, node: LabNode): OpenedEbpf => {
     const { ns, route, settings } = node;
     const programs = openPrograms({
       objectDir: OBJECTS,
       pinDir: pinDirOf(t, node),
       log: silentLog,
       maxEntries: { policy_entries: 8192, ...maxEntries },
+      globals: socketGlobals(),
     });
     const counted = countWrites(programs);
     const backend = createEbpfBackend({
@@ -57,7 +76,7 @@ export const openEbpfWith =
         mtu: 1450,
         nodeAddresses: settings.nodeAddresses,
       }),
-      parts: parts(node, counted.programs),
+      parts: parts(t, node, counted.programs),
       log: silentLog,
     });
     let sent = 0;

@@ -129,7 +129,7 @@ function makeRuntime(paths: ClusterPaths, config: ClusterConfig): void {
   mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
   mountTmpfs(paths.runDir, { private: true, size: '64m' });
   for (const folder of ['netns', 'nodes', 'bpf']) mkdirSync(join(paths.runDir, folder), { mode: 0o700 });
-  if (config.datapath === 'ebpf') mountBpffs(paths.bpf);
+  mountPins(paths, config);
   const cgroup = cgroupPath(paths);
   if (cgroup === undefined)
     throw new HeddleError('KernelFeature', 'no cgroup2 is mounted on this machine', {
@@ -137,6 +137,15 @@ function makeRuntime(paths: ClusterPaths, config: ClusterConfig): void {
     });
   for (const folder of cgroupFolders(config)) createCgroup(join(cgroup, folder));
   moveToCgroup(join(cgroup, 'supervisor'), process.pid);
+}
+
+/** Also where it is not used (yet): a running node may move to eBPF. A kernel without it has other data paths. */
+function mountPins(paths: ClusterPaths, config: ClusterConfig): void {
+  try {
+    mountBpffs(paths.bpf);
+  } catch (error) {
+    if (config.datapath === 'ebpf') throw error;
+  }
 }
 
 const logOf = (paths: ClusterPaths, name: string): string => join(paths.logs, `${name}.log`);

@@ -68,6 +68,12 @@ const EVERY_KIND = [
       ingress: [{ ports: [{ port: 80, protocol: 'TCP' }] }],
     },
   }),
+  one('Lease', 'coordination.k8s.io/v1', 'every', {
+    spec: { holderIdentity: 'a', leaseDurationSeconds: 15, renewTime: '2026-01-31T12:00:00.000000Z' },
+  }),
+  one('CiliumLoadBalancerIPPool', 'cilium.io/v2alpha1', 'every', {
+    spec: { blocks: [{ cidr: '192.0.2.0/24' }], serviceSelector: selector },
+  }),
 ];
 
 test('the list above has every kind that is served', () => {
@@ -109,7 +115,10 @@ test('every kind: apply, apply again, get in all forms, describe, label, annotat
 test('kubectl knows the kinds, their versions and their fields', async () => {
   const resources = await k('api-resources --no-headers');
   assert.equal(resources.trim().split('\n').length, registry.length);
-  assert.match(await k('api-versions'), /^apps\/v1\ndiscovery\.k8s\.io\/v1\nnetworking\.k8s\.io\/v1\nv1$/m);
+  assert.match(
+    await k('api-versions'),
+    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nnetworking\.k8s\.io\/v1\nv1$/m,
+  );
   for (const { kind } of registry)
     assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));
   assert.match(await k('explain deployment.spec.template.spec.containers.ports.containerPort'), /<integer>/);

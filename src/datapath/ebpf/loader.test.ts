@@ -46,7 +46,7 @@ SEC("tc") int tail(struct __sk_buff *skb) { return 77; }
 `;
 const SECOND = `${SHARED}
 volatile __u64 runs;
-SEC("tc") int second(struct __sk_buff *skb) { hit(2); return verdict + 100; }
+SEC("tc") int second(struct __sk_buff *skb) { runs++; hit(2); return verdict + 100; }
 SEC("cgroup/connect4") int unwanted(struct bpf_sock_addr *a) { return 1; }
 `;
 
@@ -164,6 +164,37 @@ test('attached programs run on with no process of ours, and call into their own 
   assert.equal(tables().length, 1);
   assert.ok(!tables().includes(table!));
   assert.equal(testRun({ program: two.program('first'), data: packet }).verdict, 77);
+});
+
+test('a restart with the same build and constants loads nothing; any difference loads again', {
+  skip,
+}, async (t) => {
+  const objectDir = await build(t, { second: SECOND });
+  const pinDir = testBpffs(t);
+  const open = opener(t, { objectDir, pinDir });
+  const kept = () => fs.readdirSync(join(pinDir, 'programs')).length;
+  const visit = (options: Partial<OpenOptions> = {}): [loaded: number, verdict: number, runs: unknown] => {
+    const programs = open(options);
+    const { verdict } = testRun({ program: programs.program('second'), data: packet });
+    const runs = programs.global('runs').read();
+    programs.settle();
+    programs.close();
+    return [programs.loaded.length, verdict, runs];
+  };
+  assert.deepEqual(visit(), [1, 101, 1n]);
+  assert.deepEqual(visit(), [0, 101, 2n]);
+  assert.deepEqual(visit({ globals: { verdict: 3 } }), [1, 103, 1n]);
+  assert.equal(kept(), 1);
+  assert.deepEqual(visit({ globals: { verdict: 3 } }), [0, 103, 2n]);
+  assert.deepEqual(visit({ globals: { verdict: 3 }, skip: ['unwanted'] }), [1, 103, 1n]);
+  assert.deepEqual(visit({ maxEntries: { things: 50 } }), [1, 101, 1n]);
+  // Half a set of pins, as a process leaves that ends amid pinning, is none.
+  const [folder] = fs.readdirSync(join(pinDir, 'programs'));
+  fs.rmSync(join(pinDir, 'programs', folder!, 'second'));
+  assert.deepEqual(visit({ maxEntries: { things: 50 } }), [1, 101, 1n]);
+  await compileObject(objectDir, 'second', SECOND.replace('+ 100', '+ 200'));
+  assert.deepEqual(visit({ maxEntries: { things: 50 } }), [1, 201, 1n]);
+  assert.equal(kept(), 1);
 });
 
 test('nodes with folders of their own share nothing', { skip }, async (t) => {

@@ -11,6 +11,7 @@ import { HeddleError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { type Control, openControl } from './control.ts';
 import { createGlobals, type Global, type LoadedSections } from './globals.ts';
+import { type KeptPrograms, type KeyInput, openKeptPrograms } from './kept-programs.ts';
 import { type MapSet, type Migration, openMapSet } from './map-set.ts';
 
 export type { Control } from './control.ts';
@@ -51,11 +52,13 @@ export interface Programs {
   control(map: string): Control;
   /** Where the attachment `name` is pinned: `<pinDir>/links/<name>`. */
   linkPath(name: string): string;
+  /** Objects that went into the kernel; the others were found unchanged, as an earlier opening left them. */
+  readonly loaded: readonly string[];
   /** What became of maps of an earlier layout. */
   readonly migrations: readonly Migration[];
   /**
    * To be called once every link runs these programs: copies what earlier programs learned meanwhile into migrated
-   * LRU maps, and lets earlier maps go.
+   * LRU maps, and lets earlier maps and programs go.
    */
   settle(): void;
   /** Lets go of descriptors; pins and attachments stay. */
@@ -64,6 +67,9 @@ export interface Programs {
 
 interface Opened extends LoadedSections {
   readonly programs: ReadonlyMap<string, number>;
+  readonly input: KeyInput;
+  /** False where it was found as an earlier opening left it. */
+  readonly isNew: boolean;
 }
 
 /** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `BpfMissing`, `Kernel` */
@@ -73,31 +79,44 @@ export function openPrograms(options: OpenOptions): Programs {
   const linkDir = join(pinDir, 'links');
   for (const folder of [mapDir, linkDir]) fs.mkdirSync(folder, { recursive: true });
   const set = openMapSet({ folder: mapDir, maxEntries: options.maxEntries ?? {}, log });
+  const kept = openKeptPrograms(join(pinDir, 'programs'));
   const opened: Opened[] = [];
   try {
-    checkGlobals(options, open(options, set, opened));
+    checkGlobals(options, openObjects(options, { set, kept, opened }));
     set.commit();
+    for (const { object, input, programs, maps, isNew } of opened)
+      if (isNew) kept.keep(object, input, { programs, maps });
   } catch (error) {
     for (const { programs, maps } of opened) closeAll({ programs, maps });
     set.close();
     throw error;
   }
-  return assemble({ set, opened, linkDir });
+  return assemble({ set, kept, opened, linkDir });
+}
+
+interface Parts {
+  readonly set: MapSet;
+  readonly kept: KeptPrograms;
+  readonly opened: Opened[];
 }
 
 /** Loads all objects; returns the names of global variables that were given a first value. */
-function open(options: OpenOptions, set: MapSet, opened: Opened[]): Set<string> {
+function openObjects(options: OpenOptions, { set, kept, opened }: Parts): Set<string> {
   const { objectDir, globals = {}, skip = [] } = options;
   const given = new Set<string>();
+  const mapId = (name: string) => set.maps.get(name)?.map.id;
   for (const name of options.objects ?? objectNames(objectDir)) {
-    const object = openObject(join(objectDir, `${name}.bpf.o`));
+    const path = join(objectDir, `${name}.bpf.o`);
+    const object = openObject(path);
     try {
+      const input = { file: fs.readFileSync(path), settings: { globals, skip }, mapId };
       for (const [variable, value] of Object.entries(globals))
         if (object.setGlobal(variable, value)) given.add(variable);
       for (const { name: program } of object.programs) if (skip.includes(program)) object.skip(program);
       set.prepare(object);
-      const loaded = object.load();
-      opened.push({ object, ...loaded });
+      const found = kept.find(object, input);
+      const loaded = found ?? object.load();
+      opened.push({ object, input, isNew: !found, ...loaded });
       set.adopt(object, loaded);
     } finally {
       object.close();
@@ -133,7 +152,7 @@ function closeAll({ programs, maps }: LoadedObject): void {
   for (const fd of [...programs.values(), ...maps.values()]) fs.closeSync(fd);
 }
 
-function assemble({ set, opened, linkDir }: { set: MapSet; opened: Opened[]; linkDir: string }): Programs {
+function assemble({ set, kept, opened, linkDir }: Parts & { linkDir: string }): Programs {
   const codecs = new Map<string, Codec>();
   const controls = new Map<string, Control>();
   const globals = createGlobals(opened);
@@ -189,7 +208,11 @@ function assemble({ set, opened, linkDir }: { set: MapSet; opened: Opened[]; lin
     // A bpffs allows no dots.
     linkPath: (name) => join(linkDir, name.replaceAll('.', '_')),
     migrations: set.migrations,
-    settle: () => set.settle(),
+    loaded: opened.flatMap(({ object, isNew }) => (isNew ? [object.name] : [])),
+    settle() {
+      set.settle();
+      kept.settle();
+    },
     close() {
       if (!isOpen) return;
       isOpen = false;

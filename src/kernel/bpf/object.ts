@@ -47,7 +47,12 @@ export interface BpfObject {
   /** What `btf` was read from. */
   readonly btfBytes: Uint8Array;
   readonly maps: readonly MapSpec[];
-  readonly programs: readonly { readonly name: string; readonly section: string }[];
+  /** `skipped`: left out by `skip`. */
+  readonly programs: readonly {
+    readonly name: string;
+    readonly section: string;
+    readonly skipped: boolean;
+  }[];
   /** Global variables by name. */
   readonly variables: ReadonlyMap<string, Variable>;
   setMaxEntries(map: string, entries: number): void;
@@ -107,6 +112,10 @@ function describe(object: Pointer, name: string): BpfObject {
   const programPointers = new Map<string, Pointer>();
   for (let p = lib.nextProgram(object, null); p; p = lib.nextProgram(object, p))
     programPointers.set(lib.programName(p), p);
+  const sections = Array.from(programPointers, ([program, p]) => ({
+    name: program,
+    section: lib.programSection(p),
+  }));
   const variables = readVariables(btf);
   const skipped = new Set<string>();
   let open = true;
@@ -149,7 +158,9 @@ function describe(object: Pointer, name: string): BpfObject {
     btf,
     btfBytes,
     maps,
-    programs: [...programPointers].map(([program, p]) => ({ name: program, section: lib.programSection(p) })),
+    get programs() {
+      return sections.map((program) => ({ ...program, skipped: skipped.has(program.name) }));
+    },
     variables,
     setMaxEntries: (map, entries) => check(lib.mapSetMaxEntries(mapPointer(map), entries), `resize ${map}`),
     reuse: (map, fd) => check(lib.mapReuseFd(mapPointer(map), fd), `reuse the map ${map}`),

@@ -10,6 +10,7 @@ const helpers = new Set([
   'main.ts',
   'harness.ts',
   'ping-pong.ts',
+  'pods.ts',
   'cni.ts',
   'connects.ts',
   'services.ts',

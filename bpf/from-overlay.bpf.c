@@ -7,7 +7,7 @@ char _license[] SEC("license") = "GPL";
 
 static __noinline int from_overlay_slow(struct __sk_buff *skb)
 {
-	struct packet p;
+	struct packet p = {};
 
 	if (parse_packet(skb, &p) != PARSE_OK || (p.flags & PACKET_LINK_LOCAL))
 		return drop(skb, DROP_MALFORMED);

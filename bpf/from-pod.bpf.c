@@ -62,7 +62,7 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 {
 	struct node_state *node = get_node_state();
 	__u32 link = skb->ifindex;
-	struct packet p;
+	struct packet p = {};
 	int mine;
 
 	if (link_kind(link) != LINK_POD)

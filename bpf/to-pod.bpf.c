@@ -11,7 +11,7 @@ char _license[] SEC("license") = "GPL";
 static __noinline int to_pod_slow(struct __sk_buff *skb, __u32 from)
 {
 	struct pod *pod;
-	struct packet p;
+	struct packet p = {};
 	__u32 kind = link_kind(from);
 
 	/* A pod's packets come by `from_pod`, which hands them over itself; other links are nobody's. */

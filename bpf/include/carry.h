@@ -105,13 +105,13 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 {
 	__u32 zero = 0, reply = is_answer(p), way = at->way & 1;
 	struct flow *flow = bpf_map_lookup_elem(&flow_scratch, &zero);
-	struct judgement j;
+	struct judgement j = {};
 
 	if (!flow)
 		return 0;
 	judge(p, reply, at->generation & 1, &j);
 	if (j.judged && is_midstream(p)) {
-		struct judgement back;
+		struct judgement back = {};
 
 		if (!judge(p, 1, at->generation & 1, &back)) {
 			reply = 1;
@@ -154,7 +154,7 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 /* The entry of a known connection after a change: judged in the connection's direction. */
 static __noinline int judge_again(const struct packet *p, struct flow *flow, const struct passage *at)
 {
-	struct judgement j;
+	struct judgement j = {};
 
 	count_flow(COUNT_JUDGED_AGAIN);
 	judge(p, (at->way ^ flow->initiator) & 1, at->generation & 1, &j);
@@ -188,7 +188,7 @@ static __noinline struct flow *settle(struct __sk_buff *skb, const struct packet
 static __noinline int forward_to(struct __sk_buff *skb, const struct packet *p)
 {
 	struct flow_way way = {};
-	struct place place;
+	struct place place = {};
 
 	if (locate(&p->dst, &place) == PLACE_NOBODY)
 		return drop(skb, DROP_NO_ROUTE);
@@ -199,7 +199,7 @@ static __noinline int forward_to(struct __sk_buff *skb, const struct packet *p)
 /* An ICMP error passes if it is about a packet of a connection that may pass, and is for who sent that. */
 static __noinline int may_pass_error(struct __sk_buff *skb, struct packet *p, struct passage *at)
 {
-	struct packet inner;
+	struct packet inner = {};
 	struct flow *flow;
 	__u32 way;
 
@@ -214,7 +214,7 @@ static __noinline int may_pass_error(struct __sk_buff *skb, struct packet *p, st
 	at->translated = flow->flags & FLOW_TRANSLATED;
 	if (flow->generation == at->generation)
 		return !(flow->flags & FLOW_DENIED);
-	struct judgement j;
+	struct judgement j = {};
 
 	return !judge(&inner, (way ^ flow->initiator) & 1, at->generation & 1, &j);
 }

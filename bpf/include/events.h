@@ -98,11 +98,13 @@ struct decision {
 	__u32 verdict;
 };
 
-static __noinline int tell(const struct packet *p, const struct decision *by, __u32 direction, __u32 reply)
+__noinline int tell(const struct packet *p, const struct decision *by, __u32 direction, __u32 reply)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct policy_event *event;
 
+	if (!p || !by)
+		return 0;
 	if (!may_tell(by->slot, by->verdict == VERDICT_DENY, now)) {
 		count_event(EVENTS_LIMITED);
 		return 0;

@@ -191,7 +191,7 @@ static __always_inline void set_decision(struct flow *flow, const struct judgeme
  */
 static __noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __u32 link)
 {
-	struct place src, dst;
+	struct place src = {}, dst = {};
 
 	locate(&p->src, &src);
 	locate(&p->dst, &dst);

@@ -23,12 +23,15 @@ struct place {
 	__u8 source_mac[6];
 };
 
-static __noinline int locate(const struct address *address, struct place *out)
+__noinline int locate(const struct address *address, struct place *out)
 {
-	struct pod *pod = find_pod(address);
 	struct pod_range *range;
 	struct node_state *node;
+	struct pod *pod;
 
+	if (!address || !out)
+		return PLACE_NOBODY;
+	pod = find_pod(address);
 	__builtin_memset(out, 0, sizeof(*out));
 	if (pod) {
 		out->link = pod->link;

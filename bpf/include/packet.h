@@ -326,13 +326,21 @@ static __always_inline int parse_frame(void *data, void *end, struct packet *p)
 #define PULL_MAX 256
 
 /*
+ * Functions that are not static are verified once, by themselves, instead of once for each way to them. What they
+ * are given must be initialised (until Linux 6.3), and they must ask whether it is there.
+ */
+
+/*
  * The packet of a tc program, whole: options, extension headers, fragments. Pointers into the packet are to be
  * loaded again afterwards.
  */
-static __noinline __attribute__((unused)) int parse_packet(struct __sk_buff *skb, struct packet *p)
+__noinline int parse_packet(struct __sk_buff *skb, struct packet *p)
 {
-	int parsed = parse_frame(as_pointer(skb->data), as_pointer(skb->data_end), p);
+	int parsed;
 
+	if (!p)
+		return PARSE_DROP;
+	parsed = parse_frame(as_pointer(skb->data), as_pointer(skb->data_end), p);
 	if (parsed != PARSE_SHORT)
 		return parsed;
 	/* Headers in fragments of the buffer. Failing is for packets that are really too short. */
@@ -346,11 +354,13 @@ static __noinline __attribute__((unused)) int parse_packet(struct __sk_buff *skb
  * The packet that an ICMP error is about, as far as it says: `inner->src` is whom the error is for. Ports may be
  * missing from errors about later fragments; such are PARSE_DROP.
  */
-static __noinline __attribute__((unused)) int parse_inner(struct __sk_buff *skb, const struct packet *p, struct packet *inner)
+__noinline int parse_inner(struct __sk_buff *skb, const struct packet *p, struct packet *inner)
 {
 	void *data, *end;
 	int parsed;
 
+	if (!p || !inner)
+		return PARSE_DROP;
 	clear_packet(inner, p->inner);
 	/* At most 60 + 8 bytes of IPv4, or 40 + 8 and extension headers. */
 	if (bpf_skb_pull_data(skb, skb->len < PULL_MAX ? skb->len : PULL_MAX))

@@ -41,6 +41,7 @@ struct question {
 	__u32 copy;
 	__be16 port;
 	__u8 protocol;
+	__u8 zero;
 };
 
 /* (identity, protocol, port), then (identity, any). */
@@ -74,10 +75,13 @@ static __always_inline struct policy_entry *entry_of(const struct question *q, _
 }
 
 /* 0: may pass. A table that is not there (yet) denies, without a rule. */
-static __noinline int judge_side(const struct question *q, struct decision *by)
+__noinline int judge_side(const struct question *q, struct decision *by)
 {
-	struct policy_entry *entry = q->identity ? entry_of(q, q->identity) : 0;
+	struct policy_entry *entry;
 
+	if (!q || !by)
+		return 1;
+	entry = q->identity ? entry_of(q, q->identity) : 0;
 	if (!entry)
 		entry = entry_of(q, 0);
 	if (!entry) {
@@ -99,14 +103,18 @@ static __always_inline struct endpoint *find_endpoint(const struct address *addr
 }
 
 /* `reply`: the packet goes from the server to the client. */
-static __noinline int judge(const struct packet *p, __u32 reply, __u32 copy, struct judgement *out)
+__noinline int judge(const struct packet *p, __u32 reply, __u32 copy, struct judgement *out)
 {
-	const struct address *client = reply ? &p->dst : &p->src;
-	const struct address *server = reply ? &p->src : &p->dst;
-	struct question q = { .copy = copy, .protocol = p->protocol };
+	const struct address *client, *server;
+	struct question q = { .copy = copy };
 	struct endpoint *endpoint;
 
+	if (!p || !out)
+		return JUDGED_DENY_EGRESS;
+	client = reply ? &p->dst : &p->src;
+	server = reply ? &p->src : &p->dst;
 	__builtin_memset(out, 0, sizeof(*out));
+	q.protocol = p->protocol;
 	/* Identifiers of ICMP are no ports. */
 	q.port = is_icmp(p) ? 0 : reply ? p->sport : p->dport;
 	if (same_address(client, server))

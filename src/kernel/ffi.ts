@@ -45,6 +45,12 @@ export const libc = {
     length: number,
   ) => number,
   listen: c.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number,
+  accept4: c.func('int accept4(int fd, void *address, void *length, int flags)') as (
+    fd: number,
+    address: null,
+    length: null,
+    flags: number,
+  ) => number,
   send: c.func('long send(int fd, const void *data, size_t length, int flags)') as (
     fd: number,
     data: Uint8Array,

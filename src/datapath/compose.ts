@@ -28,6 +28,7 @@ export function composeBackends({ name, parts }: Composition): Backend {
     { families: [4, 6] as const, policy: false, cutsEstablished: false, sessionAffinity: false },
     ...parts.map((part) => part.capabilities),
   ) as Capabilities;
+  const tracking = parts.find((part) => part.flows);
   let queue: Promise<unknown> = Promise.resolve();
 
   /** Programs run while others ask: what is compared must not change below it. */
@@ -64,7 +65,8 @@ export function composeBackends({ name, parts }: Composition): Backend {
     },
     translated: () =>
       inTurn(async () => (await Promise.all(parts.flatMap((part) => part.translated?.() ?? []))).flat()),
-    flows: async () => (await parts.find((part) => part.flows)?.flows?.()) ?? [],
+    // Absent where no part has connections of its own: then they are the kernel's.
+    ...(tracking && { flows: () => tracking.flows?.() ?? Promise.resolve([]) }),
     pressure: () => parts.flatMap((part) => part.pressure?.() ?? []),
     drops: () => new Map(parts.flatMap((part) => [...(part.drops?.() ?? [])])),
     ruleCount: () => new Map(parts.flatMap((part) => [...(part.ruleCount?.() ?? [])])),

@@ -7,7 +7,7 @@ import { closeNetns, openNetns } from '../../src/kernel/netns.ts';
 import { openNft } from '../../src/kernel/nft.ts';
 import { readSysctl } from '../../src/kernel/sysctl.ts';
 import { schemaViolations } from '../schema.ts';
-import { type LocalCluster, root, upCluster } from './local-cluster.ts';
+import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
 
 interface TraceAnswer {
   trace: {
@@ -18,7 +18,7 @@ interface TraceAnswer {
 }
 
 test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, async (t) => {
-  const cluster = await upCluster(t, join(root, 'examples/shop'));
+  const cluster = await upCluster(t, join(root, 'examples/shop'), '--datapath', 'nftables');
   const ask = async <T>(schema: string, ...args: string[]): Promise<T> => {
     const answer = JSON.parse(await cluster.must(...args, '-o', 'json')) as T;
     assert.deepEqual(schemaViolations(schema, answer), [], args.join(' '));
@@ -122,6 +122,14 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
     assert.match(
       await cluster.must('tune', 'show'),
       /node-2 +net\.ipv4\.tcp_fastopen +3 +3 +\d+ +cluster \w+ \(throughput\)/,
+    );
+    // In a namespace of its own the command is not where the machine's settings can be written.
+    const tune = [join(root, 'heddle'), 'tune', '--data-dir', cluster.dataDir, 'apply', '--host'];
+    const refused = await execute('unshare', ['-n', ...tune]);
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /rmem_max = 134217728 cannot be set: it belongs to the whole machine.*\[TuningRefused\]/,
     );
     await ask('tune', 'tune', 'reset');
     assert.equal(value(), was);

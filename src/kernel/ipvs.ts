@@ -27,6 +27,7 @@ export type IpvsEdit =
 
 export interface Ipvs {
   services(): IpvsService[];
+  service(key: IpvsKey): IpvsService | undefined;
   /** Empty where there is no such service. */
   destinations(key: IpvsKey): IpvsListed[];
   /** In order, many at once. @throws HeddleError `Netlink` for the first that failed; those after it are tried too */
@@ -88,6 +89,12 @@ export function openIpvs(ns?: Netns): Ipvs {
 
   return {
     services: () => socket.dump(make(IPVS_CMD.GET_SERVICE, 'list virtual services', []), parseService),
+    service: (key) =>
+      socket.get(
+        make(IPVS_CMD.GET_SERVICE, `read the virtual service ${ipvsText(key)}`, [serviceKeyPart(key)]),
+        parseService,
+        'ESRCH',
+      ),
     destinations: (key) =>
       socket.dump(
         make(IPVS_CMD.GET_DEST, `list destinations of ${ipvsText(key)}`, [serviceKeyPart(key)]),

@@ -2,8 +2,8 @@
  * Entries of a map into one of another layout: field by field, by name. Fields that only one of them has are left
  * out or 0. It works in both directions: an older build reads a newer map the same way.
  */
-import { codecOf, type Codec, type Fields, type Value } from '../../kernel/bpf/codec.ts';
-import { type BpfMap, MAP_TYPE, NOEXIST, possibleCpus } from '../../kernel/bpf/map.ts';
+import { type Convert, createConverter } from '../../kernel/bpf/convert.ts';
+import { ANY, type BpfMap, MAP_TYPE, NOEXIST, possibleCpus } from '../../kernel/bpf/map.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import type { MapTypes } from './layout.ts';
 
@@ -17,8 +17,6 @@ export interface Side {
   readonly map: BpfMap;
   readonly types: MapTypes | undefined;
 }
-
-type Convert = (bytes: Uint8Array) => Uint8Array | undefined;
 
 const perCpu: ReadonlySet<number> = new Set([
   MAP_TYPE.PERCPU_ARRAY,
@@ -43,105 +41,96 @@ export const isLearned = (type: number): boolean => learning.has(type);
 export const isCopyable = (from: number, to: number): boolean =>
   keyed.has(from) && keyed.has(to) && perCpu.has(from) === perCpu.has(to);
 
+/** Entries written with one call. */
+const BATCH = 1024;
+
 /** `onlyMissing`: an entry that `to` has stays as it is there. */
 export function copyEntries(from: Side, to: Side, options: { onlyMissing?: boolean } = {}): Copied {
+  const { onlyMissing = false } = options;
   const key = converter(from, to, 'keyType');
-  const value = perCpu.has(from.map.type) ? perCpuConverter(from, to) : converter(from, to, 'valueType');
+  const value = converter(from, to, 'valueType');
+  const slots = perCpu.has(from.map.type) ? possibleCpus() : 1;
   const isArray = from.map.type === MAP_TYPE.ARRAY || from.map.type === MAP_TYPE.PERCPU_ARRAY;
+  const { keySize, valueSize } = to.map;
+  const keys = new Uint8Array(BATCH * keySize);
+  const values = new Uint8Array(BATCH * valueSize);
+  let waiting = 0;
   let copied = 0;
   let unfit = 0;
+
+  function flush(): void {
+    const written = onlyMissing
+      ? writeSingly(to.map, keys, values, waiting, NOEXIST)
+      : writeBatch(to.map, keys, values, waiting);
+    copied += written;
+    if (!onlyMissing) unfit += waiting - written;
+    waiting = 0;
+  }
+
   for (const [oldKey, oldValue] of from.map.entries()) {
     // An array has all of its entries always; those of zeros are none.
     if (isArray && oldValue.every((byte) => byte === 0)) continue;
-    const newKey = key(oldKey);
-    const newValue = newKey && value(oldValue);
-    if (newKey && newValue && write(to.map, newKey, newValue, options.onlyMissing === true)) copied++;
-    else if (!newKey || !newValue || !options.onlyMissing) unfit++;
+    keys.fill(0, waiting * keySize, (waiting + 1) * keySize);
+    values.fill(0, waiting * valueSize, (waiting + 1) * valueSize);
+    let fits = key(oldKey, 0, keys, waiting * keySize);
+    for (let slot = 0; slot < slots && fits; slot++) {
+      const at = waiting * valueSize + (slot * valueSize) / slots;
+      fits = value(oldValue, (slot * from.map.valueSize) / slots, values, at);
+    }
+    if (!fits) unfit++;
+    else if (++waiting === BATCH) flush();
   }
+  flush();
   return { copied, unfit };
 }
 
-function write(map: BpfMap, key: Uint8Array, value: Uint8Array, onlyMissing: boolean): boolean {
+/** How many went in. */
+function writeBatch(map: BpfMap, keys: Uint8Array, values: Uint8Array, count: number): number {
   try {
-    return map.update(key, value, onlyMissing ? NOEXIST : 0);
+    map.updateBatch(keys.subarray(0, count * map.keySize), values.subarray(0, count * map.valueSize), count);
+    return count;
   } catch (error) {
-    if (error instanceof HeddleError && error.code === 'BpfMapFull') return false;
-    throw error;
+    if (!isFull(error)) throw error;
+    return writeSingly(map, keys, values, count, ANY);
   }
 }
 
-/** Equal layouts are copied as they are; without types there is nothing to go by but the length. */
+function writeSingly(
+  map: BpfMap,
+  keys: Uint8Array,
+  values: Uint8Array,
+  count: number,
+  flags: number,
+): number {
+  const { keySize, valueSize } = map;
+  let written = 0;
+  for (let i = 0; i < count; i++) {
+    const key = keys.subarray(i * keySize, (i + 1) * keySize);
+    const value = values.subarray(i * valueSize, (i + 1) * valueSize);
+    try {
+      if (map.update(key, value, flags)) written++;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
+  }
+  return written;
+}
+
+const isFull = (error: unknown): boolean => error instanceof HeddleError && error.code === 'BpfMapFull';
+
+/** Without types there is nothing to go by but the length. */
 function converter(from: Side, to: Side, field: 'keyType' | 'valueType'): Convert {
-  if (!from.types || !to.types) {
-    const size = field === 'keyType' ? to.map.keySize : to.map.info.valueSize;
-    return (bytes) => (bytes.length === size ? bytes : undefined);
-  }
-  const { btf: oldBtf } = from.types;
-  const { btf: newBtf } = to.types;
-  if (oldBtf.layout(from.types[field]) === newBtf.layout(to.types[field])) return (bytes) => bytes;
-  const decoder = codecOf(oldBtf, from.types[field]);
-  const encoder = codecOf(newBtf, to.types[field]);
-  const shape = encoder.decode(new Uint8Array(encoder.size));
-  return (bytes) => convert(bytes, decoder, encoder, shape);
-}
-
-function convert(bytes: Uint8Array, decoder: Codec, encoder: Codec, shape: Fields): Uint8Array | undefined {
-  try {
-    return encoder.encode(fit(decoder.decode(bytes), shape) as Fields);
-  } catch (error) {
-    if (error instanceof HeddleError && error.code === 'BtfValue') return undefined;
-    throw error;
-  }
-}
-
-/** `value` with the fields of `shape` only. @throws HeddleError `BtfValue` where something would be lost in a field */
-function fit(value: Value, shape: Value): Value {
-  if (shape instanceof Uint8Array) return fitBytes(value, shape.length);
-  if (Array.isArray(shape)) {
-    if (!Array.isArray(value)) throw unlike();
-    const kept = value.slice(0, shape.length) as Value[];
-    if ((value.slice(shape.length) as Value[]).some((rest) => !isZero(rest))) throw unlike();
-    return kept.map((element, i) => fit(element, shape[i] as Value));
-  }
-  if (typeof shape === 'object') {
-    if (typeof value !== 'object' || value instanceof Uint8Array || Array.isArray(value)) throw unlike();
-    const fields: Record<string, Value> = {};
-    for (const [name, inner] of Object.entries(shape as Fields)) {
-      const known = (value as Fields)[name];
-      if (known !== undefined) fields[name] = fit(known, inner);
-    }
-    return fields;
-  }
-  if (typeof value === 'object') throw unlike();
-  return value;
-}
-
-function fitBytes(value: Value, length: number): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw unlike();
-  if (value.subarray(length).some((byte) => byte !== 0)) throw unlike();
-  return value.subarray(0, length);
-}
-
-const isZero = (value: Value): boolean =>
-  typeof value === 'object'
-    ? Object.values(value as Fields).every((inner) => isZero(inner))
-    : Number(value) === 0;
-
-const unlike = () => new HeddleError('BtfValue', 'the field is of another kind');
-
-function perCpuConverter(from: Side, to: Side): Convert {
-  const one = converter(from, to, 'valueType');
-  const cpus = possibleCpus();
-  const oldStride = from.map.valueSize / cpus;
-  const newStride = to.map.valueSize / cpus;
-  return (bytes) => {
-    const out = new Uint8Array(to.map.valueSize);
-    for (let cpu = 0; cpu < cpus; cpu++) {
-      const start = cpu * oldStride;
-      const value = one(bytes.subarray(start, start + from.map.info.valueSize));
-      if (!value) return undefined;
-      out.set(value, cpu * newStride);
-    }
-    return out;
+  if (from.types && to.types)
+    return createConverter(
+      { btf: from.types.btf, type: from.types[field] },
+      { btf: to.types.btf, type: to.types[field] },
+    );
+  const [size, newSize] = [from.map.info, to.map.info].map((info) =>
+    field === 'keyType' ? info.keySize : info.valueSize,
+  );
+  return (source, fromAt, target, toAt) => {
+    if (size !== newSize) return false;
+    target.set(source.subarray(fromAt, fromAt + size!), toAt);
+    return true;
   };
 }

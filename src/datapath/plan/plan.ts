@@ -131,6 +131,8 @@ export function createPlan(options: { node: string }): Plan {
       dirty.add(`node/${name}`);
     },
     setLocalPods(next) {
+      // Called with every change of anything, and hardly ever another list.
+      if (sameJson(pods, next)) return;
       pods = next;
       dirty.add('pods');
     },

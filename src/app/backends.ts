@@ -3,21 +3,24 @@ import { join } from 'node:path';
 import type { DatapathName } from '../cluster/config.ts';
 import type { NodePaths } from '../cluster/paths.ts';
 import type { Backend } from '../datapath/backend.ts';
-import { openEbpfBackend } from '../datapath/ebpf/open.ts';
-import type { Movable } from '../datapath/movable.ts';
 import { composeBackends } from '../datapath/compose.ts';
+import { openEbpfBackend } from '../datapath/ebpf/open.ts';
 import { createPrograms } from '../datapath/iptables/programs.ts';
 import { createIptablesServices } from '../datapath/iptables/services.ts';
+import { createIpvsPart } from '../datapath/ipvs/part.ts';
+import type { Movable } from '../datapath/movable.ts';
 import { createNftablesBackend, type NftablesDeps } from '../datapath/nftables/backend.ts';
 import { NFLOG_GROUP } from '../datapath/nftables/names.ts';
 import type { Overlay } from '../datapath/overlay.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openConntrack } from '../kernel/conntrack.ts';
+import { openIpvs } from '../kernel/ipvs.ts';
 import { currentNetns } from '../kernel/netns.ts';
 import { type Nflog, openNflog } from '../kernel/nflog.ts';
 import { openNft } from '../kernel/nft.ts';
-import { run } from '../kernel/spawn.ts';
 import type { Route } from '../kernel/route.ts';
+import { run } from '../kernel/spawn.ts';
+import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { DatapathFile } from './datapath-file.ts';
@@ -43,7 +46,7 @@ export interface Backends {
 export function createBackends(deps: BackendsDeps): Backends {
   const { route, overlay, paths, objectDir, log } = deps;
   let nflog: Nflog | undefined;
-  function nftables(use: Pick<NftablesDeps, 'table' | 'services'>): Backend {
+  function nftables(use: Pick<NftablesDeps, 'table' | 'services' | 'relayed'>): Backend {
     const conntrack = openConntrack();
     return createNftablesBackend({
       ...use,
@@ -77,6 +80,29 @@ export function createBackends(deps: BackendsDeps): Backends {
       });
       const policy = nftables({ table: 'heddle-policy-iptables', services: false });
       return composeBackends({ name: 'iptables', parts: [policy, services] });
+    },
+    ipvs() {
+      // First of all: it is what a kernel lacks.
+      const ipvs = openIpvs();
+      const conntrack = openConntrack();
+      const services = createIpvsPart({
+        ipvs,
+        nft: openNft(),
+        route,
+        sysctls: {
+          read: (key) => readSysctl(undefined, key),
+          write: (key, value) => writeSysctl(undefined, key, value),
+        },
+        deleteFlows: (filter) => conntrack.delete(filter),
+        listFlows: () => conntrack.list(),
+        every(seconds, work) {
+          const timer = setInterval(work, seconds * 1000).unref();
+          return () => clearInterval(timer);
+        },
+        log,
+      });
+      const policy = nftables({ table: 'heddle-policy-ipvs', services: false, relayed: true });
+      return composeBackends({ name: 'ipvs', parts: [policy, services] });
     },
   };
   return {

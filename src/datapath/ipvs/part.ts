@@ -1,4 +1,5 @@
 /** Services by IPVS, as a part of a composed backend: policy and routes are the nftables part's. */
+import type { Log } from '../../lib/log.ts';
 import type { ServiceCapabilities } from '../backend.ts';
 import type { Part } from '../compose.ts';
 import { type DeleteFlows, isStale, type ListFlows, unsettled } from '../tracked-flows.ts';
@@ -13,6 +14,7 @@ export interface IpvsPartDeps extends IpvsServicesDeps {
   readonly listFlows?: ListFlows;
   /** Calls `work` again and again until it is told to stop; without it those who drain go at the next change. */
   readonly every?: (seconds: number, work: () => void) => () => void;
+  readonly log: Log;
 }
 
 const services: ServiceCapabilities = {
@@ -34,6 +36,16 @@ export function createIpvsPart(deps: IpvsPartDeps): Part {
   const part = createIpvsServices(deps);
   let stop: (() => void) | undefined;
 
+  function sweep(): void {
+    try {
+      part.sweep();
+    } catch (error) {
+      deps.log.warn('cannot let backends go whose connections have ended; trying again', {
+        error: String(error),
+      });
+    }
+  }
+
   return {
     name: 'ipvs services',
     capabilities: { sessionAffinity: true, services },
@@ -45,7 +57,7 @@ export function createIpvsPart(deps: IpvsPartDeps): Part {
     async prune(state) {
       const mended = part.prune(state);
       deleteFlows?.(isStale(part.plan));
-      stop ??= deps.every?.(SWEEP_SECONDS, () => void part.sweep());
+      stop ??= deps.every?.(SWEEP_SECONDS, sweep);
       return mended;
     },
     async verify() {

@@ -3,11 +3,12 @@ import { execFileSync } from 'node:child_process';
 import type { TestContext } from 'node:test';
 import { openConntrack } from '../../kernel/conntrack.ts';
 import { type IpvsEdit, openIpvs } from '../../kernel/ipvs.ts';
+import { inScratchNetns } from '../../kernel/netns.ts';
 import { openNft } from '../../kernel/nft.ts';
 import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
-import { inScratchNetns } from '../../kernel/netns.ts';
 import { HeddleError } from '../../lib/errors.ts';
+import { silentLog } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import { composeBackends } from '../compose.ts';
 import { createIpvsPart } from '../ipvs/part.ts';
@@ -63,6 +64,7 @@ export function openIpvsBackend(t: Pick<TestContext, 'after'>, node: LabNode): O
     },
     deleteFlows: (filter) => conntrack.delete(filter),
     listFlows: () => conntrack.list(),
+    log: silentLog,
   });
   const backend = composeBackends({ name: 'ipvs', parts: [policy, services] });
   t.after(() => {

@@ -59,8 +59,7 @@ export async function connect(client: Netns, server: Netns, address: string): Pr
       const start = performance.now();
       for (let sent = 0, got = 0; got < megabytes * MEGABYTE; ) {
         if (sent < megabytes * MEGABYTE) sent += Math.max(0, libc.send(a, data, CHUNK, 0));
-        for (let read = 1; read > 0; got += Math.max(0, read))
-          read = libc.recv(b, into, into.length, 0);
+        for (let read = 1; read > 0; got += Math.max(0, read)) read = libc.recv(b, into, into.length, 0);
       }
       return (performance.now() - start) / 1000;
     },

@@ -29,7 +29,10 @@ const policies = (['Ingress', 'Egress'] as const).map(
       podSelector: {},
       policyTypes: [type],
       [type === 'Ingress' ? 'ingress' : 'egress']: [
-        { [type === 'Ingress' ? 'from' : 'to']: [{ podSelector: {} }], ports: [{ port: 7000, endPort: 7001 }] },
+        {
+          [type === 'Ingress' ? 'from' : 'to']: [{ podSelector: {} }],
+          ports: [{ port: 7000, endPort: 7001 }],
+        },
       ],
     },
   }),

@@ -5,6 +5,7 @@ import { applyChanges, emptyState, stateChanges } from '../plan/tables.ts';
 import { createCorePart, type CoreDeps } from './core/part.ts';
 import { readRuleCounters } from './core/counters.ts';
 import { createEvents } from './core/events.ts';
+import { createFlowReader } from './core/flows.ts';
 import type { Programs } from './loader.ts';
 import type { Part } from './part.ts';
 
@@ -35,6 +36,7 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
   const core = createCorePart(deps);
   const parts: readonly Part[] = [...deps.parts, core];
   const events = createEvents(programs, deps.now ?? Date.now);
+  const flows = createFlowReader(programs);
   const state = emptyState();
   let isPruned = false;
 
@@ -68,6 +70,11 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     },
     counters: async () => readRuleCounters(programs.map('rule_counters'), core.slots.rules),
     events: (listener) => events.listen(listener),
+    flows: async () => flows.flows(),
+    pressure: () => flows.pressure(),
+    async remove() {
+      for (const part of parts) part.remove?.();
+    },
     ...deps.extras,
     close() {
       events.close();

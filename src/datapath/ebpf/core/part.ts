@@ -36,8 +36,6 @@ export interface CorePart extends Part {
    * making the link and setting it up.
    */
   guard(link: NodeLink): void;
-  /** Detaches all programs of this part. */
-  remove(): void;
 }
 
 /** A pod may fill this share of the flow cache at once. */

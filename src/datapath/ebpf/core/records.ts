@@ -103,7 +103,11 @@ export function createRecords(programs: Pick<Programs, 'codec'>) {
         ? { map: 'identity_hosts', key: endpointKey({ address }), value }
         : {
             map: 'identity_ranges',
-            key: identityRangeKey({ prefix: prefix + IDENTITY_BITS, family: cidr.includes(':') ? 6 : 4, address }),
+            key: identityRangeKey({
+              prefix: prefix + IDENTITY_BITS,
+              family: cidr.includes(':') ? 6 : 4,
+              address,
+            }),
             value,
           };
     },

@@ -7,6 +7,7 @@ const CONFIG = (NFNL_SUBSYS_ULOG << 8) | 1;
 
 const CFG = { CMD: 1, MODE: 2, NLBUFSIZ: 3, TIMEOUT: 4, QTHRESH: 5, FLAGS: 6 } as const;
 const CMD_BIND = 1;
+const CMD_UNBIND = 2;
 const COPY_PACKET = 2;
 const FLAG_SEQ = 1;
 
@@ -80,6 +81,13 @@ export function configRequests({ group, copyBytes, threshold, delay }: NflogSett
     ]),
   ];
 }
+
+export const unbindRequest = (group: number): Request => ({
+  type: CONFIG,
+  flags: 0,
+  parts: [nfgenmsg(0, group), attribute(CFG.CMD, Uint8Array.of(CMD_UNBIND))],
+  what: `leave NFLOG group ${group}`,
+});
 
 const u32beOf = (data: Buffer | undefined): number | undefined =>
   data && data.length >= 4 ? data.readUInt32BE(0) : undefined;

@@ -8,7 +8,13 @@ import { errnoName, lastErrno, libc, systemError, watchFd } from './ffi.ts';
 import { encodeMessage, NLM_F_ACK, NLMSG_ERROR, parseAcknowledgement, parseMessages } from './netlink.ts';
 import { NETLINK_NETFILTER, netlinkError, openNetlinkFd, setOption } from './netlink-socket.ts';
 import type { Netns } from './netns.ts';
-import { configRequests, type NflogPacket, type NflogSettings, parsePacket } from './nflog-codec.ts';
+import {
+  configRequests,
+  unbindRequest,
+  type NflogPacket,
+  type NflogSettings,
+  parsePacket,
+} from './nflog-codec.ts';
 
 export type { NflogPacket } from './nflog-codec.ts';
 
@@ -106,6 +112,10 @@ export function openNflog(options: NflogOptions): Nflog {
       if (!open) return;
       open = false;
       watch.close();
+      // At once, for somebody else may want the group before this turn has ended. It sends what it held back.
+      const leave = encodeMessage(unbindRequest(options.group), 0, 0);
+      libc.send(fd, leave, leave.length, 0);
+      drain();
       // The descriptor leaves the event loop's tables at the end of this turn.
       setImmediate(() => fs.closeSync(fd));
     },

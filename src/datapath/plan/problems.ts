@@ -85,11 +85,13 @@ const FIELD_OF_KIND = {
   ExternalIP: ['spec.externalIPs', 'serve external addresses: not reachable by them'],
 } as const;
 
+type Missing = readonly [field: string, message: string];
+
 function missing(
   frontend: Readonly<ServiceFrontend>,
   can: ServiceCapabilities,
   affinity: boolean,
-): (readonly [field: string, message: string])[] {
+): Missing[] {
   const { kind, protocol, algorithm, forwarding } = frontend;
   if (!can.kinds.includes(kind)) return [FIELD_OF_KIND[kind]];
   const all = [...frontend.backends, ...(frontend.externalBackends ?? [])];
@@ -103,15 +105,7 @@ function missing(
         `metadata.annotations[${FORWARDING}]`,
         `forward by ${forwarding}: ${can.forwarding[0] ?? 'snat'} is used`,
       ] as const),
-    frontend.affinitySeconds !== undefined &&
-      !affinity &&
-      (['spec.sessionAffinity', 'keep a client at one endpoint: its connections may go to others'] as const),
-    frontend.affinitySeconds !== undefined &&
-      frontend.affinitySeconds < (can.leastAffinitySeconds ?? 0) &&
-      ([
-        'spec.sessionAffinityConfig',
-        `end affinity after ${frontend.affinitySeconds} s: it lasts ${can.leastAffinitySeconds} s at least`,
-      ] as const),
+    ...affinityMissing(frontend, can, affinity),
     frontend.sourceRanges !== undefined &&
       !can.sourceRanges &&
       (['spec.loadBalancerSourceRanges', 'refuse clients by their address: everybody is let in'] as const),
@@ -125,6 +119,18 @@ function missing(
       !can.weights &&
       (['endpoints', 'weigh endpoints: each gets the same share, one that drains too'] as const),
   ].filter((each) => each !== false);
+}
+
+function affinityMissing(
+  { affinitySeconds: seconds }: Readonly<ServiceFrontend>,
+  { leastAffinitySeconds: least = 0 }: ServiceCapabilities,
+  affinity: boolean,
+): Missing[] {
+  if (seconds === undefined) return [];
+  if (!affinity)
+    return [['spec.sessionAffinity', 'keep a client at one endpoint: its connections may go to others']];
+  if (seconds >= least) return [];
+  return [['spec.sessionAffinityConfig', `end affinity after ${seconds} s: it lasts ${least} s at least`]];
 }
 
 const weighs = ({ weight }: BackendAddress): boolean => weight !== undefined;

@@ -5,6 +5,7 @@
  */
 import { NLM_F_CREATE, NLM_F_EXCL, nested, text, u32 } from '../netlink.ts';
 import { NETLINK_ROUTE, type NetlinkSocket, openNetlink } from '../netlink-socket.ts';
+import { pinned } from './link.ts';
 import type { Attachment, TcOptions } from './links.ts';
 import { pin, unpin } from './syscall.ts';
 
@@ -51,39 +52,46 @@ function withSocket<T>(ns: TcOptions['ns'], use: (socket: NetlinkSocket) => T): 
 
 type Place = Pick<TcOptions, 'ifindex' | 'ns' | 'direction'>;
 
-/** Adds the filter or replaces its program. @throws HeddleError `Netlink` */
-export function addFilter({ ifindex, ns, direction, program }: Place & { readonly program: number }): void {
-  withSocket(ns, (socket) => {
-    const qdisc = [header(ifindex, CLSACT_HANDLE, CLSACT_PARENT), text(TCA_KIND, 'clsact')];
-    socket.attempt(
-      {
-        type: RTM_NEWQDISC,
-        flags: NLM_F_CREATE | NLM_F_EXCL,
-        what: `add clsact to the interface ${ifindex}`,
-        parts: qdisc,
-      },
-      'EEXIST',
-    );
+/** Adds the filter or replaces its program. False where it was there. @throws HeddleError `Netlink` */
+export function addFilter({
+  ifindex,
+  ns,
+  direction,
+  program,
+}: Place & { readonly program: number }): boolean {
+  return withSocket(ns, (socket) => {
+    const qdisc = {
+      type: RTM_NEWQDISC,
+      flags: NLM_F_CREATE | NLM_F_EXCL,
+      what: `add clsact to the interface ${ifindex}`,
+      parts: [header(ifindex, CLSACT_HANDLE, CLSACT_PARENT), text(TCA_KIND, 'clsact')],
+    };
+    socket.attempt(qdisc, 'EEXIST');
     const options = nested(TCA_OPTIONS, [
       u32(TCA_BPF_FD, program),
       text(TCA_BPF_NAME, 'heddle'),
       u32(TCA_BPF_FLAGS, DIRECT_ACTION),
     ]);
-    socket.request({
+    const filter = {
       type: RTM_NEWTFILTER,
-      flags: NLM_F_CREATE,
+      flags: NLM_F_CREATE | NLM_F_EXCL,
       what: `attach a program to ${direction} of the interface ${ifindex}`,
       parts: [filterHeader(ifindex, direction), text(TCA_KIND, 'bpf'), options],
-    });
+    };
+    if (socket.attempt(filter, 'EEXIST')) return true;
+    socket.request({ ...filter, flags: NLM_F_CREATE });
+    return false;
   });
 }
 
 /** @throws HeddleError `Netlink`, `Kernel` */
 export function attachClsact(options: TcOptions): Attachment {
-  addFilter(options);
-  const created = !unpin(options.pinPath);
+  const isNew = addFilter(options);
+  const before = pinned(options.pinPath);
+  unpin(options.pinPath);
   pin(options.program, options.pinPath);
-  return { way: 'clsact', created };
+  // A program's pin says nothing of the interface, which may have been made again.
+  return { way: 'clsact', created: isNew && before !== 'link' };
 }
 
 /** The qdisc goes with its last filter. False where the filter or its interface was gone. */

@@ -82,7 +82,18 @@ export function replacePinned(
   }
 }
 
-/** Pins of clsact hold programs, not links. Kernels write `bpf_link` or `bpf-link`. */
+/** Pins of clsact hold programs. */
+export function pinned(path: string): 'link' | 'program' | undefined {
+  const fd = getPinned(path);
+  if (fd === undefined) return undefined;
+  try {
+    return isLink(fd) ? 'link' : 'program';
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Kernels write `bpf_link` or `bpf-link`. */
 export const isLink = (fd: number): boolean => /:bpf.link$/.test(fs.readlinkSync(`/proc/self/fd/${fd}`));
 
 export function pinNew(link: number, pinPath: string): void {

@@ -8,16 +8,16 @@ import { inNetns, type Netns } from '../netns.ts';
 import { attachClsact, detachClsact, removeFilter } from './clsact.ts';
 import {
   createLink,
-  isLink,
   LINK_CGROUP,
   LINK_TCX,
   LINK_XDP,
   type LinkInfo,
   notThere,
+  pinned,
   pinNew,
   replacePinned,
 } from './link.ts';
-import { failure, getPinned, must, unpin } from './syscall.ts';
+import { failure, must, unpin } from './syscall.ts';
 import { xdpWay } from './xdp-way.ts';
 
 export { linkInfo, type LinkInfo } from './link.ts';
@@ -76,30 +76,21 @@ export function attachTc(options: TcOptions): Attachment {
   const attachType = direction === 'ingress' ? ATTACH.tcxIngress : ATTACH.tcxEgress;
   const sameHook = (info: LinkInfo) =>
     info.type === LINK_TCX && info.ifindex === ifindex && info.attachType === attachType;
-  const wasClsact = pinnedByClsact(pinPath);
-  if (replacePinned(pinPath, program, sameHook)) return { way: 'tcx', created: false };
+  const wasClsact = pinned(pinPath) === 'program';
+  if (!wasClsact && replacePinned(pinPath, program, sameHook)) return { way: 'tcx', created: false };
   const create = () => createLink({ program, target: ifindex, attachType });
   const link = ns ? inNetns(ns, create) : create();
   if (link < 0 && options.way === undefined && notThere(link)) return attachClsact(options);
   must(link, `attach a program to ${direction} of the interface ${ifindex}`);
+  if (wasClsact) unpin(pinPath);
   pinNew(link, pinPath);
   if (wasClsact) removeFilter(options);
   return { way: 'tcx', created: !wasClsact };
 }
 
-function pinnedByClsact(pinPath: string): boolean {
-  const fd = getPinned(pinPath);
-  if (fd === undefined) return false;
-  try {
-    return !isLink(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
 /** False where nothing was attached. An interface that is gone took its programs with it. */
 export function detachTc(options: Pick<TcOptions, 'ifindex' | 'ns' | 'direction' | 'pinPath'>): boolean {
-  return pinnedByClsact(options.pinPath) ? detachClsact(options) : unpin(options.pinPath);
+  return pinned(options.pinPath) === 'program' ? detachClsact(options) : unpin(options.pinPath);
 }
 
 export interface CgroupOptions {

@@ -75,6 +75,7 @@ function boot([program = '', ...args]: readonly string[], folder: string, timeou
   };
   const end = () => {
     kill();
+    fs.rmSync(folder, { recursive: true, force: true });
     process.exit(130);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, end);

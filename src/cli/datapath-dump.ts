@@ -32,7 +32,9 @@ export async function gatherDumps(
   );
   const tables: Record<string, unknown[]> = {};
   for (const name of names) {
-    const answers = await agents.ask<object[]>(`/datapath/dump/${name}?${query.toString()}`);
+    const answers = await agents.ask<object[]>(
+      `/datapath/dump/${name}${query.size > 0 ? `?${query.toString()}` : ''}`,
+    );
     tables[name] = answers.flatMap(({ node, answer }) => answer.map((row) => ({ node, ...row })));
   }
   return tables;

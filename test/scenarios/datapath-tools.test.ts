@@ -89,6 +89,17 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
     nft.run('delete chain inet heddle by-hand');
   });
 
+  await t.test('nodes go over to another backend and back', async () => {
+    for (const backend of ['iptables', 'nftables']) {
+      await ask('datapath-move', 'datapath', 'move', backend, '--dry-run');
+      await ask('datapath-move', 'datapath', 'move', backend, '--anyway');
+      const status = await ask<{ nodes: { backend: string }[] }>('datapath-status', 'datapath', 'status');
+      assert.deepEqual(new Set(status.nodes.map((node) => node.backend)), new Set([backend]));
+      await ask('datapath-verify', 'datapath', 'verify');
+      assert.equal((await curl(cluster, podOf('web'))).code, 0);
+    }
+  });
+
   await t.test('pods have their traffic in the metrics', async () => {
     const { code, stdout } = await cluster.heddle('get', 'pod', podOf('cart'), '-n', 'shop', '-o', 'json');
     assert.equal(code, 0);

@@ -3,43 +3,225 @@
 #ifndef HEDDLE_TRANSLATE_H
 #define HEDDLE_TRANSLATE_H
 
-#include <linux/bpf.h>
-#include <linux/types.h>
-
-#include <bpf/bpf_helpers.h>
-
-#include "packet.h"
+#include "balance.h"
+#include "drop.h"
+#include "nat.h"
+#include "pod-maps.h"
+#include "refuse.h"
+#include "service-maps.h"
 
 /*
  * TR_NONE: nothing of a service, the packet is as it was. TR_DONE: packet and *p are rewritten, every pointer
- * into the packet is stale. TR_DROP: drop in silence. TR_REFUSE: answer with refuse().
+ * into the packet is stale. TR_DROP: drop in silence, it is counted by the caller. TR_REFUSE: answer with refuse().
  */
 enum translation { TR_NONE, TR_DONE, TR_DROP, TR_REFUSE };
 
 enum origin { ORIGIN_POD, ORIGIN_UPLINK, ORIGIN_OVERLAY, ORIGIN_NODE };
 
-/* A packet whose destination may be a frontend: picks a backend, rewrites, records the connection. */
-static __always_inline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
+static __always_inline struct edge_settings *get_edge_settings(void)
 {
-	return TR_NONE;
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&edge_settings, &zero);
+}
+
+static __always_inline struct net_value *find_net(const struct address *address)
+{
+	struct net_key key = { .prefix = 128 };
+
+	copy_address(key.address, (const __u32 *)address);
+	return bpf_map_lookup_elem(&edge_nets, &key);
+}
+
+static __always_inline __u32 net_flags_of(const struct address *address)
+{
+	struct net_value *net = find_net(address);
+
+	return net ? net->flags : 0;
+}
+
+/* This node's address of the packet's family. Negative: it has none. */
+static __always_inline int own_address(const struct packet *p, struct address *out)
+{
+	struct edge_settings *settings = get_edge_settings();
+
+	if (!settings)
+		return -1;
+	copy_address(out, (const __u32 *)(p->family == 4 ? settings->node4 : settings->node6));
+	return out->words[3] ? 0 : -1;
+}
+
+static __always_inline int has_ports(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP || p->protocol == IPPROTO_SCTP;
+}
+
+/* What of an entry says that it is a request's, of this place. */
+static __always_inline __u32 place_flags(__u32 origin)
+{
+	return origin == ORIGIN_UPLINK || origin == ORIGIN_NODE ? NAT_AT_UPLINK : NAT_AT_POD;
+}
+
+/* Whether the client stays visible, and where answers pass. Negative: drop. */
+static __always_inline int plan_source(const struct packet *p, const struct frontend *frontend,
+				       const struct backend *backend, __u32 origin, __u32 client,
+				       struct nat_plan *plan)
+{
+	int hidden = same_address(&plan->to.dst, &p->src);
+
+	plan->flags = place_flags(origin);
+	if (origin == ORIGIN_NODE)
+		/* Answers of pods of this node come by their links, others by the uplink. */
+		plan->flags = NAT_AT_POD | NAT_AT_UPLINK;
+	if (origin == ORIGIN_UPLINK) {
+		int remote = !(backend->flags & BACKEND_LOCAL);
+
+		if (remote && (frontend->flags & FRONTEND_DSR) && !(client & NET_CLUSTER))
+			plan->flags |= NAT_DSR;
+		else if (remote)
+			hidden = 1;
+		/* Answers to pods of other nodes go by the tunnel, and never see the uplink. */
+		if (client & NET_POD)
+			plan->flags |= NAT_AT_POD;
+	}
+	if (!hidden)
+		return 0;
+	plan->flags |= NAT_SOURCE;
+	return own_address(p, &plan->to.src);
+}
+
+static __always_inline struct nat_plan *get_nat_plan(void)
+{
+	__u32 zero = 0;
+	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+
+	return pair ? &pair->plan : 0;
+}
+
+static __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, struct frontend *frontend, __u32 origin)
+{
+	__u32 client_net = origin == ORIGIN_UPLINK ? net_flags_of(&p->src) : NET_CLUSTER;
+	__u32 side = client_net & NET_CLUSTER ? SIDE_INSIDE : SIDE_OUTSIDE;
+	struct service_client client = {};
+	struct nat_plan *plan = get_nat_plan();
+	struct backend *backend;
+
+	if (!plan)
+		return TR_DROP;
+	if (side == SIDE_OUTSIDE) {
+		if (frontend->kind == KIND_CLUSTER_IP) {
+			count_drop(DROP_NOT_OUTSIDE, skb->len);
+			return TR_DROP;
+		}
+		if (!source_allowed(frontend, p->src.words)) {
+			count_drop(DROP_SOURCE_RANGE, skb->len);
+			return TR_DROP;
+		}
+	}
+	copy_address(client.address, p->src.words);
+	client.flow = flow_hash(p->src.words, p->dst.words, p->sport, p->dport, p->protocol);
+	backend = select_backend(frontend, side, &client, &plan->backend);
+	if (!backend)
+		return frontend->flags & FRONTEND_DROP_WHEN_EMPTY ? TR_DROP : TR_REFUSE;
+	plan->to.src = p->src;
+	copy_address(&plan->to.dst, (const __u32 *)backend->address);
+	plan->to.sport = p->sport;
+	plan->to.dport = backend->port;
+	if (plan_source(p, frontend, backend, origin, client_net, plan))
+		return TR_DROP;
+	if (nat_create(skb, p)) {
+		count_drop(DROP_NO_PORT, skb->len);
+		return TR_DROP;
+	}
+	return rewrite(skb, p, &plan->to) ? TR_DROP : TR_DONE;
+}
+
+static __always_inline int followed(int result)
+{
+	return result < 0 ? TR_DROP : result ? TR_DONE : TR_NONE;
+}
+
+/* A packet whose destination may be a frontend: picks a backend, rewrites, records the connection. */
+static __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
+{
+	__u32 place = place_flags(origin), flags = 0;
+	struct frontend *frontend;
+	int result;
+
+	if (p->flags & PACKET_ICMP_ERROR)
+		return TR_NONE;
+	/* Through the tunnel comes what another node has translated. */
+	if (origin == ORIGIN_OVERLAY)
+		return TR_NONE;
+	if (has_ports(p)) {
+		result = nat_follow(skb, p, place | NAT_REPLY | NAT_MASQUERADE, place, &flags);
+		if (result)
+			return followed(result);
+		frontend = find_frontend(p->dst.words, p->protocol, p->dport);
+		if (frontend)
+			return connect_frontend(skb, p, frontend, origin);
+	}
+	return service_range_of(p->dst.words) == RANGE_SERVICES ? TR_REFUSE : TR_NONE;
 }
 
 /* A packet that may answer a translated connection. */
-static __always_inline int translate_reply(struct __sk_buff *skb, struct packet *p)
+static __noinline int translate_reply(struct __sk_buff *skb, struct packet *p)
 {
-	return TR_NONE;
+	__u32 flags = 0;
+
+	return followed(nat_follow(skb, p, NAT_AT_POD | NAT_REPLY, NAT_AT_POD | NAT_REPLY, &flags));
 }
 
 /* An ICMP error about a translated connection: outer and quoted headers. */
-static __always_inline int translate_icmp_inner(struct __sk_buff *skb, struct packet *p)
+static __noinline int translate_icmp_inner(struct __sk_buff *skb, struct packet *p)
 {
-	return TR_NONE;
+	return followed(nat_follow_error(skb, p, NAT_AT_POD, NAT_AT_POD));
 }
 
-/* Answers the sender with a TCP reset or ICMP port unreachable. Returns the tc verdict. */
-static __always_inline int refuse(struct __sk_buff *skb, struct packet *p)
+#define DSR_TAG 0x0a
+
+/* Also in src/datapath/ebpf/edge/dsr.ts: FNV-1a of the 16 bytes, 28 bits of it. */
+static __always_inline __u32 dsr_number(const struct address *address)
 {
-	return 2; /* TC_ACT_SHOT */
+	__u32 hash = 0x811c9dc5;
+
+	for (int i = 0; i < 16; i++)
+		hash = (hash ^ address->bytes[i]) * 0x01000193;
+	return hash & 0x0fffffff;
+}
+
+/*
+ * A packet from the tunnel whose inner source MAC address names a service: its answers go straight to the client,
+ * from that service (to-uplink). Whoever else has a MAC address with this tag is no name in `dsr_addresses`.
+ */
+static __always_inline void accept_dsr(struct __sk_buff *skb, const struct packet *p)
+{
+	struct dsr_address *service;
+	__u32 zero = 0, number;
+	struct nat_pair *pair;
+	__u8 mac[6];
+
+	if (!has_ports(p) || bpf_skb_load_bytes(skb, 6, mac, 6) || (mac[0] & 0x0f) != DSR_TAG)
+		return;
+	number = (__u32)(mac[0] >> 4) << 24 | mac[1] << 16 | mac[2] << 8 | mac[3];
+	service = bpf_map_lookup_elem(&dsr_addresses, &number);
+	pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+	if (!service || !pair)
+		return;
+	__builtin_memset(&pair->back, 0, sizeof(pair->back));
+	copy_address(pair->back.src, (const __u32 *)service->address);
+	copy_address(pair->back.dst, p->src.words);
+	__builtin_memcpy(&pair->back.sport, mac + 4, 2);
+	pair->back.dport = p->sport;
+	pair->back.flags = NAT_REPLY | NAT_AT_UPLINK | NAT_DSR;
+	pair->back.last = pair->back.created = bpf_ktime_get_coarse_ns();
+	__builtin_memcpy(pair->reply.src, &p->dst, 16);
+	__builtin_memcpy(pair->reply.dst, &p->src, 16);
+	pair->reply.sport = p->dport;
+	pair->reply.dport = p->sport;
+	pair->reply.protocol = p->protocol;
+	pair->reply.zeroes[0] = pair->reply.zeroes[1] = pair->reply.zeroes[2] = 0;
+	bpf_map_update_elem(nat_map(p->family), &pair->reply, &pair->back, BPF_ANY);
 }
 
 #endif

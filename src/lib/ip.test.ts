@@ -17,6 +17,7 @@ import {
   parseAddress,
   parseCidr,
   toBytes,
+  tryCanonical,
   tryParseAddress,
   tryParseCidr,
 } from './ip.ts';
@@ -90,3 +91,22 @@ for (const text of ['10.0.0.0', '10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/08', 'fd
   test(`"${text}" is no range`, () => assert.equal(tryParseCidr(text), undefined));
 
 test('a range loses its host bits', () => assert.equal(formatCidr(parseCidr('10.1.2.3/8')), '10.0.0.0/8'));
+
+test('a text is canonical by the short way and by the long one alike', () => {
+  const texts = fc.oneof(
+    fc.ipV4(),
+    fc.ipV6(),
+    fc
+      .array(fc.constantFrom('0', '1', '01', '25', '255', '256', ''), { maxLength: 5 })
+      .map((parts) => parts.join('.')),
+  );
+  fc.assert(
+    fc.property(texts, (text) => {
+      const address = tryParseAddress(text);
+      const long = address && { text: formatAddress(address), family: address.family };
+      assert.deepEqual(tryCanonical(text), long);
+      if (address) assert.equal(canonicalAddress(text), long?.text);
+      else assert.throws(() => canonicalAddress(text));
+    }),
+  );
+});

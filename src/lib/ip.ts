@@ -137,7 +137,18 @@ export function formatCidr(cidr: Cidr): string {
 }
 
 /** The one text of an address, whatever way it was written. @throws HeddleError `BadAddress` */
-export const canonicalAddress = (text: string): string => formatAddress(parseAddress(text));
+export const canonicalAddress = (text: string): string =>
+  PLAIN4.test(text) ? text : formatAddress(parseAddress(text));
+
+/** IPv4 as it is written: most addresses are, and need no reading. */
+const PLAIN4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?=\d)|$)){4}$/;
+
+/** An address as `canonicalAddress` writes it, and its family; undefined for what is none. */
+export function tryCanonical(text: string): { readonly text: string; readonly family: Family } | undefined {
+  if (PLAIN4.test(text)) return { text, family: 4 };
+  const address = tryParseAddress(text);
+  return address && { text: formatAddress(address), family: address.family };
+}
 
 export function firstOf(cidr: Cidr): Address {
   return { family: cidr.family, value: cidr.value };

@@ -1,7 +1,7 @@
 /** Endpoints of one port of a Service → who gets its connections, near ones first where hints say so. */
 import { WEIGHTS } from '../../api/labels.ts';
 import type { EndpointSlice, Service } from '../../api/types.ts';
-import { type Family, formatAddress, tryParseAddress } from '../../lib/ip.ts';
+import { type Family, tryCanonical } from '../../lib/ip.ts';
 import type { BackendAddress, PortProtocol } from './tables.ts';
 
 export type SliceEndpoint = NonNullable<EndpointSlice['endpoints']>[number];
@@ -94,11 +94,11 @@ function collect(
     for (const endpoint of slice.endpoints ?? []) {
       // All addresses of one endpoint are the same thing (discovery.k8s.io/v1): consumers use the first.
       const text = endpoint.addresses[0];
-      const address = text === undefined ? undefined : tryParseAddress(text);
+      const address = text === undefined ? undefined : tryCanonical(text);
       if (text === undefined || address?.family !== family) continue;
       const weight = weights?.get(text);
       const backend: BackendAddress = {
-        address: formatAddress(address),
+        address: address.text,
         port: target,
         ...(weight === undefined || weight === 1 ? {} : { weight }),
         ...(endpoint.nodeName === place.node ? { local: true } : {}),

@@ -1,6 +1,6 @@
 /** A Service and its EndpointSlices → frontends. Headless Services and ExternalName have none. */
 import type { EndpointSlice, Service } from '../../api/types.ts';
-import { contains, type Family, formatAddress, parseCidr, tryParseAddress } from '../../lib/ip.ts';
+import { contains, type Family, parseCidr, tryCanonical, tryParseAddress } from '../../lib/ip.ts';
 import { type Place, protocolOf, type Serving, servingOf } from './endpoints.ts';
 import { algorithmOf, forwardingOf, sourceRangesOf } from './service-words.ts';
 import { type FrontendKind, frontendKey, type ServiceFrontend, type Settings } from './tables.ts';
@@ -94,13 +94,13 @@ function addressesOf({ service, settings }: ServiceView): FrontendAddress[] {
 
 const placed = (kind: FrontendKind, texts: readonly string[]): FrontendAddress[] =>
   texts.flatMap((text) => {
-    const address = tryParseAddress(text);
-    return address ? [{ kind, text: formatAddress(address), family: address.family }] : [];
+    const address = tryCanonical(text);
+    return address ? [{ kind, ...address }] : [];
   });
 
 function clusterTexts({ spec }: Service): string[] {
   const texts = spec?.clusterIPs?.length ? spec.clusterIPs : [spec?.clusterIP ?? ''];
-  return texts.filter((text) => tryParseAddress(text) !== undefined);
+  return texts.filter((text) => tryCanonical(text) !== undefined);
 }
 
 /** `ipMode: Proxy` wants clients inside to go by the balancer too. */

@@ -1,6 +1,8 @@
 /** Everything that can be known to be wrong before a cluster is started. Makes nothing. */
 import { checkPortFree } from '../cluster/ports.ts';
 import { missingFeatures, probe } from '../kernel/features.ts';
+import { openIpvs } from '../kernel/ipvs.ts';
+import { inScratchNetns } from '../kernel/netns.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { UpRequest } from './up-request.ts';
 
@@ -20,6 +22,7 @@ export function checkMachine({ config, publish }: UpRequest): void {
       hint: lines.join('\n        '),
     });
   }
+  if (config.datapath === 'ipvs') inScratchNetns(() => openIpvs().close());
   checkPortFree(config.apiServer.publishedPort, '--api-port');
   for (const { hostPort } of publish) checkPortFree(hostPort, '--publish SERVICE:PORT:HOSTPORT');
 }

@@ -59,7 +59,11 @@ export function openIpvs(ns?: Netns): Ipvs {
   const where = ns ? ` in ${ns.path}` : '';
   let type: number;
   try {
-    type = genlFamily(socket, 'IPVS', 'kernel option CONFIG_IP_VS (modprobe ip_vs)');
+    type = genlFamily(
+      socket,
+      'IPVS',
+      'kernel option CONFIG_IP_VS (modprobe ip_vs); or choose another data path: heddle up --datapath nftables',
+    );
   } catch (error) {
     socket.close();
     throw error;

@@ -67,7 +67,7 @@ test('damage by hand is found, and mended by what differs alone', options, async
     `add chain ${T} forward { policy drop; }`,
     `flush chain ${T} postrouting; delete chain ${T} postrouting`,
     `flush chain ${T} forward; flush chain ${T} output; delete chain ${T} refuse`,
-    `flush chain ${T} request4; flush chain ${T} reply4; delete map ${T} nets4`,
+    `flush chain ${T} saddr4; flush chain ${T} daddr4; delete map ${T} nets4`,
     `add table ${T} { flags dormant; }`,
     `flush table ${T}`,
     `delete table ${T}`,

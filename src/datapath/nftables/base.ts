@@ -1,11 +1,15 @@
 /** What every node has, whatever its plan: sets and maps, and the chains on the kernel's hooks. */
+import type { Direction } from '../../policy/decision.ts';
+import { peerOf } from './names.ts';
 import type { Chain, KernelObject } from './objects.ts';
 import { chain, map, set } from './objects.ts';
 
 const address = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
 const FAMILIES = [4, 6] as const;
 
-export const PORT_MAP_SPEC = 'type mark . inet_proto . inet_service : verdict; flags interval';
+/** Ranges of ports are looked up several times slower than single ones. */
+export const SPAN_MAP_SPEC = 'type mark . inet_proto . inet_service : verdict; flags interval';
+export const PORT_MAP_SPEC = 'type mark . inet_proto . inet_service : verdict';
 export const ANY_MAP_SPEC = 'type mark : verdict';
 
 function setsOf(family: 4 | 6): KernelObject[] {
@@ -46,26 +50,37 @@ const base = (name: string, hook: string, rules: readonly string[]): Chain => ({
   rules,
 });
 
-const identify = (ip: string, family: 4 | 6, end: 'saddr' | 'daddr'): string[] => [
-  'meta mark set 0x00000000',
-  `meta mark set ${ip} ${end} map @nets${family}`,
-  `meta mark set ${ip} ${end} map @hosts${family}`,
-];
-
-/** Both ends of a packet looked up in the direction of its connection: replies have their ends swapped. */
+/**
+ * Both ends of a packet looked up in the direction of its connection: replies have their ends swapped. Who the peer
+ * is, a policy asks itself (`peer-…`): most packets meet none, or one.
+ */
 function policyChains(family: 4 | 6): Chain[] {
   const ip = family === 4 ? 'ip' : 'ip6';
   const check = (client: 'saddr' | 'daddr', server: 'saddr' | 'daddr') => [
-    ...identify(ip, family, server),
     `${ip} ${client} vmap @egress${family}`,
-    ...identify(ip, family, client),
     `${ip} ${server} vmap @ingress${family}`,
   ];
+  const identify = (end: 'saddr' | 'daddr') =>
+    chain(`${end}${family}`, [
+      `meta mark set ${ip} ${end} map @hosts${family} return`,
+      `meta mark set ${ip} ${end} map @nets${family} return`,
+      'meta mark set 0x00000000',
+    ]);
   return [
     chain(`request${family}`, check('saddr', 'daddr')),
     chain(`reply${family}`, check('daddr', 'saddr')),
+    identify('saddr'),
+    identify('daddr'),
   ];
 }
+
+const peerChain = (direction: Direction): Chain => {
+  const [request, reply] = direction === 'egress' ? ['daddr', 'saddr'] : ['saddr', 'daddr'];
+  return chain(peerOf(direction), [
+    ...FAMILIES.map((family) => `ct direction original meta nfproto ipv${family} goto ${request}${family}`),
+    ...FAMILIES.map((family) => `ct direction reply meta nfproto ipv${family} goto ${reply}${family}`),
+  ]);
+};
 
 const perFamily = (rule: (ip: 'ip' | 'ip6', family: 4 | 6) => string): string[] =>
   FAMILIES.map((family) => rule(family === 4 ? 'ip' : 'ip6', family));
@@ -107,7 +122,8 @@ export const baseObjects = ({ services, relayed }: TableUse): readonly KernelObj
   ...(relayed ? [RELAYED] : []),
 ];
 
-const unserved = perFamily((ip, family) => `${ip} daddr @service-nets${family} jump refuse`);
+/** What is refused is never established. */
+const unserved = perFamily((ip, family) => `ct state new ${ip} daddr @service-nets${family} jump refuse`);
 
 const judge: readonly string[] = [
   // ICMP errors about connections that are known.
@@ -130,6 +146,8 @@ const RELAYED: KernelObject = base('relayed', 'type filter hook output priority 
 const BASE: readonly KernelObject[] = [
   ...FAMILIES.flatMap(setsOf),
   ...FAMILIES.flatMap(policyChains),
+  peerChain('egress'),
+  peerChain('ingress'),
   chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
   base('origin', 'type filter hook prerouting priority raw;', [
     'iifname @interfaces iifname . ip saddr != @origins4 drop',

@@ -1,5 +1,5 @@
 /** Two states of the table → the commands of one transaction that turns the first into the second. */
-import { isPortMap } from './names.ts';
+import { isSpanMap } from './names.ts';
 import {
   type Chain,
   commentText,
@@ -111,7 +111,7 @@ const addRules = ({ name, rules }: Chain, table: string): string[] =>
  * finds nothing. Written as a range of one it is found.
  */
 const deletionKey = ({ set, key }: Element): string =>
-  isPortMap(set) ? key.replace(/ \. (\d+)$/, ' . $1-$1') : key;
+  isSpanMap(set) ? key.replace(/ \. (\d+)$/, ' . $1-$1') : key;
 
 function elementCommands(
   command: string,

@@ -18,7 +18,8 @@ function walk(objects: readonly KernelObject[], table: number, identity: number,
   const byId = new Map(objects.map((object) => [idOf(object), object]));
   const chain = byId.get(`chain ${policyChain(table)}`);
   assert.ok(chain?.type === 'chain');
-  let current = mark(identity);
+  // Who the peer is, the chain asks only where it needs it.
+  let current = chain.rules.includes('jump peer-egress') ? mark(identity) : 'unknown';
   const find = (set: string): string | undefined =>
     objects.flatMap((object) => {
       if (object.type !== 'element' || object.set !== set) return [];
@@ -28,6 +29,7 @@ function walk(objects: readonly KernelObject[], table: number, identity: number,
       return range === undefined || (first <= packet.port && packet.port <= last) ? [object.value] : [];
     })[0];
   for (const rule of chain.rules) {
+    if (rule === 'jump peer-egress') continue;
     const match = /^(?:ct direction (\w+) )?(?:meta mark.* vmap @(\S+)|meta mark set (\S+)|(goto \S+))$/.exec(
       rule,
     );

@@ -4,8 +4,18 @@
  * way), which goes on with the other end's check.
  */
 import type { PolicyEntry, PolicyTable, RuleInfo } from '../../policy/tables.ts';
-import { ANY_MAP_SPEC, PORT_MAP_SPEC } from './base.ts';
-import { anyMap, logPrefix, mark, NFLOG_GROUP, policyChain, portMap, ruleChain } from './names.ts';
+import { ANY_MAP_SPEC, PORT_MAP_SPEC, SPAN_MAP_SPEC } from './base.ts';
+import {
+  anyMap,
+  logPrefix,
+  mark,
+  NFLOG_GROUP,
+  peerOf,
+  policyChain,
+  portMap,
+  ruleChain,
+  spanMap,
+} from './names.ts';
 import { chain, commentText, element, type KernelObject, map } from './objects.ts';
 
 const protocolNames: Readonly<Record<number, string>> = {
@@ -24,26 +34,42 @@ export function lowerPolicy(table: PolicyTable): KernelObject[] {
   const ports = table.entries.filter((entry) => entry.protocol !== null);
   const any = table.entries.filter((entry) => entry.protocol === null && entry.identity !== 0);
   const everybody = table.entries.find((entry) => entry.protocol === null && entry.identity === 0);
-  const hasOwnPorts = ports.some(({ identity }) => identity !== 0);
-  const hasPortsOfAll = ports.some(({ identity }) => identity === 0);
+  const own = mapsOf(table.number, ports, ({ identity }) => identity !== 0);
+  const ofAll = mapsOf(table.number, ports, ({ identity }) => identity === 0);
+  const hasSpans = ports.some(isSpan);
   return [
     map(portMap(table.number), PORT_MAP_SPEC),
+    ...(hasSpans ? [map(spanMap(table.number), SPAN_MAP_SPEC)] : []),
     map(anyMap(table.number), ANY_MAP_SPEC),
-    ...ports.map((entry) => element(portMap(table.number), portKey(entry), `goto ${ruleChain(entry.rule)}`)),
+    ...ports.map((entry) =>
+      element(mapOf(table.number, entry), portKey(entry), `goto ${ruleChain(entry.rule)}`),
+    ),
     ...any.map((entry) =>
       element(anyMap(table.number), mark(entry.identity), `goto ${ruleChain(entry.rule)}`),
     ),
     chain(policyChain(table.number), [
-      ...(hasOwnPorts ? byPort(table.number) : []),
+      ...(own.length > 0 || any.length > 0 ? [`jump ${peerOf(table.direction)}`] : []),
+      ...own.flatMap(byPort),
       ...(any.length > 0 ? [`meta mark vmap @${anyMap(table.number)}`] : []),
-      ...(hasPortsOfAll ? ['meta mark set 0x00000000', ...byPort(table.number)] : []),
+      ...(ofAll.length > 0 ? ['meta mark set 0x00000000', ...ofAll.flatMap(byPort)] : []),
       `goto ${ruleChain(everybody?.rule ?? table.defaultRule)}`,
     ]),
   ];
 }
 
-function byPort(table: number): string[] {
-  const look = (port: string) => `meta mark . meta l4proto . th ${port} vmap @${portMap(table)}`;
+const isSpan = ({ ports }: PolicyEntry): boolean => ports === null || ports[0] !== ports[1];
+
+const mapOf = (table: number, entry: PolicyEntry): string => (isSpan(entry) ? spanMap : portMap)(table);
+
+/** Maps in which `which` entries are. Of one identity and protocol no ports are in two. */
+const mapsOf = (
+  table: number,
+  entries: readonly PolicyEntry[],
+  which: (entry: PolicyEntry) => boolean,
+): string[] => [...new Set(entries.filter(which).map((entry) => mapOf(table, entry)))].sort();
+
+function byPort(name: string): string[] {
+  const look = (port: string) => `meta mark . meta l4proto . th ${port} vmap @${name}`;
   return [`ct direction original ${look('dport')}`, `ct direction reply ${look('sport')}`];
 }
 

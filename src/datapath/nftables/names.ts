@@ -1,13 +1,17 @@
 /** Names in the table. Numbers of rules and policy tables are written as eight hex digits everywhere. */
 import { createHash } from 'node:crypto';
+import type { Direction } from '../../policy/decision.ts';
 
 const hex = (number: number): string => number.toString(16).padStart(8, '0');
 export const mark = (number: number): string => `0x${hex(number)}`;
 
 export const ruleChain = (number: number): string => `rule-${hex(number)}`;
 export const policyChain = (number: number): string => `policy-${hex(number)}`;
+/** Puts the identity of a policy's peer into the mark. */
+export const peerOf = (direction: Direction): string => `peer-${direction}`;
 export const portMap = (number: number): string => `ports-${hex(number)}`;
-export const isPortMap = (name: string): boolean => name.startsWith('ports-');
+export const spanMap = (number: number): string => `spans-${hex(number)}`;
+export const isSpanMap = (name: string): boolean => name.startsWith('spans-');
 export const anyMap = (number: number): string => `any-${hex(number)}`;
 
 const RULE_CHAIN = /^rule-([0-9a-f]{8})$/;

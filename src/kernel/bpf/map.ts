@@ -175,7 +175,7 @@ export function openMap(fd: number, name?: string): BpfMap {
     if (values) view.setBigUint64(24, addressOf(values), true);
     view.setUint32(32, count, true);
     view.setUint32(36, fd, true);
-    const result = call(command, bytes);
+    const result = call(command, bytes, keys, values);
     return { result, done: view.getUint32(32, true) };
   }
 
@@ -228,7 +228,7 @@ export function openMap(fd: number, name?: string): BpfMap {
       view.setBigUint64(24, addressOf(values), true);
       view.setUint32(32, size, true);
       view.setUint32(36, fd, true);
-      const result = call(COMMAND.MAP_LOOKUP_BATCH, bytes);
+      const result = call(COMMAND.MAP_LOOKUP_BATCH, bytes, place, keys, values);
       const end = result < 0 && failure(result) === 'ENOENT';
       // One bucket holds more than a batch; the place is in front of it.
       if (result < 0 && failure(result) === 'ENOSPC') {

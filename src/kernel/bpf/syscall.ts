@@ -32,10 +32,24 @@ export const COMMAND = {
   LINK_DETACH: 34,
 } as const;
 
-/** What a call gave: at least 0, or the negative errno. */
-export function call(command: number, attributes: Uint8Array): number {
+/** What the running call points to: an address alone keeps no array from being collected. */
+const inUse: { arrays: readonly (Uint8Array | undefined)[] } = { arrays: [] };
+const nothing: readonly Uint8Array[] = [];
+
+/**
+ * What a call gave: at least 0, or the negative errno. `behind`: the arrays whose addresses are in `attributes`, where
+ * nobody else holds them until the call is over.
+ */
+export function call(
+  command: number,
+  attributes: Uint8Array,
+  ...behind: readonly (Uint8Array | undefined)[]
+): number {
+  inUse.arrays = behind;
   const result = libc.bpf(command, attributes, attributes.length);
-  return result >= 0 ? result : -lastErrno();
+  const errno = result >= 0 ? 0 : lastErrno();
+  inUse.arrays = nothing;
+  return errno === 0 ? result : -errno;
 }
 
 /** @throws HeddleError `Kernel`; `action` reads "pin the map flows4" */
@@ -95,14 +109,14 @@ export function programLoad({ type, code, attachType = 0 }: ProgramLoad): number
   view.setBigUint64(8, addressOf(code), true);
   view.setBigUint64(16, addressOf(license), true);
   view.setUint32(68, attachType, true);
-  return must(call(COMMAND.PROG_LOAD, bytes), 'load a program');
+  return must(call(COMMAND.PROG_LOAD, bytes, code, license), 'load a program');
 }
 
 export function btfLoad(types: Uint8Array): number {
   const { bytes, view } = attributes(28);
   view.setBigUint64(0, addressOf(types), true);
   view.setUint32(16, types.length, true);
-  return must(call(COMMAND.BTF_LOAD, bytes), 'load type information');
+  return must(call(COMMAND.BTF_LOAD, bytes, types), 'load type information');
 }
 
 /** `path` must be in a bpffs and free. */
@@ -111,7 +125,7 @@ export function pin(fd: number, path: string): void {
   const name = Buffer.from(`${path}\0`);
   view.setBigUint64(0, addressOf(name), true);
   view.setUint32(8, fd, true);
-  must(call(COMMAND.OBJ_PIN, bytes), `pin ${path}`);
+  must(call(COMMAND.OBJ_PIN, bytes, name), `pin ${path}`);
 }
 
 /** The descriptor of what is pinned there; undefined where nothing is. */
@@ -119,7 +133,7 @@ export function getPinned(path: string): number | undefined {
   const { bytes, view } = attributes(16);
   const name = Buffer.from(`${path}\0`);
   view.setBigUint64(0, addressOf(name), true);
-  const fd = call(COMMAND.OBJ_GET, bytes);
+  const fd = call(COMMAND.OBJ_GET, bytes, name);
   if (fd < 0 && failure(fd) === 'ENOENT') return undefined;
   return must(fd, `open the pin ${path}`);
 }
@@ -137,7 +151,7 @@ export function objectInfo(fd: number, info: Uint8Array = new Uint8Array(256)): 
   view.setUint32(0, fd, true);
   view.setUint32(4, info.length, true);
   view.setBigUint64(8, addressOf(info), true);
-  must(call(COMMAND.OBJ_INFO, bytes), 'ask about a bpf object');
+  must(call(COMMAND.OBJ_INFO, bytes, info), 'ask about a bpf object');
   return new DataView(info.buffer, info.byteOffset, info.length);
 }
 

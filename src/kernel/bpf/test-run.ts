@@ -72,7 +72,7 @@ export function testRun({ program, data, context, repeat = 1, ns }: TestRunOptio
     view.setBigUint64(48, addressOf(skb), true);
     view.setBigUint64(56, addressOf(skb), true);
   }
-  const run = () => call(COMMAND.PROG_TEST_RUN, bytes);
+  const run = () => call(COMMAND.PROG_TEST_RUN, bytes, data, out, skb);
   must(ns ? inNetns(ns, run) : run(), 'run a program on a packet');
   return {
     verdict: view.getInt32(4, true),

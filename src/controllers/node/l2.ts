@@ -86,7 +86,14 @@ export async function runL2(deps: L2Deps, signal: AbortSignal): Promise<void> {
         if (!mayAnnounce(service, address, plan)) continue;
         const name = leaseName(address);
         addresses.set(name, address);
-        wanted.set(name, { delayMs: rankOf(address, deps.node, ready) * RANK_MS });
+        wanted.set(name, {
+          delayMs:
+            rankOf(
+              address,
+              deps.node,
+              ready.map(({ metadata }) => metadata.name),
+            ) * RANK_MS,
+        });
       }
     holder.want(wanted);
     for (const name of addresses.keys())
@@ -120,13 +127,14 @@ function mayAnnounce(service: Service, address: string, { services }: L2Deps['pl
   });
 }
 
-/** Each address has an order of nodes of its own (rendezvous hashing): addresses are spread over the nodes. */
-function rankOf(address: string, node: string, ready: readonly Node[]): number {
+/**
+ * How many nodes come before this one for an address. Each address has an order of nodes of its own (rendezvous
+ * hashing), so that addresses are spread over the nodes.
+ */
+export function rankOf(address: string, node: string, ready: readonly string[]): number {
   const own = weight(address, node);
-  const before = ready.filter(
-    ({ metadata: { name } }) => name !== node && weight(address, name) > own,
-  ).length;
-  return Math.min(before, LAST_RANK);
+  const before = ready.filter((name) => name !== node && weight(address, name) > own);
+  return Math.min(before.length, LAST_RANK);
 }
 
 /** FNV-1a, 32 bits, and a last mix. */

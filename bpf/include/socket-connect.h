@@ -5,42 +5,41 @@
 
 #include "sockets.h"
 
-static __always_inline void forget_service(struct socket_service *known)
+static __always_inline void uncount(struct bpf_sock *sk)
 {
-	if (known->counted)
-		count_connection(known->number, -1);
-	known->counted = 0;
-}
+	__u32 *number = bpf_sk_storage_get(&socket_counts, sk, 0, 0);
 
-static __always_inline void remember_service(struct bpf_sock *sk, const struct frontend *frontend,
-					     const struct endpoint *service, const struct endpoint *backend,
-					     __u32 number)
-{
-	struct socket_service *known =
-		bpf_sk_storage_get(&socket_services, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-
-	if (!known)
-		return;
-	forget_service(known);
-	known->frontend = *service;
-	known->backend = *backend;
-	known->number = number;
-	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION) {
-		count_connection(number, 1);
-		known->counted = 1;
+	if (number && *number) {
+		count_connection(*number, -1);
+		*number = 0;
 	}
 }
 
-/* The socket goes somewhere else than to the service it was connected to, if it was. */
-static __always_inline void leave_service(struct bpf_sock *sk, __u64 socket)
+static __always_inline void count_socket(struct bpf_sock *sk, __u32 backend)
 {
-	struct socket_service *known = bpf_sk_storage_get(&socket_services, sk, 0, 0);
+	__u32 *number = bpf_sk_storage_get(&socket_counts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (!known)
+	if (!number)
 		return;
-	forget_service(known);
-	bpf_sk_storage_delete(&socket_services, sk);
-	bpf_map_delete_elem(&udp_connected, &socket);
+	*number = backend;
+	count_connection(backend, 1);
+}
+
+static __always_inline void forget_socket(__u64 socket)
+{
+	if (bpf_map_lookup_elem(&socket_services, &socket))
+		bpf_map_delete_elem(&socket_services, &socket);
+}
+
+/*
+ * The socket goes somewhere else than to the service it was connected to, if it was. What a TCP socket leaves behind
+ * is compared with its peer before it is believed; a UDP socket would be cut with the backend it left.
+ */
+static __always_inline void leave_service(struct bpf_sock *sk, __u64 socket, __u8 protocol)
+{
+	uncount(sk);
+	if (protocol == IPPROTO_UDP)
+		forget_socket(socket);
 }
 
 /*
@@ -56,13 +55,12 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	__u64 socket = bpf_get_socket_cookie(ctx);
-	struct endpoint service = *target;
+	struct socket_service known = {};
 	struct service_client client = {};
 	__u8 protocol = ctx->protocol;
 	struct bpf_sock *sk = ctx->sk;
 	struct frontend *frontend;
 	struct backend *backend;
-	__u32 number = 0;
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return PASS;
@@ -70,33 +68,32 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 		return PASS;
 	frontend = frontend_at(target, protocol);
 	if (!frontend) {
-		leave_service(sk, socket);
+		leave_service(sk, socket, protocol);
 		return connect_unserved(target, protocol);
 	}
 	local_client(&client, netns, socket);
-	backend = select_backend(frontend, SIDE_INSIDE, &client, &number);
+	backend = select_backend(frontend, SIDE_INSIDE, &client, &known.number);
 	if (!backend) {
-		leave_service(sk, socket);
+		leave_service(sk, socket, protocol);
 		return frontend->flags & FRONTEND_DROP_WHEN_EMPTY ? PASS : REFUSED;
 	}
+	known.netns = netns;
+	known.frontend = *target;
 	copy_address(target->address, (const __u32 *)backend->address);
 	target->port = backend->port;
-	remember_service(sk, frontend, &service, target, number);
-	if (protocol == IPPROTO_UDP) {
-		struct udp_connection connection = {.netns = netns, .backend = number};
-
-		bpf_map_update_elem(&udp_connected, &socket, &connection, BPF_ANY);
-	}
+	known.backend = *target;
+	uncount(sk);
+	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
+		count_socket(sk, known.number);
+	bpf_map_update_elem(&socket_services, &socket, &known, BPF_ANY);
 	return MOVED;
 }
 
 static __always_inline bool connected_to(struct bpf_sock_addr *ctx, struct endpoint *peer)
 {
-	struct socket_service *known;
+	__u64 socket = bpf_get_socket_cookie(ctx);
+	struct socket_service *known = bpf_map_lookup_elem(&socket_services, &socket);
 
-	if (!ctx->sk)
-		return false;
-	known = bpf_sk_storage_get(&socket_services, ctx->sk, 0, 0);
 	if (!known || !same_endpoint(&known->backend, peer))
 		return false;
 	*peer = known->frontend;

@@ -30,10 +30,11 @@ struct endpoint {
 
 /* What a connected socket was told and where it really is. */
 struct socket_service {
+	__u64 netns; /* cookie */
 	struct endpoint frontend;
 	struct endpoint backend;
 	__u32 number; /* the backend's */
-	__u32 counted; /* 1: in backend_connections */
+	__u32 zero;
 };
 
 struct udp_key {
@@ -57,12 +58,25 @@ struct {
 	__type(value, __u32);
 } netns_cookies SEC(".maps");
 
+/*
+ * Cookie of a connected socket → its service, until it closes. Not the socket's own storage, which takes a
+ * microsecond to make. Beyond so many a socket says its backend's address.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1048576);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct socket_service);
+} socket_services SEC(".maps");
+
+/* Number of the backend in whose count this socket is, of least-connection only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct socket_service);
-} socket_services SEC(".maps");
+	__type(value, __u32);
+} socket_counts SEC(".maps");
 
 /* Socket and service → backend */
 struct {
@@ -79,20 +93,6 @@ struct {
 	__type(key, struct udp_key);
 	__type(value, struct endpoint);
 } udp_peers SEC(".maps");
-
-struct udp_connection {
-	__u64 netns; /* cookie */
-	__u32 backend; /* its number */
-	__u32 zero;
-};
-
-/* Cookie of a connected UDP socket → its backend: what is cut when that is removed. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u64);
-	__type(value, struct udp_connection);
-} udp_connected SEC(".maps");
 
 enum outcome { PASS, MOVED, REFUSED };
 

@@ -7,9 +7,9 @@ import { openSockDiag } from '../../../kernel/sock-diag.ts';
 import type { WritableMap } from './stage.ts';
 
 export interface CutDeps {
-  /** `udp_connected`: socket's cookie → backend's number, cookie of the socket's namespace. */
+  /** `socket_services`: socket's cookie → backend's number, cookie of the socket's namespace. */
   readonly map: WritableMap;
-  readonly read: (value: Uint8Array) => { backend: number; netns: bigint };
+  readonly read: (value: Uint8Array) => { number: number; netns: bigint };
   readonly open: (netns: bigint) => Netns | undefined;
 }
 
@@ -17,8 +17,8 @@ export interface CutDeps {
 export function cutDatagrams({ map, read, open }: CutDeps, backends: ReadonlySet<number>): number {
   const victims = new Map<bigint, Set<bigint>>();
   for (const [key, value] of map.entries()) {
-    const { backend, netns } = read(value);
-    if (!backends.has(backend)) continue;
+    const { number, netns } = read(value);
+    if (!backends.has(number)) continue;
     const cookies = victims.get(netns) ?? new Set();
     victims.set(netns, cookies.add(Buffer.from(key).readBigUInt64LE()));
     map.delete(key);

@@ -34,7 +34,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
     service_ranges: programs.map('service_ranges'),
   };
   const counts = programs.map('backend_connections');
-  const connected = programs.codec<{ backend: number; netns: bigint }>('struct udp_connection');
+  const connected = programs.codec<{ number: number; netns: bigint }>('struct socket_service');
   const table = createServiceTable(maps, createRecords(programs.codec));
   const clients = createClients({ map: programs.map('netns_cookies'), ns, log });
   let cutting: Promise<void> = Promise.resolve();
@@ -53,7 +53,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
     new Promise((resolve) =>
       setImmediate(() => {
         try {
-          const map = programs.map('udp_connected');
+          const map = programs.map('socket_services');
           cutDatagrams({ map, read: (value) => connected.decode(value), open: clients.open }, backends);
         } catch (error) {
           log.warn('UDP sockets of removed backends were not cut', { error });

@@ -29,8 +29,8 @@ export function sockaddr(address: string, port: number): Uint8Array {
 
 /** `connect` of new sockets, or of one again and again. */
 export function createDraws(programs: Programs, ns: Netns) {
-  const connected = programs.map('udp_connected');
-  const connection = programs.codec<{ backend: number }>('struct udp_connection');
+  const connected = programs.map('socket_services');
+  const connection = programs.codec<{ number: number }>('struct socket_service');
   const backends = programs.map('backends');
   const backend = programs.codec<{ address: Uint8Array; port: number }>('struct backend');
 
@@ -48,7 +48,7 @@ export function createDraws(programs: Programs, ns: Netns) {
     libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, Buffer.from([8, 0, 0, 0]));
     const record = connected.lookup(cookie);
     if (!record) return { why: 'not translated' };
-    const number = connection.decode(record).backend;
+    const number = connection.decode(record).number;
     const value = backends.lookup(new Uint8Array(Uint32Array.of(number).buffer));
     if (!value) return { why: `no backend ${number}` };
     const found = backend.decode(value);

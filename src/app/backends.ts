@@ -82,11 +82,9 @@ export function createBackends(deps: BackendsDeps): Backends {
       return composeBackends({ name: 'iptables', parts: [policy, services] });
     },
     ipvs() {
-      // First of all: it is what a kernel lacks.
-      const ipvs = openIpvs();
       const conntrack = openConntrack();
       const services = createIpvsPart({
-        ipvs,
+        openIpvs: () => openIpvs(),
         nft: openNft(),
         route,
         sysctls: {

@@ -17,6 +17,8 @@ const PROTOCOL = 72;
 /** The part of kernel/route.ts that this uses, in the node's namespace. */
 export interface LocalRoutes {
   routes(): RouteEntry[];
+  /** `10.0.0.1/24` */
+  addresses(): readonly { readonly address: string }[];
   replaceRoute(route: RouteOptions): void;
   deleteRoute(key: { dst: string; dev?: string; table?: number }): boolean;
 }
@@ -39,7 +41,7 @@ export function wantedRoutes(
   );
 }
 
-const hostRange = (address: string): string => `${address}/${familyOf(address) === 4 ? 32 : 128}`;
+export const hostRange = (address: string): string => `${address}/${familyOf(address) === 4 ? 32 : 128}`;
 
 /** Local routes of ours: range → source address. */
 export function ourRoutes(route: LocalRoutes): Map<string, string> {

@@ -73,7 +73,7 @@ export function createIpvsPart(deps: IpvsPartDeps): Part {
     },
     close() {
       stop?.();
-      deps.ipvs.close();
+      part.close();
       deps.nft?.close();
     },
   };

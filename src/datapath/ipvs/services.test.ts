@@ -65,9 +65,10 @@ function lab() {
   const sysctls = new Map<string, string>();
   const open = () =>
     createIpvsServices({
-      ipvs,
+      openIpvs: () => ipvs,
       nft: undefined,
       route: {
+        addresses: () => [{ address: '10.240.0.11/24' }],
         routes: () =>
           [...routes].map(([dst, src]) => ({
             dst,
@@ -183,6 +184,18 @@ test('clients outside get backends of their own by a firewall mark', () => {
   assert.equal(ipvs.destinations(key(each)).length, 2);
   part.remove();
   assert.deepEqual(ipvs.services(), []);
+});
+
+test('what a run before left is removed without a plan, and where there was none nothing is asked for', () => {
+  const { open, ipvs, routes, sysctls, state } = lab();
+  const part = open();
+  part.prune(state);
+  part.apply([put(frontend()), put(frontend({ kind: 'NodePort', address: '10.240.0.11', port: 30_080 }))]);
+  open().remove();
+  assert.deepEqual([ipvs.services(), routes.size, sysctls.get('net.ipv4.vs.conntrack')], [[], 0, '0']);
+  const before = ipvs.sent.length;
+  open().remove();
+  assert.equal(ipvs.sent.length, before);
 });
 
 test('what others have in IPVS is left alone', () => {

@@ -7,7 +7,7 @@ import { type Edit, commandsFor, edits, needsReplacement, replaceTable } from '.
 import type { KernelState } from '../nftables/objects.ts';
 import { parseTable } from '../nftables/parse.ts';
 import { applyChanges, type Change, emptyState, type PlanState, SETTINGS_KEY } from '../plan/tables.ts';
-import { compareRoutes, type LocalRoutes, ourRoutes, wantedRoutes } from './addresses.ts';
+import { compareRoutes, hostRange, type LocalRoutes, ourRoutes, wantedRoutes } from './addresses.ts';
 import { createHeld, type Held } from './held.ts';
 import { createMarks, isOurs } from './marks.ts';
 import { BASE, frontendObjects, settingsObjects, TABLE } from './rules.ts';
@@ -16,7 +16,8 @@ import { resetSysctls, sysctlDifferences, type Sysctls } from './sysctls.ts';
 import { virtualsOf } from './virtual.ts';
 
 export interface IpvsServicesDeps {
-  readonly ipvs: Ipvs;
+  /** Called when it is needed: asking for IPVS loads the kernel's module. @throws HeddleError `KernelFeature` */
+  readonly openIpvs: () => Ipvs;
   /** Opened in the node's namespace; undefined: services alone, nothing refused and nobody masqueraded. */
   readonly nft: { run(commands: string): string; close(): void } | undefined;
   readonly route: LocalRoutes;
@@ -35,6 +36,7 @@ export interface IpvsServices {
   sweep(): boolean;
   /** Frees the kernel of all of it. Connections by way of services end. */
   remove(): void;
+  close(): void;
   /** As of the last `prune` and `apply`. */
   readonly plan: PlanState;
 }
@@ -47,7 +49,9 @@ interface Mirror {
 }
 
 export function createIpvsServices(deps: IpvsServicesDeps): IpvsServices {
-  const { ipvs, nft, route, sysctls } = deps;
+  const { nft, route, sysctls } = deps;
+  let opened: Ipvs | undefined;
+  const ipvs = (): Ipvs => (opened ??= deps.openIpvs());
   let mirror: Mirror | undefined;
   let routes: ReadonlyMap<string, string> = new Map();
 
@@ -130,7 +134,7 @@ export function createIpvsServices(deps: IpvsServicesDeps): IpvsServices {
       }
     },
     prune(state) {
-      const next = createMirror(ipvs, state);
+      const next = createMirror(ipvs(), state);
       const mended = converge(next);
       mirror = next;
       return mended;
@@ -144,14 +148,23 @@ export function createIpvsServices(deps: IpvsServicesDeps): IpvsServices {
     },
     remove() {
       const kernelRoutes = ourRoutes(route);
-      const owned = isOwned(mirror?.plan ?? emptyState(), [...kernelRoutes.keys()]);
-      const gone = ipvs.services().filter(({ key }) => owned(key));
-      if (gone.length > 0) ipvs.run(gone.map((service) => ({ do: 'delete', service })));
+      const hasRules = listRules() !== undefined;
+      if (!mirror && kernelRoutes.size === 0 && !hasRules) return;
+      // Also without a plan: node ports are at addresses that the node has.
+      const owned = isOwned(emptyState(), [
+        ...kernelRoutes.keys(),
+        ...route.addresses().map(({ address }) => hostRange(address.slice(0, address.indexOf('/')))),
+      ]);
+      const gone = ipvs()
+        .services()
+        .filter(({ key }) => owned(key));
+      if (gone.length > 0) ipvs().run(gone.map((service) => ({ do: 'delete', service })));
       compareRoutes(route, kernelRoutes, new Map()).remove();
-      if (nft && listTable(nft)) nft.run(`delete table ${TABLE}`);
-      if (mirror || gone.length > 0 || kernelRoutes.size > 0) resetSysctls(sysctls);
+      if (hasRules) nft?.run(`delete table ${TABLE}`);
+      resetSysctls(sysctls);
       mirror = undefined;
     },
+    close: () => opened?.close(),
   };
 }
 

@@ -42,14 +42,14 @@ export function openIpvsBackend(t: Pick<TestContext, 'after'>, node: LabNode): O
   const edits: IpvsEdit[] = [];
   let sent = 0;
   const services = createIpvsPart({
-    ipvs: {
+    openIpvs: () => ({
       ...ipvs,
       run(list) {
         sent++;
         edits.push(...list);
         ipvs.run(list);
       },
-    },
+    }),
     nft: {
       run(commands) {
         if (!commands.startsWith('list ')) sent++;

@@ -280,3 +280,48 @@ test('a setting whose module is not loaded is left out where that was said, else
     ],
   );
 });
+
+/** A process that applies to the machine of a test as one of many, says so, and waits to be killed. */
+const ONE_OF_MANY = `
+import { openNetns } from '${new URL('../kernel/netns.ts', import.meta.url).href}';
+import { startTime } from '${new URL('../kernel/process.ts', import.meta.url).href}';
+import { holderLives } from '${new URL('places.ts', import.meta.url).href}';
+import { sysctlsOf } from '${new URL('sysctls.ts', import.meta.url).href}';
+import { applyTuning } from '${new URL('tune.ts', import.meta.url).href}';
+const [path, ledgerPath, profile] = process.argv.slice(1);
+const holder = { name: 'cluster ' + process.pid, pid: process.pid, startTime: startTime(process.pid) };
+const place = { name: 'node', sysctls: sysctlsOf(openNetns(path)), ledgerPath, holder };
+await applyTuning({ nodes: [place], host: place, isAlive: holderLives, now: Date.now }, JSON.parse(profile), {
+  dryRun: false,
+  host: false,
+});
+process.stdout.write('held');
+setInterval(() => {}, 1000);
+`;
+
+test('many at once take turns at the ledger; when all were killed everything is as it was', {
+  skip,
+}, async (t) => {
+  const { ns, node, deps } = lab(t);
+  const key = 'net.ipv4.tcp_fastopen';
+  const was = readSysctl(ns, key);
+  const values = ['0', '2', '3', '513', '515'];
+  const children = values.map((value) => {
+    const rest = [ns.path, node.ledgerPath, JSON.stringify(profile({ [key]: value }))];
+    const argv = [process.execPath, '--input-type=module', '-e', ONE_OF_MANY, '--', ...rest];
+    return spawnIn({ argv, stdio: ['ignore', 'pipe', 'inherit'] });
+  });
+  t.after(() => children.forEach((child) => child.kill('SIGKILL')));
+  await Promise.all(children.map((child) => new Promise((held) => child.stdout?.once('data', held))));
+  const leases = fileLedger(node.ledgerPath).read()[key];
+  assert.equal(leases?.original, was);
+  assert.deepEqual(leases.leases.map(({ value }) => value).toSorted(), values.toSorted());
+  assert.equal(readSysctl(ns, key), leases.leases.at(-1)?.value);
+  for (const child of children) {
+    child.kill('SIGKILL');
+    await ended(child);
+  }
+  await endDeadLeases(node, deps);
+  assert.equal(readSysctl(ns, key), was);
+  assert.equal(existsSync(dirname(node.ledgerPath)), false);
+});

@@ -24,8 +24,13 @@ export interface TrackedFlow {
 /** Deletes tracked connections of the node's namespace that `filter` picks; says how many. */
 export type DeleteFlows = (filter: (flow: TrackedFlow) => boolean) => number;
 
-/** Tracked connections of the node's namespace; `status` holds the kernel's IPS_* bits. */
-export type ListFlows = () => readonly (TrackedFlow & { readonly status: number })[];
+/** Tracked connections of the node's namespace. */
+export type ListFlows = () => readonly (TrackedFlow & {
+  /** The kernel's IPS_* bits. */
+  readonly status: number;
+  /** `established`, `time-wait`; undefined of other protocols than TCP. */
+  readonly tcpState?: string | undefined;
+})[];
 
 const UDP = 17;
 
@@ -74,11 +79,13 @@ export function isStale(
 }
 
 const DESTINATION_NAT = 32;
+const ENDED: ReadonlySet<string> = new Set(['time-wait', 'close', 'last-ack']);
 
 /** Connections that tracking translates to backends: they end with the tables that translate. */
 export function translatedFlows(plan: PlanState, connections: ReturnType<ListFlows>): TranslatedFlow[] {
   return connections
-    .filter(({ status, original }) => {
+    .filter(({ status, original, tcpState }) => {
+      if (ENDED.has(tcpState ?? '')) return false;
       const protocol = PROTOCOLS[original.protocol];
       const key = frontendKey({ address: original.dst, protocol: protocol ?? '', port: original.dstPort });
       return (status & DESTINATION_NAT) !== 0 && protocol !== undefined && plan.services.has(key);

@@ -4,10 +4,13 @@ import { run } from '../../kernel/spawn.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { silentLog } from '../../lib/log.ts';
 import { emptyState } from '../plan/tables.ts';
-import { createCluster } from '../testing/cluster.ts';
+import { createMovableBackend, type Movable } from '../movable.ts';
+import { createCluster, serviceAddresses } from '../testing/cluster.ts';
 import { openIptables } from '../testing/iptables.ts';
 import { checkServiceAgreement } from '../testing/service-agreement.ts';
+import { openNftables } from '../testing/nftables.ts';
 import { runs } from '../testing/runs.ts';
+import { dialTcp, keepTcp, serveTcp } from '../testing/traffic.ts';
 import { createPrograms } from './programs.ts';
 import { createIptablesServices } from './services.ts';
 
@@ -104,6 +107,38 @@ for (const variant of ['nft', 'legacy'] as const) {
     assert.deepEqual(await services.verify(), []);
   });
 }
+
+test('a node moves from nftables to iptables and back, and connections go on', options, async (t) => {
+  const moved: Movable[] = [];
+  const cluster = await createCluster(t, (t2, node) => {
+    const movable = createMovableBackend({
+      open: (name) => (name === 'iptables' ? openIptables('nft')(t2, node) : openNftables(t2, node)),
+      initial: 'nftables',
+      used: () => ['nftables', 'iptables'],
+      log: silentLog,
+    });
+    moved.push(movable);
+    return movable;
+  });
+  const { pod, backends } = cluster;
+  for (const name of ['b', 'c']) serveTcp(t, pod(name).ns, 8080, name);
+  cluster.setService('s', 1, [{ port: 80, target: 8080 }], [pod('c')]);
+  await cluster.setPolicies({ b: { podSelector: { matchLabels: { app: 'b' } }, policyTypes: ['Ingress'] } });
+  const kept = [
+    await keepTcp(t, pod('a').ns, pod('c').addresses[1], 8080),
+    await keepTcp(t, pod('a').ns, serviceAddresses(1)[0], 80),
+  ];
+  for (const name of ['iptables', 'nftables', 'iptables']) {
+    assert.equal((await moved[0]?.willCut())?.length, 1, 'the one by way of the service');
+    for (const movable of moved) await movable.move(name);
+    for (const { echo } of kept) assert.ok(await echo(), name);
+    for (const address of serviceAddresses(1))
+      assert.equal((await dialTcp(pod('a').ns, address, 80)).server, 'c', name);
+    for (const address of pod('b').addresses)
+      assert.deepEqual(await dialTcp(pod('c').ns, address, 8080), { why: 'ETIMEDOUT' }, name);
+    for (const backend of backends) assert.deepEqual(await backend.verify(), [], name);
+  }
+});
 
 test('without iptables it is refused by name, and there is nothing to remove', async () => {
   const missing = createPrograms({

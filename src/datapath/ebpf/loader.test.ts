@@ -224,6 +224,7 @@ test('what cannot be is refused by name, and nothing stays open', { skip }, asyn
     fs.copyFileSync(join(objectDir, `${name}.bpf.o`), join(other, `a-${name}.bpf.o`));
   assert.throws(() => open({ objects: ['nothing'] }), { code: 'BpfObject' });
   assert.throws(() => open({ objectDir: join(objectDir, 'none') }), { code: 'BpfObject' });
+  assert.throws(() => open({ pinDir: join(objectDir, 'node') }), { code: 'BpfPins' });
   assert.throws(() => open({ globals: { verdikt: 1 } }), { code: 'BpfMissing', message: /verdikt/ });
   assert.throws(() => open({ globals: { verdict: -1 } }), { code: 'BtfValue' });
   assert.throws(() => open({ objectDir: other, objects: ['a-first', 'other'] }), {

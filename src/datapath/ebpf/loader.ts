@@ -65,6 +65,9 @@ export interface Programs {
   close(): void;
 }
 
+/** Magic number of the file system. */
+const BPF_FS = 0xcafe4a11;
+
 interface Opened extends LoadedSections {
   readonly programs: ReadonlyMap<string, number>;
   readonly input: KeyInput;
@@ -72,9 +75,14 @@ interface Opened extends LoadedSections {
   readonly isNew: boolean;
 }
 
-/** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `BpfMissing`, `Kernel` */
+/** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `BpfMissing`, `BpfPins`, `Kernel` */
 export function openPrograms(options: OpenOptions): Programs {
   const { pinDir, log } = options;
+  fs.mkdirSync(pinDir, { recursive: true });
+  if (fs.statfsSync(pinDir).type !== BPF_FS)
+    throw new HeddleError('BpfPins', `${pinDir} is in no bpffs: nothing can be pinned there`, {
+      hint: 'mount one: mount -t bpf none /sys/fs/bpf',
+    });
   const mapDir = join(pinDir, 'maps');
   const linkDir = join(pinDir, 'links');
   for (const folder of [mapDir, linkDir]) fs.mkdirSync(folder, { recursive: true });
@@ -101,28 +109,45 @@ interface Parts {
 }
 
 /** Loads all objects; returns the names of global variables that were given a first value. */
-function openObjects(options: OpenOptions, { set, kept, opened }: Parts): Set<string> {
-  const { objectDir, globals = {}, skip = [] } = options;
+function openObjects(options: OpenOptions, parts: Parts): Set<string> {
   const given = new Set<string>();
-  const mapId = (name: string) => set.maps.get(name)?.map.id;
-  for (const name of options.objects ?? objectNames(objectDir)) {
-    const path = join(objectDir, `${name}.bpf.o`);
-    const object = openObject(path);
-    try {
-      const input = { file: fs.readFileSync(path), settings: { globals, skip }, mapId };
-      for (const [variable, value] of Object.entries(globals))
-        if (object.setGlobal(variable, value)) given.add(variable);
-      for (const { name: program } of object.programs) if (skip.includes(program)) object.skip(program);
-      set.prepare(object);
-      const found = kept.find(object, input);
-      const loaded = found ?? object.load();
-      opened.push({ object, input, isNew: !found, ...loaded });
-      set.adopt(object, loaded);
-    } finally {
-      object.close();
+  for (const name of options.objects ?? objectNames(options.objectDir)) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        openOne(name, options, parts, given);
+        break;
+      } catch (error) {
+        if (!wasInterrupted(error) || attempt === LOAD_ATTEMPTS) throw error;
+      }
     }
   }
   return given;
+}
+
+const LOAD_ATTEMPTS = 5;
+
+/** The kernel stops judging a program when a signal comes: a child that ended. libbpf tries five times itself. */
+const wasInterrupted = (error: unknown): boolean =>
+  error instanceof HeddleError && error.code === 'BpfLoad' && error.message.endsWith(': EAGAIN');
+
+function openOne(name: string, options: OpenOptions, { set, kept, opened }: Parts, given: Set<string>): void {
+  const { objectDir, globals = {}, skip = [] } = options;
+  const path = join(objectDir, `${name}.bpf.o`);
+  const object = openObject(path);
+  try {
+    const mapId = (map: string) => set.maps.get(map)?.map.id;
+    const input = { file: fs.readFileSync(path), settings: { globals, skip }, mapId };
+    for (const [variable, value] of Object.entries(globals))
+      if (object.setGlobal(variable, value)) given.add(variable);
+    for (const { name: program } of object.programs) if (skip.includes(program)) object.skip(program);
+    set.prepare(object);
+    const found = kept.find(object, input);
+    const loaded = found ?? object.load();
+    opened.push({ object, input, isNew: !found, ...loaded });
+    set.adopt(object, loaded);
+  } finally {
+    object.close();
+  }
 }
 
 /** @throws HeddleError `BpfObject` where the folder is missing or has none */

@@ -76,7 +76,14 @@ export function codecOf<T = Fields>(btf: Btf, id: number, name = nameOf(btf, id)
   };
 }
 
-const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+/** The view of the array used last: tables are written entry by entry into one. */
+let last: { bytes: Uint8Array; view: DataView } | undefined;
+
+function viewOf(bytes: Uint8Array): DataView {
+  if (last?.bytes !== bytes)
+    last = { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) };
+  return last.view;
+}
 
 const nameOf = (btf: Btf, id: number): string => {
   const { kind, name } = btf.resolve(id);
@@ -224,7 +231,7 @@ function objectSlot(members: readonly Member[]): Slot {
       if (typeof value !== 'object' || value instanceof Uint8Array || Array.isArray(value))
         throw misfit(path, value, 'an object');
       const fields = value as Fields;
-      for (const name of Object.keys(fields)) {
+      for (const name in fields) {
         const field = fields[name];
         if (field === undefined) continue;
         const member = byName.get(name);

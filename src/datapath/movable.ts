@@ -2,7 +2,7 @@
  * A backend that can be exchanged for another one while packets flow. Both are in force for a moment, the new one
  * complete before the old one goes, so that nothing passes that either forbids and nobody is without a path.
  */
-import { HeddleError } from '../lib/errors.ts';
+import { errorText, HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Backend, PolicyEvent, TranslatedFlow } from './backend.ts';
 import type { PlanState } from './plan/tables.ts';
@@ -63,6 +63,19 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     }
   }
 
+  /** Nobody goes without a path because nobody hears of it. */
+  function hearCurrent(): void {
+    stopEvents?.();
+    stopEvents = () => {};
+    try {
+      stopEvents = current.events(tell);
+    } catch (error) {
+      log.error('the new data path tells of no verdicts; restarting the agent may help', {
+        error: errorText(error),
+      });
+    }
+  }
+
   async function replaceWith(to: string): Promise<void> {
     if (!state) throw new TypeError('the data path is not pruned yet: prune(state) comes before a move');
     const next = open(to);
@@ -75,10 +88,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     }
     const former = current;
     current = next;
-    if (stopEvents) {
-      stopEvents();
-      stopEvents = current.events(tell);
-    }
+    if (stopEvents) hearCurrent();
     try {
       await former.remove?.();
     } catch (cause) {

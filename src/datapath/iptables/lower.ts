@@ -61,9 +61,14 @@ function external(context: Context): TableObject[] {
   const note = `${label} ${NOTES[frontend.kind]}`;
   const { sourceRanges } = frontend;
   const ranges = sourceRanges?.filter((range) => familyOf(range) === family).map(cidrText);
-  const admitted = ranges && [...new Set([...ranges, ...context.pods])].map((range) => `-s ${range} `);
+  const admitted = ranges && admittedFrom([...ranges, ...context.pods]);
   const refusal = isEmpty
-    ? (admitted ?? ['']).map((from) => unserved(context, 'KUBE-EXTERNAL-SERVICES', from))
+    ? [
+        ...(admitted ?? ['']).map((from) => unserved(context, 'KUBE-EXTERNAL-SERVICES', from)),
+        ...(admitted
+          ? [unserved(context, 'KUBE-EXTERNAL-SERVICES', '', ' -m addrtype --src-type LOCAL')]
+          : []),
+      ]
     : [];
   if (inside.length === 0 && outside.length === 0)
     return [...refusal, ...(admitted ? [turnedAway(context, note)] : [])];
@@ -81,6 +86,12 @@ function external(context: Context): TableObject[] {
       `${comment(note)} -m addrtype --src-type LOCAL -j ${ext}`,
     ]),
   ];
+}
+
+/** Matches of sources; iptables does not print the range of all addresses. */
+function admittedFrom(ranges: readonly string[]): string[] {
+  if (ranges.some((range) => range.endsWith('/0'))) return [''];
+  return [...new Set(ranges)].map((range) => `-s ${range} `);
 }
 
 const NOTES = { NodePort: 'node port', ExternalIP: 'external IP', LoadBalancer: 'loadbalancer IP' } as Record<
@@ -212,11 +223,11 @@ function dispatch(context: Context, from: string, note: string, to: string): Rul
   return rule(context, 'nat', from, `${matching(context.frontend, note)} -j ${to}`);
 }
 
-function unserved(context: Context, chainOfFilter: string, from = ''): Rule {
+function unserved(context: Context, chainOfFilter: string, from = '', more = ''): Rule {
   const { frontend, family, label } = context;
   const verdict = frontend.whenEmpty === 'drop' ? '-j DROP' : reject(family, frontend.protocol);
   const match = matching(frontend, `${label} has no endpoints`, from);
-  return rule(context, 'filter', chainOfFilter, `${match} ${verdict}`);
+  return rule(context, 'filter', chainOfFilter, `${match}${more} ${verdict}`);
 }
 
 const rule = ({ family }: Context, table: TableName, chainOf: string, text: string): Rule => ({

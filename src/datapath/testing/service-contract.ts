@@ -177,6 +177,20 @@ export function serviceContract(name: string, openBackend: OpenBackend): void {
         }
       }
     }
+    // Nobody, and everybody; what nothing serves is refused to whom it is open.
+    for (const [sourceRanges, why] of [
+      [[], 'ETIMEDOUT'],
+      [['0.0.0.0/0', '::/0'], undefined],
+    ] as const)
+      for (const pods of [ends.pods, []]) {
+        await c.setFrontends(both({ ...ends, sourceRanges, pods }));
+        for (const family of FAMILIES)
+          assert.equal(
+            (await dialTcp(c.lab.outside, publicAddresses(1)[family], 80)).why,
+            why ?? (pods.length === 0 ? 'ECONNREFUSED' : undefined),
+          );
+        for (const backend of c.backends) assert.deepEqual(await backend.verify(), []);
+      }
   });
 
   it('datagrams from outside follow to the next backend, and to none', async (_t, c) => {

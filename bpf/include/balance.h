@@ -52,10 +52,14 @@ static __always_inline void local_client(struct service_client *client, __u64 ne
 	client->flow = mix64(netns ^ mix64(socket));
 }
 
-static __always_inline __u32 table_slot(__u32 table, __u32 slot)
+static __always_inline __u32 table_slot(const struct service_view *view, __u32 slot)
 {
-	struct table_key key = {.table = table, .chunk = slot / SLOTS_PER_CHUNK};
-	struct table_chunk *chunk = bpf_map_lookup_elem(&service_tables, &key);
+	struct table_key key = {.table = view->table, .chunk = slot / SLOTS_PER_CHUNK};
+	struct table_chunk *chunk;
+
+	if (view->slots <= INLINE_SLOTS)
+		return view->first[slot % INLINE_SLOTS];
+	chunk = bpf_map_lookup_elem(&service_tables, &key);
 
 	return chunk ? chunk->backend[slot % SLOTS_PER_CHUNK] : 0;
 }
@@ -93,7 +97,7 @@ static __always_inline __u32 least_connected(const struct service_view *view)
 		if (i >= view->slots)
 			break;
 		__u32 at = view->slots <= LEAST_CONNECTION_DRAWS ? start + i : bpf_get_prandom_u32();
-		__u32 id = table_slot(view->table, at % view->slots);
+		__u32 id = table_slot(view, at % view->slots);
 		struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 
 		if (!backend || !backend->weight)
@@ -135,7 +139,7 @@ static __noinline __u32 draw(const struct frontend *frontend, const struct servi
 {
 	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
 		return least_connected(view);
-	return table_slot(view->table, choose_slot(frontend, view, client));
+	return table_slot(view, choose_slot(frontend, view, client));
 }
 
 static __always_inline struct backend *affine_backend(const struct affinity_key *key,

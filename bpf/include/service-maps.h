@@ -16,6 +16,7 @@
 #define ADDRESS __attribute__((aligned(4)))
 
 #define SLOTS_PER_CHUNK 32
+#define INLINE_SLOTS 4
 #define CURSORS 65536
 
 /* Clients of the cluster (pods, this node), and all others. Also the bits of `backend.flags`. */
@@ -60,7 +61,8 @@ struct frontend_key {
 
 struct service_view {
 	__u32 table;
-	__u32 slots; /* 0: nobody serves this side */
+	__u32 slots;		   /* 0: nobody serves this side */
+	__u32 first[INLINE_SLOTS]; /* the table itself, where it is no longer than this */
 };
 
 struct frontend {

@@ -59,23 +59,28 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 	struct service_client client = {};
 	__u8 protocol = ctx->protocol;
 	struct bpf_sock *sk = ctx->sk;
-	struct frontend *frontend;
-	struct backend *backend;
+	struct frontend *frontend = 0;
+	struct backend *backend = 0;
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return PASS;
 	if (!bpf_map_lookup_elem(&netns_cookies, &netns) || !sk)
 		return PASS;
-	frontend = frontend_at(target, protocol);
-	if (!frontend) {
-		leave_service(sk, socket, protocol);
-		return connect_unserved(target, protocol);
-	}
 	local_client(&client, netns, socket);
-	backend = select_backend(frontend, SIDE_INSIDE, &client, &known.number);
-	if (!backend) {
+	/* A second time where the backend was removed between the look-ups. */
+	for (int tries = 0; tries < 2 && !backend; tries++) {
+		frontend = frontend_at(target, protocol);
+		if (!frontend) {
+			leave_service(sk, socket, protocol);
+			return connect_unserved(target, protocol);
+		}
+		backend = select_backend(frontend, SIDE_INSIDE, &client, &known.number);
+		if (!known.number)
+			break;
+	}
+	if (!backend || !frontend) {
 		leave_service(sk, socket, protocol);
-		return frontend->flags & FRONTEND_DROP_WHEN_EMPTY ? PASS : REFUSED;
+		return frontend && frontend->flags & FRONTEND_DROP_WHEN_EMPTY ? PASS : REFUSED;
 	}
 	known.netns = netns;
 	known.frontend = *target;

@@ -61,7 +61,13 @@ export const tableNumber = (frontend: number, side: typeof SIDE_INSIDE | typeof 
 export const outsideTable = (lowered: Lowered): number =>
   tableNumber(lowered.number, lowered.outside === lowered.inside ? SIDE_INSIDE : SIDE_OUTSIDE);
 
-export const chunkCount = (table: SlotTable): number => Math.ceil(table.length / SLOTS_PER_CHUNK);
+/** Tables so short stand in the frontend itself. */
+const INLINE_SLOTS = 4;
+
+export const isInline = (table: SlotTable): boolean => table.length <= INLINE_SLOTS;
+
+export const chunkCount = (table: SlotTable): number =>
+  isInline(table) ? 0 : Math.ceil(table.length / SLOTS_PER_CHUNK);
 
 /**
  * The last chunk is filled up with the table's own backends: a reader that still has the old count finds valid ones.

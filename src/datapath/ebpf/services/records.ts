@@ -3,11 +3,13 @@ import type { Codec } from '../../../kernel/bpf/codec.ts';
 import { addressText, rangeBytes, swapPort, writeAddress } from './address-bytes.ts';
 import { offsetOf, u32Bytes, write16, write32 } from './fields.ts';
 import {
+  isInline,
   type Lowered,
   type LoweredBackend,
   outsideTable,
   protocolNumbers,
   SIDE_INSIDE,
+  type SlotTable,
   tableNumber,
 } from './lower.ts';
 
@@ -20,6 +22,7 @@ interface FrontendKey {
 interface View {
   table: number;
   slots: number;
+  first: readonly number[];
 }
 
 interface FrontendValue {
@@ -79,10 +82,17 @@ export function createRecords(codec: <T>(name: string) => Codec<T>): Records {
   const viewAt = {
     table: offsetOf(view, 'table', 0xffffffff),
     slots: offsetOf(view, 'slots', 0xffffffff),
+    first: offsetOf(view, 'first', [0xffffffff]),
+  };
+  const writeView = (bytes: Uint8Array, at: number, table: number, slots: SlotTable): void => {
+    write32(bytes, at + viewAt.table, table);
+    write32(bytes, at + viewAt.slots, slots.length);
+    if (!isInline(slots)) return;
+    for (let i = 0; i < slots.length; i++) write32(bytes, at + viewAt.first + 4 * i, slots[i] ?? 0);
   };
   const valueAt = {
-    inside: offsetOf(frontend, 'inside', { table: 1, slots: 1 }),
-    outside: offsetOf(frontend, 'outside', { table: 1, slots: 1 }),
+    inside: offsetOf(frontend, 'inside', { table: 1, slots: 1, first: [] }),
+    outside: offsetOf(frontend, 'outside', { table: 1, slots: 1, first: [] }),
     number: offsetOf(frontend, 'number', 0xffffffff),
     affinity: offsetOf(frontend, 'affinity_seconds', 0xffffffff),
     algorithm: offsetOf(frontend, 'algorithm', 0xff),
@@ -106,10 +116,8 @@ export function createRecords(codec: <T>(name: string) => Codec<T>): Records {
     },
     frontendValue(lowered) {
       const bytes = new Uint8Array(frontend.size);
-      write32(bytes, valueAt.inside + viewAt.table, tableNumber(lowered.number, SIDE_INSIDE));
-      write32(bytes, valueAt.inside + viewAt.slots, lowered.inside.length);
-      write32(bytes, valueAt.outside + viewAt.table, outsideTable(lowered));
-      write32(bytes, valueAt.outside + viewAt.slots, lowered.outside.length);
+      writeView(bytes, valueAt.inside, tableNumber(lowered.number, SIDE_INSIDE), lowered.inside);
+      writeView(bytes, valueAt.outside, outsideTable(lowered), lowered.outside);
       write32(bytes, valueAt.number, lowered.number);
       write32(bytes, valueAt.affinity, lowered.source.affinitySeconds ?? 0);
       bytes[valueAt.algorithm] = lowered.algorithm;

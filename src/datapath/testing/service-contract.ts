@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { BalanceAlgorithm, FrontendKind } from '../plan/tables.ts';
 import { type OpenBackend, serviceAddresses } from './cluster.ts';
-import { publicAddresses } from './frontends.ts';
+import { publicAddresses, TARGETS } from './frontends.ts';
 import { GATEWAYS, OUTSIDE } from './lab.ts';
 import {
   announce,
@@ -16,7 +16,7 @@ import {
   scenarios,
   wish,
 } from './service-lab.ts';
-import { connectedError, dialTcp, dialUdp } from './traffic.ts';
+import { connectedError, dialTcp, dialUdp, serveTcp, serveUdp } from './traffic.ts';
 
 /** Over two nodes with pods a and b on the first, c and d on the second. */
 export function serviceContract(name: string, openBackend: OpenBackend): void {
@@ -233,6 +233,28 @@ export function serviceContract(name: string, openBackend: OpenBackend): void {
             kind === 'NodePort' ? NODE_PORT : 80,
           );
           assert.equal(answer.server, 'a', `${kind} ${JSON.stringify(answer)}`);
+        }
+      }
+  });
+
+  it('a backend in the network of a node serves like any other', async (t, c) => {
+    const [one, two] = [c.lab.nodes[0]!, c.lab.nodes[1]!];
+    const [v4 = '', v6 = ''] = one.remote.addresses;
+    const host = { ...c.pod('b'), name: 'host', ns: one.ns, addresses: [v4, v6] as const };
+    serveTcp(t, one.ns, TARGETS.TCP, 'host');
+    serveUdp(t, one.ns, host.addresses, TARGETS.UDP, 'host');
+    const kinds = (['ClusterIP', 'NodePort'] as const).filter((kind) => offers(c, wish(kind, [])));
+    await c.setFrontends(kinds.flatMap((kind) => both(wish(kind, [host]))));
+    for (const family of FAMILIES)
+      for (const dial of [dialTcp, dialUdp]) {
+        for (const ns of [c.pod('a').ns, c.pod('c').ns, one.ns, two.ns])
+          assert.equal((await dial(ns, serviceAddresses(1)[family], 80)).server, 'host', ns.path);
+        if (!kinds.includes('NodePort')) continue;
+        for (const node of [one, two]) {
+          const to = node.remote.addresses[family] ?? '';
+          const own = OUTSIDE[family];
+          const answer = await dial(c.lab.outside, to, NODE_PORT, { localAddress: own });
+          assert.deepEqual(answer, { server: 'host', seen: node === one ? own : to });
         }
       }
   });

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
+/*
+ * tc ingress at the uplink: clients outside reach services, answers of the outside reach pods. What is for the node
+ * itself and nobody's service passes untouched.
+ */
+#include "uplink.h"
+
+char _license[] SEC("license") = "GPL";
+
+/*
+ * Nobody outside is a pod or a node. Of other nodes that speak without the tunnel (a pod to this node's address,
+ * answers to it) the link's address must be the one that the owner has, as far as the underlay shows it.
+ */
+static __noinline int is_forged(struct __sk_buff *skb, const struct packet *p, const struct net_value *net)
+{
+	struct bpf_fib_lookup fib;
+	struct packet owner = {};
+	__u8 mac[6] __attribute__((aligned(2)));
+
+	if (net->flags & (NET_OWN_POD | NET_OWN_NODE | NET_SERVICE))
+		return 1;
+	if (!(net->flags & (NET_POD | NET_OTHER_NODE)))
+		return 0;
+	owner.family = p->family;
+	copy_address(&owner.src, p->dst.words);
+	copy_address(&owner.dst, (const __u32 *)net->owner);
+	if (!owner.dst.words[3])
+		return 1;
+	start_route(&fib, &owner, skb->ifindex);
+	/* An unknown neighbour cannot have sent: its asking for our address made it known. */
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || bpf_skb_load_bytes(skb, 6, mac, 6))
+		return 1;
+	return fib.ifindex != skb->ifindex || *(__u16 *)mac != *(__u16 *)fib.dmac ||
+	       *(__u16 *)(mac + 2) != *(__u16 *)(fib.dmac + 2) || *(__u16 *)(mac + 4) != *(__u16 *)(fib.dmac + 4);
+}
+
+static __always_inline int send_dsr(struct __sk_buff *skb, struct packet *p, const struct ends *original)
+{
+	__u32 number = dsr_number(&original->dst);
+	__u8 mac[6] = { number >> 24 << 4 | DSR_TAG, number >> 16, number >> 8, number };
+
+	__builtin_memcpy(mac + 4, &original->dport, 2);
+	return send_on(skb, p, original, mac);
+}
+
+static __noinline int from_uplink_errors(struct __sk_buff *skb, struct packet *p)
+{
+	struct ends original;
+	int result;
+
+	ends_of(p, &original);
+	result = nat_follow_error(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK);
+	if (result < 0)
+		return drop_at(skb, DROP_FAULT);
+	return result ? send_on(skb, p, &original, 0) : TC_ACT_OK;
+}
+
+static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *p)
+{
+	struct ends original;
+	__u32 flags = 0;
+	int result;
+
+	ends_of(p, &original);
+	result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
+	if (result < 0)
+		return drop_at(skb, DROP_FAULT);
+	if (!result) {
+		struct nat_plan *plan;
+
+		switch (translate_request(skb, p, ORIGIN_UPLINK)) {
+		case TR_NONE:
+			return TC_ACT_OK;
+		case TR_DROP:
+			return drop_at(skb, DROP_NO_BACKEND);
+		case TR_REFUSE:
+			count_drop(DROP_REFUSED, skb->len - ETHERNET_LENGTH);
+			return make_refusal(skb, p) ? TC_ACT_SHOT : bpf_redirect(skb->ifindex, 0);
+		}
+		plan = get_nat_plan();
+		flags = plan ? plan->flags : 0;
+	}
+	return flags & NAT_DSR ? send_dsr(skb, p, &original) : send_on(skb, p, &original, 0);
+}
+
+SEC("tc")
+int from_uplink(struct __sk_buff *skb)
+{
+	struct edge_settings *settings = get_edge_settings();
+	struct net_value *src, *dst;
+	struct packet p = {};
+	__u32 to;
+
+	if (!settings || skb->mark == MARK_ANSWER)
+		return TC_ACT_OK;
+	switch (parse_packet(skb, &p)) {
+	case PARSE_OK:
+		break;
+	case PARSE_OTHER:
+		return TC_ACT_OK;
+	default:
+		return drop_at(skb, DROP_MALFORMED);
+	}
+	if ((p.flags & PACKET_LINK_LOCAL) || is_link_local(&p.src) || is_link_local(&p.dst))
+		return TC_ACT_OK;
+	dst = find_net(&p.dst);
+	src = find_net(&p.src);
+	to = dst ? dst->flags : 0;
+	if ((to & NET_OWN_NODE) && p.protocol == IPPROTO_UDP && !(p.flags & PACKET_LATER) &&
+	    p.dport == settings->tunnel_port)
+		return src && (src->flags & NET_OTHER_NODE) ? TC_ACT_OK : drop_at(skb, DROP_TUNNEL);
+	if (src && is_forged(skb, &p, src))
+		return drop_at(skb, DROP_SPOOFED);
+	/* Pods reach pods through the tunnel. */
+	if (src && (src->flags & NET_POD) && (to & NET_POD))
+		return drop_at(skb, DROP_SPOOFED);
+	/* To the stack's own reassembly, or to nobody. */
+	if ((p.flags & PACKET_FRAGMENT) && !know_ports(&p))
+		return to & NET_OWN_NODE ? TC_ACT_OK : drop_at(skb, DROP_FRAGMENT);
+	if (p.flags & PACKET_ICMP_ERROR)
+		return from_uplink_errors(skb, &p);
+	return from_uplink_service(skb, &p);
+}

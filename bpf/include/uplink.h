@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* What both directions of the uplink share: fragments, and sending on what the stack would not. */
+#ifndef HEDDLE_UPLINK_H
+#define HEDDLE_UPLINK_H
+
+#include "translate.h"
+
+/* Of an answer that this node gave itself, on its way to its own stack. */
+#define MARK_ANSWER 0x68656464
+
+static __always_inline int drop_at(struct __sk_buff *skb, __u32 reason)
+{
+	count_drop(reason, skb->len - ETHERNET_LENGTH);
+	return TC_ACT_SHOT;
+}
+
+/* Gives a later fragment the ports of the first; 0 where it was not seen. */
+static __noinline int know_ports(struct packet *p)
+{
+	struct uplink_fragment key = { .id = p->fragment_id, .protocol = p->protocol };
+	struct uplink_ports ports = { .sport = p->sport, .dport = p->dport };
+	struct uplink_ports *known;
+
+	copy_address(key.src, p->src.words);
+	copy_address(key.dst, p->dst.words);
+	if (!(p->flags & PACKET_LATER)) {
+		bpf_map_update_elem(&uplink_fragments, &key, &ports, BPF_ANY);
+		return 1;
+	}
+	known = bpf_map_lookup_elem(&uplink_fragments, &key);
+	if (!known)
+		return 0;
+	p->sport = known->sport;
+	p->dport = known->dport;
+	return 1;
+}
+
+static __always_inline int age(struct __sk_buff *skb, const struct packet *p)
+{
+	void *data = as_pointer(skb->data), *end = as_pointer(skb->data_end);
+
+	if (p->ttl <= 1)
+		return -1;
+	if (p->family == 4) {
+		struct iphdr *ip = data + ETHERNET_LENGTH;
+		__u32 sum;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		/* RFC 1624: the sum moves against the field. */
+		sum = ip->check + (__u32)bpf_htons(0x0100);
+		ip->check = sum + (sum >= 0xffff);
+		ip->ttl--;
+	} else {
+		struct ipv6hdr *ip = data + ETHERNET_LENGTH;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		ip->hop_limit--;
+	}
+	return 0;
+}
+
+static __always_inline void start_route(struct bpf_fib_lookup *fib, const struct packet *p, __u32 link)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = link;
+	fib->l4_protocol = p->protocol;
+	if (p->family == 4) {
+		fib->family = 2; /* AF_INET */
+		fib->ipv4_src = p->src.words[3];
+		fib->ipv4_dst = p->dst.words[3];
+	} else {
+		fib->family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib->ipv6_src, &p->src, 16);
+		__builtin_memcpy(fib->ipv6_dst, &p->dst, 16);
+	}
+}
+
+static __always_inline int may_fragment(struct __sk_buff *skb, const struct packet *p)
+{
+	__be16 fragment = 0;
+
+	if (p->family == 6 || bpf_skb_load_bytes(skb, p->l3 + 6, &fragment, 2))
+		return 0;
+	return !(fragment & bpf_htons(0x4000));
+}
+
+/* Tells the client that its packet does not fit, in the words it sent: `original` are its ends. */
+static __noinline int tell_too_big(struct __sk_buff *skb, struct packet *p, const struct ends *original, __u32 mtu)
+{
+	struct icmp_error too_big = {
+		.type = p->family == 4 ? 3 : 2,
+		.code = p->family == 4 ? 4 : 0,
+		.extra = bpf_htonl(mtu),
+	};
+	struct address from;
+
+	count_drop(DROP_TOO_BIG, skb->len - ETHERNET_LENGTH);
+	if ((p->flags & (PACKET_FRAGMENT | PACKET_OPTIONS | PACKET_ICMP_ERROR)) || own_address(p, &from) ||
+	    rewrite(skb, p, original) || swap_macs(skb) || make_error(skb, p, &from, &too_big))
+		return TC_ACT_SHOT;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/*
+ * Sends a rewritten packet on as the node's routes say. Not by the stack: that drops what comes in with an address
+ * of its own as the source. `original`: the ends before. `dsr`: the source MAC address instead of the link's.
+ */
+static __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct ends *original, const __u8 *dsr)
+{
+	struct bpf_fib_lookup fib;
+	long found;
+
+	start_route(&fib, p, skb->ifindex);
+	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	/* Of this node itself. */
+	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
+		return TC_ACT_OK;
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		__u32 mtu = fib.mtu_result;
+
+		if (!may_fragment(skb, p))
+			return tell_too_big(skb, p, original, mtu);
+		/* The tunnel's outer packets are cut instead. */
+		return bpf_redirect_neigh(fib.ifindex, 0, 0, 0);
+	}
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return drop_at(skb, DROP_NO_ROUTE);
+	if (age(skb, p))
+		return drop_at(skb, DROP_EXPIRED);
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return bpf_redirect_neigh(fib.ifindex, 0, 0, 0);
+	if (bpf_skb_store_bytes(skb, 0, fib.dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, dsr ? dsr : fib.smac, 6, 0))
+		return drop_at(skb, DROP_FAULT);
+	return bpf_redirect(fib.ifindex, 0);
+}
+
+#endif

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
+/*
+ * tc egress at the uplink: answers of backends get back the service's address, pods that speak to the outside this
+ * node's, and what the node itself sends to a service, unseen by its sockets' hooks, is translated.
+ */
+#include "uplink.h"
+
+char _license[] SEC("license") = "GPL";
+
+static __noinline int masquerade(struct __sk_buff *skb, struct packet *p)
+{
+	struct nat_plan *plan = get_nat_plan();
+
+	/* Without ports nothing would tell whose the answers are. */
+	if (!plan || (p->flags & PACKET_ICMP_ERROR) || !(has_ports(p) || (is_icmp(p) && p->sport)))
+		return drop_at(skb, DROP_UNTRANSLATABLE);
+	ends_of(p, &plan->to);
+	plan->backend = 0;
+	plan->flags = NAT_AT_UPLINK | NAT_MASQUERADE | NAT_SOURCE;
+	if (own_address(p, &plan->to.src))
+		return drop_at(skb, DROP_NO_ROUTE);
+	if (nat_create(skb, p))
+		return drop_at(skb, DROP_NO_PORT);
+	return rewrite(skb, p, &plan->to) ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
+}
+
+/* Of the node itself, to an address that may be a service's. */
+static __noinline int from_node(struct __sk_buff *skb, struct packet *p)
+{
+	struct ends original;
+
+	ends_of(p, &original);
+	switch (translate_request(skb, p, ORIGIN_NODE)) {
+	case TR_DONE:
+		return send_on(skb, p, &original, 0);
+	case TR_DROP:
+		return drop_at(skb, DROP_NO_BACKEND);
+	case TR_REFUSE:
+		count_drop(DROP_REFUSED, skb->len - ETHERNET_LENGTH);
+		if (make_refusal(skb, p))
+			return TC_ACT_SHOT;
+		skb->mark = MARK_ANSWER;
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	}
+	return TC_ACT_OK;
+}
+
+SEC("tc")
+int to_uplink(struct __sk_buff *skb)
+{
+	struct edge_settings *settings = get_edge_settings();
+	struct packet p = {};
+	__u32 from, flags = 0;
+	int result;
+
+	/* Frames that a packet socket wrote may be anything; what is no IP is none of ours. */
+	if (!settings || parse_packet(skb, &p) != PARSE_OK)
+		return TC_ACT_OK;
+	if ((p.flags & PACKET_LINK_LOCAL) || is_link_local(&p.src) || is_link_local(&p.dst))
+		return TC_ACT_OK;
+	from = net_flags_of(&p.src);
+	if ((from & NET_OWN_NODE) && p.protocol == IPPROTO_UDP && p.dport == settings->tunnel_port)
+		return TC_ACT_OK;
+	if ((p.flags & PACKET_FRAGMENT) && !know_ports(&p))
+		return from & NET_OWN_POD ? drop_at(skb, DROP_FRAGMENT) : TC_ACT_OK;
+	if (p.flags & PACKET_ICMP_ERROR) {
+		result = nat_follow_error(skb, &p, NAT_AT_UPLINK, NAT_AT_UPLINK);
+		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
+	}
+	if (!(from & NET_OWN_POD)) {
+		/* Sent by `from_uplink`, which has translated it. */
+		if (skb->ingress_ifindex)
+			return TC_ACT_OK;
+		return has_ports(&p) ? from_node(skb, &p) : TC_ACT_OK;
+	}
+	result = nat_follow(skb, &p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
+	if (result)
+		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
+	return net_flags_of(&p.dst) & NET_CLUSTER ? TC_ACT_OK : masquerade(skb, &p);
+}

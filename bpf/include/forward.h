@@ -27,11 +27,14 @@ __noinline int locate(const struct address *address, struct place *out)
 {
 	struct pod_range *range;
 	struct node_state *node;
+	struct address key;
 	struct pod *pod;
 
 	if (!address || !out)
 		return PLACE_NOBODY;
-	pod = find_pod(address);
+	/* An argument is no key for Linux 6.1: what is on the stack is. */
+	__builtin_memcpy(&key, address, sizeof(key));
+	pod = find_pod(&key);
 	__builtin_memset(out, 0, sizeof(*out));
 	if (pod) {
 		out->link = pod->link;
@@ -39,7 +42,7 @@ __noinline int locate(const struct address *address, struct place *out)
 		__builtin_memcpy(out->source_mac, pod->host_mac, 6);
 		return out->kind = PLACE_POD;
 	}
-	range = find_range(address);
+	range = find_range(&key);
 	if (!range)
 		return PLACE_ELSEWHERE;
 	if (range->kind == RANGE_HERE)

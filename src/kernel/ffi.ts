@@ -100,8 +100,33 @@ export const libc = {
     fd: number,
     offset: number,
   ) => bigint,
+  pthread_sigmask: c.func('int pthread_sigmask(int how, const void *set, void *old)') as (
+    how: number,
+    set: Uint8Array,
+    old: Uint8Array | null,
+  ) => number,
   munmap: c.func('int munmap(void *at, size_t length)') as (at: bigint, length: number) => number,
 };
+
+const SIG_BLOCK = 0;
+const SIG_SETMASK = 2;
+/** glibc's sigset_t: all but the signals of a fault of one's own (ILL, TRAP, BUS, FPE, SEGV). */
+const asynchronous = Buffer.alloc(128, 0xff);
+for (const signal of [4, 5, 7, 8, 11]) {
+  const byte = (signal - 1) >> 3;
+  asynchronous[byte] = (asynchronous[byte] ?? 0) & ~(1 << ((signal - 1) & 7));
+}
+
+/** Signals wait, or go to other threads, while `call` is in the kernel: some long calls give up when one comes. */
+export function withoutSignals<T>(call: () => T): T {
+  const before = Buffer.alloc(128);
+  libc.pthread_sigmask(SIG_BLOCK, asynchronous, before);
+  try {
+    return call();
+  } finally {
+    libc.pthread_sigmask(SIG_SETMASK, before, null);
+  }
+}
 
 /**
  * Where the bytes are, for structures that the kernel reads pointers from. Node keeps the memory of arrays where

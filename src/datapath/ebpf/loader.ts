@@ -111,24 +111,9 @@ interface Parts {
 /** Loads all objects; returns the names of global variables that were given a first value. */
 function openObjects(options: OpenOptions, parts: Parts): Set<string> {
   const given = new Set<string>();
-  for (const name of options.objects ?? objectNames(options.objectDir)) {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        openOne(name, options, parts, given);
-        break;
-      } catch (error) {
-        if (!wasInterrupted(error) || attempt === LOAD_ATTEMPTS) throw error;
-      }
-    }
-  }
+  for (const name of options.objects ?? objectNames(options.objectDir)) openOne(name, options, parts, given);
   return given;
 }
-
-const LOAD_ATTEMPTS = 5;
-
-/** The kernel stops judging a program when a signal comes: a child that ended. libbpf tries five times itself. */
-const wasInterrupted = (error: unknown): boolean =>
-  error instanceof HeddleError && error.code === 'BpfLoad' && error.message.endsWith(': EAGAIN');
 
 function openOne(name: string, options: OpenOptions, { set, kept, opened }: Parts, given: Set<string>): void {
   const { objectDir, globals = {}, skip = [] } = options;

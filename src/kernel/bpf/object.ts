@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import { basename } from 'node:path';
 import { HeddleError } from '../../lib/errors.ts';
-import { addressOf, errnoName, lastErrno, libbpf, memoryAt, type Pointer } from '../ffi.ts';
+import { addressOf, errnoName, lastErrno, libbpf, memoryAt, type Pointer, withoutSignals } from '../ffi.ts';
 import { type Btf, KIND, parseBtf } from './btf.ts';
 import { codecOf, type Value } from './codec.ts';
 import { fdById, mapInfo, objectInfo } from './syscall.ts';
@@ -143,7 +143,8 @@ function describe(object: Pointer, name: string): BpfObject {
   }
 
   function load(): LoadedObject {
-    const result = lib.load(object);
+    // The verifier gives up (EAGAIN) when a signal comes, which a child that ends is enough for.
+    const result = withoutSignals(() => lib.load(object));
     if (result !== 0) throw loadError(name, -result);
     const programs = new Map<string, number>();
     const loaded = new Map<string, number>();

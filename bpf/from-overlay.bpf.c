@@ -7,16 +7,20 @@ char _license[] SEC("license") = "GPL";
 
 static __noinline int from_overlay_slow(struct __sk_buff *skb)
 {
-	struct packet p = {};
+	struct carry_memory *memory = carry_memory();
+	struct packet *p;
 
-	if (parse_packet(skb, &p) != PARSE_OK || (p.flags & PACKET_LINK_LOCAL))
+	if (!memory)
+		return TC_ACT_SHOT;
+	p = &memory->packet;
+	if (parse_packet(skb, p) != PARSE_OK || (p->flags & PACKET_LINK_LOCAL))
 		return drop(skb, DROP_MALFORMED);
 	/* Who is of this node does not come from another. */
-	if (find_pod(&p.src) || own_address_kind(&p.src) || is_link_local(&p.src))
+	if (find_pod(&p->src) || own_address_kind(&p->src) || is_link_local(&p->src))
 		return drop(skb, DROP_SPOOFED);
-	if (!find_pod(&p.dst))
+	if (!find_pod(&p->dst))
 		return drop(skb, DROP_NO_ROUTE);
-	return carry(skb, &p, ORIGIN_OVERLAY, skb->ifindex);
+	return carry_here(skb, p, ORIGIN_OVERLAY, skb->ifindex);
 }
 
 SEC("tc")

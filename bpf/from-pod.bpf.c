@@ -62,12 +62,16 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 {
 	struct node_state *node = get_node_state();
 	__u32 link = skb->ifindex;
-	struct packet p = {};
+	struct carry_memory *memory = carry_memory();
+	struct packet *p;
 	int mine;
 
+	if (!memory)
+		return TC_ACT_SHOT;
+	p = &memory->packet;
 	if (link_kind(link) != LINK_POD)
 		return drop(skb, DROP_UNKNOWN_LINK);
-	switch (parse_packet(skb, &p)) {
+	switch (parse_packet(skb, p)) {
 	case PARSE_OK:
 		break;
 	case PARSE_OTHER:
@@ -75,16 +79,16 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 	default:
 		return drop(skb, DROP_MALFORMED);
 	}
-	mine = is_here(&p.src, link);
-	if (may_reach_host(&p, mine))
+	mine = is_here(&p->src, link);
+	if (may_reach_host(p, mine))
 		return TC_ACT_OK;
 	if (!mine)
 		return drop(skb, DROP_SPOOFED);
-	if ((p.flags & PACKET_LINK_LOCAL) || is_multicast(&p.dst) || is_link_local(&p.dst))
+	if ((p->flags & PACKET_LINK_LOCAL) || is_multicast(&p->dst) || is_link_local(&p->dst))
 		return drop(skb, DROP_NO_ROUTE);
-	if (is_tunnel_packet(&p, node) && node_address_kind(&p.dst))
+	if (is_tunnel_packet(p, node) && node_address_kind(&p->dst))
 		return drop(skb, DROP_TUNNEL);
-	return carry(skb, &p, ORIGIN_POD, link);
+	return carry_here(skb, p, ORIGIN_POD, link);
 }
 
 SEC("tc")

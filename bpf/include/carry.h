@@ -24,10 +24,52 @@ struct passage {
 	__u32 zero;
 };
 
+/* Of the packet at hand: the stack is 512 bytes for all that calls each other. */
+struct carry_memory {
+	struct packet packet;
+	struct packet inner;
+	struct passage passage;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct carry_memory);
+} carry_scratch SEC(".maps");
+
+static __always_inline struct carry_memory *carry_memory(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&carry_scratch, &zero);
+}
+
 static __always_inline int drop(struct __sk_buff *skb, __u32 reason)
 {
 	count_drop(reason, bytes_of(skb));
 	return TC_ACT_SHOT;
+}
+
+/* Translation, verified once for all that call it (see parse_packet). */
+__noinline int tr_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
+{
+	return p ? translate_request(skb, p, origin) : TR_DROP;
+}
+
+__noinline int tr_reply(struct __sk_buff *skb, struct packet *p)
+{
+	return p ? translate_reply(skb, p) : TR_DROP;
+}
+
+__noinline int tr_icmp_inner(struct __sk_buff *skb, struct packet *p)
+{
+	return p ? translate_icmp_inner(skb, p) : TR_DROP;
+}
+
+__noinline int tr_refuse(struct __sk_buff *skb, struct packet *p)
+{
+	return p ? refuse(skb, p) : TC_ACT_SHOT;
 }
 
 /* Gives a later fragment the ports of the first. Negative: the first was not seen. */
@@ -199,16 +241,20 @@ static __noinline int forward_to(struct __sk_buff *skb, const struct packet *p)
 /* An ICMP error passes if it is about a packet of a connection that may pass, and is for who sent that. */
 static __noinline int may_pass_error(struct __sk_buff *skb, struct packet *p, struct passage *at)
 {
-	struct packet inner = {};
+	struct carry_memory *memory = carry_memory();
+	struct packet *inner;
 	struct flow *flow;
 	__u32 way;
 
-	if (parse_inner(skb, p, &inner) != PARSE_OK || !same_address(&inner.src, &p->dst))
+	if (!memory)
+		return 0;
+	inner = &memory->inner;
+	if (parse_inner(skb, p, inner) != PARSE_OK || !same_address(&inner->src, &p->dst))
 		return 0;
 	/* Pods are no routers: they complain of what was sent to them. */
-	if (at->origin == ORIGIN_POD && !same_address(&inner.dst, &p->src))
+	if (at->origin == ORIGIN_POD && !same_address(&inner->dst, &p->src))
 		return 0;
-	flow = find_flow(&inner, &way);
+	flow = find_flow(inner, &way);
 	if (!flow || is_idle(flow, at->now))
 		return 0;
 	at->translated = flow->flags & FLOW_TRANSLATED;
@@ -216,14 +262,14 @@ static __noinline int may_pass_error(struct __sk_buff *skb, struct packet *p, st
 		return !(flow->flags & FLOW_DENIED);
 	struct judgement j = {};
 
-	return !judge(&inner, (way ^ flow->initiator) & 1, at->generation & 1, &j);
+	return !judge(inner, (way ^ flow->initiator) & 1, at->generation & 1, &j);
 }
 
 static __always_inline int carry_error(struct __sk_buff *skb, struct packet *p, struct passage *at)
 {
 	if (!may_pass_error(skb, p, at))
 		return drop(skb, DROP_POLICY);
-	if (translate_icmp_inner(skb, p) == TR_DROP)
+	if (tr_icmp_inner(skb, p) == TR_DROP)
 		return drop(skb, DROP_FAULT);
 	return at->origin == ORIGIN_NODE ? TC_ACT_OK : forward_to(skb, p);
 }
@@ -232,44 +278,58 @@ static __always_inline int carry_error(struct __sk_buff *skb, struct packet *p, 
  * Decides about a packet and sends it on. `p` is parsed, its sender believed; `link` is where it came in. With
  * ORIGIN_NODE the stack has routed it already: it is only judged.
  */
-static __noinline int carry(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link)
+static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link)
 {
-	struct passage at = { .origin = origin, .link = link, .now = bpf_ktime_get_coarse_ns() };
+	struct carry_memory *memory = carry_memory();
+	struct passage *at;
 	struct flow *flow;
 
+	if (!memory)
+		return TC_ACT_SHOT;
+	at = &memory->passage;
+	__builtin_memset(at, 0, sizeof(*at));
+	at->origin = origin;
+	at->link = link;
+	at->now = bpf_ktime_get_coarse_ns();
+	at->generation = current_generation();
 	count_flow(COUNT_SLOW);
-	at.generation = current_generation();
 	if ((p->flags & PACKET_FRAGMENT) && fragment_ports_of(p))
 		return drop(skb, DROP_FRAGMENT);
 	if (p->flags & PACKET_ICMP_ERROR) {
-		if (own_address_kind(&p->dst) && translate_icmp_inner(skb, p) == TR_NONE)
+		if (own_address_kind(&p->dst) && tr_icmp_inner(skb, p) == TR_NONE)
 			return TC_ACT_OK;
-		return carry_error(skb, p, &at);
+		return carry_error(skb, p, at);
 	}
 	if (origin != ORIGIN_NODE) {
-		switch (translate_request(skb, p, origin)) {
+		switch (tr_request(skb, p, origin)) {
 		case TR_DROP:
 			return drop(skb, DROP_NO_BACKEND);
 		case TR_REFUSE:
-			return refuse(skb, p);
+			return tr_refuse(skb, p);
 		case TR_DONE:
-			at.translated = 1;
+			at->translated = 1;
 		}
 	}
 	/* A node and its own pods: nothing is looked up. */
 	if (own_address_kind(&p->dst))
-		return translate_reply(skb, p) == TR_DONE ? forward_to(skb, p) : TC_ACT_OK;
-	flow = settle(skb, p, &at);
+		return tr_reply(skb, p) == TR_DONE ? forward_to(skb, p) : TC_ACT_OK;
+	flow = settle(skb, p, at);
 	if (!flow)
 		return TC_ACT_SHOT;
 	if (origin == ORIGIN_NODE)
 		return TC_ACT_OK;
-	if (!at.translated && (flow->flags & FLOW_TRANSLATED || flow->first == at.now) &&
-	    translate_reply(skb, p) == TR_DONE) {
+	if (!at->translated && (flow->flags & FLOW_TRANSLATED || flow->first == at->now) &&
+	    tr_reply(skb, p) == TR_DONE) {
 		flow->flags |= FLOW_TRANSLATED;
 		return forward_to(skb, p);
 	}
-	return forward_packet(skb, &flow->way[at.way & 1]);
+	return forward_packet(skb, &flow->way[at->way & 1]);
+}
+
+/* The same as a call: at most 8 frames may be on the stack at once. */
+static __noinline int carry(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link)
+{
+	return carry_here(skb, p, origin, link);
 }
 
 #endif

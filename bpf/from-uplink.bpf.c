@@ -37,10 +37,10 @@ static __noinline int is_forged(struct __sk_buff *skb, const struct packet *p, c
 static __always_inline int send_dsr(struct __sk_buff *skb, struct packet *p, const struct ends *original)
 {
 	__u32 number = dsr_number(&original->dst);
-	__u8 mac[6] = { number >> 24 << 4 | DSR_TAG, number >> 16, number >> 8, number };
+	struct mac mac = { { number >> 24 << 4 | DSR_TAG, number >> 16, number >> 8, number } };
 
-	__builtin_memcpy(mac + 4, &original->dport, 2);
-	return send_on(skb, p, original, mac);
+	__builtin_memcpy(mac.bytes + 4, &original->dport, 2);
+	return send_on(skb, p, original, &mac);
 }
 
 static __noinline int from_uplink_errors(struct __sk_buff *skb, struct packet *p)

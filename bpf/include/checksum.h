@@ -145,8 +145,11 @@ static __always_inline __u32 ports_word(__be16 sport, __be16 dport)
 }
 
 /* Gives the packet other ends. Negative: the packet is half rewritten and must be dropped. */
-static __noinline int rewrite(struct __sk_buff *skb, struct packet *p, const struct ends *to)
+__noinline int rewrite(struct __sk_buff *skb, struct packet *p, const struct ends *to)
 {
+	if (!p || !to)
+		return -1;
+
 	__u32 old = ports_word(p->sport, p->dport), new = ports_word(to->sport, to->dport);
 	__s64 addresses = bpf_csum_diff((__be32 *)p, 32, (__be32 *)to, 32, 0);
 	__s64 ports = bpf_csum_diff(&old, 4, &new, 4, 0);
@@ -171,9 +174,12 @@ static __noinline int rewrite(struct __sk_buff *skb, struct packet *p, const str
 }
 
 /* Other ends in the packet that an ICMP error quotes. The error's own addresses are for `rewrite`. */
-static __noinline int rewrite_inner(struct __sk_buff *skb, const struct packet *p, const struct packet *inner,
-				    const struct ends *to)
+__noinline int rewrite_inner(struct __sk_buff *skb, const struct packet *p, const struct packet *inner,
+			     const struct ends *to)
 {
+	if (!p || !inner || !to)
+		return -1;
+
 	__u32 old = ports_word(inner->sport, inner->dport), new = ports_word(to->sport, to->dport);
 	__s64 addresses = bpf_csum_diff((__be32 *)inner, 32, (__be32 *)to, 32, 0);
 	__s64 ports = bpf_csum_diff(&old, 4, &new, 4, 0);

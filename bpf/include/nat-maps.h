@@ -84,6 +84,7 @@ struct nat_pair {
 	struct nat_value to;
 	struct nat_value back;
 	struct nat_plan plan;
+	struct nat_key spare;
 };
 
 struct {

@@ -67,10 +67,13 @@ static __always_inline int is_over(const struct nat_value *value)
 
 static __noinline int nat_forget(const struct packet *p, const struct nat_key *key, const struct nat_value *value)
 {
-	struct nat_key partner;
+	__u32 zero = 0;
+	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
 
-	partner_key(&partner, value, p->protocol);
-	bpf_map_delete_elem(nat_map(p->family), &partner);
+	if (!pair)
+		return 0;
+	partner_key(&pair->spare, value, p->protocol);
+	bpf_map_delete_elem(nat_map(p->family), &pair->spare);
 	bpf_map_delete_elem(nat_map(p->family), key);
 	return 0;
 }
@@ -136,13 +139,15 @@ static __always_inline void value_ends(const struct nat_value *value, struct end
  * Rewrites a packet of a known connection whose flags, of those in `mask`, are `want`. 1: done, and `*flags` tells
  * of the entry; 0: there is none; negative: the packet is to be dropped.
  */
-static __noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 mask, __u32 want, __u32 *flags)
+__noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 mask, __u32 want, __u32 *flags)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct nat_value *value;
 	struct nat_key key;
 	struct ends to;
 
+	if (!p || !flags)
+		return -1;
 	make_nat_key(&key, p);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	if (!value || (value->flags & mask) != want)
@@ -161,8 +166,10 @@ static __noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 
 }
 
 /* The port is a socket's of this node, which chose it itself. */
-static __noinline int port_in_use(struct __sk_buff *skb, const struct packet *p, const struct ends *to, __be16 port)
+__noinline int port_in_use(struct __sk_buff *skb, const struct packet *p, const struct ends *to, __u32 port)
 {
+	if (!p || !to)
+		return 1;
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sock;
 
@@ -205,11 +212,16 @@ static __always_inline int same_bytes(const void *a, const void *b)
 }
 
 /* Puts `pair->reply` in, unless it is another connection's. */
-static __noinline int claim(const struct packet *p, struct nat_pair *pair)
+__noinline int claim(const struct packet *p)
 {
-	void *map = nat_map(p->family);
+	__u32 zero = 0;
+	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
 	struct nat_value *there;
+	void *map;
 
+	if (!p || !pair)
+		return -1;
+	map = nat_map(p->family);
 	if (!bpf_map_update_elem(map, &pair->reply, &pair->back, BPF_NOEXIST))
 		return 0;
 	there = bpf_map_lookup_elem(map, &pair->reply);
@@ -228,7 +240,7 @@ static __noinline int claim(const struct packet *p, struct nat_pair *pair)
 /*
  * Makes both halves of the connection of `nat_scratch`'s plan, whose `to.sport` becomes the port that was free. Negative: there was none.
  */
-static __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
+__noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 {
 	__u32 zero = 0, first, count, start;
 	struct edge_settings *settings = bpf_map_lookup_elem(&edge_settings, &zero);
@@ -236,7 +248,7 @@ static __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 	struct nat_plan *plan;
 	int own;
 
-	if (!pair || !settings)
+	if (!p || !pair || !settings)
 		return -1;
 	plan = &pair->plan;
 	own = plan->flags & NAT_SOURCE;
@@ -275,7 +287,7 @@ static __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 			pair->to.sport = port;
 			pair->reply.dport = port;
 		}
-		if (!claim(p, pair)) {
+		if (!claim(p)) {
 			bpf_map_update_elem(nat_map(p->family), &pair->request, &pair->to, BPF_ANY);
 			count_nat(NAT_CREATED);
 			return 0;
@@ -290,13 +302,15 @@ static __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
  * An ICMP error about a packet of a translated connection: the quoted packet becomes what its sender sent, the
  * error goes to that sender. 1: done; 0: none of ours; negative: drop.
  */
-static __noinline int nat_follow_error(struct __sk_buff *skb, struct packet *p, __u32 mask, __u32 want)
+__noinline int nat_follow_error(struct __sk_buff *skb, struct packet *p, __u32 mask, __u32 want)
 {
 	struct packet inner = {};
 	struct nat_value *value;
 	struct nat_key key;
 	struct ends to;
 
+	if (!p)
+		return -1;
 	if (parse_inner(skb, p, &inner) != PARSE_OK)
 		return 0;
 	__builtin_memcpy(key.src, &inner.dst, 16);

@@ -138,9 +138,11 @@ struct icmp_error {
  * quote and comes out the same whatever the quote says: with it, the bytes from there on sum up to the complement
  * of what the field holds now.
  */
-static __noinline int make_error(struct __sk_buff *skb, const struct packet *p, const struct address *from,
-				 const struct icmp_error *what)
+__noinline int make_error(struct __sk_buff *skb, const struct packet *p, const struct address *from,
+			  const struct icmp_error *what)
 {
+	if (!p || !from || !what)
+		return -1;
 	__u32 header = p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u32 rest = p->protocol == IPPROTO_TCP ? 20 : 8;
 	__u32 quote = header + rest, at = p->protocol == IPPROTO_TCP ? 16 : 6;
@@ -185,8 +187,10 @@ static __noinline int make_error(struct __sk_buff *skb, const struct packet *p, 
 }
 
 /* Turns the packet into the answer to it. Negative: there is none to be given, drop it. */
-static __noinline int make_refusal(struct __sk_buff *skb, const struct packet *p)
+__noinline int make_refusal(struct __sk_buff *skb, const struct packet *p)
 {
+	if (!p)
+		return -1;
 	struct icmp_error unreachable = { .type = p->family == 4 ? 3 : 1, .code = p->family == 4 ? 3 : 4 };
 
 	/* Nothing answers errors, resets and pieces (RFC 1122 section 3.2.2). */

@@ -98,14 +98,35 @@ static __always_inline struct nat_plan *get_nat_plan(void)
 	return pair ? &pair->plan : 0;
 }
 
-static __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, struct frontend *frontend, __u32 origin)
+/* Number of the backend for a new connection to a frontend; 0: none. Not static: verified by itself, once. */
+__noinline __u32 choose_backend(const struct packet *p, __u32 side)
 {
+	struct service_client client = {};
+	struct frontend *frontend;
+	__u32 id = 0;
+
+	if (!p)
+		return 0;
+	frontend = find_frontend(p->dst.words, p->protocol, p->dport);
+	if (!frontend)
+		return 0;
+	copy_address(client.address, p->src.words);
+	client.flow = flow_hash(p->src.words, p->dst.words, p->sport, p->dport, p->protocol);
+	return select_backend(frontend, side, &client, &id) ? id : 0;
+}
+
+__noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, __u32 origin)
+{
+	if (!p)
+		return TR_DROP;
 	__u32 client_net = origin == ORIGIN_UPLINK ? net_flags_of(&p->src) : NET_CLUSTER;
 	__u32 side = client_net & NET_CLUSTER ? SIDE_INSIDE : SIDE_OUTSIDE;
-	struct service_client client = {};
 	struct nat_plan *plan = get_nat_plan();
+	struct frontend *frontend = find_frontend(p->dst.words, p->protocol, p->dport);
 	struct backend *backend;
 
+	if (!frontend)
+		return TR_NONE;
 	if (!plan)
 		return TR_DROP;
 	if (side == SIDE_OUTSIDE) {
@@ -118,9 +139,8 @@ static __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, 
 			return TR_DROP;
 		}
 	}
-	copy_address(client.address, p->src.words);
-	client.flow = flow_hash(p->src.words, p->dst.words, p->sport, p->dport, p->protocol);
-	backend = select_backend(frontend, side, &client, &plan->backend);
+	plan->backend = choose_backend(p, side);
+	backend = plan->backend ? bpf_map_lookup_elem(&backends, &plan->backend) : 0;
 	if (!backend)
 		return frontend->flags & FRONTEND_DROP_WHEN_EMPTY ? TR_DROP : TR_REFUSE;
 	plan->to.src = p->src;
@@ -142,10 +162,11 @@ static __always_inline int followed(int result)
 }
 
 /* A packet whose destination may be a frontend: picks a backend, rewrites, records the connection. */
-static __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
+__noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
 {
+	if (!p)
+		return TR_DROP;
 	__u32 place = place_flags(origin), flags = 0;
-	struct frontend *frontend;
 	int result;
 
 	if (p->flags & PACKET_ICMP_ERROR)
@@ -157,9 +178,9 @@ static __noinline int translate_request(struct __sk_buff *skb, struct packet *p,
 		result = nat_follow(skb, p, place | NAT_REPLY | NAT_MASQUERADE, place, &flags);
 		if (result)
 			return followed(result);
-		frontend = find_frontend(p->dst.words, p->protocol, p->dport);
-		if (frontend)
-			return connect_frontend(skb, p, frontend, origin);
+		result = connect_frontend(skb, p, origin);
+		if (result != TR_NONE)
+			return result;
 	}
 	return service_range_of(p->dst.words) == RANGE_SERVICES ? TR_REFUSE : TR_NONE;
 }

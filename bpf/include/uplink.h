@@ -87,8 +87,10 @@ static __always_inline int may_fragment(struct __sk_buff *skb, const struct pack
 }
 
 /* Tells the client that its packet does not fit, in the words it sent: `original` are its ends. */
-static __noinline int tell_too_big(struct __sk_buff *skb, struct packet *p, const struct ends *original, __u32 mtu)
+__noinline int tell_too_big(struct __sk_buff *skb, struct packet *p, const struct ends *original, __u32 mtu)
 {
+	if (!p || !original)
+		return TC_ACT_SHOT;
 	struct icmp_error too_big = {
 		.type = p->family == 4 ? 3 : 2,
 		.code = p->family == 4 ? 4 : 0,
@@ -107,8 +109,14 @@ static __noinline int tell_too_big(struct __sk_buff *skb, struct packet *p, cons
  * Sends a rewritten packet on as the node's routes say. Not by the stack: that drops what comes in with an address
  * of its own as the source. `original`: the ends before. `dsr`: the source MAC address instead of the link's.
  */
-static __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct ends *original, const __u8 *dsr)
+struct mac {
+	__u8 bytes[6];
+};
+
+__noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct ends *original, const struct mac *dsr)
 {
+	if (!p || !original)
+		return TC_ACT_SHOT;
 	struct bpf_fib_lookup fib;
 	long found;
 
@@ -131,7 +139,8 @@ static __noinline int send_on(struct __sk_buff *skb, struct packet *p, const str
 		return drop_at(skb, DROP_EXPIRED);
 	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
 		return bpf_redirect_neigh(fib.ifindex, 0, 0, 0);
-	if (bpf_skb_store_bytes(skb, 0, fib.dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, dsr ? dsr : fib.smac, 6, 0))
+	if (bpf_skb_store_bytes(skb, 0, fib.dmac, 6, 0) ||
+	    (dsr ? bpf_skb_store_bytes(skb, 6, dsr, 6, 0) : bpf_skb_store_bytes(skb, 6, fib.smac, 6, 0)))
 		return drop_at(skb, DROP_FAULT);
 	return bpf_redirect(fib.ifindex, 0);
 }

@@ -20,6 +20,7 @@ static __noinline int from_overlay_slow(struct __sk_buff *skb)
 		return drop(skb, DROP_SPOOFED);
 	if (!find_pod(&p->dst))
 		return drop(skb, DROP_NO_ROUTE);
+	accept_dsr(skb, p);
 	return carry_here(skb, p, ORIGIN_OVERLAY, skb->ifindex);
 }
 

@@ -21,9 +21,8 @@ static __noinline int is_forged(struct __sk_buff *skb, const struct packet *p, c
 		return 1;
 	if (!(net->flags & (NET_POD | NET_OTHER_NODE)))
 		return 0;
-	owner.family = p->family;
-	copy_address(&owner.src, p->dst.words);
 	copy_address(&owner.dst, (const __u32 *)net->owner);
+	owner.family = is_v4(&owner.dst) ? 4 : 6;
 	if (!owner.dst.words[3])
 		return 1;
 	start_route(&fib, &owner, skb->ifindex);
@@ -80,6 +79,8 @@ static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *
 		plan = get_nat_plan();
 		flags = plan ? plan->flags : 0;
 	}
+	if (flags & NAT_AT_POD)
+		skb->mark = MARK_TRANSLATED;
 	return flags & NAT_DSR ? send_dsr(skb, p, &original) : send_on(skb, p, &original, 0);
 }
 

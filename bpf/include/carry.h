@@ -300,6 +300,8 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 			return TC_ACT_OK;
 		return carry_error(skb, p, at);
 	}
+	if (origin == ORIGIN_NODE && skb->mark == MARK_TRANSLATED)
+		at->translated = 1;
 	if (origin != ORIGIN_NODE) {
 		switch (tr_request(skb, p, origin)) {
 		case TR_DROP:

@@ -145,6 +145,9 @@ enum net_flags {
 	NET_OTHER_NODE = 32, /* an address of another: an end of a tunnel */
 };
 
+/* Who is a client inside. */
+#define NET_INSIDE (NET_POD | NET_OWN_NODE | NET_OTHER_NODE)
+/* Whom pods reach by their own addresses. */
 #define NET_CLUSTER (NET_POD | NET_SERVICE | NET_UNDERLAY | NET_OWN_NODE | NET_OTHER_NODE)
 
 struct net_key {

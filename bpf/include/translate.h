@@ -16,6 +16,9 @@
  */
 enum translation { TR_NONE, TR_DONE, TR_DROP, TR_REFUSE };
 
+/* `skb->mark` of what the uplink translated and whose answers a pod's link is to translate back. */
+#define MARK_TRANSLATED 0x68656474
+
 enum origin { ORIGIN_POD, ORIGIN_UPLINK, ORIGIN_OVERLAY, ORIGIN_NODE };
 
 static __always_inline struct edge_settings *get_edge_settings(void)
@@ -76,7 +79,7 @@ static __always_inline int plan_source(const struct packet *p, const struct fron
 	if (origin == ORIGIN_UPLINK) {
 		int remote = !(backend->flags & BACKEND_LOCAL);
 
-		if (remote && (frontend->flags & FRONTEND_DSR) && !(client & NET_CLUSTER))
+		if (remote && (frontend->flags & FRONTEND_DSR) && !(client & NET_INSIDE))
 			plan->flags |= NAT_DSR;
 		else if (remote)
 			hidden = 1;
@@ -119,8 +122,8 @@ __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, __u32 o
 {
 	if (!p)
 		return TR_DROP;
-	__u32 client_net = origin == ORIGIN_UPLINK ? net_flags_of(&p->src) : NET_CLUSTER;
-	__u32 side = client_net & NET_CLUSTER ? SIDE_INSIDE : SIDE_OUTSIDE;
+	__u32 client_net = origin == ORIGIN_UPLINK ? net_flags_of(&p->src) : NET_INSIDE;
+	__u32 side = client_net & NET_INSIDE ? SIDE_INSIDE : SIDE_OUTSIDE;
 	struct nat_plan *plan = get_nat_plan();
 	struct frontend *frontend = find_frontend(p->dst.words, p->protocol, p->dport);
 	struct backend *backend;

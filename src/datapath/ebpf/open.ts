@@ -1,11 +1,13 @@
 /** The eBPF backend of a node, whole: programs loaded, parts in their order, and the way to take all of it away. */
 import { rmSync } from 'node:fs';
 import type { Netns } from '../../kernel/netns.ts';
+import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import type { Overlay } from '../overlay.ts';
 import { createEbpfBackend } from './backend.ts';
 import type { CoreDeps } from './core/part.ts';
+import { createEdgePart } from './edge/part.ts';
 import { openPrograms } from './loader.ts';
 import { socketGlobals } from './services/attach.ts';
 import { createServicesPart } from './services/part.ts';
@@ -29,12 +31,20 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
   const { objectDir, pinDir, cgroup, ns, route, overlay, log } = deps;
   const programs = openPrograms({ objectDir, pinDir, log, globals: socketGlobals() });
   const services = createServicesPart({ programs, cgroup, ns, log });
+  const edge = createEdgePart({
+    programs,
+    ns,
+    route,
+    readSysctl: (key) => readSysctl(ns, key),
+    writeSysctl: (key, value) => writeSysctl(ns, key, value),
+    log,
+  });
   const backend = createEbpfBackend({
     programs,
     ns,
     route,
     overlay,
-    parts: [services],
+    parts: [services, edge],
     log,
     capabilities: {
       sessionAffinity: true,
@@ -42,7 +52,7 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
         kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
         algorithms: ['random', 'round-robin', 'least-connection', 'maglev', 'ring-hash', 'source-hash'],
         forwarding: ['snat'],
-        protocols: ['TCP', 'UDP'],
+        protocols: ['TCP', 'UDP', 'SCTP'],
         weights: true,
         sourceRanges: true,
         trafficPolicies: true,

@@ -1,10 +1,12 @@
 /** The eBPF backend in a lab's node, with what it sends laid open. */
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
 import { testBpffs } from '../../kernel/test-netns.ts';
 import { silentLog } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import { createEbpfBackend } from '../ebpf/backend.ts';
+import { createEdgePart } from '../ebpf/edge/part.ts';
 import { openPrograms, type Programs } from '../ebpf/loader.ts';
 import type { Part } from '../ebpf/part.ts';
 import { socketGlobals } from '../ebpf/services/attach.ts';
@@ -50,8 +52,16 @@ function cgroupOf(t: After): string {
   return cgroup;
 }
 
-const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns }, programs) => [
+const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns, route }, programs) => [
   createServicesPart({ programs, cgroup: cgroupOf(t), ns, log: silentLog }),
+  createEdgePart({
+    programs,
+    ns,
+    route,
+    readSysctl: (key) => readSysctl(ns, key),
+    writeSysctl: (key, value) => writeSysctl(ns, key, value),
+    log: silentLog,
+  }),
 ];
 
 export const openEbpfWith =

@@ -51,7 +51,7 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
       services: {
         kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
         algorithms: ['random', 'round-robin', 'least-connection', 'maglev', 'ring-hash', 'source-hash'],
-        forwarding: ['snat'],
+        forwarding: ['snat', 'dsr'],
         protocols: ['TCP', 'UDP', 'SCTP'],
         weights: true,
         sourceRanges: true,

@@ -4,7 +4,7 @@
  * way, so nothing is ever asked on the wire and the kernel's limit on learned neighbours does not matter.
  */
 import { type Netns, openNetns, closeNetns } from '../kernel/netns.ts';
-import { openRoute, type Route } from '../kernel/route.ts';
+import { type Link, openRoute, type Route } from '../kernel/route.ts';
 import { writeSysctl } from '../kernel/sysctl.ts';
 import { hostInterfaceName, macAddresses } from './names.ts';
 import type { Attachment } from './types.ts';
@@ -21,6 +21,8 @@ export interface AttachOptions extends Attachment {
   alias: string;
   addresses: readonly string[];
   mtu: number;
+  /** The host's end, made and not yet up. */
+  guard?: ((link: Link) => void) | undefined;
 }
 
 const is6 = (address: string): boolean => address.includes(':');
@@ -41,6 +43,7 @@ export function attach(options: AttachOptions): { hostInterface: string; hostMac
     peer: { name: options.ifName, netns: options.netns, mtu: options.mtu, mac: mac.pod },
   });
   try {
+    guardLink(options, hostInterface);
     setUpPod(options, mac.host);
     setUpHost(options, hostInterface, mac.pod);
   } catch (error) {
@@ -48,6 +51,11 @@ export function attach(options: AttachOptions): { hostInterface: string; hostMac
     throw error;
   }
   return { hostInterface, hostMac: mac.host, podMac: mac.pod };
+}
+
+function guardLink({ node, guard }: AttachOptions, name: string): void {
+  const link = guard && node.link(name);
+  if (link) guard(link);
 }
 
 /** Links made from now on announce nothing, ask for no router and use their addresses at once. */

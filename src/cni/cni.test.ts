@@ -34,7 +34,11 @@ before(async () => {
   assert.equal(made.code, 0, made.stderr);
 });
 
+/** What the data path is told of new links, for a test to watch. */
+let guard: (link: { name: string; up: boolean }) => void;
+
 beforeEach(async () => {
+  guard = () => {};
   folder = await mkdtemp(join(tmpdir(), `heddle-test-${process.pid}-cni-`));
   nodeNs = createNetns(join(folder, 'node'));
   node = openRoute(nodeNs);
@@ -47,7 +51,7 @@ beforeEach(async () => {
   socketPath = join(folder, 'cni.sock');
   server = await serveCni({
     socketPath,
-    handlers: createPlugin({ ipam, node, mtu: 1450, log: silentLog }),
+    handlers: createPlugin({ ipam, node, mtu: 1450, guard: (link) => guard(link), log: silentLog }),
     log: silentLog,
   });
 });
@@ -101,6 +105,22 @@ async function reaches(from: Netns, to: string, address: string): Promise<boolea
     closeNetns(ns);
   }
 }
+
+test('the data path hears of a link before it is up, and ADD leaves nothing where it cannot shut it', async () => {
+  const seen: { name: string; up: boolean }[] = [];
+  guard = ({ name, up }) => void seen.push({ name, up });
+  const name = hostInterfaceName({ containerId: 'pod-1', ifName: 'eth0' });
+  assert.equal((await cni('ADD', podNetns('one'))).code, 0);
+  assert.deepEqual(seen, [{ name, up: false }]);
+  assert.equal(node.link(name)?.up, true);
+  guard = () => {
+    throw new Error('no more programs');
+  };
+  const { code, out } = await cni('ADD', podNetns('two'), {}, { CNI_CONTAINERID: 'pod-2' });
+  assert.notEqual(code, 0);
+  assert.match(out?.msg ?? '', /no more programs/);
+  assert.equal(node.link(hostInterfaceName({ containerId: 'pod-2', ifName: 'eth0' })), undefined);
+});
 
 test('ADD connects a pod over both families and DEL leaves nothing', async () => {
   const netns = podNetns('pod');

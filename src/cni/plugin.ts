@@ -4,7 +4,7 @@ import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import { HeddleError, errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { closeNetns, openNetns } from '../kernel/netns.ts';
-import type { Route } from '../kernel/route.ts';
+import type { Link, Route } from '../kernel/route.ts';
 import { attach, detach, GATEWAY_4, GATEWAY_6, hostPrefix, inspect } from './attach.ts';
 import { CniCode, CniError } from './error.ts';
 import { ownerAlias } from './names.ts';
@@ -17,6 +17,8 @@ export interface PluginDeps {
   node: Route;
   /** MTU of pod interfaces when the configuration has no `mtu`. */
   mtu: number;
+  /** Told of the host's end of a new link before it is up: what may pass it is decided there. */
+  guard?: (link: Link) => void;
   log: Log;
 }
 
@@ -54,6 +56,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
         alias: ownerAlias(pod),
         addresses: allocation.addresses,
         mtu,
+        guard: deps.guard,
       });
       return resultOf(request, allocation, { ...ends, mtu });
     } catch (error) {

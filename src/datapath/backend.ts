@@ -32,6 +32,11 @@ export interface Backend {
   counters(): Promise<ReadonlyMap<number, Counter>>;
   /** Calls `listener` with what the kernel says its rules decided. Returns the way to stop. */
   events(listener: (events: readonly PolicyEvent[]) => void): () => void;
+  /**
+   * Called with the host's end of a pod's link between its making and its rising: nothing may pass it before the plan
+   * knows the pod. Where it is absent, links that the plan does not know are shut anyway.
+   */
+  guard?(link: { readonly index: number; readonly name: string }): void;
   /** Connections whose addresses this backend rewrites packet by packet: they end when it goes. */
   translated?(): Promise<readonly TranslatedFlow[]>;
   /**

@@ -133,6 +133,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
         stopEvents = undefined;
       };
     },
+    guard: (link) => current.guard?.(link),
     willCut: () => inTurn(() => current.translated?.() ?? Promise.resolve([])),
     move: (to) => inTurn(() => (to === current.name ? Promise.resolve() : replaceWith(to))),
     remove: () => inTurn(() => current.remove?.() ?? Promise.resolve()),

@@ -72,6 +72,7 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     events: (listener) => events.listen(listener),
     flows: async () => flows.flows(),
     pressure: () => flows.pressure(),
+    guard: (link) => core.guard(link),
     async remove() {
       for (const part of parts) part.remove?.();
     },

@@ -32,6 +32,7 @@ export async function startOwn({ request, interrupt, progress, deps }: Own): Pro
     if (lockHolder(paths.lock)) throw busy(paths.lock);
     throw error;
   }
+  if (request.datapathWhy) progress.note(`data path: ${config.datapath}; ${request.datapathWhy}`);
   if (continues) progress.note(`continuing the cluster kept in ${paths.dataDir}`);
   return startCluster({
     paths,

@@ -7,6 +7,7 @@ import { type Holder, lockHolder } from '../cluster/lock.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
 import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
 import { hasRuntime } from '../cluster/teardown.ts';
+import { probeBpf } from '../kernel/bpf/probe.ts';
 import { probe } from '../kernel/features.ts';
 import { pss } from '../kernel/process.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
@@ -38,6 +39,8 @@ export interface Status {
     readonly waiting: readonly ObjectRow[];
   } | null;
   readonly publish: readonly { readonly from: string; readonly to: string }[];
+  /** What its nodes were started with; "heddle datapath status" says what each has now. */
+  readonly datapath: string | null;
   readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
   readonly versions: { readonly node: string; readonly kernel: string };
 }
@@ -89,7 +92,12 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
       from: `127.0.0.1:${hostPort}`,
       to: `${namespace}/${service}:${port}`,
     })),
-    features: Object.entries(probe()).map(([name, { ok, why }]) => ({ name, ok, why: why ?? null })),
+    datapath: config.datapath ?? null,
+    features: Object.entries({ ...probe(), ...probeBpf() }).map(([name, { ok, why }]) => ({
+      name,
+      ok,
+      why: why ?? null,
+    })),
     versions: { node: process.version, kernel: release() },
   };
 }

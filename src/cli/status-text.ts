@@ -30,7 +30,7 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   const missing = status.features.filter(({ ok }) => !ok).map(({ name, why }) => `${name} (${why})`);
   lines.push(
     '',
-    `datapath  nftables; overlay  VXLAN; Node.js ${status.versions.node}; Linux ${status.versions.kernel}`,
+    `datapath  ${status.datapath ?? 'none'}; overlay  VXLAN; Node.js ${status.versions.node}; Linux ${status.versions.kernel}`,
   );
   if (missing.length > 0) lines.push(`missing   ${missing.join(', ')}`);
   return `${lines.join('\n')}\n`;

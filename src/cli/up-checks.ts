@@ -1,10 +1,18 @@
 /** Everything that can be known to be wrong before a cluster is started. Makes nothing. */
 import { checkPortFree } from '../cluster/ports.ts';
-import { missingFeatures, probe } from '../kernel/features.ts';
+import type { DatapathName } from '../cluster/config.ts';
+import { missingBpf, probeBpf } from '../kernel/bpf/probe.ts';
+import { type Feature, missingFeatures, probe } from '../kernel/features.ts';
 import { openIpvs } from '../kernel/ipvs.ts';
 import { inScratchNetns } from '../kernel/netns.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { UpRequest } from './up-request.ts';
+
+/** nftables is nobody's who has eBPF. */
+const missingOf = (datapath: DatapathName): [string, Feature][] =>
+  datapath === 'ebpf'
+    ? [...missingFeatures(probe()).filter(([name]) => !/nftables/.test(name)), ...missingBpf(probeBpf())]
+    : missingFeatures(probe());
 
 const refusedByName = /EPERM|EACCES|Operation not permitted/;
 const UNPRIVILEGED =
@@ -12,7 +20,7 @@ const UNPRIVILEGED =
 
 /** @throws HeddleError `KernelFeature`, `PortInUse` */
 export function checkMachine({ config, publish }: UpRequest): void {
-  const missing = missingFeatures(probe());
+  const missing = missingOf(config.datapath);
   if (missing.length > 0) {
     const lines = missing.map(
       ([name, { purpose, why, hint }]) => `${name} (for ${purpose}): ${why}; ${hint}`,

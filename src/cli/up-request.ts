@@ -40,6 +40,8 @@ export interface UpRequest {
   readonly timeout: number;
   /** The data directory has a store to continue from. */
   readonly continues: boolean;
+  /** Where the data path is not the best there is: why. */
+  readonly datapathWhy: string | undefined;
 }
 
 /** @throws HeddleError `DataDirUnsafe`, `DataDirForeign`, `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall`, `ClusterDiffers`, `BadClusterFile` */
@@ -53,13 +55,14 @@ export function upRequest(flags: UpFlags): UpRequest {
       : flags.apiPort === undefined
         ? (kept?.apiServer.publishedPort ?? 6443)
         : wholeNumber('--api-port', flags.apiPort, 0, 65_535);
+  const datapath = chooseDatapath(flags.datapath, kept?.datapath);
   const config = planCluster({
     id: paths.id,
     nodes:
       flags.nodes === undefined ? (kept?.nodes.length ?? 2) : wholeNumber('--nodes', flags.nodes, 1, 250),
     apiPort,
     standIn: flags.standIn ?? kept?.standIn ?? false,
-    datapath: chooseDatapath(flags.datapath, kept?.datapath),
+    datapath: datapath.name,
     ...ranges(flags, kept),
   });
   if (kept) {
@@ -76,6 +79,7 @@ export function upRequest(flags: UpFlags): UpRequest {
     wait: flags.wait,
     timeout: duration('--timeout', flags.timeout),
     continues: kept !== undefined,
+    datapathWhy: datapath.why,
   };
 }
 

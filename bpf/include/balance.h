@@ -52,8 +52,10 @@ static __always_inline void local_client(struct service_client *client, __u64 ne
 	client->flow = mix64(netns ^ mix64(socket));
 }
 
-static __always_inline __u32 table_slot(const struct service_view *view, __u32 slot)
+__noinline __u32 table_slot(const struct service_view *view, __u32 slot)
 {
+	if (!view)
+		return 0;
 	struct table_key key = {.table = view->table, .chunk = slot / SLOTS_PER_CHUNK};
 	struct table_chunk *chunk;
 
@@ -87,28 +89,42 @@ static __always_inline void count_connection(__u32 backend, __s64 by)
 		__sync_fetch_and_add(count, by);
 }
 
+/*
+ * Functions that are not static are verified once, by themselves, instead of once for each way to them: see packet.h.
+ */
+
+/* Connections of the backend and one more, above its weight (the low 16 bits); 0: it takes none. */
+__noinline __u64 backend_load(__u32 id)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
+
+	if (!backend || !backend->weight)
+		return 0;
+	return (connections_of(id) + 1) << 16 | backend->weight;
+}
+
+/* 1: `load` is less than `best`: count / weight, without division. */
+static __always_inline int is_lighter(__u64 load, __u64 best)
+{
+	return load && (!best || (load >> 16) * (best & 0xffff) < (best >> 16) * (load & 0xffff));
+}
+
 static __always_inline __u32 least_connected(const struct service_view *view)
 {
 	__u32 start = bpf_get_prandom_u32();
-	__u32 best = 0, best_weight = 1;
-	__u64 best_count = 0;
+	__u32 best = 0;
+	__u64 best_load = 0;
 
 	for (__u32 i = 0; i < LEAST_CONNECTION_DRAWS; i++) {
 		if (i >= view->slots)
 			break;
 		__u32 at = view->slots <= LEAST_CONNECTION_DRAWS ? start + i : bpf_get_prandom_u32();
 		__u32 id = table_slot(view, at % view->slots);
-		struct backend *backend = bpf_map_lookup_elem(&backends, &id);
+		__u64 load = backend_load(id);
 
-		if (!backend || !backend->weight)
-			continue;
-		__u64 count = connections_of(id) + 1;
-
-		/* count / weight < best_count / best_weight, without division */
-		if (!best || count * best_weight < best_count * backend->weight) {
+		if (is_lighter(load, best_load)) {
 			best = id;
-			best_count = count;
-			best_weight = backend->weight;
+			best_load = load;
 		}
 	}
 	return best;
@@ -134,9 +150,11 @@ static __always_inline __u32 choose_slot(const struct frontend *frontend, const 
 	}
 }
 
-static __noinline __u32 draw(const struct frontend *frontend, const struct service_view *view,
-			     const struct service_client *client)
+__noinline __u32 draw(const struct frontend *frontend, const struct service_view *view,
+		      const struct service_client *client)
 {
+	if (!frontend || !view || !client || !view->slots)
+		return 0;
 	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
 		return least_connected(view);
 	return table_slot(view, choose_slot(frontend, view, client));

@@ -107,8 +107,10 @@ static __always_inline int is_midstream(const struct packet *p)
 	return p->protocol == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN);
 }
 
-static __noinline int tell_denied(struct __sk_buff *skb, const struct packet *p, const struct judgement *j, __u32 reply)
+__noinline int tell_denied(struct __sk_buff *skb, const struct packet *p, const struct judgement *j, __u32 reply)
 {
+	if (!p || !j)
+		return TC_ACT_SHOT;
 	count_rule(j->egress.slot, packets_of(skb), bytes_of(skb));
 	count_rule(j->ingress.slot, packets_of(skb), bytes_of(skb));
 	if (j->judged == JUDGED_DENY_EGRESS)
@@ -227,11 +229,13 @@ static __noinline struct flow *settle(struct __sk_buff *skb, const struct packet
 }
 
 /* By where its destination is, whatever was decided. */
-static __noinline int forward_to(struct __sk_buff *skb, const struct packet *p)
+__noinline int forward_to(struct __sk_buff *skb, const struct packet *p)
 {
 	struct flow_way way = {};
 	struct place place = {};
 
+	if (!p)
+		return TC_ACT_SHOT;
 	if (locate(&p->dst, &place) == PLACE_NOBODY)
 		return drop(skb, DROP_NO_ROUTE);
 	set_way(&way, &place);

@@ -107,10 +107,12 @@ static __always_inline void discharge(struct flow *flow)
 }
 
 /* A stream that has ended, or is about to. */
-static __noinline int note_end(struct flow *flow, __u32 way, __u32 tcp_flags)
+__noinline int note_end(struct flow *flow, __u32 way, __u32 tcp_flags)
 {
 	__u32 both = FLOW_FIN_LOW | FLOW_FIN_HIGH;
 
+	if (!flow)
+		return 0;
 	if (tcp_flags & TCP_RST)
 		flow->flags |= FLOW_RESET;
 	else
@@ -189,10 +191,12 @@ static __always_inline void set_decision(struct flow *flow, const struct judgeme
 /*
  * Both ways between the ends of the packet. `link`: where it came in, for ends that the maps do not place.
  */
-static __noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __u32 link)
+__noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __u32 link)
 {
 	struct place src = {}, dst = {};
 
+	if (!flow || !p)
+		return PLACE_NOBODY;
 	locate(&p->src, &src);
 	locate(&p->dst, &dst);
 	way &= 1;
@@ -205,12 +209,14 @@ static __noinline int set_ways(struct flow *flow, const struct packet *p, __u32 
 }
 
 /* Puts the entry `flow` (of `flow_scratch`) into the cache. */
-static __noinline int keep_flow(const struct packet *p, struct flow *flow, __u64 now)
+__noinline int keep_flow(const struct packet *p, struct flow *flow, __u64 now)
 {
 	struct node_state *node = get_node_state();
 	__u32 crowded = 0;
 	long failed;
 
+	if (!p || !flow)
+		return -1;
 	if (node && node->budget_interval && flow->charged) {
 		crowded = !charge(flow->charged, now, node->budget_interval);
 		if (!crowded)

@@ -212,16 +212,11 @@ static __always_inline int same_bytes(const void *a, const void *b)
 }
 
 /* Puts `pair->reply` in, unless it is another connection's. */
-__noinline int claim(const struct packet *p)
+static __always_inline int claim(const struct packet *p, struct nat_pair *pair)
 {
-	__u32 zero = 0;
-	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+	void *map = nat_map(p->family);
 	struct nat_value *there;
-	void *map;
 
-	if (!p || !pair)
-		return -1;
-	map = nat_map(p->family);
 	if (!bpf_map_update_elem(map, &pair->reply, &pair->back, BPF_NOEXIST))
 		return 0;
 	there = bpf_map_lookup_elem(map, &pair->reply);
@@ -238,17 +233,47 @@ __noinline int claim(const struct packet *p)
 }
 
 /*
+ * Claims the answers of `nat_scratch`'s connection at its own port or, with `other`, at the one that `draw` hits.
+ * 0: it has it. Not static: the loop around it is judged without it.
+ */
+__noinline int claim_port(struct __sk_buff *skb, const struct packet *p, __u32 draw, __u32 other)
+{
+	__u32 zero = 0;
+	struct edge_settings *settings = bpf_map_lookup_elem(&edge_settings, &zero);
+	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+
+	if (!p || !pair || !settings)
+		return -1;
+	if (other) {
+		__u32 count = settings->ports ? settings->ports : 1;
+		__be16 port = bpf_htons(settings->first_port + draw % count);
+
+		if ((pair->plan.flags & NAT_SOURCE) && port_in_use(skb, p, &pair->plan.to, port))
+			return -1;
+		pair->plan.to.sport = port;
+		pair->to.sport = port;
+		pair->reply.dport = port;
+	}
+	if (!claim(p, pair)) {
+		bpf_map_update_elem(nat_map(p->family), &pair->request, &pair->to, BPF_ANY);
+		count_nat(NAT_CREATED);
+		return 0;
+	}
+	count_nat(NAT_PORT_RETRIED);
+	return -1;
+}
+
+/*
  * Makes both halves of the connection of `nat_scratch`'s plan, whose `to.sport` becomes the port that was free. Negative: there was none.
  */
 __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 {
-	__u32 zero = 0, first, count, start;
-	struct edge_settings *settings = bpf_map_lookup_elem(&edge_settings, &zero);
+	__u32 zero = 0, start;
 	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
 	struct nat_plan *plan;
 	int own;
 
-	if (!p || !pair || !settings)
+	if (!p || !pair)
 		return -1;
 	plan = &pair->plan;
 	own = plan->flags & NAT_SOURCE;
@@ -273,27 +298,11 @@ __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 		bpf_map_update_elem(nat_map(p->family), &pair->request, &pair->to, BPF_ANY);
 		return 0;
 	}
-	first = settings->first_port;
-	count = settings->ports ? settings->ports : 1;
 	start = bpf_get_prandom_u32();
-	for (__u32 i = 0; i < PORT_TRIES; i++) {
-		/* Its own port first, where the address is its own too. */
-		if (own || i > 0) {
-			__be16 port = bpf_htons(first + (start + i * 7919) % count);
-
-			if (own && port_in_use(skb, p, &plan->to, port))
-				continue;
-			plan->to.sport = port;
-			pair->to.sport = port;
-			pair->reply.dport = port;
-		}
-		if (!claim(p)) {
-			bpf_map_update_elem(nat_map(p->family), &pair->request, &pair->to, BPF_ANY);
-			count_nat(NAT_CREATED);
+	/* Its own port first, where the address is its own too. */
+	for (__u32 i = 0; i < PORT_TRIES; i++)
+		if (!claim_port(skb, p, start + i * 7919, own || i > 0))
 			return 0;
-		}
-		count_nat(NAT_PORT_RETRIED);
-	}
 	count_nat(NAT_PORT_EXHAUSTED);
 	return -1;
 }

@@ -330,23 +330,26 @@ static __always_inline int parse_frame(void *data, void *end, struct packet *p)
  * are given must be initialised (until Linux 6.3), and they must ask whether it is there.
  */
 
+/* One attempt of `parse_packet`. */
+__noinline int parse_linear(struct __sk_buff *skb, struct packet *p)
+{
+	return p ? parse_frame(as_pointer(skb->data), as_pointer(skb->data_end), p) : PARSE_DROP;
+}
+
 /*
  * The packet of a tc program, whole: options, extension headers, fragments. Pointers into the packet are to be
  * loaded again afterwards.
  */
 __noinline int parse_packet(struct __sk_buff *skb, struct packet *p)
 {
-	int parsed;
+	int parsed = parse_linear(skb, p);
 
-	if (!p)
-		return PARSE_DROP;
-	parsed = parse_frame(as_pointer(skb->data), as_pointer(skb->data_end), p);
 	if (parsed != PARSE_SHORT)
 		return parsed;
 	/* Headers in fragments of the buffer. Failing is for packets that are really too short. */
 	if (bpf_skb_pull_data(skb, skb->len < PULL_MAX ? skb->len : PULL_MAX))
 		return PARSE_DROP;
-	parsed = parse_frame(as_pointer(skb->data), as_pointer(skb->data_end), p);
+	parsed = parse_linear(skb, p);
 	return parsed == PARSE_SHORT ? PARSE_DROP : parsed;
 }
 

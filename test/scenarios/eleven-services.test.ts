@@ -45,5 +45,9 @@ test('a published shop runs from its own manifests without its images', { timeou
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stdout, /deployment\.apps\/frontend unchanged/);
   assert.match(again.stderr, /shop\.yaml:\d+.*HorizontalPodAutoscaler/);
-  assert.match(again.stderr, /shop\.yaml:\d+: Service default\/frontend-external.*ClusterIP/);
+
+  const outside = JSON.parse(await must('get', 'service', 'frontend-external', '-o', 'json')) as {
+    status: { loadBalancer: { ingress: { ip: string }[] } };
+  };
+  assert.match(outside.status.loadBalancer.ingress[0]?.ip ?? '', /^10\.240\.1\./);
 });

@@ -167,8 +167,24 @@ static __always_inline int parse_icmp6(void *at, void *end, struct packet *p)
 	return PARSE_OK;
 }
 
-/* Reads the transport header at `p->l4`. Later fragments have none. */
-static __always_inline int parse_transport(void *data, void *end, struct packet *p)
+/* Of a transport whose header says something to us. */
+static __always_inline int is_read(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
+	       protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/* RFC 3128: a fragment that would write over what was read from the first one. */
+static __always_inline int overlaps_header(__u8 protocol, __u32 offset)
+{
+	return protocol == IPPROTO_TCP && offset && offset < 20;
+}
+
+/*
+ * Reads the transport header at `p->l4`. Later fragments have none. `room`: bytes from there on by what the IP header
+ * says. What follows is padding, cut off before fragments are put together: flags read there would be anybody's.
+ */
+static __always_inline int parse_transport(void *data, void *end, struct packet *p, __u32 room)
 {
 	/* The mask tells the verifier that the offset is small; headers of IP are far below. */
 	void *at = data + (p->l4 & 0x3ff);
@@ -176,6 +192,8 @@ static __always_inline int parse_transport(void *data, void *end, struct packet 
 
 	if (p->flags & PACKET_LATER)
 		return PARSE_OK;
+	if (room < (p->protocol == IPPROTO_TCP ? 20 : 8) && is_read(p->protocol))
+		return PARSE_DROP;
 	switch (p->protocol) {
 	case IPPROTO_TCP:
 		if (at + 20 > end)
@@ -205,13 +223,15 @@ static __always_inline int parse_transport(void *data, void *end, struct packet 
 static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 {
 	struct iphdr *ip = data + (p->l3 & 0x3ff);
-	__u32 length;
+	__u32 length, total;
 	__u16 fragment;
 
 	if ((void *)(ip + 1) > end)
 		return PARSE_SHORT;
 	length = ip->ihl * 4;
-	if (ip->version != 4 || length < sizeof(*ip))
+	/* 0: the kernel's own, of more than 64 kB in one buffer. From a wire no stack takes it. */
+	total = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || length < sizeof(*ip) || (total && total < length))
 		return PARSE_DROP;
 	p->family = 4;
 	p->protocol = ip->protocol;
@@ -223,11 +243,13 @@ static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 	if (fragment & 0x3fff) {
 		p->flags |= fragment & 0x1fff ? PACKET_FRAGMENT | PACKET_LATER : PACKET_FRAGMENT;
 		p->fragment_id = ip->id;
+		if (overlaps_header(p->protocol, (fragment & 0x1fff) * 8))
+			return PARSE_DROP;
 	}
 	/* Source routes among them are the node's to refuse (net.ipv4.conf.all.accept_source_route). */
 	if (length > sizeof(*ip))
 		p->flags |= PACKET_OPTIONS;
-	return parse_transport(data, end, p);
+	return parse_transport(data, end, p, total ? total - length : 0xffff);
 }
 
 #define EXTENSIONS_MAX 6
@@ -263,6 +285,8 @@ static __always_inline int skip_extensions(void *data, void *end, struct packet 
 			if (fragment & 0xfff9) {
 				p->flags |= fragment & 0xfff8 ? PACKET_FRAGMENT | PACKET_LATER : PACKET_FRAGMENT;
 				p->fragment_id = *(__u32 *)(header + 4);
+				if (overlaps_header(header[0], fragment & 0xfff8))
+					return PARSE_DROP;
 			}
 		}
 		next = header[0];
@@ -281,12 +305,14 @@ static __always_inline int skip_extensions(void *data, void *end, struct packet 
 static __always_inline int parse_ipv6(void *data, void *end, struct packet *p)
 {
 	struct ipv6hdr *ip = data + (p->l3 & 0x3ff);
+	__u32 total;
 	int parsed;
 
 	if ((void *)(ip + 1) > end)
 		return PARSE_SHORT;
 	if (ip->version != 6)
 		return PARSE_DROP;
+	total = bpf_ntohs(ip->payload_len);
 	p->family = 6;
 	p->ttl = ip->hop_limit;
 	set_v6(&p->src, &ip->saddr);
@@ -296,7 +322,11 @@ static __always_inline int parse_ipv6(void *data, void *end, struct packet *p)
 		return PARSE_DROP;
 	p->l4 = p->l3 + sizeof(*ip);
 	parsed = skip_extensions(data, end, p, ip->nexthdr);
-	return parsed == PARSE_OK ? parse_transport(data, end, p) : parsed;
+	if (parsed != PARSE_OK)
+		return parsed;
+	/* 0: a jumbogram (RFC 2675), whose length is more than 64 kB. */
+	total = total ? total + p->l3 + sizeof(*ip) : 0xffff;
+	return parse_transport(data, end, p, total > p->l4 ? total - p->l4 : 0);
 }
 
 static __always_inline void clear_packet(struct packet *p, __u16 l3)

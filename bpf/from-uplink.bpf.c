@@ -7,6 +7,9 @@
 
 char _license[] SEC("license") = "GPL";
 
+/* linux/if_packet.h: to another machine's address on the link. */
+#define PACKET_OTHERHOST 3
+
 /*
  * Nobody outside is a pod or a node. Of other nodes that speak without the tunnel (a pod to this node's address,
  * answers to it) the link's address must be the one that the owner has, as far as the underlay shows it.
@@ -54,6 +57,15 @@ static __noinline int from_uplink_errors(struct __sk_buff *skb, struct packet *p
 	return result ? send_on(skb, p, &original, 0) : TC_ACT_OK;
 }
 
+/* To addresses that the node answers beside its own: the tunnel's end listens at all of them. */
+static __always_inline int is_forged_tunnel(const struct packet *p)
+{
+	struct edge_settings *settings = get_edge_settings();
+
+	return p->protocol == IPPROTO_UDP && settings && p->dport == settings->tunnel_port &&
+	       !(net_flags_of(&p->dst) & NET_POD) && !(net_flags_of(&p->src) & NET_OTHER_NODE);
+}
+
 static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *p)
 {
 	struct ends original;
@@ -69,7 +81,7 @@ static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *
 
 		switch (translate_request(skb, p, ORIGIN_UPLINK)) {
 		case TR_NONE:
-			return TC_ACT_OK;
+			return is_forged_tunnel(p) ? drop_at(skb, DROP_TUNNEL) : TC_ACT_OK;
 		case TR_DROP:
 			return drop_at(skb, DROP_NO_BACKEND);
 		case TR_REFUSE:
@@ -92,7 +104,8 @@ int from_uplink(struct __sk_buff *skb)
 	struct packet p = {};
 	__u32 to;
 
-	if (!settings || skb->mark == MARK_ANSWER)
+	/* A bridge that does not know (any more) where a node is shows its packets to all of them. */
+	if (!settings || skb->mark == MARK_ANSWER || skb->pkt_type == PACKET_OTHERHOST)
 		return TC_ACT_OK;
 	switch (parse_packet(skb, &p)) {
 	case PARSE_OK:

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -55,35 +56,52 @@ async function killAndWait(cluster: LocalCluster, name: string): Promise<void> {
   assert.fail(`${name} did not come back`);
 }
 
-const ruleset = async ({ paths }: LocalCluster): Promise<string> => {
-  const listed = await execute('nsenter', [
-    `--net=${paths.netns('node-1')}`,
-    'nft',
-    '-a',
-    'list',
-    'table',
-    'inet',
-    'heddle',
-  ]);
-  // Handles say which objects were made anew; counters go on.
-  return listed.stdout.replace(/packets \d+ bytes \d+/g, '');
-};
+/** What is attached in node-1: each link of a program, and the program behind it, by the kernel's numbers. */
+async function attached({ paths }: LocalCluster): Promise<string> {
+  const links = join(paths.node('node-1').bpf, 'links');
+  const shown = await Promise.all(
+    readdirSync(links)
+      .toSorted()
+      .map((name) => execute('bpftool', ['-j', 'link', 'show', 'pinned', join(links, name)])),
+  );
+  assert.ok(shown.length > 10, `${shown.length} links`);
+  return shown.map(({ stdout }) => stdout.trim()).join('\n');
+}
+
+/** The table of node-1 with the handles of what is in it. */
+async function ruleset({ paths }: LocalCluster): Promise<string> {
+  const nft = [`--net=${paths.netns('node-1')}`, 'nft', '-a', 'list', 'table', 'inet', 'heddle'];
+  const { stdout } = await execute('nsenter', nft);
+  assert.match(stdout, /table inet heddle/);
+  return stdout.replace(/packets \d+ bytes \d+/g, '');
+}
+
+/** @param inKernel what must be the very same before and after */
+async function killUnderTraffic(
+  t: TestContext,
+  { cluster, name, inKernel }: { cluster: LocalCluster; name: string; inKernel: typeof ruleset },
+): Promise<void> {
+  const before = await inKernel(cluster);
+  const traffic = await trafficInCluster(t, cluster);
+  await sleep(500);
+  await killAndWait(cluster, name);
+  await sleep(2500);
+  const report = await traffic.stop();
+  assert.deepEqual(report.failures, []);
+  assert.equal(report.counts.reconnects, 0, 'a kept connection had to be made again');
+  assert.ok(report.counts.kept > 100 && report.counts.new > 100, JSON.stringify(report.counts));
+  assert.equal(await inKernel(cluster), before, 'a restart changes nothing in the kernel');
+}
+
+test('no connection notices that the agent of nftables was killed', { timeout: 120_000 }, async (t) => {
+  const cluster = await upCluster(t, manifests, '--datapath', 'nftables');
+  await killUnderTraffic(t, { cluster, name: 'agent-node-1', inKernel: ruleset });
+});
 
 test('no connection notices that a process of the cluster was killed', { timeout: 300_000 }, async (t) => {
-  const cluster = await upCluster(t, manifests);
+  const cluster = await upCluster(t, manifests, '--datapath', 'ebpf');
   for (const name of ['api-server', 'controllers', 'agent-node-1', 'stand-in-node-1', 'agent-node-2'])
-    await t.test(`kill -9 ${name}`, async (t) => {
-      const before = await ruleset(cluster);
-      const traffic = await trafficInCluster(t, cluster);
-      await sleep(500);
-      await killAndWait(cluster, name);
-      await sleep(2500);
-      const report = await traffic.stop();
-      assert.deepEqual(report.failures, []);
-      assert.equal(report.counts.reconnects, 0, 'a kept connection had to be made again');
-      assert.ok(report.counts.kept > 100 && report.counts.new > 100, JSON.stringify(report.counts));
-      assert.equal(await ruleset(cluster), before, 'a restart changes nothing in the kernel');
-    });
+    await t.test(`kill -9 ${name}`, (t) => killUnderTraffic(t, { cluster, name, inKernel: attached }));
 
   await t.test('names resolve within two seconds after the agent was killed', async () => {
     const client = (await pods(cluster)).find(

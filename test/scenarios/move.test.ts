@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { root, upCluster } from './local-cluster.ts';
+import { startTraffic, targetsOf } from './traffic.ts';
+
+interface Pod {
+  metadata: { uid: string; labels: Record<string, string> };
+  spec: { nodeName: string };
+  status: { podIPs: { ip: string }[] };
+}
+
+interface MoveOutput {
+  nodes: { node: string; from: string; to: string; moved: boolean }[];
+  cut: { address: string }[];
+}
+
+test('nodes move between data paths under traffic: what is not translated goes on, the rest is told before', async (t) => {
+  const cluster = await upCluster(t, join(root, 'test/manifests/echo'), '--datapath', 'nftables');
+  const { items: pods } = JSON.parse(await cluster.must('get', 'pods', '-o', 'json')) as { items: Pod[] };
+  const client = pods.find(
+    ({ metadata, spec }) => metadata.labels['app'] === 'client' && spec.nodeName === 'node-1',
+  );
+  const servers = pods.filter(({ metadata }) => metadata.labels['app'] === 'server');
+  const service = JSON.parse(await cluster.must('get', 'service', 'server', '-o', 'json')) as {
+    spec: { clusterIPs: string[] };
+  };
+  assert.ok(client && servers.length === 2);
+  const netns = cluster.paths.netns(`pod-${client.metadata.uid}`);
+  const addresses = servers.flatMap(({ status }) => status.podIPs.map(({ ip }) => ip));
+  const straight = await startTraffic(t, netns, targetsOf(addresses, 8080));
+  const byService = await startTraffic(t, netns, targetsOf(service.spec.clusterIPs, 80));
+  for (const to of ['ebpf', 'nftables', 'ebpf']) {
+    await sleep(500);
+    const refused = await cluster.heddle('datapath', 'move', to);
+    if (refused.code !== 0) assert.match(refused.stderr, /connections?: .*echo|WouldCut/);
+    const dry = JSON.parse(
+      await cluster.must('datapath', 'move', to, '--dry-run', '-o', 'json'),
+    ) as MoveOutput;
+    assert.ok(dry.nodes.every((row) => !row.moved));
+    for (const { address } of dry.cut) assert.match(address, /^(\[fd00:10:96:|10\.96\.)/);
+    const done = JSON.parse(
+      await cluster.must('datapath', 'move', to, '--anyway', '-o', 'json'),
+    ) as MoveOutput;
+    assert.ok(done.nodes.every((row) => row.to === to));
+    await cluster.must('datapath', 'verify');
+  }
+  await sleep(500);
+  const report = await straight.stop();
+  assert.deepEqual(report.failures, []);
+  assert.equal(report.counts.reconnects, 0, 'a connection that nobody translates had to be made again');
+  assert.ok(report.counts.kept > 100 && report.counts.new > 100, JSON.stringify(report.counts));
+  const services = await byService.stop();
+  assert.deepEqual(
+    services.failures.filter(({ way }) => way === 'new'),
+    [],
+  );
+});

@@ -58,9 +58,33 @@ static __always_inline int is_multicast(const struct address *address)
 	return is_v4(address) ? address->bytes[12] >= 224 : address->bytes[0] == 0xff;
 }
 
+/* 1: the node would take it for another node's, at whichever of its addresses. */
+__noinline int reaches_tunnel(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
+	struct node_state *node = get_node_state();
+	struct address dst;
+
+	if (!p || !is_tunnel_packet(p, node))
+		return 0;
+	dst = p->dst;
+	if (node_address_kind(&dst) || own_address_kind(&dst))
+		return 1;
+	fib.l4_protocol = IPPROTO_UDP;
+	if (is_v4(&dst)) {
+		fib.family = 2; /* AF_INET */
+		fib.ipv4_src = p->src.words[3];
+		fib.ipv4_dst = dst.words[3];
+	} else {
+		fib.family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib.ipv6_src, &p->src, 16);
+		__builtin_memcpy(fib.ipv6_dst, &dst, 16);
+	}
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
 static __noinline int from_pod_slow(struct __sk_buff *skb)
 {
-	struct node_state *node = get_node_state();
 	__u32 link = skb->ifindex;
 	struct carry_memory *memory = carry_memory();
 	struct packet *p;
@@ -86,7 +110,7 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 		return drop(skb, DROP_SPOOFED);
 	if ((p->flags & PACKET_LINK_LOCAL) || is_multicast(&p->dst) || is_link_local(&p->dst))
 		return drop(skb, DROP_NO_ROUTE);
-	if (is_tunnel_packet(p, node) && node_address_kind(&p->dst))
+	if (reaches_tunnel(skb, p))
 		return drop(skb, DROP_TUNNEL);
 	return carry_here(skb, p, ORIGIN_POD, link);
 }

@@ -93,6 +93,15 @@ static __always_inline int plan_source(const struct packet *p, const struct fron
 	return own_address(p, &plan->to.src);
 }
 
+/* Where another node's packets are unwrapped, and whoever sends them is believed. */
+static __always_inline int is_tunnel_end(const struct address *address, __be16 port, __u8 protocol)
+{
+	struct edge_settings *settings = get_edge_settings();
+
+	return protocol == IPPROTO_UDP && settings && port == settings->tunnel_port &&
+	       ((net_flags_of(address) & (NET_OWN_NODE | NET_OTHER_NODE)) || own_address_kind(address));
+}
+
 static __always_inline struct nat_plan *get_nat_plan(void)
 {
 	__u32 zero = 0;
@@ -150,6 +159,11 @@ __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, __u32 o
 	copy_address(&plan->to.dst, (const __u32 *)backend->address);
 	plan->to.sport = p->sport;
 	plan->to.dport = backend->port;
+	/* Who may say what a service's backends are may not speak for a node. */
+	if (is_tunnel_end(&plan->to.dst, plan->to.dport, p->protocol)) {
+		count_drop(DROP_TUNNEL, skb->len);
+		return TR_DROP;
+	}
 	if (plan_source(p, frontend, backend, origin, client_net, plan))
 		return TR_DROP;
 	if (nat_create(skb, p)) {

@@ -1,31 +1,19 @@
 /** Fragments made to look harmless to whoever judges them, and to become something else where they are put together. */
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { testRun } from '../../kernel/bpf/test-run.ts';
-import { openPacketSocket } from '../../kernel/packet-socket.ts';
-import { openRoute } from '../../kernel/route.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import type { PacketFlow } from '../packet.ts';
 import { createCluster } from '../testing/cluster.ts';
 import { openEbpf } from '../testing/ebpf.ts';
-import type { LabPod } from '../testing/lab.ts';
 import { settled, witness } from '../testing/packets.ts';
 import { fragmentFrame, transportSum } from './core/testing/fragments.ts';
+import { rawWriter } from './core/testing/raw.ts';
 
 const options = { skip: needsRoot };
 const TCP = 6;
 const [SYN, ACK] = [2, 16];
 const [SHOT, REDIRECT] = [2, 7];
-
-/** Writes frames as they are to the pod's link. */
-function writer(t: TestContext, pod: LabPod): (frame: Buffer) => void {
-  const route = openRoute(pod.ns);
-  const link = route.link('eth0')!.index;
-  route.close();
-  const socket = openPacketSocket({ ns: pod.ns, link, protocol: 0x88b5, onFrame: () => {} });
-  t.after(() => socket.close());
-  return (frame) => assert.ok(socket.send(frame));
-}
 
 function segment(src: string, dst: string, dport: number, flags: number): Buffer {
   const out = Buffer.alloc(20);
@@ -55,7 +43,7 @@ for (const family of [0, 1] as const)
       const [a, b] = [pod('a'), pod('b')];
       const arrived: PacketFlow[] = [];
       witness(t, b.ns, (flow) => void arrived.push(flow));
-      const send = writer(t, a);
+      const send = rawWriter(t, a);
       const [src, dst] = [a.addresses[family], b.addresses[family]];
       const frames = (dport: number, split: number, id: number): Buffer[] => {
         const whole = segment(src, dst, dport, SYN);

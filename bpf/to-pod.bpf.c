@@ -31,6 +31,25 @@ static __noinline int to_pod_slow(struct __sk_buff *skb, __u32 from)
 	return carry_here(skb, p, ORIGIN_NODE, from);
 }
 
+/* Always let through. Where the node is a backend, its answers get back the service's address. */
+static __noinline int to_pod_of_node(struct __sk_buff *skb)
+{
+	struct carry_memory *memory = carry_memory();
+	struct packet *p;
+	int result = TR_NONE;
+
+	if (!memory)
+		return TC_ACT_OK;
+	p = &memory->packet;
+	if (parse_packet(skb, p) != PARSE_OK)
+		return TC_ACT_OK;
+	if (p->flags & PACKET_ICMP_ERROR)
+		result = tr_icmp_inner(skb, p);
+	else if (!(p->flags & PACKET_FRAGMENT) || !fragment_ports_of(p))
+		result = tr_reply(skb, p);
+	return result == TR_DROP ? drop(skb, DROP_FAULT) : TC_ACT_OK;
+}
+
 SEC("tc")
 int to_pod(struct __sk_buff *skb)
 {
@@ -38,7 +57,7 @@ int to_pod(struct __sk_buff *skb)
 	int verdict;
 
 	if (!from)
-		return TC_ACT_OK;
+		return to_pod_of_node(skb);
 	verdict = carry_quick(skb, from, 1);
 	return verdict == QUICK_NO ? to_pod_slow(skb, from) : verdict;
 }

@@ -24,27 +24,6 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *p)
 	return rewrite(skb, p, &plan->to) ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 }
 
-/* Of the node itself, to an address that may be a service's. */
-static __noinline int from_node(struct __sk_buff *skb, struct packet *p)
-{
-	struct ends original;
-
-	ends_of(p, &original);
-	switch (translate_request(skb, p, ORIGIN_NODE)) {
-	case TR_DONE:
-		return send_on(skb, p, &original, 0);
-	case TR_DROP:
-		return drop_at(skb, DROP_NO_BACKEND);
-	case TR_REFUSE:
-		count_drop(DROP_REFUSED, skb->len - ETHERNET_LENGTH);
-		if (make_refusal(skb, p))
-			return TC_ACT_SHOT;
-		skb->mark = MARK_ANSWER;
-		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
-	}
-	return TC_ACT_OK;
-}
-
 SEC("tc")
 int to_uplink(struct __sk_buff *skb)
 {

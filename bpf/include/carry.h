@@ -317,8 +317,12 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 		}
 	}
 	/* A node and its own pods: nothing is looked up. */
-	if (own_address_kind(&p->dst))
-		return tr_reply(skb, p) == TR_DONE ? forward_to(skb, p) : TC_ACT_OK;
+	if (own_address_kind(&p->dst)) {
+		if (tr_reply(skb, p) != TR_DONE)
+			return TC_ACT_OK;
+		/* From a node port of this node to itself. */
+		return own_address_kind(&p->src) && own_address_kind(&p->dst) ? into_loopback(skb) : forward_to(skb, p);
+	}
 	flow = settle(skb, p, at);
 	if (!flow)
 		return TC_ACT_SHOT;

@@ -65,6 +65,18 @@ static __always_inline __u32 place_flags(__u32 origin)
 	return origin == ORIGIN_UPLINK || origin == ORIGIN_NODE ? NAT_AT_UPLINK : NAT_AT_POD;
 }
 
+/* In every namespace. */
+#define LOOPBACK_LINK 1
+
+/* To this node's own sockets from an address of its own, which the stack believes of nobody but its loopback. */
+static __always_inline int into_loopback(struct __sk_buff *skb)
+{
+	__u8 macs[12] = {};
+
+	return bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0) ? TC_ACT_SHOT :
+								     bpf_redirect(LOOPBACK_LINK, BPF_F_INGRESS);
+}
+
 /* Whether the client stays visible, and where answers pass. Negative: drop. */
 static __always_inline int plan_source(const struct packet *p, const struct frontend *frontend,
 				       const struct backend *backend, __u32 origin, __u32 client,

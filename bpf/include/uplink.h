@@ -122,9 +122,9 @@ __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct end
 
 	start_route(&fib, p, skb->ifindex);
 	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	/* Of this node itself. */
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
-		return TC_ACT_OK;
+		return skb->ifindex != LOOPBACK_LINK && (net_flags_of(&p->src) & NET_OWN_NODE) ? into_loopback(skb) :
+												  TC_ACT_OK;
 	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		__u32 mtu = fib.mtu_result;
 
@@ -143,6 +143,35 @@ __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct end
 	    (dsr ? bpf_skb_store_bytes(skb, 6, dsr, 6, 0) : bpf_skb_store_bytes(skb, 6, fib.smac, 6, 0)))
 		return drop_at(skb, DROP_FAULT);
 	return bpf_redirect(fib.ifindex, 0);
+}
+
+/* What the node itself sends: answers of its own to clients of services, and what may be for a service. */
+static __noinline int from_node(struct __sk_buff *skb, struct packet *p)
+{
+	struct ends original;
+	__u32 flags = 0;
+	int result;
+
+	ends_of(p, &original);
+	result = nat_follow(skb, p, NAT_AT_UPLINK | NAT_REPLY, NAT_AT_UPLINK | NAT_REPLY, &flags);
+	if (result < 0)
+		return drop_at(skb, DROP_FAULT);
+	/* It is on its way to that client, whatever he knows the server by. */
+	if (result)
+		return TC_ACT_OK;
+	switch (translate_request(skb, p, ORIGIN_NODE)) {
+	case TR_DONE:
+		return send_on(skb, p, &original, 0);
+	case TR_DROP:
+		return drop_at(skb, DROP_NO_BACKEND);
+	case TR_REFUSE:
+		count_drop(DROP_REFUSED, skb->len - ETHERNET_LENGTH);
+		if (make_refusal(skb, p))
+			return TC_ACT_SHOT;
+		skb->mark = MARK_ANSWER;
+		return skb->ifindex == LOOPBACK_LINK ? into_loopback(skb) : bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	}
+	return TC_ACT_OK;
 }
 
 #endif

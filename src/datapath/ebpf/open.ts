@@ -6,6 +6,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import type { Overlay } from '../overlay.ts';
 import { createEbpfBackend } from './backend.ts';
+import { SERVICE_CAPABILITIES } from './capabilities.ts';
 import type { CoreDeps } from './core/part.ts';
 import { createEdgePart } from './edge/part.ts';
 import { openPrograms } from './loader.ts';
@@ -46,18 +47,8 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
     overlay,
     parts: [services, edge],
     log,
-    capabilities: {
-      sessionAffinity: true,
-      services: {
-        kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
-        algorithms: ['random', 'round-robin', 'least-connection', 'maglev', 'ring-hash', 'source-hash'],
-        forwarding: ['snat', 'dsr'],
-        protocols: ['TCP', 'UDP', 'SCTP'],
-        weights: true,
-        sourceRanges: true,
-        trafficPolicies: true,
-      },
-    },
+    capabilities: SERVICE_CAPABILITIES,
+    extras: { translated: async () => edge.translated() },
   });
   return {
     ...backend,

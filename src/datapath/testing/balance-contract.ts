@@ -1,5 +1,6 @@
 /** Which of a service's backends a client gets: by draws, turns, hashes, weights and memory. */
 import assert from 'node:assert/strict';
+import { openRoute } from '../../kernel/route.ts';
 import { type OpenBackend, serviceAddresses } from './cluster.ts';
 import { publicAddresses } from './frontends.ts';
 import { GATEWAYS, OUTSIDE } from './lab.ts';
@@ -14,7 +15,7 @@ import {
   scenarios,
   wish,
 } from './service-lab.ts';
-import { dialTcp, dialUdp, keepTcp } from './traffic.ts';
+import { dialTcp, dialUdp, keepTcp, keepUdp } from './traffic.ts';
 
 /** Over two nodes with pods a and b on the first, c and d on the second. */
 export function balanceContract(name: string, openBackend: OpenBackend): void {
@@ -76,15 +77,15 @@ export function balanceContract(name: string, openBackend: OpenBackend): void {
   it('a backend that drains keeps what it has and gets nothing new', async (t, c) => {
     const ends = wish('ClusterIP', [c.pod('b'), c.pod('c')], { weights: { b: 0, c: 2 } });
     if (!offers(c, ends)) return;
-    const udp = { localPort: 5353 };
     for (const family of FAMILIES) {
       await c.setFrontends(both(wish('ClusterIP', [c.pod('b')])));
       const to = serviceAddresses(1)[family];
       const kept = await keepTcp(t, c.pod('a').ns, to, 80);
-      assert.equal((await dialUdp(c.pod('a').ns, to, 80, udp)).server, 'b');
+      const ask = keepUdp(t, c.pod('a').ns, family === 1);
+      assert.equal((await ask(to, 80)).server, 'b');
       await c.setFrontends(both(ends));
       assert.ok(await kept.echo());
-      assert.equal((await dialUdp(c.pod('a').ns, to, 80, udp)).server, 'b', 'a flow of datagrams stays too');
+      assert.equal((await ask(to, 80)).server, 'b', 'a flow of datagrams stays too');
       assert.deepEqual(await distinct(2, 20, () => dialTcp(c.pod('a').ns, to, 80)), ['c']);
       assert.deepEqual(await distinct(2, 20, () => dialUdp(c.pod('a').ns, to, 80)), ['c']);
     }
@@ -111,13 +112,18 @@ export function balanceContract(name: string, openBackend: OpenBackend): void {
       // Not saying anything is no wish for Maglev: then a backend does what it can.
       if (!c.backends[0]?.capabilities.services?.algorithms.includes(algorithm)) return;
       await c.setFrontends([ends]);
+      const route = openRoute(c.lab.outside);
+      t.after(() => route.close());
       const servers = new Set<string>();
       for (const family of FAMILIES)
-        for (let localPort = 7000; localPort < 7012; localPort++) {
+        for (let i = 1; i <= 12; i++) {
+          // A ring is of clients, whose connections stay together.
+          const localAddress = family === 0 ? `192.0.2.${i}` : `2001:db8::${i.toString(16)}`;
+          route.replaceAddress('lo', `${localAddress}/${family === 0 ? 32 : 128}`, { nodad: true });
           const answers = [];
           for (const node of [0, 1]) {
             announce(t, c, publicAddresses(1), node);
-            const options = { localPort, localAddress: OUTSIDE[family] };
+            const options = { localPort: 7000 + i, localAddress };
             answers.push(
               (await dialUdp(c.lab.outside, publicAddresses(1)[family], 80, options)).server ?? '',
             );

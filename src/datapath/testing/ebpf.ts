@@ -6,6 +6,7 @@ import { testBpffs } from '../../kernel/test-netns.ts';
 import { silentLog } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import { createEbpfBackend } from '../ebpf/backend.ts';
+import { SERVICE_CAPABILITIES } from '../ebpf/capabilities.ts';
 import { createEdgePart } from '../ebpf/edge/part.ts';
 import { openPrograms, type Programs } from '../ebpf/loader.ts';
 import type { Part } from '../ebpf/part.ts';
@@ -87,6 +88,7 @@ export const openEbpfWith =
         nodeAddresses: settings.nodeAddresses,
       }),
       parts: parts(t, node, counted.programs),
+      ...(parts === allParts ? { capabilities: SERVICE_CAPABILITIES } : {}),
       log: silentLog,
     });
     let sent = 0;

@@ -119,6 +119,33 @@ export function dialUdp(
   });
 }
 
+/** One socket that asks again and again, unconnected. */
+export function keepUdp(t: After, ns: Netns, isV6: boolean) {
+  const socket = createSocket(isV6 ? 'udp6' : 'udp4');
+  t.after(() => void socket.close());
+  socket.on('error', () => {});
+  const bound = new Promise<void>((resolve) =>
+    socket.bind({ fd: bindUdp(ns, isV6 ? '::' : '0.0.0.0', 0) }, resolve),
+  );
+  return async (host: string, port: number): Promise<Answer> => {
+    await bound;
+    return new Promise((resolve) => {
+      const finish = (answer: Answer) => {
+        clearInterval(again);
+        clearTimeout(timer);
+        socket.off('message', onMessage);
+        resolve(answer);
+      };
+      const onMessage = (data: Buffer) => finish(parse(data.toString()));
+      const send = () => socket.send('?', port, host);
+      const again = setInterval(send, 50);
+      const timer = setTimeout(() => finish({ why: 'ETIMEDOUT' }), SILENCE_MS);
+      socket.on('message', onMessage);
+      send();
+    });
+  };
+}
+
 /** A connection that is kept, and asked whether it still lives. */
 export async function keepTcp(t: After, ns: Netns, host: string, port: number) {
   const socket = await connectTcp(ns, { host, port, timeoutMs: 2000 });

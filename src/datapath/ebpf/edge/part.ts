@@ -1,18 +1,17 @@
 /** The edge of the eBPF data path: translation at the uplink, its tables, and what it needs of the node. */
-import fs from 'node:fs';
-import { attachTc, detachTc, type Direction } from '../../../kernel/bpf/links.ts';
-import { isLink, linkInfo } from '../../../kernel/bpf/link.ts';
-import { getPinned } from '../../../kernel/bpf/syscall.ts';
 import type { Netns } from '../../../kernel/netns.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { Difference } from '../../backend.ts';
+import type { TranslatedFlow } from '../../backend.ts';
 import { applyChanges, emptyState, SETTINGS_KEY, stateChanges, type PlanState } from '../../plan/tables.ts';
 import type { Programs } from '../loader.ts';
 import { createMapTable, type MapTable } from '../map-table.ts';
 import type { Part } from '../part.ts';
 import { cutFlows, type FrontendChange, goneDatagrams, type NatKey, type NatValue } from './cut.ts';
 import { dsrNames } from './dsr.ts';
+import { createEdgeHooks } from './hooks.ts';
 import { createEdgeRecords, EDGE_MAPS, type EdgeLinks, type EdgeMap, lowerEdge, NAT_PORTS } from './lower.ts';
+import { holdSysctls, releaseSysctls } from './sysctls.ts';
+import { translatedFlows } from './translated.ts';
 
 export interface EdgeDeps {
   readonly programs: Programs;
@@ -31,23 +30,12 @@ export interface EdgeDeps {
 }
 
 export interface EdgePart extends Part {
-  /** Takes the programs off the uplink. */
+  /** Connections whose packets are rewritten here: they end without it. */
+  translated(): TranslatedFlow[];
   remove(): void;
 }
 
-interface Hook {
-  readonly name: string;
-  readonly program: string;
-  readonly direction: Direction;
-}
-
-const HOOKS: readonly Hook[] = [
-  { name: 'from-uplink', program: 'from_uplink', direction: 'ingress' },
-  { name: 'to-uplink', program: 'to_uplink', direction: 'egress' },
-];
-
-/** Ports that the kernel gives to nobody by itself, both families. */
-const RESERVED = 'net/ipv4/ip_local_reserved_ports';
+const PORT_RANGE = `${NAT_PORTS.first}-${NAT_PORTS.last}`;
 
 export function createEdgePart(deps: EdgeDeps): EdgePart {
   const { programs, ns, route, log } = deps;
@@ -63,7 +51,8 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     key: programs.codec<NatKey>('struct nat_key'),
     value: programs.codec<NatValue>('struct nat_value'),
   }));
-  const pinOf = (hook: Hook) => programs.linkPath(hook.name);
+  const hooks = createEdgeHooks(programs, ns);
+  const sysctls = { read: deps.readSysctl, write: deps.writeSysctl };
   let state = emptyState();
   let attachedAt = 0;
 
@@ -73,20 +62,9 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     return { uplink: uplink?.link ?? 0, overlay: route.link(deps.overlayLink ?? 'vxlan0')?.index ?? 0 };
   }
 
-  function attach(ifindex: number): Difference[] {
-    if (ifindex === 0) return [];
-    attachedAt = ifindex;
-    return HOOKS.flatMap((hook) => {
-      const program = programs.program(hook.program);
-      const { created } = attachTc({
-        ifindex,
-        ns,
-        direction: hook.direction,
-        program,
-        pinPath: pinOf(hook),
-      });
-      return created ? [missing(hook)] : [];
-    });
+  function attach(uplink: number) {
+    attachedAt = uplink;
+    return hooks.prune(uplink);
   }
 
   function become(): void {
@@ -103,14 +81,6 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
         first,
         second,
       });
-  }
-
-  /** Or a socket of the node might be given a port that a pod's connection has. */
-  function reservePorts(): void {
-    const range = `${NAT_PORTS.first}-${NAT_PORTS.last}`;
-    const had = deps.readSysctl(RESERVED).trim();
-    if (had.split(',').includes(range)) return;
-    deps.writeSysctl(RESERVED, had === '' ? range : `${had},${range}`);
   }
 
   return {
@@ -133,7 +103,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     prune(next) {
       state = emptyState();
       applyChanges(state, stateChanges(next));
-      reservePorts();
+      holdSysctls(sysctls, PORT_RANGE);
       const links = linksOf(state);
       const wanted = lowerEdge(state, links, records);
       const mended = EDGE_MAPS.flatMap((name) => tables[name].prune(wanted[name]));
@@ -145,31 +115,14 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
       const wanted = lowerEdge(next, links, records);
       return [
         ...EDGE_MAPS.flatMap((name) => tables[name].verify(wanted[name])),
-        ...(links.uplink === 0
-          ? []
-          : HOOKS.filter((hook) => !isAttached(pinOf(hook), links.uplink)).map(missing)),
+        ...hooks.verify(links.uplink),
       ];
     },
+    translated: () => nats.flatMap((nat) => [...translatedFlows(nat, process.hrtime.bigint())]),
     remove() {
-      for (const hook of HOOKS)
-        detachTc({ ifindex: attachedAt, ns, direction: hook.direction, pinPath: pinOf(hook) });
+      hooks.remove();
+      releaseSysctls(sysctls, PORT_RANGE);
       attachedAt = 0;
     },
   };
-}
-
-const missing = (hook: Hook): Difference => ({
-  kind: 'missing',
-  what: `program ${hook.program} at the uplink`,
-});
-
-function isAttached(pinPath: string, index: number): boolean {
-  const fd = getPinned(pinPath);
-  if (fd === undefined) return false;
-  try {
-    // A pin of clsact is the program's own.
-    return !isLink(fd) || linkInfo(fd).ifindex === index;
-  } finally {
-    fs.closeSync(fd);
-  }
 }

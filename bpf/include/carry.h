@@ -313,6 +313,9 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 		case TR_REFUSE:
 			return tr_refuse(skb, p);
 		case TR_DONE:
+			/* Only a pod that is its own backend gets this node's address as its source. */
+			if (origin == ORIGIN_POD && own_address_kind(&p->src))
+				return forward_to(skb, p);
 			at->translated = 1;
 		}
 	}

@@ -10,6 +10,7 @@ char _license[] SEC("license") = "GPL";
 static __noinline int masquerade(struct __sk_buff *skb, struct packet *p)
 {
 	struct nat_plan *plan = get_nat_plan();
+	__u32 failed;
 
 	/* Without ports nothing would tell whose the answers are. */
 	if (!plan || (p->flags & PACKET_ICMP_ERROR) || !(has_ports(p) || (is_icmp(p) && p->sport)))
@@ -19,8 +20,9 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *p)
 	plan->flags = NAT_AT_UPLINK | NAT_MASQUERADE | NAT_SOURCE;
 	if (own_address(p, &plan->to.src))
 		return drop_at(skb, DROP_NO_ROUTE);
-	if (nat_create(skb, p))
-		return drop_at(skb, DROP_NO_PORT);
+	failed = nat_create(skb, p);
+	if (failed)
+		return drop_at(skb, failed);
 	return rewrite(skb, p, &plan->to) ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 }
 

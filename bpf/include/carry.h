@@ -8,6 +8,7 @@
 
 #include "drop.h"
 #include "flow.h"
+#include "route.h"
 #include "translate.h"
 
 /* What is decided for one packet on its way. */
@@ -72,25 +73,9 @@ __noinline int tr_refuse(struct __sk_buff *skb, struct packet *p)
 	return p ? refuse(skb, p) : TC_ACT_SHOT;
 }
 
-/* Gives a later fragment the ports of the first. Negative: the first was not seen. */
 static __noinline int fragment_ports_of(struct packet *p)
 {
-	struct fragment_key key = { .id = p->fragment_id, .protocol = p->protocol };
-	struct fragment_ports ports = { .sport = p->sport, .dport = p->dport };
-	struct fragment_ports *known;
-
-	__builtin_memcpy(key.src, &p->src, 16);
-	__builtin_memcpy(key.dst, &p->dst, 16);
-	if (!(p->flags & PACKET_LATER)) {
-		bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
-		return 0;
-	}
-	known = bpf_map_lookup_elem(&fragments, &key);
-	if (!known)
-		return -1;
-	p->sport = known->sport;
-	p->dport = known->dport;
-	return 0;
+	return exchange_ports(&fragments, p);
 }
 
 /* Answers: what can only belong to a connection that the other end began. */
@@ -144,12 +129,44 @@ static __always_inline void tell_allowed(const struct packet *p, const struct ju
 		tell(p, &j->ingress, EVENT_INGRESS, 0);
 }
 
+/*
+ * The stack asks for neighbours that it does not know, and has room for a thousand of them on the whole machine. A pod
+ * may make it ask for NEIGHBOURS_MAX in NEIGHBOURS_WINDOW. 1: it has.
+ */
+__noinline int asks_too_much(struct __sk_buff *skb, const struct packet *p, __u32 link)
+{
+	struct flow_budget fresh = {}, *budget;
+	struct bpf_fib_lookup fib;
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	if (!p)
+		return 1;
+	start_route(&fib, p, link);
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return 0;
+	budget = bpf_map_lookup_elem(&neighbour_budgets, &link);
+	if (!budget) {
+		bpf_map_update_elem(&neighbour_budgets, &link, &fresh, BPF_NOEXIST);
+		return 0;
+	}
+	if (budget->until < now)
+		budget->until = now;
+	if (budget->until - now > NEIGHBOURS_WINDOW) {
+		budget->crowded++;
+		return 1;
+	}
+	budget->created++;
+	budget->until += NEIGHBOURS_WINDOW / NEIGHBOURS_MAX;
+	return 0;
+}
+
 /* Makes the entry of a new connection in `flow_scratch` and the cache. 0: the packet is denied, and told. */
 static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct packet *p, const struct passage *at)
 {
 	__u32 zero = 0, reply = is_answer(p), way = at->way & 1;
 	struct flow *flow = bpf_map_lookup_elem(&flow_scratch, &zero);
 	struct judgement j = {};
+	int place;
 
 	if (!flow)
 		return 0;
@@ -172,8 +189,13 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	flow->first = flow->last = at->now;
 	flow->initiator = way ^ reply;
 	flow->idle = IDLE_ONE_WAY;
-	if (set_ways(flow, p, way, at->link) == PLACE_NOBODY) {
+	place = set_ways(flow, p, way, at->link);
+	if (place == PLACE_NOBODY) {
 		drop(skb, DROP_NO_ROUTE);
+		return 0;
+	}
+	if (place == PLACE_ELSEWHERE && at->origin == ORIGIN_POD && asks_too_much(skb, p, at->link)) {
+		drop(skb, DROP_NEIGHBOUR);
 		return 0;
 	}
 	set_decision(flow, &j, at->generation);

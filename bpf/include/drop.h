@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
-/* Why packets were not let through, counted. The names are those of src/datapath/ebpf/edge/drops.ts. */
+/* Why packets were not let through, counted. The names are those of src/datapath/ebpf/drops.ts. */
 #ifndef HEDDLE_DROP_H
 #define HEDDLE_DROP_H
 
@@ -30,6 +30,8 @@ enum drop_reason {
 	DROP_BANDWIDTH = 18,	  /* a pod's bandwidth limit */
 	DROP_NOT_OUTSIDE = 19,	  /* a service address that is not for clients outside */
 	DROP_FAULT = 20,	  /* a helper failed: rewriting, room for headers */
+	DROP_SHARE = 21,	  /* a pod has as many translated connections as it may */
+	DROP_NEIGHBOUR = 22,	  /* a pod that asks for too many neighbours that do not answer */
 	DROP_REASONS = 32,
 };
 

@@ -6,6 +6,7 @@
 #ifndef HEDDLE_FLOW_MAPS_H
 #define HEDDLE_FLOW_MAPS_H
 
+#include "fragments.h"
 #include "packet.h"
 
 /* The lesser end (address, then port, as bytes in memory say) comes first. Ports in network order. */
@@ -133,6 +134,17 @@ struct {
 	__type(value, struct flow_budget);
 } flow_budgets SEC(".maps");
 
+#define NEIGHBOURS_WINDOW (10ULL * 1000000000)
+#define NEIGHBOURS_MAX 32
+
+/* The same for neighbours that the stack is to find for a pod; `crowded` were dropped. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct flow_budget);
+} neighbour_budgets SEC(".maps");
+
 enum flow_count {
 	/* Entries made in flows4, flows6, crowd4, crowd6. */
 	COUNT_CREATED4 = 0,
@@ -165,22 +177,9 @@ static __always_inline void count_flow(__u32 what)
 		(*count)++;
 }
 
-/* Ports of first fragments, for those that follow. */
-struct fragment_key {
-	__u8 src[16] __attribute__((aligned(8)));
-	__u8 dst[16] __attribute__((aligned(8)));
-	__u32 id;
-	__u32 protocol;
-};
-
-struct fragment_ports {
-	__be16 sport;
-	__be16 dport;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 8192);
 	__type(key, struct fragment_key);
 	__type(value, struct fragment_ports);
 } fragments SEC(".maps");

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "checksum.h"
+#include "fragments.h"
 
 #ifndef ADDRESS
 #define ADDRESS __attribute__((aligned(4)))
@@ -100,6 +101,7 @@ enum nat_event {
 	NAT_PORT_EXHAUSTED = 2, /* none of those tried was free */
 	NAT_MENDED = 3,		/* one half had been evicted: the table is too small */
 	NAT_EXPIRED = 4,	/* found too old and replaced */
+	NAT_GAVE_WAY = 5,	/* to a newer one of the same pod, which has its share */
 	NAT_EVENTS = 8,
 };
 
@@ -118,6 +120,33 @@ static __always_inline void count_nat(__u32 event)
 		(*count)++;
 }
 
+/* A pod's connections, by the link of the pod: `share` slots of each family, which are used in turn. */
+struct nat_share_key {
+	__u32 link;
+	__u32 slot; /* the highest bit: of nat6 */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct nat_share_key);
+	__type(value, struct nat_key); /* of the request */
+} nat_shares SEC(".maps");
+
+struct nat_user {
+	__u32 next[2]; /* slots, of nat4 and of nat6 */
+	__u64 created;
+	__u64 gave_way;
+	__u64 refused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct nat_user);
+} nat_users SEC(".maps");
+
 struct edge_settings {
 	__u8 node4[16] ADDRESS; /* what pods are seen as outside the cluster; zeroes: no such family */
 	__u8 node6[16] ADDRESS;
@@ -126,6 +155,7 @@ struct edge_settings {
 	__be16 tunnel_port;
 	__u16 first_port; /* of address translation */
 	__u32 ports;	  /* how many from there */
+	__u32 share;	  /* connections that one pod may have in nat4, and in nat6; 0: all */
 };
 
 struct {
@@ -184,24 +214,12 @@ struct {
 	__type(value, struct dsr_address);
 } dsr_addresses SEC(".maps");
 
-struct uplink_fragment {
-	__u8 src[16] ADDRESS;
-	__u8 dst[16] ADDRESS;
-	__u32 id;
-	__u32 protocol;
-};
-
-struct uplink_ports {
-	__be16 sport;
-	__be16 dport;
-};
-
-/* Ports of first fragments, for those that follow. */
+/* As of `fragments` in flow-maps.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 2048);
-	__type(key, struct uplink_fragment);
-	__type(value, struct uplink_ports);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_ports);
 } uplink_fragments SEC(".maps");
 
 #endif

@@ -4,12 +4,16 @@
 #define HEDDLE_NAT_H
 
 #include "checksum.h"
+#include "drop.h"
 #include "nat-maps.h"
 #include "packet.h"
+#include "pod-maps.h"
 
 #define NAT_SECOND 1000000000ULL
 /* At 90 % of the ports in use, one connection in a thousand finds none. */
 #define PORT_TRIES 64
+/* Slots that a pod whose connections live looks at for a new one. */
+#define SHARE_TRIES 16
 
 static __always_inline void *nat_map(__u32 family)
 {
@@ -263,8 +267,72 @@ __noinline int claim_port(struct __sk_buff *skb, const struct packet *p, __u32 d
 	return -1;
 }
 
+/* A stream that was answered and lives. All else may give way to newer connections of its pod. */
+static __always_inline int is_kept(const struct nat_value *value, __u8 protocol, __u64 now)
+{
+	return value && (value->flags & NAT_ANSWERED) && !is_over(value) && !nat_expired(value, protocol, now) &&
+	       (protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP);
+}
+
 /*
- * Makes both halves of the connection of `nat_scratch`'s plan, whose `to.sport` becomes the port that was free. Negative: there was none.
+ * A slot of its pod's for the connection of `nat_scratch`, so that no pod fills the table: with all of them taken,
+ * an older connection of the same pod gives way. Negative: those are streams that live.
+ */
+__noinline int take_share(const struct packet *p)
+{
+	__u32 zero = 0;
+	struct edge_settings *settings = bpf_map_lookup_elem(&edge_settings, &zero);
+	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+	struct nat_user fresh = {}, *user;
+	struct nat_share_key key = {};
+	struct address source;
+	struct pod *pod;
+
+	if (!p || !pair || !settings || !settings->share)
+		return 0;
+	/* An argument is no key for Linux 6.1. */
+	__builtin_memcpy(&source, &p->src, sizeof(source));
+	pod = find_pod(&source);
+	if (!pod)
+		return 0;
+	key.link = pod->link;
+	user = bpf_map_lookup_elem(&nat_users, &key.link);
+	if (!user) {
+		bpf_map_update_elem(&nat_users, &key.link, &fresh, BPF_NOEXIST);
+		user = bpf_map_lookup_elem(&nat_users, &key.link);
+	}
+	if (!user)
+		return 0;
+	for (__u32 i = 0; i < SHARE_TRIES; i++) {
+		__u32 turn = p->family == 6 ? __sync_fetch_and_add(&user->next[1], 1) :
+					      __sync_fetch_and_add(&user->next[0], 1);
+		struct nat_value *value = 0;
+		struct nat_key *held;
+
+		key.slot = turn % settings->share | (p->family == 6 ? 1U << 31 : 0);
+		held = bpf_map_lookup_elem(&nat_shares, &key);
+		if (held)
+			value = bpf_map_lookup_elem(nat_map(p->family), held);
+		if (value && is_kept(value, held->protocol, pair->to.last))
+			continue;
+		if (value) {
+			partner_key(&pair->spare, value, held->protocol);
+			bpf_map_delete_elem(nat_map(p->family), &pair->spare);
+			bpf_map_delete_elem(nat_map(p->family), held);
+			user->gave_way++;
+			count_nat(NAT_GAVE_WAY);
+		}
+		bpf_map_update_elem(&nat_shares, &key, &pair->request, BPF_ANY);
+		user->created++;
+		return 0;
+	}
+	user->refused++;
+	return -1;
+}
+
+/*
+ * Makes both halves of the connection of `nat_scratch`'s plan, whose `to.sport` becomes the port that was free.
+ * Else why not: DROP_NO_PORT, DROP_SHARE.
  */
 __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 {
@@ -274,7 +342,7 @@ __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 	int own;
 
 	if (!p || !pair)
-		return -1;
+		return DROP_FAULT;
 	plan = &pair->plan;
 	own = plan->flags & NAT_SOURCE;
 	make_nat_key(&pair->request, p);
@@ -298,13 +366,15 @@ __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 		bpf_map_update_elem(nat_map(p->family), &pair->request, &pair->to, BPF_ANY);
 		return 0;
 	}
+	if (take_share(p))
+		return DROP_SHARE;
 	start = bpf_get_prandom_u32();
 	/* Its own port first, where the address is its own too. */
 	for (__u32 i = 0; i < PORT_TRIES; i++)
 		if (!claim_port(skb, p, start + i * 7919, own || i > 0))
 			return 0;
 	count_nat(NAT_PORT_EXHAUSTED);
-	return -1;
+	return DROP_NO_PORT;
 }
 
 /*

@@ -148,6 +148,7 @@ __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, __u32 o
 	struct nat_plan *plan = get_nat_plan();
 	struct frontend *frontend = find_frontend(p->dst.words, p->protocol, p->dport);
 	struct backend *backend;
+	__u32 failed;
 
 	if (!frontend)
 		return TR_NONE;
@@ -178,8 +179,9 @@ __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, __u32 o
 	}
 	if (plan_source(p, frontend, backend, origin, client_net, plan))
 		return TR_DROP;
-	if (nat_create(skb, p)) {
-		count_drop(DROP_NO_PORT, skb->len);
+	failed = nat_create(skb, p);
+	if (failed) {
+		count_drop(failed, skb->len);
 		return TR_DROP;
 	}
 	return rewrite(skb, p, &plan->to) ? TR_DROP : TR_DONE;

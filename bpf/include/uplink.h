@@ -3,6 +3,7 @@
 #ifndef HEDDLE_UPLINK_H
 #define HEDDLE_UPLINK_H
 
+#include "route.h"
 #include "translate.h"
 
 /* Of an answer that this node gave itself, on its way to its own stack. */
@@ -14,25 +15,10 @@ static __always_inline int drop_at(struct __sk_buff *skb, __u32 reason)
 	return TC_ACT_SHOT;
 }
 
-/* Gives a later fragment the ports of the first; 0 where it was not seen. */
+/* 0 where the first fragment was not seen. */
 static __noinline int know_ports(struct packet *p)
 {
-	struct uplink_fragment key = { .id = p->fragment_id, .protocol = p->protocol };
-	struct uplink_ports ports = { .sport = p->sport, .dport = p->dport };
-	struct uplink_ports *known;
-
-	copy_address(key.src, p->src.words);
-	copy_address(key.dst, p->dst.words);
-	if (!(p->flags & PACKET_LATER)) {
-		bpf_map_update_elem(&uplink_fragments, &key, &ports, BPF_ANY);
-		return 1;
-	}
-	known = bpf_map_lookup_elem(&uplink_fragments, &key);
-	if (!known)
-		return 0;
-	p->sport = known->sport;
-	p->dport = known->dport;
-	return 1;
+	return !exchange_ports(&uplink_fragments, p);
 }
 
 static __always_inline int age(struct __sk_buff *skb, const struct packet *p)
@@ -59,22 +45,6 @@ static __always_inline int age(struct __sk_buff *skb, const struct packet *p)
 		ip->hop_limit--;
 	}
 	return 0;
-}
-
-static __always_inline void start_route(struct bpf_fib_lookup *fib, const struct packet *p, __u32 link)
-{
-	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->ifindex = link;
-	fib->l4_protocol = p->protocol;
-	if (p->family == 4) {
-		fib->family = 2; /* AF_INET */
-		fib->ipv4_src = p->src.words[3];
-		fib->ipv4_dst = p->dst.words[3];
-	} else {
-		fib->family = 10; /* AF_INET6 */
-		__builtin_memcpy(fib->ipv6_src, &p->src, 16);
-		__builtin_memcpy(fib->ipv6_dst, &p->dst, 16);
-	}
 }
 
 static __always_inline int may_fragment(struct __sk_buff *skb, const struct packet *p)

@@ -1,4 +1,5 @@
 /** What an agent answers on its socket. */
+import type { PodUseWatch } from '../controllers/node/pod-use.ts';
 import type { DatapathController } from '../controllers/node/datapath.ts';
 import type { Movable } from '../datapath/movable.ts';
 import { HeddleError } from '../lib/errors.ts';
@@ -18,6 +19,7 @@ export interface AgentRoutesDeps {
   moveTo(name: string): Promise<void>;
   readonly flowLog: FlowLog;
   readonly metrics: Metrics;
+  readonly podUse: Pick<PodUseWatch, 'over'>;
   /** Before each scrape: what cannot be read at once. */
   refreshMetrics(): Promise<void>;
   readonly log: Log;
@@ -35,7 +37,12 @@ export function agentRoutes(deps: AgentRoutesDeps): {
       ...datapathRoutes({ datapath, backend }),
       'GET /status': json(() => ({
         pid: process.pid,
-        datapath: { backend: backend.name, ...backend.capabilities, ...datapath.status() },
+        datapath: {
+          backend: backend.name,
+          ...backend.capabilities,
+          ...datapath.status(),
+          beyondShare: deps.podUse.over(),
+        },
         pods: podHost.status(),
       })),
       'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),

@@ -21,6 +21,7 @@ import { exposeDatapath } from '../controllers/node/datapath-metrics.ts';
 import { createHealthChecks } from '../controllers/node/health-checks.ts';
 import { LEASE_LABEL, LEASE_NAMESPACE, runL2 } from '../controllers/node/l2.ts';
 import { runNames } from '../controllers/node/names.ts';
+import { createPodUseWatch } from '../controllers/node/pod-use.ts';
 import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
 import { createMovableBackend } from '../datapath/movable.ts';
@@ -180,6 +181,7 @@ const datapathMetrics = exposeDatapath(metrics, {
   podTraffic: () => readPodTraffic(podHost.localPods()),
   kernelTracking,
 });
+const podUse = createPodUseWatch({ backend, metrics, clock, log });
 const plan = createPlan({ node: nodeName });
 const datapath = createDatapathController({
   node: nodeName,
@@ -251,6 +253,7 @@ const server = await serveSocket({
     backend,
     flowLog,
     metrics,
+    podUse,
     refreshMetrics: datapathMetrics.refresh,
     log,
     moveTo: moveDatapath(backend, chosen, log),
@@ -275,6 +278,7 @@ await runTasks(
     },
     { name: 'pods', run: (stop) => pods.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
+    { name: 'use by pods', run: (stop) => podUse.run(stop) },
     ...(announcer
       ? [
           {

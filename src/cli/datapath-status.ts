@@ -18,6 +18,19 @@ export interface DatapathRow {
   readonly entries: Readonly<Record<string, number>>;
   /** What objects ask for and this data path does not do. */
   readonly problems: readonly string[];
+  /** Pods that wanted more connections than their share in the last seconds, the heaviest first. */
+  readonly beyondShare: readonly PodUse[];
+}
+
+interface PodUse {
+  /** `namespace/name` */
+  readonly pod: string;
+  /** How much of its share it has, 0 to 1. */
+  readonly share: number;
+  readonly begun: number;
+  readonly crowded: number;
+  readonly gaveWay: number;
+  readonly refused: number;
 }
 
 interface AgentStatus {
@@ -30,6 +43,8 @@ interface AgentStatus {
     readonly lastError?: string;
     readonly entries: Readonly<Record<string, number>>;
     readonly problems: readonly string[];
+    /** Absent from agents of earlier versions. */
+    readonly beyondShare?: readonly PodUse[];
     readonly policy: boolean;
     readonly cutsEstablished: boolean;
     readonly sessionAffinity: boolean;
@@ -56,6 +71,7 @@ export async function statusRows(agents: Agents): Promise<DatapathRow[]> {
     lastError: datapath.lastError ?? null,
     entries: datapath.entries,
     problems: datapath.problems,
+    beyondShare: datapath.beyondShare ?? [],
   }));
 }
 
@@ -86,6 +102,12 @@ export function statusText(rows: readonly DatapathRow[]): string {
     ]),
   ]);
   for (const { node, lastError } of rows) if (lastError) lines.push(`${node}: last error: ${lastError}`);
+  for (const { node, beyondShare } of rows)
+    for (const use of beyondShare)
+      lines.push(
+        `${node}: ${use.pod} wants more connections than its share: ${use.begun} begun, ${use.crowded} beyond it, ` +
+          `${use.gaveWay} gave way to newer ones, ${use.refused} refused`,
+      );
   const problems = new Set(rows.flatMap((row) => row.problems));
   if (problems.size > 0)
     lines.push('', 'asked for, and not done:', ...[...problems].map((each) => `  ${each}`));

@@ -50,6 +50,8 @@ export interface Backend {
   pressure?(): readonly Pressure[];
   /** Packets that it dropped, by reason (`spoofed`, `no-backend`), beside those that a policy rule counted. */
   drops?(): ReadonlyMap<string, Counter>;
+  /** Pods that wanted more than their share of what all pods of the node share, the heaviest first. */
+  podUse?(): readonly PodUse[];
   /** Rules in the kernel's tables, by table (`nat`), where rules are what it programs: iptables. */
   ruleCount?(): ReadonlyMap<string, number>;
   /** Runs a packet through the loaded programs; it is sent nowhere. */
@@ -90,6 +92,22 @@ export interface Pressure {
   readonly max: number | undefined;
 }
 
+/** Counted since the pod was there. */
+export interface PodUse {
+  /** `namespace/name` */
+  readonly pod: string;
+  /** How much of its share of tracked connections it has now, 0 to 1. */
+  readonly share: number;
+  /** Connections that it began. */
+  readonly begun: number;
+  /** Of those, begun beyond its share: such push out each other. */
+  readonly crowded: number;
+  /** Its translated connections that made room for newer ones of its own. */
+  readonly gaveWay: number;
+  /** Connections that it was not let begin, for want of room. */
+  readonly refused: number;
+}
+
 export interface ProbePacket {
   /** IP protocol number. */
   readonly protocol: number;
@@ -118,6 +136,8 @@ export interface Capabilities {
   /** A change to deny cuts connections that are established. */
   readonly cutsEstablished: boolean;
   readonly sessionAffinity: boolean;
+  /** What it can of the table `protection`. Absent: nothing. */
+  readonly protection?: { readonly denied: boolean; readonly limits: boolean };
   /** Absent: cluster addresses by random draws and nothing else. What is not in it, `plan.problems` names. */
   readonly services?: ServiceCapabilities;
 }

@@ -143,6 +143,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     },
     pressure: () => current.pressure?.() ?? [],
     drops: () => current.drops?.() ?? new Map(),
+    podUse: () => current.podUse?.() ?? [],
     ruleCount: () => current.ruleCount?.() ?? new Map(),
     get probe() {
       return current.probe?.bind(current);

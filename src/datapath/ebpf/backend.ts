@@ -6,8 +6,10 @@ import { createCorePart, type CoreDeps } from './core/part.ts';
 import { readRuleCounters } from './core/counters.ts';
 import { createEvents } from './core/events.ts';
 import { createFlowReader } from './core/flows.ts';
+import { readDrops } from './drops.ts';
 import type { Programs } from './loader.ts';
 import type { Part } from './part.ts';
+import { readPodUse } from './pod-use.ts';
 
 export interface EbpfDeps extends CoreDeps {
   readonly programs: Programs;
@@ -45,6 +47,15 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     return state;
   }
 
+  /** Asks the kernel once for all links. */
+  function podsByLink(): (link: number) => string | undefined {
+    const indices = new Map(deps.route.links().map(({ name, index }) => [name, index]));
+    const pods = new Map(
+      [...state.pods].map(([, pod]) => [indices.get(pod.interface), `${pod.namespace}/${pod.name}`]),
+    );
+    return (link) => pods.get(link);
+  }
+
   return {
     name: 'ebpf',
     capabilities: { ...CORE, ...deps.capabilities },
@@ -72,6 +83,8 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     events: (listener) => events.listen(listener),
     flows: async () => flows.flows(),
     pressure: () => flows.pressure(),
+    drops: () => readDrops(programs),
+    podUse: () => readPodUse({ programs, podOf: podsByLink() }),
     guard: (link) => core.guard(link),
     async remove() {
       for (const part of parts) part.remove?.();

@@ -78,7 +78,12 @@ function inherited(nets: readonly Net[]): Net[] {
 
 export type EdgeRecords = ReturnType<typeof createEdgeRecords>;
 
-export function createEdgeRecords(programs: Pick<Programs, 'codec'>) {
+/** A pod may have this part of the tables of translated connections. */
+const SHARES = 8;
+
+export function createEdgeRecords(programs: Pick<Programs, 'codec' | 'map'>) {
+  // A connection is two entries.
+  const share = Math.ceil(programs.map('nat4').maxEntries / 2 / SHARES);
   const netKey = programs.codec('struct net_key');
   const netValue = programs.codec('struct net_value');
   const settingsValue = programs.codec('struct edge_settings');
@@ -107,6 +112,7 @@ export function createEdgeRecords(programs: Pick<Programs, 'codec'>) {
           tunnel_port: swapPort(settings?.tunnelPort ?? 0),
           first_port: NAT_PORTS.first,
           ports: NAT_PORTS.last - NAT_PORTS.first + 1,
+          share,
         }),
       };
     },

@@ -15,6 +15,8 @@ const helpers = new Set([
   'connects.ts',
   'services.ts',
   'kube-proxy.ts',
+  'cluster.ts',
+  'policies.ts',
 ]);
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !helpers.has(file))

@@ -5,7 +5,16 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ENDPOINT_SLICE, LEASE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../api/kinds.ts';
+import {
+  ENDPOINT_SLICE,
+  LEASE,
+  NAMESPACE,
+  NETWORK_POLICY,
+  NODE,
+  POD,
+  SERVICE,
+  UPLINK_PROTECTION,
+} from '../api/kinds.ts';
 import { createClient } from '../client/client.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
@@ -21,6 +30,7 @@ import { exposeDatapath } from '../controllers/node/datapath-metrics.ts';
 import { createHealthChecks } from '../controllers/node/health-checks.ts';
 import { LEASE_LABEL, LEASE_NAMESPACE, runL2 } from '../controllers/node/l2.ts';
 import { runNames } from '../controllers/node/names.ts';
+import { createKeepers } from '../controllers/node/kept.ts';
 import { createPodUseWatch } from '../controllers/node/pod-use.ts';
 import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
@@ -42,6 +52,7 @@ import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
 import { systemClock } from '../lib/clock.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import { createLog } from '../lib/log.ts';
+import { createHousekeeping } from '../lib/memory.ts';
 import { createMetrics } from '../lib/metrics.ts';
 import { goArch, osImage } from '../lib/machine.ts';
 import { VERSION } from '../lib/version.ts';
@@ -59,6 +70,8 @@ import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
 /** The link to the other nodes and the outside. */
 const UPLINK = 'eth0';
+/** Entries of the data path's tables. */
+const MUCH = 10_000;
 const BUILD = join(import.meta.dirname, '../../build');
 
 const [dataDir, nodeName] = process.argv.slice(2);
@@ -90,11 +103,13 @@ const client = createClient({
   cert: readFileSync(identity.cert, 'utf8'),
   key: readFileSync(identity.key, 'utf8'),
 });
+const kept = createKeepers();
 const informers = {
-  services: createInformer(client, SERVICE, { log }),
-  slices: createInformer(client, ENDPOINT_SLICE, { log }),
+  services: createInformer(client, SERVICE, { log, keep: kept.service }),
+  slices: createInformer(client, ENDPOINT_SLICE, { log, keep: kept.slice }),
   nodes: createInformer(client, NODE, { log }),
   policies: createInformer(client, NETWORK_POLICY, { log }),
+  protections: createInformer(client, UPLINK_PROTECTION, { log }),
   namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
   pods: createInformer(client, POD, { log, keep: worldPod }),
 };
@@ -134,7 +149,13 @@ const backend = createMovableBackend({
 const ipam = await createIpam({ cidrs: self.podCidrs, path: join(nodePaths.state, 'ipam.json'), log });
 const cni = await serveCni({
   socketPath: nodePaths.cniSocket,
-  handlers: createPlugin({ ipam, node: route, mtu: config.podMtu, log }),
+  handlers: createPlugin({
+    ipam,
+    node: route,
+    mtu: config.podMtu,
+    guard: (link) => backend.guard?.(link),
+    log,
+  }),
   log,
 });
 const pods = createPodController({
@@ -182,6 +203,8 @@ const datapathMetrics = exposeDatapath(metrics, {
   kernelTracking,
 });
 const podUse = createPodUseWatch({ backend, metrics, clock, log });
+// The lists that an agent begins with, and what the kernel held before, are as large as what is kept of them.
+const housekeeping = createHousekeeping({ enough: MUCH, quietMs: 1000 });
 const plan = createPlan({ node: nodeName });
 const datapath = createDatapathController({
   node: nodeName,
@@ -196,6 +219,7 @@ const datapath = createDatapathController({
     podCidrs: config.podCidrs,
     serviceCidrs: config.serviceCidrs,
     underlayCidrs: config.underlayCidrs,
+    controlAddresses: config.apiServer.addresses,
     podLinks: LINK_PREFIX,
     tunnelPort: config.vxlan.port,
   },
@@ -204,7 +228,11 @@ const datapath = createDatapathController({
   nodeLocal: config.dnsAddresses,
   clock,
   log,
-  record: datapathMetrics.record,
+  record(outcome) {
+    datapathMetrics.record(outcome);
+    if (outcome.step === 'prune') housekeeping.note(MUCH);
+    if (outcome.step === 'apply') housekeeping.note(outcome.changes.length);
+  },
 });
 podHost.onLocalPodsChanged(datapath.podsChanged);
 const flowLog = createFlowLog({ node: nodeName });

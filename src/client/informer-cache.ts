@@ -42,43 +42,90 @@ export function splitKey(key: string): { namespace: string | undefined; name: st
     : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
+/** Changes after which a list is sorted anew. */
+const MAX_UNLISTED = 64;
+
 interface Index<T> {
   add(key: string, value: T): void;
   remove(key: string, value: T): void;
   lookup: IndexLookup<T>;
 }
 
+/** Sorted by key. Most have one entry, and there are as many as there are objects: two short arrays are small. */
+interface Bucket<T> {
+  readonly keys: string[];
+  values: T[];
+  /** Somebody was given `values`: the next change is made to a copy. */
+  isShared: boolean;
+}
+
 function createIndex<T>(fn: IndexFn<T>): Index<T> {
-  const buckets = new Map<string, { byKey: Map<string, T>; sorted: T[] | undefined }>();
+  const buckets = new Map<string, Bucket<T>>();
+
   return {
     add(key, value) {
       for (const at of fn(value)) {
-        const bucket = buckets.get(at) ?? { byKey: new Map(), sorted: undefined };
-        bucket.byKey.set(key, value);
-        bucket.sorted = undefined;
-        buckets.set(at, bucket);
+        const bucket = buckets.get(at);
+        if (bucket) put(bucket, key, value);
+        else buckets.set(at, { keys: [key], values: [value], isShared: false });
       }
     },
     remove(key, value) {
       for (const at of fn(value)) {
         const bucket = buckets.get(at);
         if (!bucket) continue;
-        bucket.byKey.delete(key);
-        bucket.sorted = undefined;
-        if (bucket.byKey.size === 0) buckets.delete(at);
+        take(bucket, key);
+        if (bucket.keys.length === 0) buckets.delete(at);
       }
     },
     lookup(at) {
       const bucket = buckets.get(at);
       if (!bucket) return [];
-      bucket.sorted ??= sortedValues(bucket.byKey);
-      return bucket.sorted;
+      bucket.isShared = true;
+      return bucket.values;
     },
   };
 }
 
-function sortedValues<T>(map: ReadonlyMap<string, T>): T[] {
-  return [...map].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
+function put<T>(bucket: Bucket<T>, key: string, value: T): void {
+  const place = placeOf(bucket.keys, key);
+  const isThere = bucket.keys[place] === key;
+  if (!isThere) bucket.keys.splice(place, 0, key);
+  own(bucket).splice(place, isThere ? 1 : 0, value);
+}
+
+function take<T>(bucket: Bucket<T>, key: string): void {
+  const place = placeOf(bucket.keys, key);
+  if (bucket.keys[place] !== key) return;
+  bucket.keys.splice(place, 1);
+  own(bucket).splice(place, 1);
+}
+
+function own<T>(bucket: Bucket<T>): T[] {
+  if (bucket.isShared) bucket.values = [...bucket.values];
+  bucket.isShared = false;
+  return bucket.values;
+}
+
+function bucketOf<T>(entries: ReadonlyMap<string, Entry<T>>): Bucket<T> {
+  const sorted = [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    keys: sorted.map(([key]) => key),
+    values: sorted.map(([, { value }]) => value),
+    isShared: false,
+  };
+}
+
+/** Index of the first key that is not less. */
+function placeOf(keys: readonly string[], key: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] ?? '') < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** `later` runs its argument at the end of the turn. */
@@ -87,7 +134,9 @@ export function createCache<T>(later: (fn: () => void) => void = setImmediate): 
   const indexes = new Map<string, Index<T>>();
   const listeners = new Set<ChangeListener<T>>();
   let pending = new Map<string, T | undefined>();
-  let sorted: T[] | undefined;
+  /** From the first `list` on, unless so much changes between two that sorting is cheaper. */
+  let all: Bucket<T> | undefined;
+  let unlisted = 0;
 
   function flush(): void {
     const changes = pending;
@@ -99,8 +148,13 @@ export function createCache<T>(later: (fn: () => void) => void = setImmediate): 
     }
   }
 
+  /** The list as it is kept, if it still is. */
+  function kept(): Bucket<T> | undefined {
+    if (++unlisted > MAX_UNLISTED) all = undefined;
+    return all;
+  }
+
   function changed(key: string, before: T | undefined): void {
-    sorted = undefined;
     if (listeners.size === 0) return;
     if (pending.size === 0) later(flush);
     if (!pending.has(key)) pending.set(key, before);
@@ -111,8 +165,10 @@ export function createCache<T>(later: (fn: () => void) => void = setImmediate): 
     revisionOf: (key) => entries.get(key)?.revision,
     keys: () => entries.keys(),
     list() {
-      sorted ??= [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry.value);
-      return sorted;
+      all ??= bucketOf(entries);
+      unlisted = 0;
+      all.isShared = true;
+      return all.values;
     },
     set(key, value, revision) {
       const before = entries.get(key);
@@ -122,6 +178,8 @@ export function createCache<T>(later: (fn: () => void) => void = setImmediate): 
         index.add(key, value);
       }
       entries.set(key, { value, revision });
+      const list = kept();
+      if (list) put(list, key, value);
       changed(key, before?.value);
     },
     delete(key) {
@@ -129,6 +187,8 @@ export function createCache<T>(later: (fn: () => void) => void = setImmediate): 
       if (!before) return;
       for (const index of indexes.values()) index.remove(key, before.value);
       entries.delete(key);
+      const list = kept();
+      if (list) take(list, key);
       changed(key, before.value);
     },
     byIndex(name, fn) {

@@ -1,6 +1,6 @@
 /**
  * What the cluster's services are called: a table that informers feed and queries read. A change costs what
- * that one service's names cost; a lookup is one or two map lookups.
+ * that one service's names cost; a lookup is two map lookups once a service was asked for.
  */
 import type { EndpointSlice, Service } from '../api/types.ts';
 import type { ResourceRecord } from './record.ts';
@@ -36,6 +36,14 @@ export interface Records {
   reverse(address: string): readonly string[];
 }
 
+interface Known {
+  readonly names: readonly string[];
+  readonly addresses: readonly string[];
+}
+
+/** A node's pods ask for few of a cluster's services. */
+const MAX_MADE = 2000;
+
 const none: readonly ResourceRecord[] = [];
 
 export function createRecords(options: RecordsOptions = {}): Records {
@@ -43,40 +51,56 @@ export function createRecords(options: RecordsOptions = {}): Records {
   const domain = (options.domain ?? 'cluster.local').replace(/\.$/, '').toLowerCase();
   const services = new Map<string, Service>();
   const slices = new Map<string, readonly EndpointSlice[]>();
-  const built = new Map<string, ServiceNames>();
-  const names = new Map<string, readonly ResourceRecord[]>();
-  /** By address, then by service. */
-  const pointers = new Map<string, Map<string, readonly string[]>>();
+  /** What services have names and addresses for, as text: their records are made when they are asked for. */
+  const known = new Map<string, Known>();
+  const names = new Map<string, string>();
+  /** By address, the services: one as a rule. */
+  const pointers = new Map<string, string | readonly string[]>();
+  const made = createMade((key) => build(key));
   const namespaces = createNamespaces();
   let isSynced = false;
   let serial = 1;
 
+  function build(key: string): ServiceNames | undefined {
+    const service = services.get(key);
+    return service && serviceNames(service, slices.get(key) ?? [], { domain, ttl });
+  }
+
+  const ownersOf = (address: string): readonly string[] => {
+    const owners = pointers.get(address) ?? [];
+    return typeof owners === 'string' ? [owners] : owners;
+  };
+
+  function setOwners(address: string, owners: readonly string[]): void {
+    const [only] = owners;
+    if (only === undefined) pointers.delete(address);
+    else pointers.set(address, owners.length === 1 ? only : owners);
+  }
+
   function forget(key: string): void {
-    const old = built.get(key);
+    const old = known.get(key);
+    made.forget(key);
     if (!old) return;
-    built.delete(key);
-    for (const name of old.names.keys()) names.delete(name);
-    for (const address of old.reverse.keys()) {
-      const owners = pointers.get(address);
-      owners?.delete(key);
-      if (owners?.size === 0) pointers.delete(address);
-    }
+    known.delete(key);
+    for (const name of old.names) names.delete(name);
+    for (const address of old.addresses)
+      setOwners(
+        address,
+        ownersOf(address).filter((owner) => owner !== key),
+      );
   }
 
   function learn(key: string, fresh: ServiceNames): void {
-    built.set(key, fresh);
-    for (const [name, records] of fresh.names) names.set(name, records);
-    for (const [address, targets] of fresh.reverse) {
-      let owners = pointers.get(address);
-      if (!owners) pointers.set(address, (owners = new Map()));
-      owners.set(key, targets);
-    }
+    const entry = { names: [...fresh.names.keys()], addresses: [...fresh.reverse.keys()] };
+    known.set(key, entry);
+    for (const name of entry.names) names.set(name, key);
+    for (const address of entry.addresses) setOwners(address, [...ownersOf(address), key]);
   }
 
   function rebuild(key: string): void {
-    const service = services.get(key);
     forget(key);
-    if (service) learn(key, serviceNames(service, slices.get(key) ?? [], { domain, ttl }));
+    const fresh = build(key);
+    if (fresh) learn(key, fresh);
     serial = (serial + 1) >>> 0;
   }
 
@@ -114,8 +138,29 @@ export function createRecords(options: RecordsOptions = {}): Records {
     get size() {
       return names.size;
     },
-    lookup: (name) => names.get(name) ?? (isNamespaceName(name, domain, namespaces.has) ? none : undefined),
-    reverse: (address) => [...(pointers.get(address)?.values() ?? [])].flat(),
+    lookup(name) {
+      const owner = names.get(name);
+      if (owner !== undefined) return made.get(owner)?.names.get(name);
+      return isNamespaceName(name, domain, namespaces.has) ? none : undefined;
+    },
+    reverse: (address) => ownersOf(address).flatMap((owner) => made.get(owner)?.reverse.get(address) ?? []),
+  };
+}
+
+/** Names of services that were asked for lately. */
+function createMade(make: (key: string) => ServiceNames | undefined) {
+  const made = new Map<string, ServiceNames>();
+  return {
+    get(key: string): ServiceNames | undefined {
+      const there = made.get(key);
+      if (there) return there;
+      const fresh = make(key);
+      if (!fresh) return undefined;
+      if (made.size >= MAX_MADE) for (const oldest of made.keys().take(MAX_MADE / 4)) made.delete(oldest);
+      made.set(key, fresh);
+      return fresh;
+    },
+    forget: (key: string): void => void made.delete(key),
   };
 }
 

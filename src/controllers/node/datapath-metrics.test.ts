@@ -79,11 +79,13 @@ test('tables, fullness and drops are what plan, backend and kernel say', async (
 test('what the backend was given is counted', () => {
   const { metrics, exposed } = setUp();
   exposed.record({ step: 'prune', ms: 3, differences: [{ kind: 'missing', what: 'x' }] });
-  exposed.record({ step: 'apply', ms: 0.3, changes: [{ table: 'identities', key: '10.0.0.0/8', value: 2 }] });
+  const change = { table: 'identities', key: '10.0.0.0/8', value: 2 } as const;
+  exposed.record({ step: 'apply', ms: 0.3, sinceHeard: 0.7, changes: [change] });
   exposed.record({ step: 'failed' });
   const text = metrics.text();
   assert.match(text, /heddle_datapath_mended_total\{kind="missing"\} 1\n/);
   assert.match(text, /heddle_datapath_changes_total\{table="identities"\} 1\n/);
   assert.match(text, /heddle_datapath_failures_total 1\n/);
+  assert.match(text, /change_delay_seconds_bucket\{backend="fake",le="0\.001"\} 1\n/);
   assert.match(text, /apply_duration_seconds_bucket\{backend="fake",step="apply",le="0\.0005"\} 1\n/);
 });

@@ -51,6 +51,11 @@ export function exposeDatapath(metrics: Metrics, deps: DatapathMetricsDeps): Dat
     'How long the backend took for what it was given.',
     BUCKETS,
   );
+  const delays = metrics.histogram(
+    'heddle_datapath_change_delay_seconds',
+    'From hearing of a change to the kernel having it.',
+    BUCKETS,
+  );
   const changes = metrics.counter('heddle_datapath_changes_total', 'Entries programmed, by table.');
   const mended = metrics.counter('heddle_datapath_mended_total', 'Differences to the plan found and mended.');
   const failures = metrics.counter('heddle_datapath_failures_total', 'Times that programming failed.');
@@ -60,8 +65,10 @@ export function exposeDatapath(metrics: Metrics, deps: DatapathMetricsDeps): Dat
       if (outcome.step === 'failed') return failures.inc();
       const { step, ms } = outcome;
       durations.observe(ms / 1000, { step, backend: deps.backend.name });
-      if (step === 'apply') for (const { table } of outcome.changes) changes.inc({ table });
-      else for (const { kind } of outcome.differences) mended.inc({ kind });
+      if (step === 'apply') {
+        delays.observe(outcome.sinceHeard / 1000, { backend: deps.backend.name });
+        for (const { table } of outcome.changes) changes.inc({ table });
+      } else for (const { kind } of outcome.differences) mended.inc({ kind });
     },
     refresh: async () => void (await Promise.all([pods.refresh(), rules.refresh()])),
   };

@@ -3,7 +3,7 @@
  * `apply` on the backend out. Changes that come together are applied together.
  */
 import { serviceOf } from '../../api/labels.ts';
-import type { EndpointSlice, NetworkPolicy, Node, Service } from '../../api/types.ts';
+import type { EndpointSlice, NetworkPolicy, Node, Service, UplinkProtection } from '../../api/types.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
 import type { NodeView } from '../../datapath/dump/source.ts';
@@ -24,12 +24,17 @@ export interface DatapathInformers {
   readonly slices: Informer<EndpointSlice>;
   readonly nodes: Informer<Node>;
   readonly policies: Informer<NetworkPolicy>;
+  /** Absent: nothing protects uplinks. */
+  readonly protections?: Informer<UplinkProtection>;
   readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
   readonly namespaces: Pick<Informer<never, WorldNamespace>, 'list' | 'onChange' | 'synced'>;
 }
 
 /** Rules that are gone and still remembered: their records may be on their way. */
 const FORMER_RULES = 10_000;
+
+/** Differences that the status names: an empty kernel differs by all that there is. */
+const MAX_MENDED = 1000;
 
 export interface AttachedPod extends LocalPod {
   /** Of the object that it was made for. */
@@ -56,7 +61,13 @@ export interface DatapathDeps {
 /** `ms`: how long the backend took. */
 export type DatapathOutcome =
   | { readonly step: 'prune'; readonly ms: number; readonly differences: readonly Difference[] }
-  | { readonly step: 'apply'; readonly ms: number; readonly changes: readonly Change[] }
+  | {
+      readonly step: 'apply';
+      readonly ms: number;
+      /** Milliseconds since the first of these changes was heard of. */
+      readonly sinceHeard: number;
+      readonly changes: readonly Change[];
+    }
   | { readonly step: 'failed' };
 
 export interface DatapathController {
@@ -119,7 +130,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   const first = Promise.withResolvers<void>();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
   const done = new Set<string>();
-  const known = new Map<number, RuleInfo>();
+  const rules = new Map<number, RuleInfo>();
+  const former = new Map<number, RuleInfo>();
   const counts = { applied: 0, failed: 0 };
   let mended: readonly Difference[] = [];
   let lastError: string | undefined;
@@ -127,7 +139,13 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   const asWorldNode = remembering(worldNode);
   let policyDirty = true;
   let converged = false;
-  let kick: () => void = () => {};
+  let wake: () => void = () => {};
+  /** When the first change came that no round has seen. */
+  let heard: number | undefined;
+  const kick = (): void => {
+    heard ??= deps.clock.monotonic();
+    wake();
+  };
 
   function watchObjects(): void {
     informers.services.onChange((key, now) => {
@@ -145,6 +163,11 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       else plan.removeNode(key);
       touchPolicy();
     });
+    informers.protections?.onChange((key, now) => {
+      if (now) plan.setProtection(now);
+      else plan.removeProtection(key);
+      kick();
+    });
     for (const informer of [informers.policies, informers.pods, informers.namespaces])
       informer.onChange(touchPolicy);
   }
@@ -158,7 +181,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   function pods(local: ReadonlyMap<string, LocalPod>): WorldPod[] {
     return informers.pods.list().flatMap((pod) => {
       if (!pod) return [];
-      const here = local.get(`${pod.namespace}/${pod.name}`);
+      const isElsewhere = pod.node !== '' && pod.node !== deps.node;
+      const here = isElsewhere ? undefined : local.get(`${pod.namespace}/${pod.name}`);
       return here ? [withAddresses(pod, here.addresses)] : [pod];
     });
   }
@@ -173,8 +197,6 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     };
     const tables = deps.compile(world, { onlyNode: deps.node });
     plan.setPolicy(tables);
-    // Records of a rule can arrive after the rule is gone: what it was is remembered.
-    remember(tables.rules);
     for (const problem of tables.problems)
       log.warn('a policy cannot be read', {
         policy: problem.policy,
@@ -183,14 +205,19 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       });
   }
 
-  function remember(rules: PolicyTables['rules']): void {
-    for (const [number, info] of rules) {
-      known.delete(number);
-      known.set(number, info);
+  /** Records of a rule can arrive after the rule is gone: what it was is remembered. */
+  function remember(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.table !== 'rules') continue;
+      const number = Number(change.key);
+      const info = change.value ?? rules.get(number);
+      rules.delete(number);
+      former.delete(number);
+      if (info) (change.value ? rules : former).set(number, info);
     }
-    for (const number of known.keys()) {
-      if (known.size <= rules.size + FORMER_RULES) return;
-      known.delete(number);
+    for (const number of former.keys()) {
+      if (former.size <= FORMER_RULES) return;
+      former.delete(number);
     }
   }
 
@@ -207,22 +234,26 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
         .filter(isKnown)
         .map((pod) => [`${pod.namespace}/${pod.name}`, pod] as const),
     );
+    const since = heard;
+    heard = undefined;
     if (policyDirty) {
       policyDirty = false;
       compilePolicy(local);
     }
     plan.setLocalPods([...local.values()]);
     const changes = plan.update();
+    remember(changes);
     const began = deps.clock.monotonic();
     const ms = () => deps.clock.monotonic() - began;
     if (!converged) {
       const differences = await backend.prune(plan.state);
-      if (counts.applied === 0) mended = differences;
+      if (counts.applied === 0) mended = differences.slice(0, MAX_MENDED);
       converged = true;
       deps.record?.({ step: 'prune', ms: ms(), differences });
     } else if (changes.length > 0) {
       await backend.apply(changes);
-      deps.record?.({ step: 'apply', ms: ms(), changes });
+      const sinceHeard = deps.clock.monotonic() - (since ?? began);
+      deps.record?.({ step: 'apply', ms: ms(), sinceHeard, changes });
     } else return settle(local);
     counts.applied++;
     lastError = undefined;
@@ -243,7 +274,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     const backoff = createBackoff(50, 5000);
     while (!signal.aborted) {
       const kicked = new Promise<void>((resolve) => {
-        kick = resolve;
+        wake = resolve;
       });
       try {
         await sync();
@@ -285,7 +316,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     },
     ready: () => first.promise,
     isReady: () => converged,
-    rule: (number) => known.get(number),
+    rule: (number) => rules.get(number) ?? former.get(number),
     verify: () => backend.verify(),
     state: plan.state,
     view: () => ({

@@ -34,10 +34,24 @@ function numericTargets(service: Service): ServedPort[] {
   );
 }
 
+/** A service is looked up by one pair of its selector: of thousands in a namespace few select a pod. */
+const pairOf = (namespace: string | undefined, [name, value]: [string, string]): string =>
+  `${namespace ?? ''} ${name}=${value}`;
+
 export function createPodController({ client, pods, services, reconcile }: PodsDeps): PodController {
-  const servicesIn = services.byIndex('namespace', ({ metadata }) => [metadata.namespace ?? '']);
+  const selecting = services.byIndex('selects', (service) => {
+    const [pair] = Object.entries(service.spec?.selector ?? {});
+    return pair ? [pairOf(service.metadata.namespace, pair)] : [];
+  });
+  let isTelling = false;
+  /** Once for all that changes in a turn: thousands of services come at a start. */
   const tell = () => {
-    if (pods.hasSynced) reconcile(pods.list());
+    if (isTelling) return;
+    isTelling = true;
+    queueMicrotask(() => {
+      isTelling = false;
+      if (pods.hasSynced) reconcile(pods.list());
+    });
   };
   return {
     async run(signal) {
@@ -62,8 +76,10 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
       }
     },
     targetPorts: ({ metadata }) =>
-      servicesIn(metadata.namespace ?? '')
+      Object.entries(metadata.labels ?? {})
+        .flatMap((pair) => selecting(pairOf(metadata.namespace, pair)))
         .filter((service) => compileServiceSelector(service.spec?.selector)(metadata.labels))
+        .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
         .flatMap(numericTargets),
   };
 }

@@ -4,12 +4,20 @@
  * plan made from the last objects would have.
  */
 import { REGION, ZONE } from '../../api/labels.ts';
-import type { EndpointSlice, Node, Service } from '../../api/types.ts';
+import type { EndpointSlice, Node, Service, UplinkProtection } from '../../api/types.ts';
 import { canonicalAddress, formatCidr, tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
 import { sameJson } from '../../lib/json.ts';
 import type { PolicyTables } from '../../policy/tables.ts';
 import { createKeyedTables } from './keyed.ts';
-import { backendProblems, type PlannedBackend, type Problem, serviceProblems } from './problems.ts';
+import { policyChanges } from './policy-changes.ts';
+import {
+  backendProblems,
+  type PlannedBackend,
+  type Problem,
+  protectionProblems,
+  serviceProblems,
+} from './problems.ts';
+import { protectionOf } from './protection.ts';
 import { frontendsOf, hasHints, serviceKey } from './services.ts';
 import {
   type Change,
@@ -33,8 +41,10 @@ export interface Plan {
   /** All pods that have a link on this node now. */
   setLocalPods(pods: readonly LocalPod[]): void;
   setPolicy(tables: PolicyTables): void;
+  setProtection(object: UplinkProtection): void;
+  removeProtection(name: string): void;
   /**
-   * Changes since the last call, of one object (`service/ns/name`, `node/x`, `pods`, `policy`, `settings`) or
+   * Changes since the last call, of one object (`service/ns/name`, `node/x`, `pods`, `policy`, `protection`, `settings`) or
    * of all that were touched.
    */
   update(object?: string): Change[];
@@ -52,10 +62,14 @@ export function createPlan(options: { node: string }): Plan {
   const nodes = new Map<string, RemoteNode>();
   /** Region by node name, of all nodes that have one. */
   const regions = new Map<string, string>();
+  const protections = new Map<string, UplinkProtection>();
+  let labels: Readonly<Record<string, string>> = {};
   let zone = '';
   let settings: Settings | undefined;
   let pods: readonly LocalPod[] = [];
   let policy: PolicyTables | undefined;
+  /** The policy that the tables hold. */
+  let planned: PolicyTables | undefined;
   const tables = createKeyedTables();
   const dirty = new Set<string>();
 
@@ -65,7 +79,7 @@ export function createPlan(options: { node: string }): Plan {
     if (kind === 'service') return serviceEntries(name);
     if (kind === 'node') return nodeEntries(nodes.get(name));
     if (kind === 'pods') return podEntries(pods);
-    if (kind === 'policy') return policy ? policyEntries(policy, options.node) : [];
+    if (kind === 'protection') return protectionEntries();
     return settings ? [{ table: 'settings', key: SETTINGS_KEY, value: settings }] : [];
   }
 
@@ -76,6 +90,17 @@ export function createPlan(options: { node: string }): Plan {
     const place = { node, zone, region: regions.get(node) ?? '', regionOf: (of: string) => regions.get(of) };
     const view = { service, slices: slices.get(name) ?? [], place, settings };
     return frontendsOf(view).map((value) => ({ table: 'services', key: frontendKey(value), value }));
+  }
+
+  function protectionEntries(): Change[] {
+    const value = protectionOf(protections.values(), labels);
+    return value ? [{ table: 'protection', key: SETTINGS_KEY, value }] : [];
+  }
+
+  function labelled(name: string, next: Readonly<Record<string, string>>): void {
+    if (name !== options.node || sameJson(labels, next)) return;
+    labels = next;
+    dirty.add('protection');
   }
 
   /** Who is near depends on it; a node is written every few seconds, its place hardly ever. */
@@ -89,8 +114,17 @@ export function createPlan(options: { node: string }): Plan {
     for (const key of hinted) dirty.add(`service/${key}`);
   }
 
+  /** Of tens of thousands of entries few change: they are found by looking, and nothing else is made. */
+  function updatePolicy(): Change[] {
+    if (!policy || policy === planned) return [];
+    const changes = policyChanges(planned, policy, options.node);
+    planned = policy;
+    return tables.patch(changes);
+  }
+
   function updateOne(object: string): Change[] {
     dirty.delete(object);
+    if (object === 'policy') return updatePolicy();
     return tables.replace(object, entriesOf(object));
   }
 
@@ -119,6 +153,7 @@ export function createPlan(options: { node: string }): Plan {
     },
     setNode(node) {
       moved(node.metadata.name, node.metadata.labels ?? {});
+      labelled(node.metadata.name, node.metadata.labels ?? {});
       const remote = remoteNode(node);
       if (remote.node === options.node || remote.podCidrs.length === 0 || remote.addresses.length === 0)
         nodes.delete(remote.node);
@@ -140,6 +175,14 @@ export function createPlan(options: { node: string }): Plan {
       policy = next;
       dirty.add('policy');
     },
+    setProtection(object) {
+      protections.set(object.metadata.name, object);
+      dirty.add('protection');
+    },
+    removeProtection(name) {
+      protections.delete(name);
+      dirty.add('protection');
+    },
     update(object) {
       if (object !== undefined) return updateOne(object);
       return [...dirty].flatMap(updateOne);
@@ -148,6 +191,7 @@ export function createPlan(options: { node: string }): Plan {
     problems: (backend) => [
       ...[...services.values()].flatMap((service) => serviceProblems(service, settings)),
       ...backendProblems(tables.state.services.values(), backend),
+      ...protectionProblems(tables.state.protection.get(SETTINGS_KEY), backend),
     ],
   };
 }
@@ -162,20 +206,6 @@ function podEntries(pods: readonly LocalPod[]): Change[] {
     key: `${pod.namespace}/${pod.name}`,
     value: { ...pod, addresses: pod.addresses.map(canonicalAddress) },
   }));
-}
-
-function policyEntries(policy: PolicyTables, node: string): Change[] {
-  const local = [...policy.endpoints].filter(([, endpoint]) => endpoint.node === node);
-  return [
-    ...[...policy.rules.values()].map((value): Change => ({ table: 'rules', key: `${value.number}`, value })),
-    ...[...policy.tables.values()].map(
-      (value): Change => ({ table: 'policies', key: `${value.number}`, value }),
-    ),
-    ...[...policy.identities].map(([key, value]): Change => ({ table: 'identities', key, value })),
-    ...local.map(
-      ([key, { ingress, egress }]): Change => ({ table: 'endpoints', key, value: { ingress, egress } }),
-    ),
-  ];
 }
 
 function remoteNode(node: Node): RemoteNode {

@@ -79,10 +79,13 @@ function frontendOf(
 
 function addressesOf({ service, settings }: ServiceView): FrontendAddress[] {
   const spec = service.spec;
-  if (!spec || spec.type === 'ExternalName' || clusterTexts(service).length === 0) return [];
+  if (!spec || spec.type === 'ExternalName') return [];
+  const cluster = placed('ClusterIP', spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? '']);
+  // Headless.
+  if (cluster.length === 0) return [];
   const exposed = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
   return [
-    ...placed('ClusterIP', clusterTexts(service)),
+    ...cluster,
     ...placed('LoadBalancer', balancerTexts(service)),
     ...placed('NodePort', exposed ? (settings?.nodePortAddresses ?? settings?.nodeAddresses ?? []) : []),
     ...placed(
@@ -97,11 +100,6 @@ const placed = (kind: FrontendKind, texts: readonly string[]): FrontendAddress[]
     const address = tryCanonical(text);
     return address ? [{ kind, ...address }] : [];
   });
-
-function clusterTexts({ spec }: Service): string[] {
-  const texts = spec?.clusterIPs?.length ? spec.clusterIPs : [spec?.clusterIP ?? ''];
-  return texts.filter((text) => tryCanonical(text) !== undefined);
-}
 
 /** `ipMode: Proxy` wants clients inside to go by the balancer too. */
 function balancerTexts({ spec, status }: Service): string[] {

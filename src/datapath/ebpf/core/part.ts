@@ -2,7 +2,14 @@
 import type { Netns } from '../../../kernel/netns.ts';
 import type { Difference } from '../../backend.ts';
 import type { Overlay } from '../../overlay.ts';
-import { applyChanges, type Change, emptyState, SETTINGS_KEY, stateChanges } from '../../plan/tables.ts';
+import {
+  applyChanges,
+  type Change,
+  emptyState,
+  SETTINGS_KEY,
+  stateChanges,
+  type TableName,
+} from '../../plan/tables.ts';
 import type { Programs } from '../loader.ts';
 import { createMapTable, type MapTable, type Row } from '../map-table.ts';
 import type { Part } from '../part.ts';
@@ -40,6 +47,11 @@ export interface CorePart extends Part {
 
 /** A pod may fill this share of the flow cache at once. */
 const BUDGET_SHARE = 8;
+
+/** Tables of the plan that say where pods are; of the others nothing need be remembered here. */
+const PLACING: ReadonlySet<TableName> = new Set(['pods', 'routes', 'settings']);
+
+const isGoneRule = ({ table, value }: Change): boolean => table === 'rules' && value === undefined;
 
 export function createCorePart(deps: CoreDeps): CorePart {
   const { programs, route, overlay } = deps;
@@ -102,8 +114,9 @@ export function createCorePart(deps: CoreDeps): CorePart {
     slots,
     guard: (link) => void attached.attachPod(link),
     apply(changes) {
-      const isPlace = changes.some(({ table }) => ['pods', 'routes', 'settings'].includes(table));
-      const gone = changes.filter(({ table, value }) => table === 'pods' && value === undefined);
+      const own = changes.filter(({ table }) => PLACING.has(table));
+      const isPlace = own.length > 0;
+      const gone = own.filter(({ table, value }) => table === 'pods' && value === undefined);
       slots.take(rows.rulesOf(changes));
       // Without its policy a pod may do anything, so it goes before that, and comes after it.
       applyChanges(state, gone);
@@ -111,22 +124,29 @@ export function createCorePart(deps: CoreDeps): CorePart {
       let moved = wanted
         ? [places.pods.become(wanted.pods), places.links.become(wanted.links)].some(Boolean)
         : false;
-      applyChanges(state, changes);
-      copies.apply(rows.update(changes));
-      overlay?.apply(changes);
-      attachNew(changes);
-      if (isPlace) {
-        const next = lowerPlaces(state, around(), records);
-        for (const name of PLACES) moved = places[name].become(next[name]) || moved;
+      try {
+        applyChanges(state, own);
+        copies.apply(rows.update(changes));
+        overlay?.apply(changes);
+        if (gone.length > 0) attached.forget(route.links());
+        attachNew(changes);
+        if (isPlace) {
+          const next = lowerPlaces(state, around(), records);
+          for (const name of PLACES) moved = places[name].become(next[name]) || moved;
+        }
+      } finally {
+        // What failed is tried again, and may find that nobody has moved since.
+        if (moved) judgeAgain();
       }
-      if (moved) judgeAgain();
-      if (changes.some(({ table, value }) => table === 'rules' && value === undefined))
-        slots.keep(state.rules);
+      slots.release(changes.flatMap((each) => (isGoneRule(each) ? [Number(each.key)] : [])));
     },
     prune(next) {
       state = emptyState();
       const all = stateChanges(next);
-      applyChanges(state, all);
+      applyChanges(
+        state,
+        all.filter(({ table }) => PLACING.has(table)),
+      );
       slots.load();
       rows.clear();
       slots.take(rows.rulesOf(all));
@@ -135,7 +155,7 @@ export function createCorePart(deps: CoreDeps): CorePart {
       const wanted = lowerPlaces(state, around(), records);
       for (const name of PLACES) mended.push(...places[name].prune(wanted[name]));
       mended.push(...attached.prune(podLinks(), overlayNow()), ...routes);
-      slots.keep(state.rules);
+      slots.keep(next.rules);
       if (mended.length > 0) judgeAgain();
       return mended;
     },

@@ -12,7 +12,9 @@ export interface Slots {
   readonly rules: ReadonlyMap<number, number>;
   /** Gives slots to these rules. Counters of a slot that is given begin at 0. */
   take(rules: Iterable<number>): boolean;
-  /** Takes slots back from all rules but these. Only after no entry of the policy names them. */
+  /** Takes slots back. Only after no entry of the policy names these rules. */
+  release(rules: readonly number[]): void;
+  /** Takes slots back from all rules but these. */
   keep(rules: ReadonlyMap<unknown, { readonly number: number }>): boolean;
   /** Reads what an earlier run left. */
   load(): void;
@@ -42,6 +44,15 @@ export function createSlots({ slots, counters }: SlotMaps): Slots {
     return slot;
   }
 
+  function release(rules: readonly number[]): void {
+    const gone = rules.filter((rule) => byRule.has(rule));
+    if (gone.length > 0) slots.deleteBatch(new Uint8Array(Uint32Array.from(gone).buffer), gone.length);
+    for (const rule of gone) {
+      free.push(byRule.get(rule) ?? 0);
+      byRule.delete(rule);
+    }
+  }
+
   return {
     rules: byRule,
     of: (rule) => byRule.get(rule) ?? 0,
@@ -63,15 +74,11 @@ export function createSlots({ slots, counters }: SlotMaps): Slots {
         );
       return fresh.length > 0;
     },
+    release,
     keep(rules) {
       const kept = new Set(Iterator.from(rules.values()).map(({ number }) => number));
-      const gone = [...byRule].filter(([rule]) => !kept.has(rule));
-      if (gone.length > 0)
-        slots.deleteBatch(new Uint8Array(Uint32Array.from(gone, ([rule]) => rule).buffer), gone.length);
-      for (const [rule, slot] of gone) {
-        byRule.delete(rule);
-        free.push(slot);
-      }
+      const gone = [...byRule.keys()].filter((rule) => !kept.has(rule));
+      release(gone);
       return gone.length > 0;
     },
     load() {

@@ -81,6 +81,13 @@ export function chunkOf(table: SlotTable, chunk: number): Uint32Array {
   return full;
 }
 
+/** Each one once, in the order of `Lowered.backends`. */
+export function allBackends({ backends, externalBackends }: ServiceFrontend): readonly BackendAddress[] {
+  if (!externalBackends) return backends;
+  const all = [...backends, ...externalBackends].map((backend) => [backendName(backend), backend] as const);
+  return [...new Map(all).values()];
+}
+
 export function lowerFrontend(source: ServiceFrontend, numbers: Numbers, before?: Known): Lowered {
   const number = before?.number ?? numbers.frontend();
   const used = before && new Map(before.backends.map((backend) => [backendName(backend), backend.number]));

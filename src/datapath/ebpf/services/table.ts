@@ -3,8 +3,15 @@ import type { Difference } from '../../backend.ts';
 import type { ServiceFrontend, Settings } from '../../plan/tables.ts';
 import { stageChange } from './changes.ts';
 import { compareWith, readKernel, type Reading } from './compare.ts';
-import { type Known, type Lowered, type LoweredBackend, lowerFrontend } from './lower.ts';
-import { createNumbers } from './numbers.ts';
+import {
+  allBackends,
+  isInline,
+  type Known,
+  type Lowered,
+  type LoweredBackend,
+  lowerFrontend,
+} from './lower.ts';
+import { createNumbers, type Numbers } from './numbers.ts';
 import { type Ranges, rangesOf, stageRanges } from './ranges.ts';
 import type { Records } from './records.ts';
 import { createStage, type Stage, type StagedMaps } from './stage.ts';
@@ -22,8 +29,44 @@ export interface Gone {
   readonly backend: LoweredBackend;
 }
 
+/**
+ * What is remembered of a frontend: the rest follows from its source, and takes several times as much memory. Ids
+ * are the numbers of its backends, in order.
+ */
+interface Kept {
+  readonly source: ServiceFrontend;
+  readonly number: number;
+  readonly ids: readonly number[];
+  /** Tables that take long to work out. */
+  readonly lowered?: Lowered;
+}
+
+function keep(lowered: Lowered): Kept {
+  const { source, number, backends, inside, outside } = lowered;
+  const ids = backends.length === 0 ? NONE : backends.map((backend) => backend.number);
+  return isInline(inside) && isInline(outside) ? { source, number, ids } : { source, number, ids, lowered };
+}
+
+const NONE: readonly number[] = [];
+
+function knownOf(kept: Kept | undefined): Known | undefined {
+  if (!kept) return undefined;
+  const { source, number, ids } = kept;
+  return {
+    number,
+    backends: allBackends(source).map(({ address, port }, i) => ({ number: ids[i] ?? 0, address, port })),
+  };
+}
+
+function expand(kept: Kept | undefined): Lowered | undefined {
+  return kept && (kept.lowered ?? lowerFrontend(kept.source, DRAWN, knownOf(kept)));
+}
+
+/** Every backend of it has its number. */
+const DRAWN: Numbers = createNumbers();
+
 export function createServiceTable(maps: StagedMaps, records: Records): ServiceTable {
-  let entries = new Map<string, Lowered>();
+  let entries = new Map<string, Kept>();
   let ranges: Ranges = new Map();
   let numbers = createNumbers();
 
@@ -37,19 +80,18 @@ export function createServiceTable(maps: StagedMaps, records: Records): ServiceT
     const fresh = createNumbers();
     const taken = new Set([...entries.values()].map(({ number }) => number));
     fresh.above({ frontend: max(taken), backend: found.lastBackend });
-    for (const { backends } of entries.values())
-      for (const { number } of backends) fresh.above({ backend: number });
+    for (const { ids } of entries.values()) for (const id of ids) fresh.above({ backend: id });
     for (const { number } of found.frontends.values()) fresh.above({ frontend: number });
-    const lowered = new Map<string, Lowered>();
+    const kept = new Map<string, Kept>();
     for (const [key, service] of services) {
-      const known = entries.get(key) ?? unclaimed(found.frontends.get(key), taken);
+      const known = knownOf(entries.get(key)) ?? unclaimed(found.frontends.get(key), taken);
       const entry = lowerFrontend(service, fresh, known);
-      lowered.set(key, entry);
+      kept.set(key, keep(entry));
       stageChange(stage, records, undefined, entry);
     }
     const wanted = rangesOf(settings);
     stageRanges(stage, records, new Map(), wanted);
-    return { lowered, ranges: wanted, numbers: fresh };
+    return { kept, ranges: wanted, numbers: fresh };
   }
 
   return {
@@ -58,7 +100,7 @@ export function createServiceTable(maps: StagedMaps, records: Records): ServiceT
       const gone: Gone[] = [];
       const next: [string, Lowered | undefined][] = [];
       for (const [key, service] of services) {
-        const before = entries.get(key);
+        const before = expand(entries.get(key));
         const after = service && lowerFrontend(service, numbers, before);
         for (const backend of stageChange(stage, records, before, after))
           if (before) gone.push({ frontend: before.source, backend });
@@ -68,7 +110,7 @@ export function createServiceTable(maps: StagedMaps, records: Records): ServiceT
       stageRanges(stage, records, ranges, wanted);
       stage.commit();
       for (const [key, entry] of next) {
-        if (entry) entries.set(key, entry);
+        if (entry) entries.set(key, keep(entry));
         else entries.delete(key);
       }
       ranges = wanted;
@@ -81,7 +123,7 @@ export function createServiceTable(maps: StagedMaps, records: Records): ServiceT
       const wanted = lowerAll(comparison.stage, services, settings, found);
       const differences = comparison.finish();
       stage.commit();
-      entries = wanted.lowered;
+      entries = wanted.kept;
       ranges = wanted.ranges;
       numbers = wanted.numbers;
       return differences;
@@ -92,7 +134,7 @@ export function createServiceTable(maps: StagedMaps, records: Records): ServiceT
       lowerAll(comparison.stage, services, settings, found);
       return comparison.finish();
     },
-    lowered: (key) => entries.get(key),
+    lowered: (key) => expand(entries.get(key)),
   };
 }
 

@@ -14,6 +14,7 @@ import type {
   Secret,
   Service,
   ServiceAccount,
+  UplinkProtection,
 } from './types.ts';
 
 /** T is the object's type; it is carried by the type alone. */
@@ -59,6 +60,14 @@ export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {
   version: 'v2alpha1',
   kind: 'CiliumLoadBalancerIPPool',
   resource: 'ciliumloadbalancerippools',
+  namespaced: false,
+};
+
+export const UPLINK_PROTECTION: Kind<UplinkProtection> = {
+  group: 'heddle.dev',
+  version: 'v1alpha1',
+  kind: 'UplinkProtection',
+  resource: 'uplinkprotections',
   namespaced: false,
 };
 

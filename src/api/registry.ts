@@ -16,6 +16,7 @@ import { secret } from './secret.ts';
 import { service } from './service.ts';
 import { serviceAccount } from './service-account.ts';
 import type { ObjectMeta } from './types.ts';
+import { uplinkProtection } from './uplink-protection.ts';
 
 /** Each resource is written against its own type; the server handles all of them as objects of the wire. */
 const erase = <T extends { metadata: ObjectMeta }>(resource: Resource<T>): Resource =>
@@ -36,6 +37,7 @@ export const registry: readonly Resource[] = [
   erase(networkPolicy),
   erase(lease),
   erase(loadBalancerIpPool),
+  erase(uplinkProtection),
 ];
 
 const byResource = new Map(registry.map((r) => [`${r.kind.group}/${r.kind.version}/${r.kind.resource}`, r]));

@@ -21,7 +21,8 @@ import { namespace } from './namespace.ts';
 import { node } from './node.ts';
 import { quantityValue } from './quantity.ts';
 import { secret } from './secret.ts';
-import type { ConfigMap, EndpointSlice, LoadBalancerIpPool } from './types.ts';
+import type { ConfigMap, EndpointSlice, LoadBalancerIpPool, UplinkProtection } from './types.ts';
+import { uplinkProtection } from './uplink-protection.ts';
 
 const texts = (errors: { field: string; message: string }[]) =>
   errors.map((e) => `${e.field}: ${e.message}`).join('\n');
@@ -250,6 +251,34 @@ test('pools hold ranges, by CIDR or by their ends', () => {
     [{ start: '192.0.2.9', stop: 'fd00::1' }, /stop: Invalid value: .* of the family/],
   ];
   for (const [block, words] of wrong) assert.match(errors({ blocks: [block] }).join(), words);
+});
+
+test('what protects an uplink has ranges, and rates that can be kept', () => {
+  const errors = (spec: UplinkProtection['spec']) =>
+    uplinkProtection
+      .validate({
+        apiVersion: 'heddle.dev/v1alpha1',
+        kind: 'UplinkProtection',
+        metadata: { name: 'a' },
+        spec,
+      })
+      .map((error) => `${error.field}: ${error.message}`);
+  assert.deepEqual(
+    errors({
+      denied: ['198.51.100.0/24', '2001:db8::/32'],
+      limits: { packets: { perSecond: 1000, burst: 50 }, allConnections: { perSecond: 1 } },
+      nodeSelector: { matchLabels: { a: 'b' } },
+    }),
+    [],
+  );
+  assert.deepEqual(errors({}), []);
+  const wrong: [UplinkProtection['spec'], RegExp][] = [
+    [{ denied: ['198.51.100.7', '::/0'] }, /^spec\.denied\[0\]: Invalid value: .* must be a valid CIDR/],
+    [{ limits: { packets: { perSecond: 0 } } }, /^spec\.limits\.packets\.perSecond: .* between 1 and/],
+    [{ limits: { connections: { perSecond: 1, burst: 1e9 } } }, /^spec\.limits\.connections\.burst: /],
+    [{ nodeSelector: { matchLabels: { 'a b': 'c' } } }, /^spec\.nodeSelector\.matchLabels/],
+  ];
+  for (const [spec, words] of wrong) assert.match(errors(spec).join(), words);
 });
 
 test('leases last longer than nothing', () => {

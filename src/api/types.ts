@@ -53,6 +53,25 @@ export interface LoadBalancerIpPool {
   status?: { conditions?: ICondition[] };
 }
 
+/** At most `perSecond`, and at most `burst` at once. */
+export interface RateLimit {
+  perSecond: number;
+  /** Absent: as many as a second brings. */
+  burst?: number;
+}
+
+/** `heddle.dev/v1alpha1` UplinkProtection. */
+export interface UplinkProtection {
+  apiVersion: 'heddle.dev/v1alpha1';
+  kind: 'UplinkProtection';
+  metadata: ObjectMeta;
+  spec: {
+    nodeSelector?: ILabelSelector;
+    denied?: string[];
+    limits?: { packets?: RateLimit; connections?: RateLimit; allConnections?: RateLimit };
+  };
+}
+
 /** Any object on the wire. */
 export interface KubeObject {
   apiVersion: string;

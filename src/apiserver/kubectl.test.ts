@@ -74,6 +74,9 @@ const EVERY_KIND = [
   one('CiliumLoadBalancerIPPool', 'cilium.io/v2alpha1', 'every', {
     spec: { blocks: [{ cidr: '192.0.2.0/24' }], serviceSelector: selector },
   }),
+  one('UplinkProtection', 'heddle.dev/v1alpha1', 'every', {
+    spec: { denied: ['198.51.100.0/24'], limits: { packets: { perSecond: 1000 } }, nodeSelector: selector },
+  }),
 ];
 
 test('the list above has every kind that is served', () => {
@@ -117,7 +120,7 @@ test('kubectl knows the kinds, their versions and their fields', async () => {
   assert.equal(resources.trim().split('\n').length, registry.length);
   assert.match(
     await k('api-versions'),
-    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nnetworking\.k8s\.io\/v1\nv1$/m,
+    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\nv1$/m,
   );
   for (const { kind } of registry)
     assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));

@@ -5,6 +5,10 @@ const META = 'io.k8s.apimachinery.pkg.apis.meta.v1';
 const CILIUM = 'io.k8s.api.cilium.io.v2alpha1';
 const POOL = `${CILIUM}.CiliumLoadBalancerIPPool`;
 
+const HEDDLE = 'io.k8s.api.heddle.dev.v1alpha1';
+const PROTECTION = `${HEDDLE}.UplinkProtection`;
+const RATE = `${HEDDLE}.RateLimit`;
+
 const ref = (name: string): FieldType => ({ r: name });
 const listOf = (name: string): FieldType => ({ a: ref(name) });
 
@@ -62,6 +66,54 @@ export const OWN_TYPES: Readonly<Record<string, Definition>> = {
         listOf(`${META}.Condition`),
         'cilium.io/PoolConflict, cilium.io/IPsTotal, IPsAvailable and IPsUsed.',
       ],
+    },
+  },
+  [PROTECTION]: {
+    d: 'UplinkProtection says whom nodes do not hear at their uplink, and how much they hear of everybody else. Where several select a node, ranges add up and of limits the lowest counts.',
+    p: {
+      ...TYPE_META,
+      metadata: [ref(`${META}.ObjectMeta`), 'Name and labels.'],
+      spec: [ref(`${PROTECTION}Spec`), 'Whom, how much, and on which nodes.', 1],
+    },
+  },
+  [`${PROTECTION}List`]: {
+    d: 'UplinkProtectionList is a list of UplinkProtections.',
+    p: {
+      ...TYPE_META,
+      metadata: [ref(`${META}.ListMeta`), 'Revision of the list.'],
+      items: [listOf(PROTECTION), 'The objects.', 1],
+    },
+  },
+  [`${PROTECTION}Spec`]: {
+    d: 'What a node is protected from.',
+    p: {
+      nodeSelector: [ref(`${META}.LabelSelector`), 'Nodes, by their labels. Absent: all.'],
+      denied: [
+        { a: 's' },
+        'Ranges whose packets are dropped without an answer, 198.51.100.0/24 or 2001:db8::/32. Nodes of the cluster and its API server are heard all the same.',
+      ],
+      limits: [
+        ref(`${PROTECTION}Limits`),
+        'For sources that are neither nodes nor the API server; established connections are outside of them.',
+      ],
+    },
+  },
+  [`${PROTECTION}Limits`]: {
+    d: 'A source is an IPv4 address or the first 64 bits of an IPv6 address. What is over a limit is dropped without an answer.',
+    p: {
+      packets: [ref(RATE), 'Packets of each source.'],
+      connections: [ref(RATE), 'New connections (TCP, SCTP) of each source.'],
+      allConnections: [
+        ref(RATE),
+        'New connections of all sources together: what is left of a flood of SYNs with forged addresses.',
+      ],
+    },
+  },
+  [RATE]: {
+    d: 'So many a second on average, and so many at once.',
+    p: {
+      perSecond: ['i', '1 to 100000000.', 1],
+      burst: ['i', '1 to 100000000. Absent: as many as perSecond.'],
     },
   },
 };

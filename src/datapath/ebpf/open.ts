@@ -12,6 +12,7 @@ import { createEdgePart } from './edge/part.ts';
 import { openPrograms } from './loader.ts';
 import { socketGlobals } from './services/attach.ts';
 import { createServicesPart } from './services/part.ts';
+import { createXdpPart } from './xdp/part.ts';
 
 export interface OpenEbpfDeps {
   /** Folder of `<hook>.bpf.o`. */
@@ -40,14 +41,15 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
     writeSysctl: (key, value) => writeSysctl(ns, key, value),
     log,
   });
+  const xdp = createXdpPart({ programs, ns, route, log });
   const backend = createEbpfBackend({
     programs,
     ns,
     route,
     overlay,
-    parts: [services, edge],
+    parts: [xdp, services, edge],
     log,
-    capabilities: SERVICE_CAPABILITIES,
+    capabilities: { ...SERVICE_CAPABILITIES, protection: { denied: true, limits: true } },
     extras: { translated: async () => edge.translated() },
   });
   return {

@@ -4,7 +4,7 @@ import { tryParseCidr } from '../../lib/ip.ts';
 import type { Backend, ServiceCapabilities } from '../backend.ts';
 import { ALGORITHMS, BALANCE, FORWARDING, FORWARDINGS, rangeTexts } from './service-words.ts';
 import { isClusterRange, serviceKey } from './services.ts';
-import type { BackendAddress, ServiceFrontend, Settings } from './tables.ts';
+import type { BackendAddress, Protection, ServiceFrontend, Settings } from './tables.ts';
 
 export interface Problem {
   /** `Service shop/cart` */
@@ -76,6 +76,27 @@ export function backendProblems(
     }
   }
   return [...found.values()];
+}
+
+export function protectionProblems(
+  protection: Readonly<Protection> | undefined,
+  { name, capabilities }: PlannedBackend,
+): Problem[] {
+  if (!protection) return [];
+  const can = capabilities.protection ?? { denied: false, limits: false };
+  const { denied, packets, connections, allConnections } = protection;
+  const problem = (field: string, message: string): Problem[] =>
+    protection.objects.map((object) => ({
+      object: `UplinkProtection ${object}`,
+      field,
+      message: `the ${name} backend cannot ${message}`,
+    }));
+  return [
+    ...(denied.length > 0 && !can.denied ? problem('spec.denied', 'deny ranges: everybody is heard') : []),
+    ...((packets ?? connections ?? allConnections) && !can.limits
+      ? problem('spec.limits', 'limit sources: as much is heard as comes')
+      : []),
+  ];
 }
 
 const FIELD_OF_KIND = {

@@ -21,6 +21,8 @@ export interface PlanTables {
   routes: RemoteNode;
   /** One entry, `SETTINGS_KEY`. */
   settings: Settings;
+  /** One entry, `SETTINGS_KEY`, where anything protects the node's uplink. */
+  protection: Protection;
 }
 
 export type TableName = keyof PlanTables;
@@ -34,6 +36,7 @@ export const TABLE_NAMES: readonly TableName[] = [
   'pods',
   'services',
   'routes',
+  'protection',
 ];
 
 export const SETTINGS_KEY = 'node';
@@ -140,10 +143,32 @@ export interface Settings {
   /** What is sent to these and has no frontend is refused. */
   readonly serviceCidrs: readonly string[];
   readonly underlayCidrs: readonly string[];
+  /** From where the cluster is governed, beside its nodes: the API server. Nothing holds them up at the uplink. */
+  readonly controlAddresses?: readonly string[];
   /** What names of pods' links on this node begin with. Such a link that is no pod's of the plan carries nothing. */
   readonly podLinks: string;
   /** UDP port of the tunnels: only ends of other nodes' tunnels are heard there. */
   readonly tunnelPort: number;
+}
+
+/** What is not heard at the uplink. Nodes of the cluster and `controlAddresses` are outside of all of it. */
+export interface Protection {
+  /** Names of the objects that say so. */
+  readonly objects: readonly string[];
+  /** Ranges in their usual form, sorted, each once. */
+  readonly denied: readonly string[];
+  /** Of each source: an IPv4 address, or the first 64 bits of an IPv6 one. Absent: as many as come. */
+  readonly packets?: Rate;
+  /** New connections of TCP and SCTP. */
+  readonly connections?: Rate;
+  /** Those of all sources together. */
+  readonly allConnections?: Rate;
+}
+
+export interface Rate {
+  readonly perSecond: number;
+  /** How many may come at once. */
+  readonly burst: number;
 }
 
 export const frontendKey = (frontend: { address: string; protocol: string; port: number }): string =>
@@ -159,6 +184,7 @@ export function emptyState(): { [T in TableName]: Map<string, Readonly<PlanTable
     pods: new Map(),
     routes: new Map(),
     settings: new Map(),
+    protection: new Map(),
   };
 }
 

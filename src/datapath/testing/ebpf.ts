@@ -11,6 +11,7 @@ import { createEdgePart } from '../ebpf/edge/part.ts';
 import { openPrograms, type Programs } from '../ebpf/loader.ts';
 import type { Part } from '../ebpf/part.ts';
 import { socketGlobals } from '../ebpf/services/attach.ts';
+import { createXdpPart } from '../ebpf/xdp/part.ts';
 import { createServicesPart } from '../ebpf/services/part.ts';
 import { ownCgroup } from '../ebpf/services/testing/rig.ts';
 import { createOverlay } from '../overlay.ts';
@@ -54,6 +55,7 @@ function cgroupOf(t: After): string {
 }
 
 const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns, route }, programs) => [
+  createXdpPart({ programs, ns, route, log: silentLog }),
   createServicesPart({ programs, cgroup: cgroupOf(t), ns, log: silentLog }),
   createEdgePart({
     programs,

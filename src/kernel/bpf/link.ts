@@ -27,6 +27,21 @@ function updateLink(link: number, program: number): number {
   return call(COMMAND.LINK_UPDATE, bytes);
 }
 
+/** At once: a link whose last pin goes is only let go of a moment later, and holds its place until then. */
+export function detachPinned(pinPath: string): boolean {
+  const link = getPinned(pinPath);
+  if (link === undefined) return false;
+  try {
+    const { bytes, view } = attributes(4);
+    view.setUint32(0, link, true);
+    // A kernel that cannot (before 5.9), or a link whose interface is gone: the pin was what kept it.
+    if (isLink(link)) call(COMMAND.LINK_DETACH, bytes);
+  } finally {
+    fs.closeSync(link);
+  }
+  return unpin(pinPath);
+}
+
 export interface LinkInfo {
   readonly type: number;
   readonly id: number;

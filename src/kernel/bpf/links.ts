@@ -8,6 +8,7 @@ import { inNetns, type Netns } from '../netns.ts';
 import { attachClsact, detachClsact, removeFilter } from './clsact.ts';
 import {
   createLink,
+  detachPinned,
   LINK_CGROUP,
   LINK_TCX,
   LINK_XDP,
@@ -137,7 +138,7 @@ function openCgroup(path: string): number {
 }
 
 /** For cgroup and XDP links: what is pinned there runs no more. False where there was none. */
-export const detach = (pinPath: string): boolean => unpin(pinPath);
+export const detach = (pinPath: string): boolean => detachPinned(pinPath);
 
 export interface XdpOptions {
   readonly ifindex: number;

@@ -1,0 +1,66 @@
+/** What tests of the uplink's protection share: bursts of datagrams and connections, and the counters. */
+import fs from 'node:fs';
+import type { TestContext } from 'node:test';
+import { libc, systemError } from '../../../kernel/ffi.ts';
+import { inNetns, type Netns } from '../../../kernel/netns.ts';
+import { bindUdp } from '../../../kernel/sockets.ts';
+import { parseAddress, toBytes } from '../../../lib/ip.ts';
+import type { Change, Protection } from '../../plan/tables.ts';
+import { SETTINGS_KEY } from '../../plan/tables.ts';
+import { sumWords } from '../core/counters.ts';
+import type { Programs } from '../loader.ts';
+
+/** As in bpf/include/drop.h. */
+export const DROP = { denied: 10, packetRate: 11, connectionRate: 12 } as const;
+
+export const protectionChange = (protection: Partial<Protection> | undefined): Change => ({
+  table: 'protection',
+  key: SETTINGS_KEY,
+  value: protection && { objects: ['test'], denied: [], ...protection },
+});
+
+/** Packets that were dropped for a reason. */
+export function dropped(programs: Pick<Programs, 'map'>, reason: number): number {
+  const value = programs.map('drop_counters').lookup(new Uint8Array(Uint32Array.of(reason).buffer));
+  return value ? (sumWords(value, 2)[0] ?? 0) : 0;
+}
+
+/** struct sockaddr_in or sockaddr_in6 */
+function socketAddress(text: string, port: number): Buffer {
+  const address = parseAddress(text);
+  const out = Buffer.alloc(address.family === 4 ? 16 : 28);
+  out.writeUInt16LE(address.family === 4 ? 2 : 10, 0);
+  out.writeUInt16BE(port, 2);
+  out.set(toBytes(address), address.family === 4 ? 4 : 8);
+  return out;
+}
+
+/** Sends so many datagrams, one after the other without waiting. */
+export function sendBurst(ns: Netns, from: string, to: string, port: number, count: number): void {
+  const fd = bindUdp(ns, from, 0);
+  try {
+    const address = socketAddress(to, port);
+    if (libc.connect(fd, address, address.length) !== 0) throw systemError(`connect to ${to}`);
+    const data = Buffer.from('?');
+    for (let i = 0; i < count; i++) if (libc.send(fd, data, data.length, 0) < 0) i--;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+const MSG_DONTWAIT = 0x40;
+
+/** A socket that counts what reaches it; nothing is read until `count`. */
+export function openSink(t: Pick<TestContext, 'after'>, ns: Netns, address: string, port: number) {
+  const fd = bindUdp(ns, address, port);
+  t.after(() => fs.closeSync(fd));
+  const buffer = Buffer.alloc(64);
+  return {
+    /** Since the last time. */
+    count(): number {
+      let count = 0;
+      while (inNetns(ns, () => libc.recv(fd, buffer, buffer.length, MSG_DONTWAIT)) >= 0) count++;
+      return count;
+    },
+  };
+}

@@ -32,12 +32,14 @@ export interface NodeLink {
 }
 
 export interface LinkPrograms {
-  /** Nothing where they are there already. */
+  /** Says what was missing. */
   attachPod(link: NodeLink): Difference[];
   attachOverlay(link: NodeLink): Difference[];
   /** Replaces programs of earlier runs too, and forgets links that are gone. */
   prune(pods: readonly NodeLink[], overlay: NodeLink | undefined): Difference[];
   verify(pods: readonly NodeLink[], overlay: NodeLink | undefined): Difference[];
+  /** Lets go of pins of links that are not among these. */
+  forget(links: readonly NodeLink[]): void;
   /** Detaches everything. */
   remove(): void;
 }
@@ -48,21 +50,18 @@ export function createLinkPrograms(
   ns: Netns,
 ): LinkPrograms {
   const folder = dirname(programs.linkPath('x'));
-  const done = new Set<string>();
 
   const pinOf = (hook: Hook, index: number) => programs.linkPath(`${hook.name}-${index}`);
 
   function attach(hook: Hook, { index, name }: NodeLink): Difference[] {
-    const pinPath = pinOf(hook, index);
-    if (done.has(pinPath)) return [];
+    // Each time: the number, and so the pin, may be that of an earlier link, whose programs went with it.
     const { created } = attachTc({
       ifindex: index,
       ns,
       direction: hook.direction,
       program: programs.program(hook.program),
-      pinPath,
+      pinPath: pinOf(hook, index),
     });
-    done.add(pinPath);
     return created ? [missing(hook, name)] : [];
   }
 
@@ -90,17 +89,20 @@ export function createLinkPrograms(
       const paths = new Set(list.map(({ hook, link }) => pinOf(hook, link.index)));
       for (const { path, hook, index } of pinned())
         if (!paths.has(path)) detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
-      done.clear();
       return list.flatMap(({ hook, link }) => attach(hook, link));
     },
     verify: (pods, overlay) =>
       wanted(pods, overlay)
         .filter(({ hook, link }) => !isAttached(pinOf(hook, link.index), link.index))
         .map(({ hook, link }) => missing(hook, link.name)),
+    forget(links) {
+      const known = new Set(links.map(({ index }) => index));
+      for (const { path, hook, index } of pinned())
+        if (!known.has(index)) detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
+    },
     remove() {
       for (const { path, hook, index } of pinned())
         detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
-      done.clear();
     },
   };
 }

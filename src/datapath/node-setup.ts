@@ -22,6 +22,9 @@ const PER_LINK: Readonly<Record<string, string>> = {
   'ipv4/send_redirects': '0',
   'ipv4/accept_redirects': '0',
   'ipv6/accept_redirects': '0',
+  // Policy judges where a packet says it goes.
+  'ipv4/accept_source_route': '0',
+  'ipv6/accept_source_route': '-1',
   'ipv6/accept_ra': '0',
   // Duplicate detection keeps a new address, fe80 ones too, silent for over a second.
   'ipv6/accept_dad': '0',

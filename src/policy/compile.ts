@@ -3,14 +3,14 @@ import type { Role } from './build-table.ts';
 import { createRoles } from './assign-roles.ts';
 import type { Direction } from './decision.ts';
 import { createClassifier } from './identities.ts';
-import { comparePolicies, type Policy, type Rule } from './model.ts';
+import { comparePolicies, type Policy } from './model.ts';
 import { createNumbering } from './numbering.ts';
 import { createPolicyList, sameItems } from './policy-list.ts';
 import { createGroups, type PolicyDifference } from './roles.ts';
 import { createTables } from './role-tables.ts';
 import { buildPlaces, canonical, type Places } from './scene.ts';
 import type { PolicyEndpoint, PolicyProblem, PolicyTables } from './tables.ts';
-import { podKey, type World } from './world.ts';
+import { podKey, type World, type WorldPod } from './world.ts';
 
 export interface CompileOptions {
   /** Only the tables of this node's pods, and only the identities that these tables tell apart. */
@@ -50,7 +50,18 @@ const createParts = () => ({
   classifier: createClassifier(),
   tables: createTables(),
   problems: new Set<Policy>(),
+  addressesOf: createAddresses(),
 });
+
+/** In canonical text. Pods are the same objects as long as they do not change. */
+function createAddresses(): (pod: WorldPod) => readonly string[] {
+  const known = new WeakMap<WorldPod, readonly string[]>();
+  return (pod) => {
+    const addresses = known.get(pod) ?? pod.addresses.map(canonical);
+    known.set(pod, addresses);
+    return addresses;
+  };
+}
 
 interface Input {
   readonly places: Places;
@@ -75,15 +86,16 @@ function compileParts(parts: ReturnType<typeof createParts>, input: Input): Poli
       return number;
     };
     const endpoint = { ingress: table('ingress'), egress: table('egress'), pod: podKey(pod), node: pod.node };
-    for (const address of pod.addresses.map(canonical))
+    for (const address of parts.addressesOf(pod))
       if (places.podAt(address) === pod) endpoints.set(address, endpoint);
   }
-  const identities = parts.classifier.classify(places, groups.groups, distinctRules(roles.values()));
+  const all = new Set(roles.values());
+  const identities = parts.classifier.classify(places, groups.groups, all);
   return {
     identities: identities.prefixes,
     endpoints,
     tables: parts.tables.build(roles, identities, numbering),
-    rules: parts.tables.describe(roles.values(), numbering),
+    ...parts.tables.describe(all, numbering),
     nodes: new Map(places.nodes.map((node) => [node.name, node.addresses.map(canonical)])),
     nodeLocal: places.nodeLocal,
     problems: problemsOf(parts.problems, difference),
@@ -108,7 +120,3 @@ function problemsOf(known: Set<Policy>, { gone, come }: PolicyDifference): Polic
   for (const policy of come) if (policy.problems.length > 0) known.add(policy);
   return [...known].sort((a, b) => comparePolicies(a.ref, b.ref)).flatMap((policy) => policy.problems);
 }
-
-const distinctRules = (roles: Iterable<Role>): Rule[] => [
-  ...new Set([...roles].flatMap((role) => role.rules)),
-];

@@ -3,9 +3,11 @@
  * compiled rules hold for them, and egress port names mean the same ports on them. A class has an identity.
  */
 import { type Address, type Cidr, formatCidr, tryParseAddress } from '../lib/ip.ts';
+import { createTerms, type Peers } from './peer-terms.ts';
 import { nestBlocks, type Place, walkNested } from './blocks.ts';
-import { type BlockPeer, compareText, type PodPeer, type Rule } from './model.ts';
-import { egressNames, type NamedPorts, namedPortsText, noNames } from './named-ports.ts';
+import type { Role } from './build-table.ts';
+import { compareText, type PodPeer } from './model.ts';
+import { type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
 import type { Alike, PodGroup } from './roles.ts';
 import { canonical, type Places } from './scene.ts';
@@ -27,46 +29,28 @@ export interface Identities {
 
 export interface Classifier {
   /**
-   * Rules of the compiled tables, both directions. The very same object as before where neither the places nor the
+   * Roles of the compiled tables, both directions. The very same object as before where neither the places nor the
    * groups nor what the rules ask of peers have changed.
    */
-  classify(places: Places, groups: readonly PodGroup[], rules: readonly Rule[]): Identities;
+  classify(places: Places, groups: readonly PodGroup[], roles: ReadonlySet<Role>): Identities;
 }
 
 export function createClassifier(): Classifier {
   const holders = createHolders();
-  let last: { places: Places; peers: Peers; identities: Identities } | undefined;
+  const terms = createTerms();
+  let last: { places: Places; identities: Identities } | undefined;
   return {
-    classify(places, groups, rules) {
-      const peers = peersOf(rules);
-      if (last?.places === places && samePeers(last.peers, peers)) return last.identities;
+    classify(places, groups, roles) {
+      const isSame = !terms.update(roles);
+      if (last?.places === places && isSame) return last.identities;
       const alike = groups.map((group) => group.alike);
-      const identities = sort(places, holders(places, alike, peers.terms.pods), peers);
-      last = { places, peers, identities };
+      const peers = terms.peers();
+      const identities = sort(places, holders(places, alike, peers.pods), peers);
+      last = { places, identities };
       return identities;
     },
   };
 }
-
-interface Peers {
-  readonly terms: ReturnType<typeof collectTerms>;
-  readonly names: ReturnType<typeof egressNames>;
-}
-
-const peersOf = (rules: readonly Rule[]): Peers => ({
-  terms: collectTerms(rules),
-  names: egressNames(rules),
-});
-
-/** Equal texts match the same peers. Port names of egress rules are rare: any of them counts as a change. */
-const samePeers = (a: Peers, b: Peers): boolean =>
-  a.names === noNames &&
-  b.names === noNames &&
-  sameKeys(a.terms.pods, b.terms.pods) &&
-  sameKeys(a.terms.blocks, b.terms.blocks);
-
-const sameKeys = (a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean =>
-  a.size === b.size && [...a.keys()].every((key) => b.has(key));
 
 /** The pod terms that hold for each group, sorted; asked of a selector once for a group that stays. */
 function createHolders() {
@@ -99,9 +83,9 @@ function createHolders() {
 function sort(
   scene: Places,
   groups: ReadonlyMap<Alike, readonly string[]>,
-  { terms, names }: Peers,
+  { blocks: terms, names }: Peers,
 ): Identities {
-  const blocks = nestBlocks(terms.blocks);
+  const blocks = nestBlocks(terms);
   const drafts = new Map<string, Draft>();
   const draft = (terms: readonly string[], named: NamedPorts): Draft => {
     const text = `${terms.join(' | ')} # ${namedPortsText(named)}`;
@@ -157,17 +141,6 @@ function withoutRepeats(places: Place<number>[]): Place<number>[] {
     if (place.value !== (around?.value ?? 0)) kept.push(place);
   });
   return kept;
-}
-
-function collectTerms(rules: readonly Rule[]) {
-  const pods = new Map<string, PodPeer>();
-  const blocks = new Map<string, BlockPeer>();
-  for (const rule of rules)
-    for (const peer of rule.peers ?? []) {
-      if (peer.type === 'block') blocks.set(peer.text, peer);
-      else pods.set(peer.text, peer);
-    }
-  return { pods, blocks };
 }
 
 function matches(places: Places, { namespace, pods }: PodPeer, group: Alike): boolean {

@@ -45,7 +45,9 @@ export interface Numberer {
 }
 
 export function createNumberer(hash: (text: string) => number = hash32): Numberer {
-  const holds = new Map<string, number>();
+  /** A text's hash is asked for each time that anything is compiled. */
+  const holds = new Map<string, { count: number; readonly hash: number }>();
+  const hashOf = (text: string): number => holds.get(text)?.hash ?? hash(text);
   const byHash = new Map<number, Set<string>>();
   /** Hashes that several texts have, or 0, which is nobody's number. */
   const clashes = new Set<number>();
@@ -67,35 +69,38 @@ export function createNumberer(hash: (text: string) => number = hash32): Numbere
     if (!stale) return;
     stale = false;
     const former = moved;
-    moved = assignNumbers(clusters(clashes, byHash), hash);
+    moved = assignNumbers(clusters(clashes, byHash), hashOf);
     const differs = (text: string) =>
-      holds.has(text) && (former.get(text) ?? hash(text)) !== (moved.get(text) ?? hash(text));
+      holds.has(text) && (former.get(text) ?? hashOf(text)) !== (moved.get(text) ?? hashOf(text));
     if ([...former.keys(), ...moved.keys()].some(differs)) epoch++;
   }
 
   return {
     retain(text) {
-      const count = holds.get(text) ?? 0;
-      holds.set(text, count + 1);
-      if (count > 0) return;
+      const known = holds.get(text);
+      if (known) {
+        known.count++;
+        return;
+      }
       const at = hash(text);
+      holds.set(text, { count: 1, hash: at });
       touch(at, (byHash.get(at) ?? new Set()).add(text));
     },
     release(text) {
-      const count = holds.get(text) ?? 0;
-      if (count > 1) {
-        holds.set(text, count - 1);
+      const known = holds.get(text);
+      if (known && known.count > 1) {
+        known.count--;
         return;
       }
+      const at = hashOf(text);
       holds.delete(text);
-      const at = hash(text);
       const texts = byHash.get(at) ?? new Set();
       texts.delete(text);
       touch(at, texts);
     },
     number(text) {
       settle();
-      return moved.get(text) ?? hash(text);
+      return moved.get(text) ?? hashOf(text);
     },
     epoch() {
       settle();

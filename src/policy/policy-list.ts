@@ -16,7 +16,8 @@ export function createPolicyList() {
   /** By far the most frequent: some objects have a new version, the list is as it was. */
   function replaced(objects: readonly NetworkPolicy[]): PolicyDifference | undefined {
     if (objects.length !== last.length || byKey.size !== last.length) return undefined;
-    const places = [...objects.keys()].filter((i) => objects[i] !== last[i]);
+    const places: number[] = [];
+    for (let i = 0; i < objects.length; i++) if (objects[i] !== last[i]) places.push(i);
     if (places.some((i) => objectKey(objects[i]!) !== objectKey(last[i]!))) return undefined;
     const gone = places.map((i) => byKey.get(objectKey(last[i]!))!.policy);
     for (const i of places) byKey.set(objectKey(objects[i]!), known(objects[i]!));
@@ -36,7 +37,7 @@ export function createPolicyList() {
 
   return {
     update(objects: readonly NetworkPolicy[]): PolicyDifference {
-      if (sameItems(last, objects)) return { gone: [], come: [] };
+      if (last === objects) return { gone: [], come: [] };
       const difference = replaced(objects) ?? compared(objects);
       last = objects;
       return difference;

@@ -3,47 +3,94 @@ import { buildTable, type Role } from './build-table.ts';
 import { ruleText } from './decision.ts';
 import type { Identities } from './identities.ts';
 import { defaultDenyText, type Numbering } from './numbering.ts';
-import type { PolicyTable, RuleInfo } from './tables.ts';
+import type { PolicyTable, PolicyTables, RuleInfo } from './tables.ts';
 
 interface Built {
+  readonly role: Role;
   readonly table: PolicyTable;
-  readonly identities: Identities;
-  readonly epoch: number;
-}
-
-interface Described {
-  readonly rules: readonly (readonly [number, RuleInfo])[];
-  readonly epoch: number;
 }
 
 export function createTables() {
-  const built = new WeakMap<Role, Built>();
-  const described = new WeakMap<Role, Described>();
+  let built = new Map<number, Built>();
+  let forWhat: { readonly identities: Identities; readonly epoch: number } | undefined;
+  const words = createWords();
 
-  function table(number: number, role: Role, identities: Identities, numbering: Numbering): PolicyTable {
-    const known = built.get(role);
-    const epoch = numbering.epoch();
-    if (known?.identities === identities && known.epoch === epoch && known.table.number === number)
-      return known.table;
-    const made = buildTable(number, role, identities, numbering);
-    built.set(role, { table: made, identities, epoch });
-    return made;
+  return {
+    build(roles: ReadonlyMap<number, Role>, identities: Identities, numbering: Numbering) {
+      const epoch = numbering.epoch();
+      if (forWhat?.identities !== identities || forWhat.epoch !== epoch) built = new Map();
+      forWhat = { identities, epoch };
+      const next = new Map<number, Built>();
+      const tables = new Map<number, PolicyTable>();
+      for (const [number, role] of roles) {
+        const known = built.get(number);
+        const made =
+          known?.role === role ? known : { role, table: buildTable(number, role, identities, numbering) };
+        next.set(number, made);
+        tables.set(number, made.table);
+      }
+      built = next;
+      return tables;
+    },
+    describe: words.describe,
+  };
+}
+
+type Words = Pick<PolicyTables, 'rules' | 'newRules'>;
+
+/** Rules of roles that come and go. A rule may be in several. */
+function createWords() {
+  let epoch: number | undefined;
+  let held = new Map<Role, readonly number[]>();
+  let rules = new Map<number, RuleInfo>();
+  /** Roles by rule, where it has several. */
+  let shared = new Map<number, number>();
+  let told: ReadonlyMap<number, RuleInfo> = rules;
+
+  function forget(role: Role): readonly number[] {
+    const numbers = held.get(role) ?? [];
+    for (const number of numbers) {
+      const others = (shared.get(number) ?? 1) - 1;
+      if (others === 0) rules.delete(number);
+      else if (others === 1) shared.delete(number);
+      else shared.set(number, others);
+    }
+    held.delete(role);
+    return numbers;
   }
 
-  function describe(role: Role, numbering: Numbering): Described['rules'] {
-    const epoch = numbering.epoch();
-    const known = described.get(role);
-    if (known?.epoch === epoch) return known.rules;
-    const rules = describeRules(role, numbering);
-    described.set(role, { rules, epoch });
-    return rules;
+  function learn(role: Role, numbering: Numbering): readonly number[] {
+    const list = describeRules(role, numbering);
+    for (const [number, info] of list) {
+      if (rules.has(number)) shared.set(number, (shared.get(number) ?? 1) + 1);
+      else rules.set(number, info);
+    }
+    const numbers = list.map(([number]) => number);
+    held.set(role, numbers);
+    return numbers;
   }
 
   return {
-    build: (roles: ReadonlyMap<number, Role>, identities: Identities, numbering: Numbering) =>
-      new Map([...roles].map(([number, role]) => [number, table(number, role, identities, numbering)])),
-    describe: (roles: Iterable<Role>, numbering: Numbering): Map<number, RuleInfo> =>
-      new Map([...roles].flatMap((role) => describe(role, numbering))),
+    /** `rules` is the very same map as before where nothing has changed. */
+    describe(roles: ReadonlySet<Role>, numbering: Numbering): Words {
+      const since = told;
+      const isAnew = epoch !== numbering.epoch();
+      if (isAnew) {
+        held = new Map();
+        rules = new Map();
+        shared = new Map();
+        told = rules;
+      }
+      epoch = numbering.epoch();
+      const gone = [...held.keys()].filter((role) => !roles.has(role));
+      const come = [...roles].filter((role) => !held.has(role));
+      // First what is gone: a rule that says something else now is in roles of both.
+      const numbers = new Set<number>();
+      for (const role of gone) for (const number of forget(role)) numbers.add(number);
+      for (const role of come) for (const number of learn(role, numbering)) numbers.add(number);
+      if (gone.length + come.length > 0) told = new Map(rules);
+      return isAnew ? { rules: told } : { rules: told, newRules: { since, numbers } };
+    },
   };
 }
 

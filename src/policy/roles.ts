@@ -77,19 +77,33 @@ export function createGroups(): Groups {
     return keys;
   }
 
+  /** Where pods are as they were. */
+  function reselect(difference: PolicyDifference, at: Places): GroupDifference {
+    const gone: PodGroup[] = [];
+    const come: PodGroup[] = [];
+    for (const key of touchedBy(difference, at)) {
+      const { group, policies } = selected.get(key)!;
+      const next = select(group.alike, changed(policies, difference, group.alike, at));
+      selected.set(key, next);
+      gone.push(group);
+      come.push(next.group);
+    }
+    return {
+      groups: Iterator.from(selected.values())
+        .map((each) => each.group)
+        .toArray(),
+      gone,
+      come,
+    };
+  }
+
   return {
     update(next, difference) {
+      index.change(difference);
+      if (next === places) return reselect(difference, next);
       const former = new Map(selected);
-      const first = places === undefined;
-      if (!first && difference.gone.length + difference.come.length > 0) {
-        index.change(difference);
-        const at = places!;
-        for (const key of touchedBy(difference, at)) {
-          const each = alike.get(key)!;
-          selected.set(key, select(each, index.selecting(each, at)));
-        }
-      } else index.change(difference);
-      if (next !== places) regroup(next);
+      if (places) reselect(difference, places);
+      regroup(next);
       return compare(former, selected);
     },
   };
@@ -134,6 +148,18 @@ function select(alike: Alike, policies: readonly Policy[]): Selected {
     egress: policies.filter((policy) => policy.isolates.egress),
   };
   return { policies, group: { ...alike, alike, isolatedBy } };
+}
+
+/** What selects a group after a change; asks nobody who selected it before. */
+function changed(
+  former: readonly Policy[],
+  { gone, come }: PolicyDifference,
+  alike: Alike,
+  places: Places,
+): Policy[] {
+  const stay = former.filter((policy) => !gone.includes(policy));
+  const fresh = come.filter((policy) => selects(policy, alike, places));
+  return [...stay, ...fresh].sort((a, b) => comparePolicies(a.ref, b.ref));
 }
 
 const selects = ({ subject }: Policy, { namespace, labels }: Alike, places: Places): boolean =>

@@ -26,6 +26,11 @@ export interface PolicyTables {
   readonly endpoints: ReadonlyMap<string, PolicyEndpoint>;
   readonly tables: ReadonlyMap<number, PolicyTable>;
   readonly rules: ReadonlyMap<number, RuleInfo>;
+  /** Of `rules`: what alone may differ from an earlier map of the same compiler. There are tens of thousands. */
+  readonly newRules?: {
+    readonly since: ReadonlyMap<number, RuleInfo>;
+    readonly numbers: ReadonlySet<number>;
+  };
   /** Node → its addresses: always allowed for the endpoints on that node. Enforcing on the forward hook does this. */
   readonly nodes: ReadonlyMap<string, readonly string[]>;
   /** Addresses that each node answers itself: always allowed. */

@@ -179,12 +179,14 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
 
   /** The API server learns a pod's addresses later than this node does; the policy must not wait for it. */
   function pods(local: ReadonlyMap<string, LocalPod>): WorldPod[] {
-    return informers.pods.list().flatMap((pod) => {
-      if (!pod) return [];
+    const all: WorldPod[] = [];
+    for (const pod of informers.pods.list()) {
+      if (!pod) continue;
       const isElsewhere = pod.node !== '' && pod.node !== deps.node;
       const here = isElsewhere ? undefined : local.get(`${pod.namespace}/${pod.name}`);
-      return here ? [withAddresses(pod, here.addresses)] : [pod];
-    });
+      all.push(here ? withAddresses(pod, here.addresses) : pod);
+    }
+    return all;
   }
 
   function compilePolicy(local: ReadonlyMap<string, LocalPod>): void {

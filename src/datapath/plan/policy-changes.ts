@@ -1,13 +1,16 @@
 /** What is new in the policy of a node: by identity where the compiler gives the same objects again. */
-import type { PolicyEndpoint, PolicyTables } from '../../policy/tables.ts';
+import type { PolicyEndpoint, PolicyTables, RuleInfo } from '../../policy/tables.ts';
 import type { Change } from './tables.ts';
 
 /** May name entries that are as they were. */
 export function policyChanges(before: PolicyTables | undefined, after: PolicyTables, node: string): Change[] {
   const changes: Change[] = [];
-  compare(before?.rules, after.rules, (number, value) => {
+  const { rules, newRules } = after;
+  const tellRule = (number: number, value: RuleInfo | undefined): void => {
     changes.push({ table: 'rules', key: `${number}`, value });
-  });
+  };
+  if (!newRules || newRules.since !== before?.rules) compare(before?.rules, rules, tellRule);
+  else for (const number of newRules.numbers) tellRule(number, rules.get(number));
   compare(before?.tables, after.tables, (number, value) => {
     changes.push({ table: 'policies', key: `${number}`, value });
   });
@@ -25,8 +28,14 @@ function compare<K, V>(
   tell: (key: K, value: V | undefined) => void,
 ): void {
   if (before === after) return;
-  for (const [key, value] of after) if (before?.get(key) !== value) tell(key, value);
-  for (const key of before?.keys() ?? []) if (!after.has(key)) tell(key, undefined);
+  let stayed = 0;
+  for (const [key, value] of after) {
+    const was = before?.get(key);
+    if (was !== undefined) stayed++;
+    if (was !== value) tell(key, value);
+  }
+  if (!before || stayed === before.size) return;
+  for (const key of before.keys()) if (!after.has(key)) tell(key, undefined);
 }
 
 type Endpoints = ReadonlyMap<string, PolicyEndpoint>;
@@ -38,6 +47,7 @@ function compareEndpoints(
   out: Change[],
 ): void {
   const here = (endpoint: PolicyEndpoint | undefined) => (endpoint?.node === node ? endpoint : undefined);
+  if (before === after) return;
   for (const [key, endpoint] of after) {
     const [was, is] = [here(before?.get(key)), here(endpoint)];
     if (was?.ingress === is?.ingress && was?.egress === is?.egress) continue;

@@ -39,6 +39,8 @@ function pinDirOf(t: After, node: LabNode): string {
 }
 
 export interface EbpfOptions {
+  /** Default: what `make -C bpf` builds. */
+  readonly objectDir?: string;
   /** Small enough to be filled by tests. */
   readonly maxEntries?: Readonly<Record<string, number>>;
   /** Beside the core. Default: services. */
@@ -68,11 +70,11 @@ const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns, route }, programs)
 ];
 
 export const openEbpfWith =
-  ({ maxEntries, parts = allParts }: EbpfOptions) =>
+  ({ objectDir = OBJECTS, maxEntries, parts = allParts }: EbpfOptions) =>
   (t: After, node: LabNode): OpenedEbpf => {
     const { ns, route, settings } = node;
     const programs = openPrograms({
-      objectDir: OBJECTS,
+      objectDir,
       pinDir: pinDirOf(t, node),
       log: silentLog,
       maxEntries: { policy_entries: 8192, ...maxEntries },

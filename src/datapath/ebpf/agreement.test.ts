@@ -3,7 +3,7 @@ import { needsRoot } from '../../kernel/test-netns.ts';
 import { checkAgreement } from '../testing/agreement.ts';
 import { checkServiceAgreement } from '../testing/service-agreement.ts';
 import { runs } from '../testing/runs.ts';
-import { openEbpf } from '../testing/ebpf.ts';
+import { openEbpf, openEbpfAtTc } from '../testing/ebpf.ts';
 
 /** `node src/datapath/ebpf/agreement.test.ts --runs 1000` for a deep check. */
 const flag = process.argv.indexOf('--runs');
@@ -17,4 +17,8 @@ test(
 
 test('who answers at a service is who the plan says', { skip: needsRoot }, (t) =>
   checkServiceAgreement(t, openEbpf, draws(12)),
+);
+
+test('who answers at a service is who the plan says, where no socket has hooks', { skip: needsRoot }, (t) =>
+  checkServiceAgreement(t, openEbpfAtTc, draws(12)),
 );

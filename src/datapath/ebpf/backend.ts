@@ -87,7 +87,8 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     podUse: () => readPodUse({ programs, podOf: podsByLink() }),
     guard: (link) => core.guard(link),
     async remove() {
-      for (const part of parts) part.remove?.();
+      // Hooks of sockets go last: what they translate needs no other part, and would be translated by it.
+      for (const part of parts.toReversed()) part.remove?.();
     },
     ...deps.extras,
     close() {

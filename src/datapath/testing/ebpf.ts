@@ -13,7 +13,7 @@ import type { Part } from '../ebpf/part.ts';
 import { socketGlobals } from '../ebpf/services/attach.ts';
 import { createXdpPart } from '../ebpf/xdp/part.ts';
 import { createServicesPart } from '../ebpf/services/part.ts';
-import { ownCgroup } from '../ebpf/services/testing/rig.ts';
+import { emptyCgroup, ownCgroup } from '../ebpf/services/testing/rig.ts';
 import { createOverlay } from '../overlay.ts';
 import type { LabNode } from './lab.ts';
 
@@ -43,22 +43,24 @@ export interface EbpfOptions {
   readonly objectDir?: string;
   /** Small enough to be filled by tests. */
   readonly maxEntries?: Readonly<Record<string, number>>;
-  /** Beside the core. Default: services. */
+  /** False: this process's sockets are in no cgroup with hooks, so that tc translates. Default: true. */
+  readonly hooks?: boolean;
+  /** Beside the core. Default: all there are. */
   readonly parts?: (t: After, node: LabNode, programs: Programs) => readonly Part[];
 }
 
 /** One for all nodes of a test: the programs tell them apart by namespace. */
 const cgroups = new WeakMap<After, string>();
 
-function cgroupOf(t: After): string {
-  const cgroup = cgroups.get(t) ?? ownCgroup(t);
+function cgroupOf(t: After, hooks: boolean): string {
+  const cgroup = cgroups.get(t) ?? (hooks ? ownCgroup(t) : emptyCgroup(t));
   cgroups.set(t, cgroup);
   return cgroup;
 }
 
-const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns, route }, programs) => [
+const allParts = (t: After, { ns, route }: LabNode, programs: Programs, hooks: boolean): readonly Part[] => [
   createXdpPart({ programs, ns, route, log: silentLog }),
-  createServicesPart({ programs, cgroup: cgroupOf(t), ns, log: silentLog }),
+  createServicesPart({ programs, cgroup: cgroupOf(t, hooks), ns, log: silentLog }),
   createEdgePart({
     programs,
     ns,
@@ -70,7 +72,7 @@ const allParts: NonNullable<EbpfOptions['parts']> = (t, { ns, route }, programs)
 ];
 
 export const openEbpfWith =
-  ({ objectDir = OBJECTS, maxEntries, parts = allParts }: EbpfOptions) =>
+  ({ objectDir = OBJECTS, maxEntries, parts, hooks = true }: EbpfOptions) =>
   (t: After, node: LabNode): OpenedEbpf => {
     const { ns, route, settings } = node;
     const programs = openPrograms({
@@ -91,8 +93,12 @@ export const openEbpfWith =
         mtu: 1450,
         nodeAddresses: settings.nodeAddresses,
       }),
-      parts: parts(t, node, counted.programs),
-      ...(parts === allParts ? { capabilities: SERVICE_CAPABILITIES } : {}),
+      ...(parts
+        ? { parts: parts(t, node, counted.programs) }
+        : {
+            parts: allParts(t, node, counted.programs, hooks),
+            capabilities: SERVICE_CAPABILITIES,
+          }),
       log: silentLog,
     });
     let sent = 0;
@@ -121,6 +127,8 @@ export const openEbpfWith =
   };
 
 export const openEbpf = openEbpfWith({});
+/** Everything that is said to services is translated at tc. */
+export const openEbpfAtTc = openEbpfWith({ hooks: false });
 
 function countWrites(programs: Programs): { programs: Programs; writes(): number } {
   let writes = 0;

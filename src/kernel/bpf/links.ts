@@ -91,7 +91,7 @@ export function attachTc(options: TcOptions): Attachment {
 
 /** False where nothing was attached. An interface that is gone took its programs with it. */
 export function detachTc(options: Pick<TcOptions, 'ifindex' | 'ns' | 'direction' | 'pinPath'>): boolean {
-  return pinned(options.pinPath) === 'program' ? detachClsact(options) : unpin(options.pinPath);
+  return pinned(options.pinPath) === 'program' ? detachClsact(options) : detachPinned(options.pinPath);
 }
 
 export interface CgroupOptions {

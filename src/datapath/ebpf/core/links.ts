@@ -101,7 +101,9 @@ export function createLinkPrograms(
         if (!known.has(index)) detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
     },
     remove() {
-      for (const { path, hook, index } of pinned())
+      // The overlay's first: an answer that comes by there afterwards is for whoever translates now.
+      const list = pinned().toSorted((a, b) => (a.hook.name < b.hook.name ? -1 : 1));
+      for (const { path, hook, index } of list)
         detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
     },
   };

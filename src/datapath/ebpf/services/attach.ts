@@ -1,5 +1,5 @@
 /** The socket programs at the node's cgroup. */
-import { attachCgroup, type CgroupHook } from '../../../kernel/bpf/links.ts';
+import { attachCgroup, type CgroupHook, detach } from '../../../kernel/bpf/links.ts';
 import { kernelAtLeast } from '../../../kernel/release.ts';
 import type { Programs } from '../loader.ts';
 
@@ -35,4 +35,9 @@ export function attachSockets(programs: Programs, cgroup: string): { created: nu
     if (attachment.created) created++;
   }
   return { created };
+}
+
+/** What translates goes first, and what reads back last. */
+export function detachSockets(programs: Pick<Programs, 'linkPath'>): void {
+  for (const { program } of socketHooks.toReversed()) detach(programs.linkPath(program));
 }

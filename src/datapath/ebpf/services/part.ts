@@ -5,7 +5,7 @@ import type { LocalPod, PlanTables, ServiceFrontend, Settings } from '../../plan
 import { SETTINGS_KEY } from '../../plan/tables.ts';
 import type { Programs } from '../loader.ts';
 import type { Part } from '../part.ts';
-import { attachSockets } from './attach.ts';
+import { attachSockets, detachSockets } from './attach.ts';
 import { createClients } from './clients.ts';
 import { cutDatagrams } from './cut-datagrams.ts';
 import { createRecords } from './records.ts';
@@ -89,6 +89,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
       ...table.verify(state.services, settingsOf(state.settings)),
       ...clients.verify(state.pods),
     ],
+    remove: () => detachSockets(programs),
     settled: () => cutting,
   };
 }

@@ -73,13 +73,25 @@ function readCgroup(): string {
 /** Sockets made from now on belong to a new cgroup, until the test ends. */
 export function ownCgroup(t: After): string {
   const home = homeCgroup();
-  const cgroup = join(findCgroup2Mount() ?? '', `heddle-test-${process.pid}-${counter++}`);
-  createCgroup(cgroup);
+  const cgroup = newCgroup();
   moveToCgroup(cgroup, process.pid);
   t.after(async () => {
     moveToCgroup(home, process.pid);
     await removeCgroup(cgroup);
   });
+  return cgroup;
+}
+
+/** Nobody is in it. */
+export function emptyCgroup(t: After): string {
+  const cgroup = newCgroup();
+  t.after(() => removeCgroup(cgroup));
+  return cgroup;
+}
+
+function newCgroup(): string {
+  const cgroup = join(findCgroup2Mount() ?? '', `heddle-test-${process.pid}-${counter++}`);
+  createCgroup(cgroup);
   return cgroup;
 }
 let counter = 0;

@@ -163,15 +163,18 @@ __noinline int asks_too_much(struct __sk_buff *skb, const struct packet *p, __u3
 /* Makes the entry of a new connection in `flow_scratch` and the cache. 0: the packet is denied, and told. */
 static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct packet *p, const struct passage *at)
 {
-	__u32 zero = 0, reply = is_answer(p), way = at->way & 1;
+	__u32 zero = 0, reply = is_answer(p), way = at->way & 1, cut;
 	struct flow *flow = bpf_map_lookup_elem(&flow_scratch, &zero);
 	struct judgement j = {};
 	int place;
 
 	if (!flow)
 		return 0;
+	cut = is_midstream(p) ? use_cut(p, CUT_ASK, 0) : 0;
+	if (cut)
+		reply = (way ^ (cut - 1)) & 1;
 	judge(p, reply, at->generation & 1, &j);
-	if (j.judged && is_midstream(p)) {
+	if (j.judged && is_midstream(p) && !cut) {
 		struct judgement back = {};
 
 		if (!judge(p, 1, at->generation & 1, &back)) {
@@ -202,6 +205,8 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	if (at->translated)
 		flow->flags |= FLOW_TRANSLATED;
 	if (reply || is_midstream(p)) {
+		if (cut)
+			use_cut(p, CUT_FORGET, 0);
 		note_answer(flow, p->protocol);
 		count_flow(COUNT_MIDSTREAM);
 	} else {
@@ -217,34 +222,41 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	return flow;
 }
 
-/* The entry of a known connection after a change: judged in the connection's direction. */
+/* The entry of a known connection after a change: judged in the connection's direction. Not 0: it is denied. */
 static __noinline int judge_again(const struct packet *p, struct flow *flow, const struct passage *at)
 {
+	__u32 was_denied = flow->flags & FLOW_DENIED;
 	struct judgement j = {};
 
 	count_flow(COUNT_JUDGED_AGAIN);
 	judge(p, (at->way ^ flow->initiator) & 1, at->generation & 1, &j);
 	set_ways(flow, p, at->way, at->link);
 	set_decision(flow, &j, at->generation);
-	return 0;
+	if (j.judged || was_denied)
+		use_cut(p, j.judged ? CUT_NOTE : CUT_FORGET, flow->initiator & 1);
+	return j.judged;
 }
 
 /* The flow of a packet that may pass, counted; 0: dropped. */
 static __noinline struct flow *settle(struct __sk_buff *skb, const struct packet *p, struct passage *at)
 {
 	struct flow *flow = find_flow(p, &at->way);
-	__u32 way = at->way & 1;
+	__u32 way = at->way & 1, denied;
 
 	if (!flow || is_idle(flow, at->now) || begins_again(flow, way, p->tcp_flags))
 		return begin_flow(skb, p, at);
+	denied = flow->flags & FLOW_DENIED;
+	/* What it says, whatever another CPU writes meanwhile. */
 	if (flow->generation != at->generation || flow->way[way].link != at->link)
-		judge_again(p, flow, at);
-	if (flow->flags & FLOW_DENIED) {
+		denied = judge_again(p, flow, at);
+	if (denied) {
+		/* Else who goes on would be new to us in a while, from whichever end. */
+		flow->last = at->now;
 		tell_cut(skb, p, flow, way != flow->initiator);
 		return 0;
 	}
-	if (at->translated)
-		flow->flags |= FLOW_TRANSLATED;
+	if (at->translated && !(flow->flags & FLOW_TRANSLATED))
+		__sync_fetch_and_or(&flow->flags, FLOW_TRANSLATED);
 	note_packet(flow, way, p->protocol, p->tcp_flags, at->now);
 	count_packet(flow, way, packets_of(skb), bytes_of(skb));
 	return flow;

@@ -106,6 +106,17 @@ FLOW_MAP(flows6, struct flow_key6, FLOWS);
 FLOW_MAP(crowd4, struct flow_key4, CROWD);
 FLOW_MAP(crowd6, struct flow_key6, CROWD);
 
+/*
+ * Streams that policy cut while they lived, both families, and who began them, plus 1: once the cache has lost them,
+ * their packets are not to be taken for those of a connection that the other end began.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct flow_key6);
+	__type(value, __u32);
+} cut_flows SEC(".maps");
+
 /* What a new entry is put together in: too large for the stack. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -71,6 +71,29 @@ static __noinline struct flow *find_flow(const struct packet *p, __u32 *way)
 	return flow ? flow : bpf_map_lookup_elem(&crowd6, &key);
 }
 
+enum cut_use { CUT_ASK, CUT_NOTE, CUT_FORGET };
+
+/* Not 0: the packet's stream was cut, and `initiator` of its entry was one less. */
+__noinline __u32 use_cut(const struct packet *p, __u32 use, __u32 initiator)
+{
+	struct flow_key6 key;
+	__u32 value = initiator + 1, *known;
+
+	if (!p || p->protocol != IPPROTO_TCP)
+		return 0;
+	make_key6(&key, &p->src, &p->dst, p->sport, p->dport, p->protocol);
+	if (use == CUT_NOTE) {
+		bpf_map_update_elem(&cut_flows, &key, &value, BPF_ANY);
+		return 0;
+	}
+	if (use == CUT_FORGET) {
+		bpf_map_delete_elem(&cut_flows, &key);
+		return 0;
+	}
+	known = bpf_map_lookup_elem(&cut_flows, &key);
+	return known ? *known : 0;
+}
+
 /* 1: the entry may go where all are; 0: its pod has had its share. */
 static __always_inline int charge(__u32 link, __u64 now, __u64 interval)
 {
@@ -100,7 +123,7 @@ static __always_inline void discharge(struct flow *flow)
 
 	if (!(flow->flags & FLOW_CHARGED))
 		return;
-	flow->flags &= ~FLOW_CHARGED;
+	__sync_fetch_and_and(&flow->flags, ~FLOW_CHARGED);
 	budget = bpf_map_lookup_elem(&flow_budgets, &link);
 	if (budget && node)
 		budget->until -= node->budget_interval;
@@ -113,10 +136,7 @@ __noinline int note_end(struct flow *flow, __u32 way, __u32 tcp_flags)
 
 	if (!flow)
 		return 0;
-	if (tcp_flags & TCP_RST)
-		flow->flags |= FLOW_RESET;
-	else
-		flow->flags |= way ? FLOW_FIN_HIGH : FLOW_FIN_LOW;
+	__sync_fetch_and_or(&flow->flags, tcp_flags & TCP_RST ? FLOW_RESET : way ? FLOW_FIN_HIGH : FLOW_FIN_LOW);
 	if ((flow->flags & FLOW_RESET) || (flow->flags & both) == both) {
 		flow->idle = IDLE_CLOSED;
 		discharge(flow);
@@ -126,7 +146,8 @@ __noinline int note_end(struct flow *flow, __u32 way, __u32 tcp_flags)
 
 static __always_inline void note_answer(struct flow *flow, __u32 protocol)
 {
-	flow->flags |= FLOW_ANSWERED;
+	/* Another CPU may be noting that the flow is denied. */
+	__sync_fetch_and_or(&flow->flags, FLOW_ANSWERED);
 	flow->idle = protocol == IPPROTO_TCP  ? IDLE_STREAM :
 		     protocol == IPPROTO_UDP  ? IDLE_DATAGRAMS :
 		     protocol == IPPROTO_SCTP ? IDLE_STREAM :
@@ -169,10 +190,12 @@ static __always_inline void note_packet(struct flow *flow, __u32 way, __u32 prot
 		note_end(flow, way, tcp_flags);
 }
 
+#define DECIDED_FLAGS (FLOW_DENIED | FLOW_DENIED_EGRESS | FLOW_AUDIT_DENIED)
+
 /* What was decided, into an entry; its generation last, because others may be reading. */
 static __always_inline void set_decision(struct flow *flow, const struct judgement *j, __u32 generation)
 {
-	__u32 flags = flow->flags & ~(FLOW_DENIED | FLOW_DENIED_EGRESS | FLOW_AUDIT_DENIED);
+	__u32 flags = 0;
 
 	if (j->judged)
 		flags |= FLOW_DENIED;
@@ -180,7 +203,8 @@ static __always_inline void set_decision(struct flow *flow, const struct judgeme
 		flags |= FLOW_DENIED_EGRESS;
 	if (j->audit_denied)
 		flags |= FLOW_AUDIT_DENIED;
-	flow->flags = flags;
+	__sync_fetch_and_and(&flow->flags, ~DECIDED_FLAGS | flags);
+	__sync_fetch_and_or(&flow->flags, flags);
 	flow->egress_rule = j->egress.rule;
 	flow->egress_slot = j->egress.slot;
 	flow->ingress_rule = j->ingress.rule;

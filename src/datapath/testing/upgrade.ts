@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findCgroup2Mount } from '../../kernel/cgroup.ts';
-import type { Cluster } from './cluster.ts';
+import type { Backend } from '../backend.ts';
+import type { Cluster, OpenBackend } from './cluster.ts';
 import { createCluster, serviceAddresses } from './cluster.ts';
 import { type OpenedEbpf, openEbpfWith } from './ebpf.ts';
 import type { LabPod } from './lab.ts';
@@ -31,7 +32,7 @@ const PORT = 7000;
 const SERVICE_PORT = 80;
 
 /** Of this process before any backend opens: outside of the cgroup whose sockets are translated. */
-function homeCgroup(): string {
+export function homeCgroup(): string {
   const path = /^0::(.*)$/m.exec(fs.readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
   return join(findCgroup2Mount() ?? '', path);
 }
@@ -49,8 +50,11 @@ const ingressFrom = (...apps: string[]) => ({
  * `a` speaks to `b`, its neighbour, and `c` on the other node, directly and through services that its sockets know;
  * `e` through services that only tc translates; `d` may not.
  */
-export async function upgradeCluster(t: TestContext): Promise<Cluster<OpenedEbpf>> {
-  const cluster = await createCluster(t, openEbpfWith({}), [['a', 'b', 'd', 'e'], ['c']]);
+export async function upgradeCluster<B extends Backend>(
+  t: TestContext,
+  open: OpenBackend<B>,
+): Promise<Cluster<B>> {
+  const cluster = await createCluster(t, open, [['a', 'b', 'd', 'e'], ['c']]);
   for (const [name, index] of Object.entries(SERVICES))
     cluster.setService(
       name,
@@ -231,7 +235,7 @@ export async function goOver(
 export async function upgradeUnderLoad(t: TestContext, load: UpgradeLoad): Promise<void> {
   const home = homeCgroup();
   const objectDir = await buildOtherLayout(t);
-  const cluster = await upgradeCluster(t);
+  const cluster = await upgradeCluster(t, openEbpfWith({}));
   const traffic = await startTraffic(t, cluster, home, load);
   const times: number[] = [];
   for (let round = 0; round < load.rounds; round++)

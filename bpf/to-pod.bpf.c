@@ -58,6 +58,11 @@ int to_pod(struct __sk_buff *skb)
 
 	if (!from)
 		return to_pod_of_node(skb);
+	/* No pod can have set it: a mark ends with the namespace. Others' links of the node are not believed. */
+	if (skb->mark == MARK_JUDGED && link_kind(from)) {
+		skb->mark = 0;
+		return TC_ACT_OK;
+	}
 	verdict = carry_quick(skb, from, 1);
 	return verdict == QUICK_NO ? to_pod_slow(skb, from) : verdict;
 }

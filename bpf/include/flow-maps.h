@@ -35,6 +35,8 @@ enum forward {
 	FORWARD_POD = 1,
 	/* Out of the VXLAN device `target`. */
 	FORWARD_OVERLAY = 2,
+	/* By the link `target` to the pod behind it: what it is sent waits its turn there. */
+	FORWARD_QUEUE = 3,
 };
 
 /* One direction: what comes in at `link` goes out by `forward`. */

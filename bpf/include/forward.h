@@ -21,7 +21,12 @@ struct place {
 	__u32 link;
 	__u8 mac[6];
 	__u8 source_mac[6];
+	/* Of a pod: `enum pod_flags`. */
+	__u32 flags;
 };
+
+/* Of a packet that was judged, on its way through the queue of its pod's link. */
+#define MARK_JUDGED 0x68656471
 
 __noinline int locate(const struct address *address, struct place *out)
 {
@@ -38,6 +43,7 @@ __noinline int locate(const struct address *address, struct place *out)
 	__builtin_memset(out, 0, sizeof(*out));
 	if (pod) {
 		out->link = pod->link;
+		out->flags = pod->flags;
 		__builtin_memcpy(out->mac, pod->mac, 6);
 		__builtin_memcpy(out->source_mac, pod->host_mac, 6);
 		return out->kind = PLACE_POD;
@@ -58,7 +64,7 @@ __noinline int locate(const struct address *address, struct place *out)
 
 static __always_inline void set_way(struct flow_way *way, const struct place *to)
 {
-	way->forward = to->kind == PLACE_POD	  ? FORWARD_POD :
+	way->forward = to->kind == PLACE_POD ? (to->flags & POD_QUEUED ? FORWARD_QUEUE : FORWARD_POD) :
 		       to->kind == PLACE_REMOTE ? FORWARD_OVERLAY :
 						    FORWARD_STACK;
 	way->target = way->forward == FORWARD_STACK ? 0 : to->link;
@@ -109,7 +115,11 @@ static __always_inline int forward_packet(struct __sk_buff *skb, const struct fl
 	}
 	__builtin_memcpy(ethernet->h_dest, way->mac, 6);
 	__builtin_memcpy(ethernet->h_source, way->source_mac, 6);
-	return way->forward == FORWARD_POD ? bpf_redirect_peer(way->target, 0) : bpf_redirect(way->target, 0);
+	if (way->forward == FORWARD_POD)
+		return bpf_redirect_peer(way->target, 0);
+	if (way->forward == FORWARD_QUEUE)
+		skb->mark = MARK_JUDGED;
+	return bpf_redirect(way->target, 0);
 }
 
 #endif

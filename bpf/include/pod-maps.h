@@ -18,6 +18,12 @@ struct pod {
 	/* The pod's end, and the host's. */
 	__u8 mac[MAC_LENGTH];
 	__u8 host_mac[MAC_LENGTH];
+	__u32 flags;
+};
+
+enum pod_flags {
+	/* A limit of what it is sent: a queue at `link`, which packets must not pass by. */
+	POD_QUEUED = 1,
 };
 
 struct {

@@ -18,6 +18,7 @@ import {
 import { dns1123Label, dns1123Subdomain, labelValue, qualifiedName } from './formats.ts';
 import { validateLabelSelector } from './label-selector.ts';
 import { validateAnnotations, validateLabels } from './metadata.ts';
+import { validateBandwidth } from './pod-bandwidth.ts';
 import type { Pod } from './types.ts';
 import { validateVolumes } from './volume-validation.ts';
 
@@ -149,6 +150,7 @@ export function* validateTemplate(template: IPodTemplateSpec | undefined, path: 
   }
   yield* validateLabels(template.metadata?.labels, `${path}.metadata.labels`);
   yield* validateAnnotations(template.metadata?.annotations, `${path}.metadata.annotations`);
+  yield* validateBandwidth(template.metadata?.annotations, `${path}.metadata.annotations`);
   if (!template.spec) yield required(`${path}.spec.containers`);
   else yield* validatePodSpec(template.spec, `${path}.spec`);
 }

@@ -4,6 +4,7 @@ import { dns1123Subdomain } from './formats.ts';
 import { POD } from './kinds.ts';
 import { podColumns } from './pod-columns.ts';
 import { qosClass, setPodSpecDefaults } from './pod-defaults.ts';
+import { validateBandwidth } from './pod-bandwidth.ts';
 import { validatePodSpec, validatePodUpdate } from './pod-validation.ts';
 import type { Pod } from './types.ts';
 
@@ -26,6 +27,7 @@ export const pod = define<Pod>({
   *validate(p) {
     if (!p.spec) yield required('spec.containers');
     else yield* validatePodSpec(p.spec, 'spec');
+    yield* validateBandwidth(p.metadata.annotations, 'metadata.annotations');
   },
   validateUpdate: validatePodUpdate,
   selectable: {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { DatapathName } from '../cluster/config.ts';
 import type { NodePaths } from '../cluster/paths.ts';
 import type { Backend } from '../datapath/backend.ts';
+import { createShaper, withBandwidth } from '../datapath/bandwidth.ts';
 import { composeBackends } from '../datapath/compose.ts';
 import { openEbpfBackend } from '../datapath/ebpf/open.ts';
 import { createPrograms } from '../datapath/iptables/programs.ts';
@@ -46,6 +47,8 @@ export interface Backends {
 export function createBackends(deps: BackendsDeps): Backends {
   const { route, overlay, paths, objectDir, log } = deps;
   let nflog: Nflog | undefined;
+  // One for all: a pod's queue stays where it is while the node moves to another data path.
+  const shaper = createShaper({ ns: currentNetns(), route, log });
   function nftables(use: Pick<NftablesDeps, 'table' | 'services' | 'relayed'>): Backend {
     const conntrack = openConntrack();
     return createNftablesBackend({
@@ -110,7 +113,7 @@ export function createBackends(deps: BackendsDeps): Backends {
         throw new HeddleError('NoDatapath', `there is no data path ${name}`, {
           hint: `choose one of ${Object.keys(openers).join(', ')}`,
         });
-      return open();
+      return withBandwidth(open(), shaper);
     },
     lost: () => nflog?.stats().lost ?? 0,
   };

@@ -65,6 +65,8 @@ export interface LocalPod {
   netns: string;
   /** Of the pod's end of its link. */
   mac?: string | undefined;
+  /** Bits per second. */
+  bandwidth?: { ingress?: number; egress?: number } | undefined;
 }
 
 export interface PodHost {

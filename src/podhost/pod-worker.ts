@@ -1,6 +1,7 @@
 /** One pod's life on this node. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { podBandwidth } from '../api/pod-bandwidth.ts';
 import type { Pod } from '../api/types.ts';
 import { type DnsSettings, resolvConfOf } from '../dns/resolv-conf.ts';
 import { createBackoff } from '../lib/backoff.ts';
@@ -144,12 +145,14 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
 
   async function setUp(current: Pod): Promise<void> {
     life.signal.throwIfAborted();
+    const bandwidth = podBandwidth(current);
     record ??= {
       uid,
       namespace: current.metadata.namespace ?? 'default',
       name: current.metadata.name,
       netns: deps.paths.netns(`pod-${uid}`),
       startTime: iso(),
+      ...(bandwidth && { bandwidth }),
     };
     await records.save(record);
     const ends = await deps.sandbox.setUp(record);
@@ -342,8 +345,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     },
     local() {
       if (!record?.addresses || !record.hostInterface) return undefined;
-      const { namespace, name, netns, addresses, hostInterface, mac } = record;
-      return { uid, namespace, name, interface: hostInterface, addresses, netns, mac };
+      const { namespace, name, netns, addresses, hostInterface, mac, bandwidth } = record;
+      return { uid, namespace, name, interface: hostInterface, addresses, netns, mac, bandwidth };
     },
     standIn: servedBy,
     ready: () =>

@@ -12,6 +12,8 @@ export interface PodRecord {
   netns: string;
   /** ISO. */
   startTime: string;
+  /** Bits per second, as the pod asked for when it was made; absent: no limit. */
+  bandwidth?: { ingress?: number; egress?: number };
   /** Absent until the network is set up. */
   addresses?: string[];
   hostInterface?: string;

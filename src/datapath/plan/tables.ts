@@ -120,6 +120,15 @@ export interface LocalPod {
   readonly mac?: string | undefined;
   /** Path of its network namespace. */
   readonly netns?: string | undefined;
+  readonly bandwidth?: Bandwidth | undefined;
+}
+
+/** Bits per second, whole packets counted; absent: as fast as it goes. */
+export interface Bandwidth {
+  /** What the pod is sent. */
+  readonly ingress?: number;
+  /** What it sends. */
+  readonly egress?: number;
 }
 
 export interface RemoteNode {

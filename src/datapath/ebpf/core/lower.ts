@@ -36,6 +36,7 @@ const LINK = { pod: 1, uplink: 2, overlay: 3 } as const;
 const OWN = { node: 1, local: 2 } as const;
 const RANGE = { remote: 1, here: 2 } as const;
 const NODE = { address: 1, tunnelEnd: 2 } as const;
+const POD_QUEUED = 1;
 /** BUDGET_WINDOW of flow-maps.h. */
 const BUDGET_SECONDS = 30;
 
@@ -74,7 +75,12 @@ export function lowerPlaces(
     ],
     pods: pods.flatMap(({ pod, link }) =>
       pod.addresses.map((address) =>
-        records.pod(address, { link: link?.index ?? 0, mac: pod.mac ?? '', hostMac: link?.mac ?? '' }),
+        records.pod(address, {
+          link: link?.index ?? 0,
+          mac: pod.mac ?? '',
+          hostMac: link?.mac ?? '',
+          flags: pod.bandwidth?.ingress === undefined ? 0 : POD_QUEUED,
+        }),
       ),
     ),
   };

@@ -66,9 +66,14 @@ export function createRecords(programs: Pick<Programs, 'codec'>) {
 
   return {
     addressKey: byAddress,
-    pod: (address: string, place: { link: number; mac: string; hostMac: string }): Row => ({
+    pod: (address: string, place: { link: number; mac: string; hostMac: string; flags: number }): Row => ({
       key: byAddress(address),
-      value: pod({ link: place.link, mac: macBytes(place.mac), host_mac: macBytes(place.hostMac) }),
+      value: pod({
+        link: place.link,
+        mac: macBytes(place.mac),
+        host_mac: macBytes(place.hostMac),
+        flags: place.flags,
+      }),
     }),
     link: (index: number, kind: number): Row => ({ key: numberBytes(index), value: numberBytes(kind) }),
     ownAddress: (address: string, kind: number): Row => ({

@@ -35,13 +35,13 @@ function socketAddress(text: string, port: number): Buffer {
   return out;
 }
 
-/** Sends so many datagrams, one after the other without waiting. */
-export function sendBurst(ns: Netns, from: string, to: string, port: number, count: number): void {
+/** Sends so many datagrams of `size` bytes, one after the other without waiting. */
+export function sendBurst(ns: Netns, from: string, to: string, port: number, count: number, size = 1): void {
   const fd = bindUdp(ns, from, 0);
   try {
     const address = socketAddress(to, port);
     if (libc.connect(fd, address, address.length) !== 0) throw systemError(`connect to ${to}`);
-    const data = Buffer.from('?');
+    const data = Buffer.alloc(size);
     for (let i = 0; i < count; i++) if (libc.send(fd, data, data.length, 0) < 0) i--;
   } finally {
     fs.closeSync(fd);
@@ -54,7 +54,7 @@ const MSG_DONTWAIT = 0x40;
 export function openSink(t: Pick<TestContext, 'after'>, ns: Netns, address: string, port: number) {
   const fd = bindUdp(ns, address, port);
   t.after(() => fs.closeSync(fd));
-  const buffer = Buffer.alloc(64);
+  const buffer = Buffer.alloc(2048);
   return {
     /** Since the last time. */
     count(): number {

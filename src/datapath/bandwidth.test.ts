@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { createServer, type Socket } from 'node:net';
+import { test, type TestContext } from 'node:test';
+import { connectTcp, listenTcp } from '../kernel/sockets.ts';
+import { needsRoot } from '../kernel/test-netns.ts';
+import { silentLog } from '../lib/log.ts';
+import type { Backend } from './backend.ts';
+import { createShaper, shapeOf, withBandwidth } from './bandwidth.ts';
+import { openSink, sendBurst } from './ebpf/xdp/testing.ts';
+import type { Bandwidth } from './plan/tables.ts';
+import { type Cluster, createCluster, type OpenBackend } from './testing/cluster.ts';
+import { openEbpf } from './testing/ebpf.ts';
+import type { LabPod } from './testing/lab.ts';
+import { openNftables } from './testing/nftables.ts';
+
+const PORT = 7300;
+const MEGABIT = 1_000_000;
+/** Long enough that what may be sent at once is a small part. */
+const SECONDS = 3;
+/** Of a full packet: Ethernet, IPv4, TCP with time stamps. */
+const PAYLOAD_SHARE = 1398 / 1464;
+
+const BACKENDS: readonly (readonly [string, OpenBackend])[] = [
+  ['eBPF', openEbpf],
+  ['nftables', openNftables],
+];
+
+async function scene(t: TestContext, open: OpenBackend): Promise<Cluster> {
+  return createCluster<Backend>(
+    t,
+    (test_, node) =>
+      withBandwidth(open(test_, node), createShaper({ ns: node.ns, route: node.route, log: silentLog })),
+    [['a', 'b'], ['c']],
+  );
+}
+
+async function setBandwidth(cluster: Cluster, name: string, bandwidth: Bandwidth | undefined): Promise<void> {
+  for (const [i, plan] of cluster.plans.entries())
+    plan.setLocalPods(
+      cluster.lab.nodes[i]!.pods().map((pod) => (pod.name === name ? { ...pod, bandwidth } : pod)),
+    );
+  await cluster.apply();
+}
+
+/** Bits of payload per second that a stream gets from one pod to another. */
+async function goodput(t: TestContext, from: LabPod, to: LabPod, family: 0 | 1 = 0): Promise<number> {
+  let received = 0;
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.on('data', (data) => (received += data.length));
+  });
+  server.listen({ fd: listenTcp(to.ns, '::', PORT) });
+  const client = await connectTcp(from.ns, { host: to.addresses[family], port: PORT });
+  client.on('error', () => {});
+  const block = Buffer.alloc(65_536);
+  const pump = () => {
+    while (!client.destroyed && client.write(block));
+  };
+  client.on('drain', pump);
+  pump();
+  const began = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
+  const rate = (received * 8000) / (performance.now() - began);
+  for (const socket of [client, ...sockets]) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  t.diagnostic(`${from.name} to ${to.name}: ${(rate / MEGABIT).toFixed(1)} Mb/s`);
+  return rate;
+}
+
+function near(rate: number, limit: number): void {
+  const share = rate / (limit * PAYLOAD_SHARE);
+  assert.ok(share > 0.9 && share < 1.1, `${(share * 100).toFixed(1)} % of the limit`);
+}
+
+for (const [name, open] of BACKENDS) {
+  test(`${name}: a stream gets what the pods' limits allow, whoever sends, and all again without`, {
+    skip: needsRoot,
+  }, async (t) => {
+    const cluster = await scene(t, open);
+    const [a, b, c] = ['a', 'b', 'c'].map(cluster.pod) as [LabPod, LabPod, LabPod];
+    await setBandwidth(cluster, 'b', { ingress: 20 * MEGABIT, egress: 50 * MEGABIT });
+    near(await goodput(t, a, b), 20 * MEGABIT);
+    near(await goodput(t, c, b, 1), 20 * MEGABIT);
+    near(await goodput(t, b, a, 1), 50 * MEGABIT);
+    near(await goodput(t, b, c), 50 * MEGABIT);
+    await setBandwidth(cluster, 'b', { ingress: 200 * MEGABIT });
+    near(await goodput(t, a, b), 200 * MEGABIT);
+    await setBandwidth(cluster, 'b', undefined);
+    assert.ok((await goodput(t, a, b)) > 300 * MEGABIT);
+  });
+
+  test(`${name}: datagrams over the limit wait, and what would wait too long is lost`, {
+    skip: needsRoot,
+  }, async (t) => {
+    const cluster = await scene(t, open);
+    const [a, b, c] = ['a', 'b', 'c'].map(cluster.pod) as [LabPod, LabPod, LabPod];
+    await setBandwidth(cluster, 'b', { ingress: MEGABIT });
+    const [size, frame] = [1020, 1062];
+    const { burst, queue } = shapeOf(MEGABIT);
+    const sink = openSink(t, b.ns, b.addresses[0], PORT);
+    for (const from of [c, a]) {
+      const began = performance.now();
+      let passed = 0;
+      const elapsed = () => (performance.now() - began) / 1000;
+      while (elapsed() < 4) {
+        // Faster than the limit for a second, then only what is left in the queue.
+        if (elapsed() < 1) sendBurst(from.ns, from.addresses[0], b.addresses[0], PORT, 50, size);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        passed += sink.count();
+      }
+      const bytes = passed * frame;
+      assert.ok(bytes <= burst + (elapsed() * MEGABIT) / 8 + frame, `${passed} from ${from.name}`);
+      assert.ok(bytes >= queue / 2, `${passed} from ${from.name}`);
+    }
+  });
+}

@@ -218,7 +218,7 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	count_rule(j.ingress.slot, packets_of(skb), bytes_of(skb));
 	if (p->tcp_flags & TCP_RST)
 		flow->idle = IDLE_CLOSED;
-	keep_flow(p, flow, at->now);
+	keep_flow(p, at->now);
 	return flow;
 }
 

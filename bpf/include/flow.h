@@ -232,11 +232,13 @@ __noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __
 	return dst.kind;
 }
 
-/* Puts the entry `flow` (of `flow_scratch`) into the cache. */
-__noinline int keep_flow(const struct packet *p, struct flow *flow, __u64 now)
+/* Puts the entry in `flow_scratch` into the cache. */
+__noinline int keep_flow(const struct packet *p, __u64 now)
 {
 	struct node_state *node = get_node_state();
-	__u32 crowded = 0;
+	__u32 crowded = 0, zero = 0;
+	/* An argument is no value for Linux 6.1. */
+	struct flow *flow = bpf_map_lookup_elem(&flow_scratch, &zero);
 	long failed;
 
 	if (!p || !flow)

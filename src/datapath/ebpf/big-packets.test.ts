@@ -29,7 +29,7 @@ test('much data arrives as it was sent, wherever it goes', options, async (t) =>
       [serviceAddresses(1), 80],
       [OUTSIDE, 8080],
     ] as const)
-      assert.ok(await echoes(a.ns, to[family], port, 2 << 20), `${to[family]}`);
+      assert.ok(await echoes(a.ns, to[family], port, 2 << 20), to[family]);
 });
 
 /** Sends so many bytes, and compares what the other end says it got. */

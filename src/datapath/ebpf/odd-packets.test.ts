@@ -165,7 +165,7 @@ test('a pod that says it is another is not believed: ARP, neighbour discovery', 
   // RFC 826: "b is at a's address", to everybody.
   send(
     Buffer.concat([
-      Buffer.from(`ffffffffffff${mac}0806000108000604000${2}${mac}`, 'hex'),
+      Buffer.from(`ffffffffffff${mac}08060001080006040002${mac}`, 'hex'),
       bytes(b.addresses[0]),
       Buffer.from(mac, 'hex'),
       bytes('169.254.1.1'),

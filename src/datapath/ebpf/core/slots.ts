@@ -10,7 +10,10 @@ export interface Slots {
   of(rule: number): number;
   /** The rule that has the slot. */
   readonly rules: ReadonlyMap<number, number>;
-  /** Gives slots to these rules. Counters of a slot that is given begin at 0. */
+  /**
+   * Gives slots to these rules. Counters of a slot that is given begin at 0.
+   * @throws HeddleError `BpfMapFull`: none of them got one
+   */
   take(rules: Iterable<number>): boolean;
   /** Takes slots back. Only after no entry of the policy names these rules. */
   release(rules: readonly number[]): void;
@@ -20,7 +23,8 @@ export interface Slots {
   load(): void;
 }
 
-const numberBytes = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+const numberBytes = (value: number): Uint8Array => numbersBytes([value]);
+const numbersBytes = (list: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(list).buffer);
 const numberOf = (bytes: Uint8Array): number =>
   new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
 
@@ -45,8 +49,8 @@ export function createSlots({ slots, counters }: SlotMaps): Slots {
   }
 
   function release(rules: readonly number[]): void {
-    const gone = rules.filter((rule) => byRule.has(rule));
-    if (gone.length > 0) slots.deleteBatch(new Uint8Array(Uint32Array.from(gone).buffer), gone.length);
+    const gone = [...new Set(rules)].filter((rule) => byRule.has(rule));
+    if (gone.length > 0) slots.deleteBatch(numbersBytes(gone), gone.length);
     for (const rule of gone) {
       free.push(byRule.get(rule) ?? 0);
       byRule.delete(rule);
@@ -57,22 +61,20 @@ export function createSlots({ slots, counters }: SlotMaps): Slots {
     rules: byRule,
     of: (rule) => byRule.get(rule) ?? 0,
     take(rules) {
-      const fresh: [number, number][] = [];
-      for (const rule of new Set(rules)) {
-        if (rule === 0 || byRule.has(rule)) continue;
-        const slot = give();
-        counters.update(numberBytes(slot), new Uint8Array(counters.valueSize));
-        byRule.set(rule, slot);
-        fresh.push([rule, slot]);
+      const fresh = [...new Set(rules)].filter((rule) => rule !== 0 && !byRule.has(rule));
+      if (fresh.length === 0) return false;
+      const given: number[] = [];
+      try {
+        while (given.length < fresh.length) given.push(give());
+        for (const slot of given) counters.update(numberBytes(slot), new Uint8Array(counters.valueSize));
+        slots.updateBatch(numbersBytes(fresh), numbersBytes(given), fresh.length);
+      } catch (error) {
+        // A rule that the kernel's map does not have would lose its counter at the next restart.
+        free.push(...given);
+        throw error;
       }
-      const join = (list: readonly number[]) => new Uint8Array(Uint32Array.from(list).buffer);
-      if (fresh.length > 0)
-        slots.updateBatch(
-          join(fresh.map(([rule]) => rule)),
-          join(fresh.map(([, slot]) => slot)),
-          fresh.length,
-        );
-      return fresh.length > 0;
+      for (const [i, rule] of fresh.entries()) byRule.set(rule, given[i] ?? 0);
+      return true;
     },
     release,
     keep(rules) {

@@ -8,6 +8,7 @@
 #include "nat-maps.h"
 #include "packet.h"
 #include "pod-maps.h"
+#include "service-maps.h"
 
 #define NAT_SECOND 1000000000ULL
 /* At 90 % of the ports in use, one connection in a thousand finds none. */
@@ -67,6 +68,14 @@ static __always_inline int is_over(const struct nat_value *value)
 {
 	return (value->flags & NAT_RESET) ||
 	       ((value->flags & NAT_FIN_REQUEST) && (value->flags & (NAT_FIN_REPLY | NAT_DSR)));
+}
+
+/* Its backend is gone, and did not say so to the client, or it would not begin again. */
+static __always_inline int is_orphan(const struct nat_value *value)
+{
+	__u32 backend = value->backend;
+
+	return backend && !bpf_map_lookup_elem(&backends, &backend);
 }
 
 static __noinline int nat_forget(const struct packet *p, const struct nat_key *key, const struct nat_value *value)
@@ -157,7 +166,8 @@ __noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 mask, _
 	if (!value || (value->flags & mask) != want)
 		return 0;
 	if (nat_expired(value, p->protocol, now) ||
-	    ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !(value->flags & NAT_REPLY) && is_over(value))) {
+	    ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !(value->flags & NAT_REPLY) &&
+	     (is_over(value) || is_orphan(value)))) {
 		count_nat(NAT_EXPIRED);
 		nat_forget(p, &key, value);
 		return 0;

@@ -138,7 +138,9 @@ const backends = createBackends({
   log,
 });
 const chosen = openDatapathFile(join(nodePaths.state, 'datapath.json'), config.datapath);
+await backends.prepare(chosen.current());
 const backend = createMovableBackend({
+  prepare: backends.prepare,
   open: backends.open,
   initial: chosen.current(),
   used: chosen.used,

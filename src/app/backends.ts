@@ -6,6 +6,7 @@ import type { Backend } from '../datapath/backend.ts';
 import { createShaper, withBandwidth } from '../datapath/bandwidth.ts';
 import { composeBackends } from '../datapath/compose.ts';
 import { openEbpfBackend } from '../datapath/ebpf/open.ts';
+import { prepareEbpf } from '../datapath/ebpf/prepare.ts';
 import { createPrograms } from '../datapath/iptables/programs.ts';
 import { createIptablesServices } from '../datapath/iptables/services.ts';
 import { createIpvsPart } from '../datapath/ipvs/part.ts';
@@ -38,6 +39,8 @@ export interface BackendsDeps {
 }
 
 export interface Backends {
+  /** What of opening it takes long, beside the event loop. Never rejects: `open` says what is wrong. */
+  prepare(name: string): Promise<void>;
   /** In this process's network namespace. @throws HeddleError where it cannot be had, by name */
   open(name: string): Backend;
   /** Records of the kernel's packet log that nobody read in time. */
@@ -107,6 +110,9 @@ export function createBackends(deps: BackendsDeps): Backends {
     },
   };
   return {
+    async prepare(name) {
+      if (name === 'ebpf') await prepareEbpf({ objectDir, pinDir: paths.bpf, log });
+    },
     open(name) {
       const open = openers[name as DatapathName];
       if (!open)

@@ -19,6 +19,8 @@ export interface Movable extends Backend {
 }
 
 export interface MovableDeps {
+  /** Before `open` in a move: what of it takes long, beside the event loop. Never rejects. */
+  prepare?(name: string): Promise<void>;
   /** @throws HeddleError where this kernel or this build does not have it, by name */
   open(name: string): Backend;
   readonly initial: string;
@@ -78,6 +80,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
 
   async function replaceWith(to: string): Promise<void> {
     if (!state) throw new TypeError('the data path is not pruned yet: prune(state) comes before a move');
+    await deps.prepare?.(to);
     const next = open(to);
     try {
       await next.prune(state);

@@ -1,0 +1,20 @@
+/** The thread of prepare.ts. Lines of its log are messages to who started it. */
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Fields, Level, Log } from '../../lib/log.ts';
+import { openPrograms } from './loader.ts';
+import { socketGlobals } from './services/attach.ts';
+
+export type Line = readonly [level: Level, message: string, fields: Fields | undefined];
+
+const at = (level: Level) => (message: string, fields?: Fields) =>
+  parentPort?.postMessage([level, message, fields] satisfies Line);
+const log: Log = {
+  debug: at('debug'),
+  info: at('info'),
+  warn: at('warn'),
+  error: at('error'),
+  with: () => log,
+};
+
+const { objectDir, pinDir } = workerData as { objectDir: string; pinDir: string };
+openPrograms({ objectDir, pinDir, log, globals: socketGlobals() }).close();

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { test } from 'node:test';
+import { needsBpf } from '../../kernel/bpf/test-object.ts';
+import { testBpffs } from '../../kernel/test-netns.ts';
+import { silentLog } from '../../lib/log.ts';
+import { openPrograms } from './loader.ts';
+import { prepareEbpf } from './prepare.ts';
+import { socketGlobals } from './services/attach.ts';
+
+const objectDir = join(import.meta.dirname, '../../../build/bpf');
+
+test('programs that a thread has prepared are found by the opening, which loads none', {
+  skip: needsBpf,
+}, async (t) => {
+  const pinDir = testBpffs(t);
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const begin = performance.now();
+  await prepareEbpf({ objectDir, pinDir, log: silentLog });
+  const prepared = performance.now();
+  delay.disable();
+  const programs = openPrograms({ objectDir, pinDir, log: silentLog, globals: socketGlobals() });
+  const opened = performance.now();
+  t.after(() => programs.close());
+  assert.deepEqual(programs.loaded, []);
+  assert.ok(programs.programNames.includes('from_pod'));
+  t.diagnostic(
+    `prepared in ${Math.round(prepared - begin)} ms, the event loop waiting ${(delay.max / 1e6).toFixed(1)} ms at most; opened in ${Math.round(opened - prepared)} ms`,
+  );
+});
+
+test('what cannot be prepared is left for the opening to say', { skip: needsBpf }, async (t) => {
+  await prepareEbpf({ objectDir: '/nowhere', pinDir: testBpffs(t), log: silentLog });
+});

@@ -18,6 +18,8 @@ char _license[] SEC("license") = "GPL";
 #define SCTP_INIT 1
 /* Attempts against other CPUs that take of the same bucket at the same time. */
 #define TAKE_TRIES 4
+/* Tags in front of a packet: a provider's and a customer's. */
+#define TAGS_MAX 2
 
 static __always_inline int drop_frame(struct xdp_md *ctx, __u32 reason)
 {
@@ -25,10 +27,40 @@ static __always_inline int drop_frame(struct xdp_md *ctx, __u32 reason)
 	return XDP_DROP;
 }
 
+static __always_inline int is_tag(__be16 protocol)
+{
+	return protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD);
+}
+
+/*
+ * Where the frame would begin without its tags (IEEE 802.1Q), as its last 14 bytes before the packet read. The kernel
+ * takes off those without a VLAN, and here they are still on.
+ */
+static __always_inline void *frame_start(struct xdp_md *ctx)
+{
+	void *data = as_pointer(ctx->data), *end = as_pointer(ctx->data_end);
+
+	for (int i = 0; i < TAGS_MAX; i++) {
+		struct ethhdr *ethernet = data;
+
+		if ((void *)(ethernet + 1) > end || !is_tag(ethernet->h_proto))
+			break;
+		data += 4;
+	}
+	return data;
+}
+
+static __always_inline int has_more_tags(struct xdp_md *ctx)
+{
+	struct ethhdr *ethernet = frame_start(ctx);
+
+	return (void *)(ethernet + 1) <= as_pointer(ctx->data_end) && is_tag(ethernet->h_proto);
+}
+
 /* Source address of an IP packet. 0: it is none, or too short to be one. */
 static __always_inline int read_source(struct xdp_md *ctx, struct address *src)
 {
-	void *data = as_pointer(ctx->data), *end = as_pointer(ctx->data_end);
+	void *data = frame_start(ctx), *end = as_pointer(ctx->data_end);
 	struct ethhdr *ethernet = data;
 
 	if (data + ETHERNET_LENGTH + sizeof(struct iphdr) > end)
@@ -71,7 +103,7 @@ static __noinline int is_between_neighbours(struct xdp_md *ctx)
 {
 	struct packet p;
 
-	return parse_frame(as_pointer(ctx->data), as_pointer(ctx->data_end), &p) == PARSE_OK && p.family == 6 &&
+	return parse_frame(frame_start(ctx), as_pointer(ctx->data_end), &p) == PARSE_OK && p.family == 6 &&
 	       (p.flags & PACKET_LINK_LOCAL);
 }
 
@@ -160,7 +192,7 @@ static __always_inline int begins_connection(struct xdp_md *ctx, const struct pa
 		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	if (p->protocol != IPPROTO_SCTP)
 		return 0;
-	at = as_pointer(ctx->data) + (p->l4 & 0x3ff);
+	at = frame_start(ctx) + (p->l4 & 0x3ff);
 	if (at + 13 > as_pointer(ctx->data_end))
 		return 0;
 	chunk = *(__u8 *)(at + 12);
@@ -231,7 +263,7 @@ static __noinline int limit(struct xdp_md *ctx)
 	int begins = 0, reason;
 
 	/* What cannot be read counts all the same; `from_uplink` drops it. */
-	if (parse_frame(as_pointer(ctx->data), as_pointer(ctx->data_end), &p) == PARSE_OK) {
+	if (parse_frame(frame_start(ctx), as_pointer(ctx->data_end), &p) == PARSE_OK) {
 		if ((p.flags & PACKET_LINK_LOCAL) || is_link_local(&p.src))
 			return XDP_PASS;
 		begins = begins_connection(ctx, &p);
@@ -254,7 +286,7 @@ int xdp_uplink(struct xdp_md *ctx)
 		return XDP_PASS;
 	family = read_source(ctx, &src);
 	if (!family)
-		return XDP_PASS;
+		return has_more_tags(ctx) ? drop_frame(ctx, DROP_MALFORMED) : XDP_PASS;
 	if (is_denied(&src, family, settings->flags) && !is_spared(&src))
 		return is_between_neighbours(ctx) ? XDP_PASS : drop_frame(ctx, DROP_DENIED);
 	if (!(settings->flags & PROTECT_LIMITS) || is_spared(&src))

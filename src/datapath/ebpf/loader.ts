@@ -30,6 +30,8 @@ export interface OpenOptions {
   readonly maxEntries?: Readonly<Record<string, number>>;
   /** First values of global variables, in every object that has one of the name. */
   readonly globals?: Readonly<Record<string, Value>>;
+  /** HASH maps that programs fill, beside the LRU ones: what they learn while programs change is kept too. */
+  readonly learned?: readonly string[];
   /** Programs that are left out, by function name. */
   readonly skip?: readonly string[];
 }
@@ -56,6 +58,11 @@ export interface Programs {
   readonly loaded: readonly string[];
   /** What became of maps of an earlier layout. */
   readonly migrations: readonly Migration[];
+  /**
+   * To be called right before links are given these programs, and after: copies what earlier programs have learned
+   * meanwhile into migrated maps. Each time only what is new.
+   */
+  catchUp(): void;
   /**
    * To be called once every link runs these programs: copies what earlier programs learned meanwhile into migrated
    * LRU maps, and lets earlier maps and programs go.
@@ -86,7 +93,12 @@ export function openPrograms(options: OpenOptions): Programs {
   const mapDir = join(pinDir, 'maps');
   const linkDir = join(pinDir, 'links');
   for (const folder of [mapDir, linkDir]) fs.mkdirSync(folder, { recursive: true });
-  const set = openMapSet({ folder: mapDir, maxEntries: options.maxEntries ?? {}, log });
+  const set = openMapSet({
+    folder: mapDir,
+    maxEntries: options.maxEntries ?? {},
+    log,
+    learned: options.learned ?? [],
+  });
   const kept = openKeptPrograms(join(pinDir, 'programs'));
   const opened: Opened[] = [];
   try {
@@ -219,6 +231,7 @@ function assemble({ set, kept, opened, linkDir }: Parts & { linkDir: string }): 
     linkPath: (name) => join(linkDir, name.replaceAll('.', '_')),
     migrations: set.migrations,
     loaded: opened.flatMap(({ object, isNew }) => (isNew ? [object.name] : [])),
+    catchUp: () => set.catchUp(),
     settle() {
       set.settle();
       kept.settle();

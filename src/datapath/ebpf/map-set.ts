@@ -52,6 +52,8 @@ export interface MapSet {
   adopt(object: BpfObject, loaded: LoadedObject): void;
   /** Once all objects are loaded: fills new maps from those they replace and pins them. Until then no pin changes. */
   commit(): void;
+  /** Copies what earlier programs learned since, first right before a link changes. */
+  catchUp(): void;
   settle(): void;
   close(): void;
 }
@@ -60,13 +62,17 @@ export interface MapSetOptions {
   readonly folder: string;
   readonly maxEntries: Readonly<Record<string, number>>;
   readonly log: Log;
+  /** HASH maps that programs fill, beside the LRU ones. */
+  readonly learned?: readonly string[];
 }
 
-export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
+export function openMapSet({ folder, maxEntries, log, learned = [] }: MapSetOptions): MapSet {
   const maps = new Map<string, HeldMap>();
   const earlier: { name: string; map: BpfMap; types: MapTypes | undefined; path: string }[] = [];
   const fresh: HeldMap[] = [];
   const migrations: Migration[] = [];
+  /** Keys of each earlier map, by its pin, that a late copy has seen. */
+  const copiedLate = new Map<string, Set<string>>();
   const typesOf = createTypeReader();
   const at = (name: string) => join(folder, name);
   const isTable = (spec: MapSpec) => spec.type === MAP_TYPE.PROG_ARRAY;
@@ -158,28 +164,43 @@ export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
     fs.renameSync(at(`+${name}`), at(name));
   }
 
-  /** Also maps that an opening left behind which ended before it could settle. */
-  function settle(): void {
-    for (const name of fs.readdirSync(folder)) {
-      const [, base = '', kind, id] = /^(.+)([~@])(\d+)$/.exec(name) ?? [];
-      if (kind === '~') settleMap(base, at(name));
-      else if (kind === '@' && maps.get(base)?.map.id !== Number(id)) unpin(at(name));
-    }
-    for (const { map } of earlier.splice(0)) map.close();
+  /** Earlier maps, also of an opening that ended before it could settle, and tables for tail calls. */
+  const leftBehind = () =>
+    fs.readdirSync(folder).flatMap((name) => {
+      const [, base, kind, id] = /^(.+)([~@])(\d+)$/.exec(name) ?? [];
+      return base === undefined ? [] : [{ base, isTable: kind === '@', id: Number(id), path: at(name) }];
+    });
+
+  function catchUp(): void {
+    for (const { base, isTable, path } of leftBehind()) if (!isTable) copyLate(base, path);
   }
 
-  function settleMap(name: string, path: string): void {
+  function settle(): void {
+    for (const { base, isTable, id, path } of leftBehind()) {
+      if (!isTable) {
+        log.info('an earlier map is let go of', { map: base, late: copyLate(base, path) });
+        unpin(path);
+      } else if (maps.get(base)?.map.id !== id) unpin(path);
+    }
+    for (const { map } of earlier.splice(0)) map.close();
+    copiedLate.clear();
+  }
+
+  /** Entries of the map at `path` that were not copied before; returns how many. */
+  function copyLate(name: string, path: string): number {
     const held = maps.get(name);
     const fd = getPinned(path);
-    if (fd === undefined) return;
+    if (fd === undefined) return 0;
     const map = openMap(fd, name);
     try {
-      if (held && held.map.id !== map.id && isLearned(map.type) && isCopyable(map.type, held.map.type)) {
-        const to = { map: held.map, types: typesOf(held.map.fd) };
-        const { copied } = copyEntries({ map, types: typesOf(fd) }, to, { onlyMissing: true });
-        log.info('an earlier map is let go of', { map: name, late: copied });
-      }
-      unpin(path);
+      const isOurs = isLearned(map.type) || learned.includes(name);
+      if (!held || held.map.id === map.id || !isOurs || !isCopyable(map.type, held.map.type)) return 0;
+      // Until a link changes nobody uses the map that this opening has made: the earlier one is right.
+      const isUnused = !copiedLate.has(path) && earlier.some((each) => each.path === path);
+      const known = copiedLate.get(path) ?? new Set<string>();
+      copiedLate.set(path, known);
+      const to = { map: held.map, types: typesOf(held.map.fd) };
+      return copyEntries({ map, types: typesOf(fd) }, to, { onlyMissing: !isUnused, known }).copied;
     } finally {
       map.close();
     }
@@ -191,6 +212,7 @@ export function openMapSet({ folder, maxEntries, log }: MapSetOptions): MapSet {
     prepare,
     adopt,
     commit,
+    catchUp,
     settle,
     close() {
       for (const { map } of maps.values()) map.close();

@@ -218,6 +218,39 @@ test('an opening that ended before its links changed is taken up by the next', {
   assert.deepEqual(pins(), ['cpus', 'nets', 'rows', 'same', 'seen']);
 });
 
+test('what earlier programs learn until links change is kept, of maps that only they fill', {
+  skip,
+}, async (t) => {
+  const { one, two } = await versions(t);
+  const before = one();
+  const { key, value } = before.mapCodecs('rows');
+  const put = (id: number, limit: number) =>
+    before.map('rows').update(key.encode({ value: id }), value.encode({ id, limit }));
+  const limits = (programs: Programs) =>
+    Object.fromEntries(rows(programs, 'rows').map(([k, v]) => [k['value'], v['limit']]));
+  put(1, 1);
+  const after = two({ learned: ['rows'] });
+  put(1, 2);
+  put(2, 1);
+  assert.deepEqual(limits(after), { 1: 1 });
+  after.catchUp();
+  assert.deepEqual(limits(after), { 1: 2, 2: 1 });
+  // From now on what both have is what new programs made of it.
+  put(1, 3);
+  put(3, 1);
+  after.catchUp();
+  put(4, 1);
+  after.settle();
+  assert.deepEqual(limits(after), { 1: 2, 2: 1, 3: 1, 4: 1 });
+  // Others are the agent's: it says what is in them.
+  const back = one();
+  after
+    .map('rows')
+    .update(after.mapCodecs('rows').key.encode({ value: 9 }), new Uint8Array(after.map('rows').valueSize));
+  back.settle();
+  assert.deepEqual(Object.keys(limits(back)), ['1', '2', '3', '4']);
+});
+
 test('an opening that fails changes no pin', { skip }, async (t) => {
   const { one, two, pins } = await versions(t);
   one().close();

@@ -6,6 +6,7 @@ import { type Convert, createConverter } from '../../kernel/bpf/convert.ts';
 import { ANY, type BpfMap, MAP_TYPE, NOEXIST, possibleCpus } from '../../kernel/bpf/map.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import type { MapTypes } from './layout.ts';
+import { textOf } from './map-table.ts';
 
 export interface Copied {
   readonly copied: number;
@@ -44,9 +45,16 @@ export const isCopyable = (from: number, to: number): boolean =>
 /** Entries written with one call. */
 const BATCH = 1024;
 
-/** `onlyMissing`: an entry that `to` has stays as it is there. */
-export function copyEntries(from: Side, to: Side, options: { onlyMissing?: boolean } = {}): Copied {
-  const { onlyMissing = false } = options;
+/**
+ * `onlyMissing`: an entry that `to` has stays as it is there. `known`: keys that are left out, and to which all others
+ * are added, so that doing it again and again costs little.
+ */
+export function copyEntries(
+  from: Side,
+  to: Side,
+  options: { onlyMissing?: boolean; known?: Set<string> } = {},
+): Copied {
+  const { onlyMissing = false, known } = options;
   const key = converter(from, to, 'keyType');
   const value = converter(from, to, 'valueType');
   const slots = perCpu.has(from.map.type) ? possibleCpus() : 1;
@@ -70,6 +78,11 @@ export function copyEntries(from: Side, to: Side, options: { onlyMissing?: boole
   for (const [oldKey, oldValue] of from.map.entries()) {
     // An array has all of its entries always; those of zeros are none.
     if (isArray && oldValue.every((byte) => byte === 0)) continue;
+    if (known) {
+      const text = textOf(oldKey);
+      if (known.has(text)) continue;
+      known.add(text);
+    }
     keys.fill(0, waiting * keySize, (waiting + 1) * keySize);
     values.fill(0, waiting * valueSize, (waiting + 1) * valueSize);
     let fits = key(oldKey, 0, keys, waiting * keySize);

@@ -10,7 +10,7 @@ import { SERVICE_CAPABILITIES } from './capabilities.ts';
 import type { CoreDeps } from './core/part.ts';
 import { createEdgePart } from './edge/part.ts';
 import { openPrograms } from './loader.ts';
-import { socketGlobals } from './services/attach.ts';
+import { SOCKET_MAPS, socketGlobals } from './services/attach.ts';
 import { createServicesPart } from './services/part.ts';
 import { createXdpPart } from './xdp/part.ts';
 
@@ -31,7 +31,7 @@ export interface OpenEbpfDeps {
 /** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `Kernel` */
 export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
   const { objectDir, pinDir, cgroup, ns, route, overlay, log } = deps;
-  const programs = openPrograms({ objectDir, pinDir, log, globals: socketGlobals() });
+  const programs = openPrograms({ objectDir, pinDir, log, globals: socketGlobals(), learned: SOCKET_MAPS });
   const services = createServicesPart({ programs, cgroup, ns, log });
   const edge = createEdgePart({
     programs,

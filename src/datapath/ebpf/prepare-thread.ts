@@ -2,12 +2,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../../lib/log.ts';
 import { openPrograms } from './loader.ts';
-import { socketGlobals } from './services/attach.ts';
+import { SOCKET_MAPS, socketGlobals } from './services/attach.ts';
 
 export type Line = readonly [level: Level, message: string, fields: Fields | undefined];
 
 const at = (level: Level) => (message: string, fields?: Fields) =>
-  parentPort?.postMessage([level, message, fields] satisfies Line);
+  parentPort?.postMessage([level, message, fields] satisfies Line, []);
 const log: Log = {
   debug: at('debug'),
   info: at('info'),
@@ -17,4 +17,4 @@ const log: Log = {
 };
 
 const { objectDir, pinDir } = workerData as { objectDir: string; pinDir: string };
-openPrograms({ objectDir, pinDir, log, globals: socketGlobals() }).close();
+openPrograms({ objectDir, pinDir, log, globals: socketGlobals(), learned: SOCKET_MAPS }).close();

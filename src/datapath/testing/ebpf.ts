@@ -10,7 +10,7 @@ import { SERVICE_CAPABILITIES } from '../ebpf/capabilities.ts';
 import { createEdgePart } from '../ebpf/edge/part.ts';
 import { openPrograms, type Programs } from '../ebpf/loader.ts';
 import type { Part } from '../ebpf/part.ts';
-import { socketGlobals } from '../ebpf/services/attach.ts';
+import { SOCKET_MAPS, socketGlobals } from '../ebpf/services/attach.ts';
 import { createXdpPart } from '../ebpf/xdp/part.ts';
 import { createServicesPart } from '../ebpf/services/part.ts';
 import { emptyCgroup, ownCgroup } from '../ebpf/services/testing/rig.ts';
@@ -81,6 +81,7 @@ export const openEbpfWith =
       log: silentLog,
       maxEntries: { policy_entries: 8192, ...maxEntries },
       globals: socketGlobals(),
+      learned: SOCKET_MAPS,
     });
     const counted = countWrites(programs);
     const backend = createEbpfBackend({

@@ -154,7 +154,9 @@ export function createCorePart(deps: CoreDeps): CorePart {
       const routes = overlay?.prune(next.routes) ?? [];
       const wanted = lowerPlaces(state, around(), records);
       for (const name of PLACES) mended.push(...places[name].prune(wanted[name]));
+      programs.catchUp();
       mended.push(...attached.prune(podLinks(), overlayNow()), ...routes);
+      programs.catchUp();
       slots.keep(next.rules);
       if (mended.length > 0) judgeAgain();
       return mended;

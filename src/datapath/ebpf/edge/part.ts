@@ -108,7 +108,10 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
       const wanted = lowerEdge(state, links, records);
       const mended = EDGE_MAPS.flatMap((name) => tables[name].prune(wanted[name]));
       tellClashes();
-      return [...mended, ...attach(links.uplink)];
+      programs.catchUp();
+      const attached = attach(links.uplink);
+      programs.catchUp();
+      return [...mended, ...attached];
     },
     verify(next) {
       const links = linksOf(next);

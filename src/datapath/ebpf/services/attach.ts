@@ -17,6 +17,9 @@ export const socketHooks: readonly { object: string; program: string; hook: Cgro
   { object: 'sock-connect6', program: 'sock_connect6', hook: 'connect6' },
 ];
 
+/** Filled by the programs, though they are no LRU maps: for `openPrograms`. */
+export const SOCKET_MAPS: readonly string[] = ['socket_services', 'backend_connections'];
+
 /** First values of globals, for `openPrograms`. */
 export const socketGlobals = (): { can_set_retval: number } => ({
   can_set_retval: kernelAtLeast(5, 18) ? 1 : 0,

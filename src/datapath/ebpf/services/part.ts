@@ -81,7 +81,9 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
         ...table.prune(state.services, settingsOf(state.settings)),
         ...clients.prune(state.pods),
       ];
+      programs.catchUp();
       const { created } = attachSockets(programs, cgroup);
+      programs.catchUp();
       if (created > 0) differences.push({ kind: 'missing', what: `${created} programs at ${cgroup}` });
       return differences;
     },

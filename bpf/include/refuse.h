@@ -144,7 +144,8 @@ __noinline int make_error(struct __sk_buff *skb, const struct packet *p, const s
 	if (!p || !from || !what)
 		return -1;
 	__u32 header = p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	__u32 rest = p->protocol == IPPROTO_TCP ? 20 : 8;
+	/* Of a first fragment of IPv6 also the header that says so. */
+	__u32 rest = p->protocol == IPPROTO_TCP ? 20 : (p->flags & PACKET_FRAGMENT) && p->family == 6 ? 16 : 8;
 	__u32 quote = header + rest, at = p->protocol == IPPROTO_TCP ? 16 : 6;
 	struct icmp_error icmp = *what;
 	__u8 bytes[60];
@@ -163,6 +164,7 @@ __noinline int make_error(struct __sk_buff *skb, const struct packet *p, const s
 	if (p->family == 4 ? rest == 20 ? bpf_skb_load_bytes(skb, ETHERNET_LENGTH, bytes, 40) :
 					  bpf_skb_load_bytes(skb, ETHERNET_LENGTH, bytes, 28) :
 	    rest == 20	   ? bpf_skb_load_bytes(skb, ETHERNET_LENGTH, bytes, 60) :
+	    rest == 16	   ? bpf_skb_load_bytes(skb, ETHERNET_LENGTH, bytes, 56) :
 			     bpf_skb_load_bytes(skb, ETHERNET_LENGTH, bytes, 48))
 		return -1;
 	if (partial) {

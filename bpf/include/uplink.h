@@ -56,6 +56,17 @@ static __always_inline int may_fragment(struct __sk_buff *skb, const struct pack
 	return !(fragment & bpf_htons(0x4000));
 }
 
+/* Whole, or the first fragment of a datagram of IPv6, whose sender makes smaller ones when it is told. */
+static __always_inline int may_be_told(const struct packet *p)
+{
+	if (p->flags & PACKET_ICMP_ERROR)
+		return 0;
+	if (!(p->flags & (PACKET_FRAGMENT | PACKET_OPTIONS)))
+		return 1;
+	return p->family == 6 && p->protocol == IPPROTO_UDP && (p->flags & PACKET_FRAGMENT) &&
+	       !(p->flags & PACKET_LATER) && p->l4 == p->l3 + sizeof(struct ipv6hdr) + 8;
+}
+
 /* Tells the client that its packet does not fit, in the words it sent: `original` are its ends. */
 __noinline int tell_too_big(struct __sk_buff *skb, struct packet *p, const struct ends *original, __u32 mtu)
 {
@@ -69,10 +80,17 @@ __noinline int tell_too_big(struct __sk_buff *skb, struct packet *p, const struc
 	struct address from;
 
 	count_drop(DROP_TOO_BIG, skb->len - ETHERNET_LENGTH);
-	if ((p->flags & (PACKET_FRAGMENT | PACKET_OPTIONS | PACKET_ICMP_ERROR)) || own_address(p, &from) ||
+	if (!may_be_told(p) || own_address(p, &from) ||
 	    rewrite(skb, p, original) || swap_macs(skb) || make_error(skb, p, &from, &too_big))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, 0);
+}
+
+static __always_inline int is_overlay(__u32 link)
+{
+	struct edge_settings *settings = get_edge_settings();
+
+	return settings && settings->overlay == link;
 }
 
 /*
@@ -100,6 +118,9 @@ __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct end
 
 		if (!may_fragment(skb, p))
 			return tell_too_big(skb, p, original, mtu);
+		/* For a pod the stack cuts it, as far as it believes the source. */
+		if (!is_overlay(fib.ifindex) && !(net_flags_of(&p->src) & NET_OWN_NODE))
+			return TC_ACT_OK;
 		/* The tunnel's outer packets are cut instead. */
 		return bpf_redirect_neigh(fib.ifindex, 0, 0, 0);
 	}

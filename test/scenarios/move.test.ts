@@ -5,6 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { root, upCluster } from './local-cluster.ts';
 import { startTraffic, targetsOf } from './traffic.ts';
 
+/** The clients' own, for an answer. */
+const LIMIT_MS = 5500;
+
 interface Pod {
   metadata: { uid: string; labels: Record<string, string> };
   spec: { nodeName: string };
@@ -56,13 +59,11 @@ test('nodes move between data paths under traffic: what is not translated goes o
   assert.ok(report.counts.kept > 100 && report.counts.new > 100, JSON.stringify(report.counts));
   const services = await byService.stop();
   const broken = services.failures.filter(({ way }) => way === 'new');
-  // These clients are in no pod's cgroup, so that packets are translated: one that is just asking is told at once.
-  for (const { at, error } of broken) {
-    assert.match(error, /ECONNRESET|socket hang up/);
+  // These clients are in no pod's cgroup, so their packets are translated: who is just asking is cut.
+  for (const { at } of broken)
     assert.ok(
-      moves.some(({ from, to }) => at >= from && at <= to),
+      moves.some(({ from, to }) => at >= from && at <= to + LIMIT_MS),
       `at ${at}, not during ${JSON.stringify(moves)}`,
     );
-  }
   assert.ok(broken.length <= 2 * moves.length, JSON.stringify(broken));
 });

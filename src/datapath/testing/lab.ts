@@ -156,6 +156,7 @@ function createPod(
   const addresses = [`10.244.${node.number}.${index}`, `fd00:10:244:${node.number}::${index}`] as const;
   node.route.addVeth({
     name: host,
+    mtu: 1450,
     mac: HOST_MAC,
     alias: `heddle:pod:default/${name}:${name}`,
     peer: { name: 'eth0', netns: ns, mac },

@@ -17,6 +17,7 @@ const helpers = new Set([
   'kube-proxy.ts',
   'cluster.ts',
   'policies.ts',
+  'agent.ts',
 ]);
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !helpers.has(file))

@@ -10,8 +10,6 @@ export interface ProgramSpec {
   /** Absolute path of its TypeScript file. */
   readonly file: string;
   readonly args: readonly string[];
-  /** Of node itself. */
-  readonly flags?: readonly string[];
   /** Name of the namespace it lives in. */
   readonly netns: string;
   /** Folder below the cluster's cgroup. */
@@ -44,16 +42,12 @@ export function controllersSpec(paths: ClusterPaths): ProgramSpec {
   };
 }
 
-/** There are as many as nodes: V8 would keep tens of megabytes more for what is soon garbage. MB. */
-const SMALL = ['--max-semi-space-size=4'];
-
 export function nodeSpecs(paths: ClusterPaths, config: ClusterConfig): ProgramSpec[] {
   return config.nodes.flatMap((node) =>
     ['agent', 'stand-in'].map((role) => ({
       name: `${role}-${node.name}`,
       file: program(role),
       args: [paths.dataDir, node.name],
-      flags: SMALL,
       netns: node.name,
       cgroup: `${node.name}/${role}`,
       fds: [],

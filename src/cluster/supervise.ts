@@ -163,13 +163,7 @@ function launch(spec: ProgramSpec, deps: SuperviseDeps, processes: Processes): v
       const log = openLog(logOf(paths, spec.name));
       try {
         return spawnIn({
-          argv: [
-            process.execPath,
-            '--disable-warning=ExperimentalWarning',
-            ...(spec.flags ?? []),
-            spec.file,
-            ...spec.args,
-          ],
+          argv: [process.execPath, '--disable-warning=ExperimentalWarning', spec.file, ...spec.args],
           netns: ns,
           cgroup: join(cgroupPath(paths) ?? '', spec.cgroup),
           env: { NODE_COMPILE_CACHE: paths.compileCache, ...childEnv },

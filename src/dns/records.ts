@@ -4,7 +4,7 @@
  */
 import type { EndpointSlice, Service } from '../api/types.ts';
 import type { ResourceRecord } from './record.ts';
-import { type ServiceNames, serviceNames } from './service-names.ts';
+import { type NamesAndAddresses, namesOf, type ServiceNames, serviceNames } from './service-names.ts';
 
 export interface RecordsOptions {
   /** Default `cluster.local`. */
@@ -36,11 +36,6 @@ export interface Records {
   reverse(address: string): readonly string[];
 }
 
-interface Known {
-  readonly names: readonly string[];
-  readonly addresses: readonly string[];
-}
-
 /** A node's pods ask for few of a cluster's services. */
 const MAX_MADE = 2000;
 
@@ -52,7 +47,7 @@ export function createRecords(options: RecordsOptions = {}): Records {
   const services = new Map<string, Service>();
   const slices = new Map<string, readonly EndpointSlice[]>();
   /** What services have names and addresses for, as text: their records are made when they are asked for. */
-  const known = new Map<string, Known>();
+  const known = new Map<string, NamesAndAddresses>();
   const names = new Map<string, string>();
   /** By address, the services: one as a rule. */
   const pointers = new Map<string, string | readonly string[]>();
@@ -90,8 +85,7 @@ export function createRecords(options: RecordsOptions = {}): Records {
       );
   }
 
-  function learn(key: string, fresh: ServiceNames): void {
-    const entry = { names: [...fresh.names.keys()], addresses: [...fresh.reverse.keys()] };
+  function learn(key: string, entry: NamesAndAddresses): void {
     known.set(key, entry);
     for (const name of entry.names) names.set(name, key);
     for (const address of entry.addresses) setOwners(address, [...ownersOf(address), key]);
@@ -99,8 +93,8 @@ export function createRecords(options: RecordsOptions = {}): Records {
 
   function rebuild(key: string): void {
     forget(key);
-    const fresh = build(key);
-    if (fresh) learn(key, fresh);
+    const service = services.get(key);
+    if (service) learn(key, namesOf(service, slices.get(key) ?? [], { domain, ttl }));
     serial = (serial + 1) >>> 0;
   }
 

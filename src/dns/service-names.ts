@@ -1,6 +1,6 @@
 /** The names that one service has (Kubernetes DNS-Based Service Discovery 1.1.0, sections 2.3 to 2.5). Pure. */
 import type { EndpointSlice, Service } from '../api/types.ts';
-import { formatAddress, toBytes, tryParseAddress } from '../lib/ip.ts';
+import { formatAddress, toBytes, tryCanonical, tryParseAddress } from '../lib/ip.ts';
 import type { ResourceRecord } from './record.ts';
 
 export interface ServiceNames {
@@ -28,7 +28,7 @@ export function serviceNames(
   slices: readonly EndpointSlice[],
   zone: { domain: string; ttl: number },
 ): ServiceNames {
-  const own = `${service.metadata.name}.${service.metadata.namespace}.svc.${zone.domain}`.toLowerCase();
+  const own = ownName(service, zone.domain);
   const build = createBuilder(own, zone.ttl);
   const { type, externalName, clusterIP } = service.spec ?? {};
   if (type === 'ExternalName') build.alias(externalName ?? '');
@@ -36,6 +36,39 @@ export function serviceNames(
   else addClusterAddresses(build, own, service);
   return build.result;
 }
+
+/** What `serviceNames` has records for, as text. */
+export interface NamesAndAddresses {
+  readonly names: readonly string[];
+  /** Canonical. */
+  readonly addresses: readonly string[];
+}
+
+/** The keys of `serviceNames`, which of most services are known without making the records. */
+export function namesOf(
+  service: Service,
+  slices: readonly EndpointSlice[],
+  zone: { domain: string; ttl: number },
+): NamesAndAddresses {
+  const { type, clusterIP, clusterIPs, ports } = service.spec ?? {};
+  if (type === 'ExternalName' || clusterIP === 'None') {
+    const { names, reverse } = serviceNames(service, slices, zone);
+    return { names: [...names.keys()], addresses: [...reverse.keys()] };
+  }
+  const names = new Set([ownName(service, zone.domain)]);
+  const [own = ''] = names;
+  for (const { name, protocol = 'TCP' } of ports ?? []) {
+    if (!name) continue;
+    const parent = `_${protocol.toLowerCase()}.${own}`;
+    names.add(parent).add(`_${name.toLowerCase()}.${parent}`);
+  }
+  const texts = clusterIPs ?? (clusterIP ? [clusterIP] : []);
+  const addresses = texts.flatMap((text) => tryCanonical(text)?.text ?? []);
+  return { names: [...names], addresses: [...new Set(addresses)] };
+}
+
+const ownName = ({ metadata }: Service, domain: string): string =>
+  `${metadata.name}.${metadata.namespace}.svc.${domain}`.toLowerCase();
 
 function addClusterAddresses(build: Builder, own: string, service: Service): void {
   const { clusterIP, clusterIPs, ports } = service.spec ?? {};

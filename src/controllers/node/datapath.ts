@@ -249,8 +249,14 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     const ms = () => deps.clock.monotonic() - began;
     if (!converged) {
       const differences = await backend.prune(plan.state);
-      if (counts.applied === 0) mended = differences.slice(0, MAX_MENDED);
+      if (counts.applied === 0)
+        mended = differences.slice(0, MAX_MENDED).map(({ kind, what }) => ({ kind, what }));
       converged = true;
+      log.info('the data path holds what the objects say', {
+        backend: backend.name,
+        ms: Math.round(ms()),
+        mended: differences.length,
+      });
       deps.record?.({ step: 'prune', ms: ms(), differences });
     } else if (changes.length > 0) {
       await backend.apply(changes);

@@ -61,11 +61,9 @@ export function compareWith(found: Reading, target: Stage | undefined): Comparis
   const differences: Difference[] = [];
   const stage: Stage = {
     put(map, key, value) {
-      const text = textOf(key);
-      const known = found.rows[map].get(text);
-      found.rows[map].delete(text);
+      const known = taken(found.rows[map], key);
       if (known && sameBytes(known.value, value)) return;
-      differences.push({ kind: known ? 'changed' : 'missing', what: describe(map, key, value) });
+      differences.push(difference(known ? 'changed' : 'missing', map, key, value));
       target?.put(map, key, value);
     },
     drop() {},
@@ -76,13 +74,34 @@ export function compareWith(found: Reading, target: Stage | undefined): Comparis
     finish() {
       for (const map of STAGED)
         for (const { key, value } of found.rows[map].values()) {
-          differences.push({ kind: 'foreign', what: describe(map, key, value) });
+          differences.push(difference('foreign', map, key, value));
           target?.drop(map, key);
         }
       return differences;
     },
   };
 }
+
+function taken(rows: Rows, key: Uint8Array): { readonly value: Uint8Array } | undefined {
+  if (rows.size === 0) return undefined;
+  const text = textOf(key);
+  const known = rows.get(text);
+  rows.delete(text);
+  return known;
+}
+
+/** In an empty kernel everything differs, and nobody reads more than the first: the words are made when asked for. */
+const difference = (
+  kind: Difference['kind'],
+  map: StagedMap,
+  key: Uint8Array,
+  value: Uint8Array,
+): Difference => ({
+  kind,
+  get what() {
+    return describe(map, key, value);
+  },
+});
 
 /** Only for people: as the maps are laid out, addresses first or behind one word or two. */
 function describe(map: StagedMap, key: Uint8Array, value: Uint8Array): string {

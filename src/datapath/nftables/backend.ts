@@ -39,6 +39,7 @@ const policy: Capabilities = {
   policy: true,
   cutsEstablished: true,
   sessionAffinity: false,
+  protection: { denied: true, limits: false },
 };
 
 const capabilities: Capabilities = {

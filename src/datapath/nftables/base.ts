@@ -24,6 +24,8 @@ function setsOf(family: 4 | 6): KernelObject[] {
     set(`service-nets${family}`, `type ${ip}; flags interval`),
     set(`cluster-nets${family}`, `type ${ip}; flags interval`),
     set(`tunnels${family}`, `type ${ip}`),
+    set(`denied${family}`, `type ${ip}; flags interval`),
+    set(`heard${family}`, `type ${ip}`),
     set(`pod-nets${family}`, `type ${ip}; flags interval`),
   ];
 }

@@ -7,14 +7,20 @@ export function lowerSettings(settings: Settings | undefined, services: boolean)
   if (!settings) return [postrouting([], services), ...guards([], [])];
   const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks, tunnelPort } =
     settings;
+  const { controlAddresses = [] } = settings;
   return [
     ...ranges('service-nets', serviceCidrs),
     ...ranges('cluster-nets', [...podCidrs, ...serviceCidrs, ...underlayCidrs]),
     ...ranges('pod-nets', nodePodCidrs),
     ...(services ? ranges('client-nets', podCidrs) : []),
+    ...controlAddresses.map((address) => element(`heard${address.includes(':') ? 6 : 4}`, address)),
     postrouting(nodeAddresses, services),
     ...guards(
-      [`iifname "${podLinks}*" iifname != @interfaces drop`, ...tunnelRules(tunnelPort)],
+      [
+        `iifname "${podLinks}*" iifname != @interfaces drop`,
+        ...tunnelRules(tunnelPort),
+        ...deniedRules(settings),
+      ],
       [`oifname "${podLinks}*" oifname != @interfaces drop`],
     ),
   ];
@@ -40,6 +46,25 @@ const tunnelRules = (port: number): string[] =>
     (family) =>
       `udp dport ${port} fib daddr type local ${family === 4 ? 'ip' : 'ip6'} saddr != @tunnels${family} drop`,
   );
+
+/** Of the plan's `protection`: at uplinks alone, and not for nodes, what governs them, and pods without a tunnel. */
+function deniedRules({ podLinks, podCidrs }: Settings): string[] {
+  const inside = ['lo', 'vxlan0', `${podLinks}*`].map((name) => `iifname != "${name}"`).join(' ');
+  const rule = (family: 4 | 6): string => {
+    const ip = family === 4 ? 'ip' : 'ip6';
+    const pods = podCidrs
+      .filter((cidr) => cidr.includes(':') === (family === 6))
+      .map((cidr) => ` ${ip} saddr != ${cidr}`);
+    return `${inside} ${ip} saddr @denied${family} ${ip} saddr != @heard${family}${pods.join('')} drop`;
+  };
+  return [
+    rule(4),
+    // Neighbours keep finding each other, as they do by ARP.
+    'icmpv6 type nd-neighbor-solicit accept',
+    'icmpv6 type nd-neighbor-advert accept',
+    rule(6),
+  ];
+}
 
 function ranges(name: string, cidrs: readonly string[]): KernelObject[] {
   return flatten(cidrs.map((cidr) => [cidr, true] as const)).map((range) =>

@@ -35,7 +35,17 @@ export function groupOf(change: Pick<Change, 'table' | 'key'>): Group {
 
 export function groupsOf(state: PlanState): Group[] {
   const keys = (
-    ['settings', 'rules', 'policies', 'identities', 'endpoints', 'pods', 'services', 'routes'] as const
+    [
+      'settings',
+      'rules',
+      'policies',
+      'identities',
+      'endpoints',
+      'pods',
+      'services',
+      'routes',
+      'protection',
+    ] as const
   ).flatMap((table) => [...state[table].keys()].map((key) => groupOf({ table, key })));
   return [...new Set(keys)];
 }
@@ -82,8 +92,14 @@ const lowerings = {
     ]),
   ]),
   // The tunnel's far end; the route itself is overlay.ts'.
-  routes: each('routes', ({ addresses: [end] }) =>
-    end === undefined ? [] : [element(`tunnels${familyOf(end)}`, end)],
+  routes: each('routes', ({ addresses }) => [
+    ...addresses.slice(0, 1).map((end) => element(`tunnels${familyOf(end)}`, end)),
+    ...addresses.map((address) => element(`heard${familyOf(address)}`, address)),
+  ]),
+  protection: each('protection', ({ denied }) =>
+    flatten(denied.map((cidr) => [cidr, true] as const)).map((range) =>
+      element(`denied${range.family}`, rangeText(range)),
+    ),
   ),
   services: (state: PlanState, key: string, { services, slotsOf }: Lowering): KernelObject[] => {
     const frontend = state.services.get(key);

@@ -104,3 +104,36 @@ function decodeSkb(bytes: Uint8Array): NonNullable<TestRunResult['context']> {
     tstamp: view.getBigUint64(AT.tstamp, true),
   };
 }
+
+export interface ReceiveOptions extends Pick<TestRunOptions, 'program' | 'data'> {
+  /** Where the frames come in, in `ns`. */
+  readonly ifindex: number;
+  readonly ns: Netns;
+  readonly count: number;
+}
+
+const LIVE_FRAMES = 2;
+const XDP_MD_SIZE = 24;
+
+/**
+ * Frames come in at an interface as a driver with XDP hands them over: what the program drops is gone, what it passes
+ * goes to the stack. Linux 5.18 and later. Returns when all of them have been dealt with.
+ * @throws HeddleError `Kernel`
+ */
+export function receiveFrames({ program, data, ifindex, ns, count }: ReceiveOptions): void {
+  const context = attributes(XDP_MD_SIZE);
+  context.view.setUint32(4, data.length, true);
+  context.view.setUint32(12, ifindex, true);
+  const { bytes, view } = attributes(80);
+  view.setUint32(0, program, true);
+  view.setUint32(8, data.length, true);
+  view.setBigUint64(16, addressOf(data), true);
+  view.setUint32(32, count, true);
+  view.setUint32(40, XDP_MD_SIZE, true);
+  view.setBigUint64(48, addressOf(context.bytes), true);
+  view.setUint32(64, LIVE_FRAMES, true);
+  must(
+    inNetns(ns, () => call(COMMAND.PROG_TEST_RUN, bytes, data, context.bytes)),
+    'let frames come in at an interface',
+  );
+}

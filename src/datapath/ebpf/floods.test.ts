@@ -96,6 +96,40 @@ test('what one pod sends without end costs no other pod its connections, and the
   for (const backend of backends) assert.deepEqual(await backend.verify(), []);
 });
 
+test('a pod whose connections to the outside all live gets its share of them, and others theirs', {
+  skip: needsRoot,
+}, async (t) => {
+  const { lab, pod, backends } = await createCluster(
+    t,
+    openEbpfWith({ maxEntries: { nat4: 1024, nat6: 1024 } }),
+    [['loud', 'quiet']],
+  );
+  const share = 1024 / 2 / 8;
+  serveTcp(t, lab.outside, PORT, 'outside');
+  const open = (from: LabPod, family: 0 | 1) =>
+    keepTcp(t, from.ns, OUTSIDE[family], PORT).then(
+      (kept) => kept,
+      () => undefined,
+    );
+  for (const family of FAMILIES) {
+    const first = await Promise.all(Array.from({ length: share }, () => open(pod('loud'), family)));
+    assert.ok(first.every(Boolean), 'its share is its own');
+    const more = await Promise.all(Array.from({ length: 5 }, () => open(pod('loud'), family)));
+    assert.deepEqual(more.filter(Boolean), [], 'and no more');
+    assert.ok(await open(pod('quiet'), family), 'others have theirs');
+    for (const kept of first) assert.ok(await kept?.echo(), 'nothing that lives gives way');
+    for (const kept of first.slice(0, 20)) kept?.socket.resetAndDestroy();
+    // Sixteen slots are looked at for each.
+    const last = await Promise.all(Array.from({ length: share / 16 }, () => open(pod('loud'), family)));
+    assert.ok(last.some(Boolean), 'what has ended makes room');
+  }
+  assert.ok((backends[0]?.drops?.().get('share')?.packets ?? 0) > 0);
+  assert.deepEqual(
+    backends[0]?.podUse?.().map((use) => [use.pod, use.refused > 0]),
+    [['default/loud', true]],
+  );
+});
+
 async function dialFor(tries: readonly Try[]): Promise<{ dialled: number; failures: string[] }> {
   const failures: string[] = [];
   let dialled = 0;

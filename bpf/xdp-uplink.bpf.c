@@ -98,12 +98,18 @@ static __noinline int is_spared(const struct address *src)
 	return node_address_kind(&key) || bpf_map_lookup_elem(&spared_addresses, &key) || find_range(&key);
 }
 
+/* The packet behind its tags. Not static: verified by itself, once; see packet.h. */
+__noinline int parse_untagged(struct xdp_md *ctx, struct packet *p)
+{
+	return p ? parse_frame(frame_start(ctx), as_pointer(ctx->data_end), p) : PARSE_DROP;
+}
+
 /* Neighbours keep finding each other, as they do by ARP. */
 static __noinline int is_between_neighbours(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct packet p = {};
 
-	return parse_frame(frame_start(ctx), as_pointer(ctx->data_end), &p) == PARSE_OK && p.family == 6 &&
+	return parse_untagged(ctx, &p) == PARSE_OK && p.family == 6 &&
 	       (p.flags & PACKET_LINK_LOCAL);
 }
 
@@ -170,10 +176,13 @@ static __always_inline int has_socket(struct xdp_md *ctx, const struct packet *p
  * TCP that has been answered, and what answers a connection from inside. A client's datagrams are not, however long
  * they have been coming: only their rate tells a flood.
  */
-static __noinline int is_established(struct xdp_md *ctx, const struct packet *p)
+__noinline int is_established(struct xdp_md *ctx, const struct packet *p)
 {
-	int stream = p->protocol == IPPROTO_TCP;
+	int stream;
 
+	if (!p)
+		return 0;
+	stream = p->protocol == IPPROTO_TCP;
 	if (p->flags & (PACKET_FRAGMENT | PACKET_ICMP_ERROR))
 		return 0;
 	if (is_flow(p, stream) || is_translated(p, stream))
@@ -233,7 +242,7 @@ static __always_inline struct source *find_source(const struct address *src)
 }
 
 /* Reason to drop the packet, or 0. */
-static __noinline int over_limit(const struct packet *p, int begins)
+__noinline int over_limit(const struct packet *p, int begins)
 {
 	__u32 zero = 0;
 	struct protection *settings = bpf_map_lookup_elem(&protection, &zero);
@@ -242,7 +251,7 @@ static __noinline int over_limit(const struct packet *p, int begins)
 	struct source *source;
 	int reason = 0;
 
-	if (!settings || !all)
+	if (!p || !settings || !all)
 		return 0;
 	source = find_source(&p->src);
 	/* Without room for the source its packets pass: better than nobody's. */
@@ -259,11 +268,11 @@ static __noinline int over_limit(const struct packet *p, int begins)
 
 static __noinline int limit(struct xdp_md *ctx)
 {
-	struct packet p;
+	struct packet p = {};
 	int begins = 0, reason;
 
 	/* What cannot be read counts all the same; `from_uplink` drops it. */
-	if (parse_frame(frame_start(ctx), as_pointer(ctx->data_end), &p) == PARSE_OK) {
+	if (parse_untagged(ctx, &p) == PARSE_OK) {
 		if ((p.flags & PACKET_LINK_LOCAL) || is_link_local(&p.src))
 			return XDP_PASS;
 		begins = begins_connection(ctx, &p);

@@ -6,12 +6,15 @@ import { openRoute } from '../../../kernel/route.ts';
 import { connectTcp, listenTcp } from '../../../kernel/sockets.ts';
 import { needsRoot } from '../../../kernel/test-netns.ts';
 import type { PacketFlow } from '../../packet.ts';
+import { frontendKey } from '../../plan/tables.ts';
 import { type Cluster, createCluster } from '../../testing/cluster.ts';
 import { openEbpfAtTc, type OpenedEbpf } from '../../testing/ebpf.ts';
+import { frontendsOn } from '../../testing/frontends.ts';
 import { OUTSIDE } from '../../testing/lab.ts';
 import { ICMP, sendPacket, settled, witness } from '../../testing/packets.ts';
 import { both, FAMILIES, NODE_PORT, PODS, serveAll, wish } from '../../testing/service-lab.ts';
 import { connectedError, dialTcp, dialUdp, keepTcp } from '../../testing/traffic.ts';
+import { translatedFlows } from './translated.ts';
 
 const it = (what: string, fn: (t: TestContext, cluster: Cluster<OpenedEbpf>) => Promise<void>): void =>
   void test(what, { skip: needsRoot }, async (t) => {
@@ -90,7 +93,7 @@ it('echoes of two pods with one identifier reach the outside as their node’s, 
           dst: OUTSIDE[family],
           sport: 77,
           dport: 0,
-        } as PacketFlow,
+        },
         stop,
       );
     const own = c.lab.nodes[0]!.remote.addresses[family];
@@ -162,7 +165,7 @@ it('a restart of the agent cuts no connection that is translated', async (t, c) 
     echoes.push((await keepTcp(t, c.lab.outside, node.remote.addresses[family] ?? '', NODE_PORT)).echo);
     echoes.push(await keepFrom(t, c.pod('a').ns, OUTSIDE[family], 9000, 41_000));
   }
-  const state = await frontendsState(c);
+  const state = frontendsState(c);
   c.backends[0]!.close();
   for (const echo of echoes) assert.ok(await echo(), 'without an agent');
   const next = openEbpfAtTc(t, node);
@@ -172,9 +175,7 @@ it('a restart of the agent cuts no connection that is translated', async (t, c) 
 });
 
 /** What the plan says, and the frontends that went past it. */
-async function frontendsState({ plans, lab, pod }: Cluster<OpenedEbpf>) {
-  const { frontendsOn } = await import('../../testing/frontends.ts');
-  const { frontendKey } = await import('../../plan/tables.ts');
+function frontendsState({ plans, lab, pod }: Cluster<OpenedEbpf>) {
   const frontends = frontendsOn(lab.nodes[0]!, both(wish('NodePort', [pod('c')])));
   return { ...plans[0]!.state, services: new Map(frontends.map((each) => [frontendKey(each), each])) };
 }
@@ -196,14 +197,14 @@ it('who is outside and says to be a pod or another node is not heard', async (t,
     ];
     for (const src of forged) {
       route.replaceAddress('lo', `${src}/${family === 0 ? 32 : 128}`, { nodad: true });
-      const flow = {
+      const flow: PacketFlow = {
         family: family === 0 ? 4 : 6,
         protocol: 17,
         src,
         dst: node.remote.addresses[family] ?? '',
         sport: 5000,
         dport: NODE_PORT,
-      } as PacketFlow;
+      };
       sendPacket(c.lab.outside, flow, stop);
     }
   }
@@ -257,7 +258,6 @@ it('a port that the node itself uses is given to no pod', async (t, c) => {
 });
 
 it('connections that are translated are listed, those of sockets with hooks are not', async (t, c) => {
-  const { translatedFlows } = await import('./translated.ts');
   await c.setFrontends([wish('ClusterIP', [c.pod('c')])]);
   const kept = await keepTcp(t, c.pod('a').ns, '10.96.0.1', 80);
   const { programs } = c.backends[0]!;

@@ -8,10 +8,12 @@ import type { Backend } from './backend.ts';
 import { createShaper, shapeOf, withBandwidth } from './bandwidth.ts';
 import { openSink, sendBurst } from './ebpf/xdp/testing.ts';
 import type { Bandwidth } from './plan/tables.ts';
-import { type Cluster, createCluster, type OpenBackend } from './testing/cluster.ts';
+import { type Cluster, createCluster, type OpenBackend, serviceAddresses } from './testing/cluster.ts';
 import { openEbpf } from './testing/ebpf.ts';
 import type { LabPod } from './testing/lab.ts';
 import { openNftables } from './testing/nftables.ts';
+import { ICMP, sendPacket, settled, witness } from './testing/packets.ts';
+import { dialTcp, dialUdp, serveTcp, serveUdp } from './testing/traffic.ts';
 
 const PORT = 7300;
 const MEGABIT = 1_000_000;
@@ -116,3 +118,44 @@ for (const [name, open] of BACKENDS) {
     }
   });
 }
+
+test('eBPF: whatever goes by the queue of a link was judged, and passes or does not, on every way', {
+  skip: needsRoot,
+}, async (t) => {
+  const cluster = await scene(t, openEbpf);
+  const [a, b, c] = ['a', 'b', 'c'].map(cluster.pod) as [LabPod, LabPod, LabPod];
+  serveTcp(t, b.ns, PORT, 'b');
+  serveUdp(t, b.ns, b.addresses, PORT, 'b');
+  const arrived: number[] = [];
+  witness(t, b.ns, ({ protocol }) => void arrived.push(protocol));
+  await setBandwidth(cluster, 'b', { ingress: 100 * MEGABIT });
+  cluster.setService('b', 1, [{ port: 80, target: PORT }], [b]);
+  await cluster.apply();
+  for (const from of [a, c])
+    for (const family of [0, 1] as const) {
+      const [to, src] = [b.addresses[family], from.addresses[family]];
+      assert.equal((await dialTcp(from.ns, to, PORT)).server, 'b');
+      assert.equal((await dialUdp(from.ns, to, PORT)).server, 'b');
+      assert.equal((await dialTcp(from.ns, serviceAddresses(1)[family], 80)).server, 'b');
+      const protocol = family === 0 ? ICMP[4] : ICMP[6];
+      const before = arrived.filter((one) => one === protocol).length;
+      const echo = { family: family === 0 ? 4 : 6, src, dst: to, protocol, sport: 7, dport: 0 } as const;
+      sendPacket(from.ns, echo, AbortSignal.timeout(5000));
+      await settled(
+        () => arrived.filter((one) => one === protocol).length > before,
+        () => `an echo request from ${from.name}`,
+      );
+    }
+  await cluster.setPolicies({
+    b: {
+      podSelector: { matchLabels: { app: 'b' } },
+      ingress: [{ from: [{ podSelector: { matchLabels: { app: 'c' } } }] }],
+    },
+  });
+  for (const family of [0, 1] as const) {
+    const to = b.addresses[family];
+    assert.deepEqual(await dialTcp(a.ns, to, PORT), { why: 'ETIMEDOUT' });
+    assert.deepEqual(await dialUdp(a.ns, to, PORT), { why: 'ETIMEDOUT' });
+    assert.equal((await dialTcp(c.ns, to, PORT)).server, 'b');
+  }
+});

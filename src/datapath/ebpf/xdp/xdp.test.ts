@@ -3,8 +3,11 @@ import { test, type TestContext } from 'node:test';
 import { linkInfo } from '../../../kernel/bpf/link.ts';
 import { attachXdp } from '../../../kernel/bpf/links.ts';
 import { getPinned } from '../../../kernel/bpf/syscall.ts';
+import { openRoute } from '../../../kernel/route.ts';
 import { needsRoot } from '../../../kernel/test-netns.ts';
 import type { Protection } from '../../plan/tables.ts';
+import { TARGETS } from '../../testing/frontends.ts';
+import { both, NODE_PORT, wish } from '../../testing/service-lab.ts';
 import { createCluster } from '../../testing/cluster.ts';
 import { openEbpf } from '../../testing/ebpf.ts';
 import { GATEWAYS, OUTSIDE } from '../../testing/lab.ts';
@@ -128,6 +131,39 @@ test('new connections are limited, those that are established are not', { skip: 
     assert.ok(dropped(DROP.connectionRate) > before);
     for (let i = 0; i < 60; i++) assert.ok(await kept.echo(), 'more than the packets of a source');
   }
+});
+
+test('a connection to a service of a pod is outside of the limits once it stands', {
+  skip: needsRoot,
+}, async (t) => {
+  const { cluster, protect, outside, addresses } = await scene(t);
+  serveTcp(t, cluster.pod('a').ns, TARGETS.TCP, 'a');
+  serveTcp(t, cluster.pod('b').ns, TARGETS.TCP, 'b');
+  for (const [i, name] of ['a', 'b'].entries()) {
+    await cluster.setFrontends(both(wish('NodePort', [cluster.pod(name)], { port: NODE_PORT + i })));
+    for (const family of FAMILIES) {
+      await protect(undefined);
+      const kept = await keepTcp(t, outside, addresses[family], NODE_PORT + i);
+      await protect({ packets: { perSecond: 1, burst: 10 } });
+      for (let n = 0; n < 40; n++) assert.ok(await kept.echo(), `${name}, packet ${n}`);
+    }
+  }
+});
+
+test('addresses of one /64 are one source', { skip: needsRoot }, async (t) => {
+  const { protect, node, outside, addresses } = await scene(t);
+  const route = openRoute(outside);
+  t.after(() => route.close());
+  route.replaceAddress('lo', '2001:db8::2/128', { nodad: true });
+  route.replaceAddress('lo', '2001:db8:0:1::2/128', { nodad: true });
+  await protect({ packets: { perSecond: 1, burst: 20 } });
+  const sink = openSink(t, node.ns, addresses[1], 7001);
+  sendBurst(outside, OUTSIDE[1], addresses[1], 7001, 30);
+  assert.ok(sink.count() <= 21);
+  sendBurst(outside, '2001:db8::2', addresses[1], 7001, 30);
+  assert.ok(sink.count() <= 1, 'its neighbour has taken all');
+  sendBurst(outside, '2001:db8:0:1::2', addresses[1], 7001, 20);
+  assert.equal(sink.count(), 20);
 });
 
 test('all sources together begin no more connections than the node takes', { skip: needsRoot }, async (t) => {

@@ -277,8 +277,11 @@ __noinline int claim_port(struct __sk_buff *skb, const struct packet *p, __u32 d
 	return -1;
 }
 
-/* A stream that was answered and lives. All else may give way to newer connections of its pod. */
-static __always_inline int is_kept(const struct nat_value *value, __u8 protocol, __u64 now)
+/*
+ * A stream that was answered and lives. All else may give way to newer connections of its pod. Not static: the loop
+ * that asks is judged without it.
+ */
+__noinline int is_kept(const struct nat_value *value, __u8 protocol, __u64 now)
 {
 	return value && (value->flags & NAT_ANSWERED) && !is_over(value) && !nat_expired(value, protocol, now) &&
 	       (protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP);

@@ -173,11 +173,14 @@ function settle(lab: Lab, world: World): World {
   };
 }
 
-/** Source ports are this test's serial numbers, and survive translation. Echoes: one per pair of ends and draw. */
+/**
+ * Source ports are this test's serial numbers. The outside sees those that the node chose, and there, as of echoes
+ * everywhere, one packet is sent per pair of ends and draw.
+ */
 function flowKey({ src, dst, protocol, sport, dport }: Omit<PacketFlow, 'family'>): string {
-  return protocol === 1 || protocol === 58
-    ? `${src} > ${dst} ${protocol}`
-    : `${sport} > ${dst} ${dport} ${protocol}`;
+  if (protocol === 1 || protocol === 58) return `${src} > ${dst} ${protocol}`;
+  const isOutside = (OUTSIDE as readonly string[]).includes(dst);
+  return `${isOutside ? '' : `${sport} > `}${dst} ${dport} ${protocol}`;
 }
 
 const ruleText = ({ direction, verdict, rule }: PolicyEvent): string => `${direction} ${verdict} ${rule}`;

@@ -144,6 +144,11 @@ __noinline int asks_too_much(struct __sk_buff *skb, const struct packet *p, __u3
 	start_route(&fib, p, link);
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return 0;
+	/* A gateway, which is written there, is one neighbour, whoever is behind it. */
+	if (p->family == 4 ? fib.ipv4_dst != p->dst.words[3] :
+			     fib.ipv6_dst[0] != p->dst.words[0] || fib.ipv6_dst[1] != p->dst.words[1] ||
+				     fib.ipv6_dst[2] != p->dst.words[2] || fib.ipv6_dst[3] != p->dst.words[3])
+		return 0;
 	budget = bpf_map_lookup_elem(&neighbour_budgets, &link);
 	if (!budget) {
 		bpf_map_update_elem(&neighbour_budgets, &link, &fresh, BPF_NOEXIST);

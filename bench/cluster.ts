@@ -1,7 +1,10 @@
 /** A local cluster for benchmarks: its own data directory, gone at the end; and a look into its nodes' kernel maps. */
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { ENDPOINT_SLICE, NAMESPACE, SERVICE } from '../src/api/kinds.ts';
 import type { EndpointSlice, Service } from '../src/api/types.ts';
 import { createClient } from '../src/client/client.ts';
@@ -101,6 +104,33 @@ export async function createServices({ client }: BenchCluster, count: number): P
     ]);
     return service.spec?.clusterIP ?? '';
   });
+}
+
+/** Mean of a histogram of an agent, in milliseconds, since the last call. */
+export function createAgentMeans({ paths, nodes }: BenchCluster, histogram: string): () => Promise<number> {
+  let last = { sum: 0, count: 0 };
+  const read = async () => {
+    const texts = await Promise.all(nodes.map((node) => metricsOf(paths.node(node).agentSocket)));
+    const total = (suffix: string) =>
+      texts
+        .flatMap((text) => text.split('\n'))
+        .filter((line) => line.startsWith(`${histogram}_${suffix}{`))
+        .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+    return { sum: total('sum'), count: total('count') };
+  };
+  return async () => {
+    const now = await read();
+    const mean = ((now.sum - last.sum) / (now.count - last.count)) * 1000;
+    last = now;
+    return mean;
+  };
+}
+
+async function metricsOf(socketPath: string): Promise<string> {
+  const asked = request({ socketPath, path: '/metrics' });
+  asked.end();
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  return text(answer);
 }
 
 export interface NodeMaps {

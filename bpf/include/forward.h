@@ -16,13 +16,13 @@ enum place_kind {
 };
 
 struct place {
-	__u32 kind;
+	__u16 kind;
+	/* Of a pod: `enum pod_flags`. */
+	__u16 flags;
 	/* Where packets of it come from. */
 	__u32 link;
 	__u8 mac[6];
 	__u8 source_mac[6];
-	/* Of a pod: `enum pod_flags`. */
-	__u32 flags;
 };
 
 /* Of a packet that was judged, on its way through the queue of its pod's link. */

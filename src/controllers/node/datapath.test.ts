@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE } from '../../api/kinds.ts';
+import {
+  ENDPOINT_SLICE,
+  NAMESPACE,
+  NETWORK_POLICY,
+  NODE,
+  POD,
+  SERVICE,
+  UPLINK_PROTECTION,
+} from '../../api/kinds.ts';
 import type { NetworkPolicy, Pod } from '../../api/types.ts';
 import { createFakeClient, eventually } from '../../client/fake.ts';
 import { createInformer } from '../../client/informer.ts';
@@ -51,6 +59,7 @@ function setUp(t: TestContext) {
     slices: createInformer(client, ENDPOINT_SLICE, options),
     nodes: createInformer(client, NODE, options),
     policies: createInformer(client, NETWORK_POLICY, options),
+    protections: createInformer(client, UPLINK_PROTECTION, options),
     namespaces: createInformer(client, NAMESPACE, { ...options, keep: worldNamespace }),
     pods: createInformer(client, POD, { ...options, keep: worldPod }),
   };
@@ -97,6 +106,26 @@ function setUp(t: TestContext) {
 
 /** Long enough for everything that was going to happen to have happened. */
 const quiet = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+test('what protects the uplink comes and goes with its object, and a data path that cannot is said to', async (t) => {
+  const { client, backend, controller, startInformers } = setUp(t);
+  startInformers();
+  await controller.ready();
+  await client.create(UPLINK_PROTECTION, {
+    apiVersion: 'heddle.dev/v1alpha1',
+    kind: 'UplinkProtection',
+    metadata: { name: 'edge' },
+    spec: { denied: ['198.51.100.0/24'] },
+  });
+  await eventually('it is programmed', () => backend.kernel.protection.size === 1);
+  assert.match(
+    controller.status().problems.join(),
+    /^UplinkProtection edge spec\.denied: the fake backend cannot/,
+  );
+  await client.delete(UPLINK_PROTECTION, 'edge');
+  await eventually('it is gone', () => backend.kernel.protection.size === 0);
+  assert.deepEqual(controller.status().problems, []);
+});
 
 test('nothing is pruned before every list is complete', async (t) => {
   const { backend, controller, startInformers } = setUp(t);

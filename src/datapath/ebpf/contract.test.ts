@@ -1,7 +1,7 @@
 import type { TestContext } from 'node:test';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { type Opened, packetContract, stateContract } from '../testing/contract.ts';
-import { openEbpf, openEbpfAtTc } from '../testing/ebpf.ts';
+import { openEbpf } from '../testing/ebpf.ts';
 import { createLab, type LabNode } from '../testing/lab.ts';
 
 function open(t: TestContext, node: LabNode): Opened {
@@ -11,4 +11,3 @@ function open(t: TestContext, node: LabNode): Opened {
 
 stateContract('ebpf', (t) => open(t, createLab(t, 1).nodes[0]!), { skip: needsRoot });
 packetContract('ebpf', openEbpf);
-packetContract('ebpf at tc', openEbpfAtTc);

@@ -79,7 +79,9 @@ test('docs/metrics.md lists the metrics that the code makes, and no others', () 
   const made = files()
     .filter((path) => path.startsWith('src/') && !path.endsWith('.test.ts'))
     .flatMap((path) => [
-      ...readFileSync(join(root, path), 'utf8').matchAll(/\b((?:heddle|workqueue|apiserver|container_network|iptables_rules)_[a-z_]+)\b/g),
+      ...readFileSync(join(root, path), 'utf8').matchAll(
+        /\b((?:heddle|workqueue|apiserver|container_network|iptables_rules)_[a-z_]+)\b/g,
+      ),
     ])
     .map((m) => m[1] ?? '');
   const sorted = (names: readonly string[]) => [...new Set(names)].toSorted();

@@ -26,9 +26,9 @@ export function flood(t: Pick<TestContext, 'after'>, pod: LabPod, draws: readonl
   t.after(() => socket.close());
   let serial = 0;
   let sent = 0;
-  let isOn = true;
+  const end = new AbortController();
   const done = (async () => {
-    while (isOn) {
+    while (!end.signal.aborted) {
       for (let i = 0; i < BURST; i++, serial++) {
         const draw = draws[serial % draws.length]?.(serial);
         const src = pod.addresses[draw?.dst.includes(':') ? 1 : 0];
@@ -40,7 +40,7 @@ export function flood(t: Pick<TestContext, 'after'>, pod: LabPod, draws: readonl
   return {
     sent: () => sent,
     async stop() {
-      isOn = false;
+      end.abort();
       await done;
     },
   };

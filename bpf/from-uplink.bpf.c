@@ -101,13 +101,13 @@ int from_uplink(struct __sk_buff *skb)
 {
 	struct edge_settings *settings = get_edge_settings();
 	struct net_value *src, *dst;
-	struct packet p = {};
+	struct packet *p = uplink_packet();
 	__u32 to;
 
 	/* A bridge that does not know (any more) where a node is shows its packets to all of them. */
-	if (!settings || skb->mark == MARK_ANSWER || skb->pkt_type == PACKET_OTHERHOST)
+	if (!settings || !p || skb->mark == MARK_ANSWER || skb->pkt_type == PACKET_OTHERHOST)
 		return TC_ACT_OK;
-	switch (parse_packet(skb, &p)) {
+	switch (parse_packet(skb, p)) {
 	case PARSE_OK:
 		break;
 	case PARSE_OTHER:
@@ -115,23 +115,23 @@ int from_uplink(struct __sk_buff *skb)
 	default:
 		return drop_at(skb, DROP_MALFORMED);
 	}
-	if ((p.flags & PACKET_LINK_LOCAL) || is_link_local(&p.src) || is_link_local(&p.dst))
+	if ((p->flags & PACKET_LINK_LOCAL) || is_link_local(&p->src) || is_link_local(&p->dst))
 		return TC_ACT_OK;
-	dst = find_net(&p.dst);
-	src = find_net(&p.src);
+	dst = find_net(&p->dst);
+	src = find_net(&p->src);
 	to = dst ? dst->flags : 0;
-	if ((to & NET_OWN_NODE) && p.protocol == IPPROTO_UDP && !(p.flags & PACKET_LATER) &&
-	    p.dport == settings->tunnel_port)
+	if ((to & NET_OWN_NODE) && p->protocol == IPPROTO_UDP && !(p->flags & PACKET_LATER) &&
+	    p->dport == settings->tunnel_port)
 		return src && (src->flags & NET_OTHER_NODE) ? TC_ACT_OK : drop_at(skb, DROP_TUNNEL);
-	if (src && is_forged(skb, &p, src))
+	if (src && is_forged(skb, p, src))
 		return drop_at(skb, DROP_SPOOFED);
 	/* Pods reach pods through the tunnel. */
 	if (src && (src->flags & NET_POD) && (to & NET_POD))
 		return drop_at(skb, DROP_SPOOFED);
 	/* To the stack's own reassembly, or to nobody. */
-	if ((p.flags & PACKET_FRAGMENT) && !know_ports(&p))
+	if ((p->flags & PACKET_FRAGMENT) && !know_ports(p))
 		return to & NET_OWN_NODE ? TC_ACT_OK : drop_at(skb, DROP_FRAGMENT);
-	if (p.flags & PACKET_ICMP_ERROR)
-		return from_uplink_errors(skb, &p);
-	return from_uplink_service(skb, &p);
+	if (p->flags & PACKET_ICMP_ERROR)
+		return from_uplink_errors(skb, p);
+	return from_uplink_service(skb, p);
 }

@@ -18,13 +18,13 @@ static __always_inline int is_loopback(const struct address *address)
 SEC("tc")
 int to_loopback(struct __sk_buff *skb)
 {
-	struct packet p = {};
+	struct packet *p = uplink_packet();
 
-	if (!get_edge_settings() || parse_packet(skb, &p) != PARSE_OK || is_loopback(&p.dst))
+	if (!p || !get_edge_settings() || parse_packet(skb, p) != PARSE_OK || is_loopback(&p->dst))
 		return TC_ACT_OK;
-	if (p.flags & PACKET_ICMP_ERROR)
-		return nat_follow_error(skb, &p, NAT_AT_UPLINK, NAT_AT_UPLINK) < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
-	if (!has_ports(&p) || ((p.flags & PACKET_FRAGMENT) && !know_ports(&p)))
+	if (p->flags & PACKET_ICMP_ERROR)
+		return nat_follow_error(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK) < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
+	if (!has_ports(p) || ((p->flags & PACKET_FRAGMENT) && !know_ports(p)))
 		return TC_ACT_OK;
-	return from_node(skb, &p);
+	return from_node(skb, p);
 }

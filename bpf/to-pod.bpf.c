@@ -44,9 +44,9 @@ static __noinline int to_pod_of_node(struct __sk_buff *skb)
 	if (parse_packet(skb, p) != PARSE_OK)
 		return TC_ACT_OK;
 	if (p->flags & PACKET_ICMP_ERROR)
-		result = tr_icmp_inner(skb, p);
+		result = translate_icmp_inner(skb, p);
 	else if (!(p->flags & PACKET_FRAGMENT) || !fragment_ports_of(p))
-		result = tr_reply(skb, p);
+		result = translate_reply(skb, p);
 	return result == TR_DROP ? drop(skb, DROP_FAULT) : TC_ACT_OK;
 }
 

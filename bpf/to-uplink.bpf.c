@@ -30,32 +30,32 @@ SEC("tc")
 int to_uplink(struct __sk_buff *skb)
 {
 	struct edge_settings *settings = get_edge_settings();
-	struct packet p = {};
+	struct packet *p = uplink_packet();
 	__u32 from, flags = 0;
 	int result;
 
 	/* Frames that a packet socket wrote may be anything; what is no IP is none of ours. */
-	if (!settings || parse_packet(skb, &p) != PARSE_OK)
+	if (!settings || !p || parse_packet(skb, p) != PARSE_OK)
 		return TC_ACT_OK;
-	if ((p.flags & PACKET_LINK_LOCAL) || is_link_local(&p.src) || is_link_local(&p.dst))
+	if ((p->flags & PACKET_LINK_LOCAL) || is_link_local(&p->src) || is_link_local(&p->dst))
 		return TC_ACT_OK;
-	from = net_flags_of(&p.src);
-	if ((from & NET_OWN_NODE) && p.protocol == IPPROTO_UDP && p.dport == settings->tunnel_port)
+	from = net_flags_of(&p->src);
+	if ((from & NET_OWN_NODE) && p->protocol == IPPROTO_UDP && p->dport == settings->tunnel_port)
 		return TC_ACT_OK;
-	if ((p.flags & PACKET_FRAGMENT) && !know_ports(&p))
+	if ((p->flags & PACKET_FRAGMENT) && !know_ports(p))
 		return from & NET_OWN_POD ? drop_at(skb, DROP_FRAGMENT) : TC_ACT_OK;
-	if (p.flags & PACKET_ICMP_ERROR) {
-		result = nat_follow_error(skb, &p, NAT_AT_UPLINK, NAT_AT_UPLINK);
+	if (p->flags & PACKET_ICMP_ERROR) {
+		result = nat_follow_error(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK);
 		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 	}
 	if (!(from & NET_OWN_POD)) {
 		/* Sent by `from_uplink`, which has translated it. */
 		if (skb->ingress_ifindex)
 			return TC_ACT_OK;
-		return has_ports(&p) ? from_node(skb, &p) : TC_ACT_OK;
+		return has_ports(p) ? from_node(skb, p) : TC_ACT_OK;
 	}
-	result = nat_follow(skb, &p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
+	result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
 	if (result)
 		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
-	return net_flags_of(&p.dst) & NET_CLUSTER ? TC_ACT_OK : masquerade(skb, &p);
+	return net_flags_of(&p->dst) & NET_CLUSTER ? TC_ACT_OK : masquerade(skb, p);
 }

@@ -10,10 +10,15 @@
 
 #define NS_PER_SECOND 1000000000ULL
 
-/* Who asks. `address` decides for source-hash, ring-hash and affinity, `flow` for maglev. */
+/*
+ * Who asks. `affinity.client` (IPv4 as ::ffff:a.b.c.d; of a local socket `local_client`) decides for source-hash,
+ * ring-hash and affinity, `flow` for maglev: anything that is equal for all packets of a connection, on every node.
+ */
 struct service_client {
-	__u32 address[4]; /* IPv4 as ::ffff:a.b.c.d; of a local socket `local_client` */
-	__u64 flow;	  /* anything that is equal for all packets of a connection, on every node */
+	/* A key already: it would be on the stack twice. Its table is select_backend's. */
+	struct affinity_key affinity;
+	__u32 zero;
+	__u64 flow;
 };
 
 /* The finaliser of MurmurHash3: every bit of the input moves every bit of the output. */
@@ -45,10 +50,12 @@ static __always_inline __u64 flow_hash(const __u32 *source, const __u32 *target,
 /* A pod or node as a client of its own sockets. No address of a client begins with ff: those are multicast. */
 static __always_inline void local_client(struct service_client *client, __u64 netns, __u64 socket)
 {
-	client->address[0] = ~0U;
-	client->address[1] = ~0U;
-	client->address[2] = netns >> 32;
-	client->address[3] = netns;
+	__u32 *address = (__u32 *)client->affinity.client;
+
+	address[0] = ~0U;
+	address[1] = ~0U;
+	address[2] = netns >> 32;
+	address[3] = netns;
 	client->flow = mix64(netns ^ mix64(socket));
 }
 
@@ -144,7 +151,7 @@ static __always_inline __u32 choose_slot(const struct frontend *frontend, const 
 		return client->flow % view->slots;
 	case ALGORITHM_RING_HASH:
 	case ALGORITHM_SOURCE_HASH:
-		return address_hash(client->address, 0) % view->slots;
+		return address_hash((const __u32 *)client->affinity.client, 0) % view->slots;
 	default:
 		return bpf_get_prandom_u32() % view->slots;
 	}
@@ -182,11 +189,10 @@ static __always_inline struct backend *affine_backend(const struct affinity_key 
  * names the backend in `backends` and `backend_connections`.
  */
 static __always_inline struct backend *select_backend(const struct frontend *frontend, __u32 side,
-						      const struct service_client *client, __u32 *id)
+						      struct service_client *client, __u32 *id)
 {
 	struct service_view view = side == SIDE_OUTSIDE ? frontend->outside : frontend->inside;
 	__u32 seconds = frontend->affinity_seconds;
-	struct affinity_key key = {.table = view.table};
 	struct backend *backend;
 	__u64 now = 0;
 
@@ -194,8 +200,8 @@ static __always_inline struct backend *select_backend(const struct frontend *fro
 		return 0;
 	if (seconds) {
 		now = bpf_ktime_get_ns();
-		copy_address(key.client, client->address);
-		backend = affine_backend(&key, frontend, side, now, id);
+		client->affinity.table = view.table;
+		backend = affine_backend(&client->affinity, frontend, side, now, id);
 		if (backend)
 			return backend;
 	}
@@ -209,7 +215,7 @@ static __always_inline struct backend *select_backend(const struct frontend *fro
 	if (backend && seconds) {
 		struct affinity fresh = {.last = now, .backend = *id};
 
-		bpf_map_update_elem(&affinities, &key, &fresh, BPF_ANY);
+		bpf_map_update_elem(&affinities, &client->affinity, &fresh, BPF_ANY);
 	}
 	return backend;
 }

@@ -52,23 +52,8 @@ static __always_inline int drop(struct __sk_buff *skb, __u32 reason)
 	return TC_ACT_SHOT;
 }
 
-/* Translation, verified once for all that call it (see parse_packet). */
-__noinline int tr_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
-{
-	return p ? translate_request(skb, p, origin) : TR_DROP;
-}
-
-__noinline int tr_reply(struct __sk_buff *skb, struct packet *p)
-{
-	return p ? translate_reply(skb, p) : TR_DROP;
-}
-
-__noinline int tr_icmp_inner(struct __sk_buff *skb, struct packet *p)
-{
-	return p ? translate_icmp_inner(skb, p) : TR_DROP;
-}
-
-__noinline int tr_refuse(struct __sk_buff *skb, struct packet *p)
+/* Verified once for all that call it (see parse_packet). */
+__noinline int refuse_here(struct __sk_buff *skb, struct packet *p)
 {
 	return p ? refuse(skb, p) : TC_ACT_SHOT;
 }
@@ -312,7 +297,7 @@ static __always_inline int carry_error(struct __sk_buff *skb, struct packet *p, 
 {
 	if (!may_pass_error(skb, p, at))
 		return drop(skb, DROP_POLICY);
-	if (tr_icmp_inner(skb, p) == TR_DROP)
+	if (translate_icmp_inner(skb, p) == TR_DROP)
 		return drop(skb, DROP_FAULT);
 	return at->origin == ORIGIN_NODE ? TC_ACT_OK : forward_to(skb, p);
 }
@@ -339,18 +324,18 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 	if ((p->flags & PACKET_FRAGMENT) && fragment_ports_of(p))
 		return drop(skb, DROP_FRAGMENT);
 	if (p->flags & PACKET_ICMP_ERROR) {
-		if (own_address_kind(&p->dst) && tr_icmp_inner(skb, p) == TR_NONE)
+		if (own_address_kind(&p->dst) && translate_icmp_inner(skb, p) == TR_NONE)
 			return TC_ACT_OK;
 		return carry_error(skb, p, at);
 	}
 	if (origin == ORIGIN_NODE && skb->mark == MARK_TRANSLATED)
 		at->translated = 1;
 	if (origin != ORIGIN_NODE) {
-		switch (tr_request(skb, p, origin)) {
+		switch (translate_request(skb, p, origin)) {
 		case TR_DROP:
 			return drop(skb, DROP_NO_BACKEND);
 		case TR_REFUSE:
-			return tr_refuse(skb, p);
+			return refuse_here(skb, p);
 		case TR_DONE:
 			/* Only a pod that is its own backend gets this node's address as its source. */
 			if (origin == ORIGIN_POD && own_address_kind(&p->src))
@@ -360,7 +345,7 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 	}
 	/* A node and its own pods: nothing is looked up. */
 	if (own_address_kind(&p->dst)) {
-		if (tr_reply(skb, p) != TR_DONE)
+		if (translate_reply(skb, p) != TR_DONE)
 			return TC_ACT_OK;
 		/* From a node port of this node to itself. */
 		return own_address_kind(&p->src) && own_address_kind(&p->dst) ? into_loopback(skb) : forward_to(skb, p);
@@ -371,7 +356,7 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 	if (origin == ORIGIN_NODE)
 		return TC_ACT_OK;
 	if (!at->translated && (flow->flags & FLOW_TRANSLATED || flow->first == at->now) &&
-	    tr_reply(skb, p) == TR_DONE) {
+	    translate_reply(skb, p) == TR_DONE) {
 		flow->flags |= FLOW_TRANSLATED;
 		return forward_to(skb, p);
 	}

@@ -134,7 +134,7 @@ __noinline __u32 choose_backend(const struct packet *p, __u32 side)
 	frontend = find_frontend(p->dst.words, p->protocol, p->dport);
 	if (!frontend)
 		return 0;
-	copy_address(client.address, p->src.words);
+	copy_address(client.affinity.client, p->src.words);
 	client.flow = flow_hash(p->src.words, p->dst.words, p->sport, p->dport, p->protocol);
 	return select_backend(frontend, side, &client, &id) ? id : 0;
 }
@@ -217,7 +217,7 @@ __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 
 }
 
 /* A packet that may answer a translated connection. */
-static __noinline int translate_reply(struct __sk_buff *skb, struct packet *p)
+static __always_inline int translate_reply(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 flags = 0;
 
@@ -225,7 +225,7 @@ static __noinline int translate_reply(struct __sk_buff *skb, struct packet *p)
 }
 
 /* An ICMP error about a translated connection: outer and quoted headers. */
-static __noinline int translate_icmp_inner(struct __sk_buff *skb, struct packet *p)
+static __always_inline int translate_icmp_inner(struct __sk_buff *skb, struct packet *p)
 {
 	return followed(nat_follow_error(skb, p, NAT_AT_POD, NAT_AT_POD));
 }

@@ -15,6 +15,21 @@ static __always_inline int drop_at(struct __sk_buff *skb, __u32 reason)
 	return TC_ACT_SHOT;
 }
 
+/* The packet at hand: the stack is 512 bytes for all that calls each other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} uplink_scratch SEC(".maps");
+
+static __always_inline struct packet *uplink_packet(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&uplink_scratch, &zero);
+}
+
 /* 0 where the first fragment was not seen. */
 static __noinline int know_ports(struct packet *p)
 {

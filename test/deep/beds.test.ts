@@ -21,3 +21,5 @@ function under(bed: Bed, files: readonly string[], timeout: number): void {
 under(uml, ['src/kernel/ipvs.test.ts', 'src/kernel/netns.test.ts', 'src/kernel/cgroup.test.ts'], 120);
 under(qemu, ['src/kernel/*.test.ts'], 300);
 under(qemu, ['src/datapath/ipvs/contract.test.ts'], 500);
+// Whether an older kernel takes the eBPF programs.
+under(qemu, ['src/datapath/ebpf/stack.test.ts'], 200);

@@ -17,7 +17,8 @@
 struct service_client {
 	/* A key already: it would be on the stack twice. Its table is select_backend's. */
 	struct affinity_key affinity;
-	__u32 zero;
+	/* Nobody counts this client's connections: what goes by their count would send all of them to one backend. */
+	__u32 uncounted;
 	__u64 flow;
 };
 
@@ -162,7 +163,7 @@ __noinline __u32 draw(const struct frontend *frontend, const struct service_view
 {
 	if (!frontend || !view || !client || !view->slots)
 		return 0;
-	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
+	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION && !client->uncounted)
 		return least_connected(view);
 	return table_slot(view, choose_slot(frontend, view, client));
 }

@@ -125,7 +125,7 @@ static __always_inline struct nat_plan *get_nat_plan(void)
 /* Number of the backend for a new connection to a frontend; 0: none. Not static: verified by itself, once. */
 __noinline __u32 choose_backend(const struct packet *p, __u32 side)
 {
-	struct service_client client = {};
+	struct service_client client = { .uncounted = 1 };
 	struct frontend *frontend;
 	__u32 id = 0;
 

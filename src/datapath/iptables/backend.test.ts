@@ -33,7 +33,9 @@ for (const variant of ['nft', 'legacy'] as const) {
     };
     await sh('IPT -t nat -A PREROUTING -p tcp --dport 9 -j RETURN');
     await sh('IPT -t nat -N KUBE-MINE');
-    const listed = () => backend.programs.save(4).then((text) => text.replaceAll(/^#.*\n/gm, ''));
+    /** Without the times and the packet counts of the kernel's own chains. */
+    const plain = (text: string) => text.replaceAll(/^#.*\n/gm, '').replaceAll(/ \[\d+:\d+\]$/gm, '');
+    const listed = () => backend.programs.save(4).then(plain);
     const [whole, sep] = [await listed(), /:(KUBE-SEP-\w+)/.exec(await listed())?.[1] ?? ''];
     const svc = /:(KUBE-SVC-\w+)/.exec(whole)?.[1] ?? '';
     for (const harm of [

@@ -10,5 +10,13 @@ test(
     skip: needsBpf || (deep ? false : 'takes a minute: npm run check:deep (not in CI)'),
     timeout: 240_000,
   },
-  (t) => upgradeUnderLoad(t, { rate: 10_000, connections: 1000, rounds: 3, pause: 1500, learning: 500 }),
+  (t) =>
+    upgradeUnderLoad(t, {
+      rate: 10_000,
+      connections: 1000,
+      rounds: 3,
+      pause: 1500,
+      learning: 500,
+      refusable: 0,
+    }),
 );

@@ -84,6 +84,8 @@ test('who sends what does not fit the tunnel is told, and goes on with less', op
     const route = openRoute(each.ns);
     route.setLink('eth0', { mtu: 1500 });
     route.close();
+    // A link takes from its other end only what fits itself.
+    lab.nodes.find(({ name }) => name === each.node)?.route.setLink(each.interface, { mtu: 1500 });
   }
   for (const each of [b, c]) serveTcp(t, each.ns, 8080, each.name);
   await setFrontends([wish('NodePort', [c])]);
@@ -102,7 +104,7 @@ test('who sends what does not fit the tunnel is told, and goes on with less', op
   }
 });
 
-/** Asks again until it is true. */
+/** Asks again until it is true: a node tells one sender once a second at most (icmp_ratelimit). */
 async function settledSoon(ask: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 500 && !(await ask()); i++) await new Promise((resolve) => setTimeout(resolve, 2));
+  for (let i = 0; i < 1500 && !(await ask()); i++) await new Promise((resolve) => setTimeout(resolve, 2));
 }

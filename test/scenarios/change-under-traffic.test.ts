@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { takeInventory } from '../../src/cluster/snapshot.ts';
 import { kubectl } from '../kubectl.ts';
 import { root, upCluster } from './local-cluster.ts';
-import { startTraffic, targetsOf } from './traffic.ts';
+import { placeIn, startTraffic, targetsOf } from './traffic.ts';
 
 interface Listed {
   items: { metadata: { name: string; uid: string }; spec: { nodeName: string } }[];
@@ -24,12 +24,13 @@ test('what is rolled, scaled, deleted or killed under traffic', { timeout: 180_0
   };
   const pods = async (app: string) =>
     (JSON.parse(await kube('get', 'pods', '-l', `app=${app}`, '-o', 'json')) as Listed).items;
-  const uid = (await pods('client'))[0]?.metadata.uid;
+  const [client] = await pods('client');
+  assert.ok(client);
+  const place = placeIn(cluster, client.spec.nodeName, client.metadata.uid);
   const service = JSON.parse(await kube('get', 'service', 'server', '-o', 'json')) as {
     spec: { clusterIPs: string[] };
   };
-  const traffic = (context: typeof t) =>
-    startTraffic(context, cluster.paths.netns(`pod-${uid}`), targetsOf(service.spec.clusterIPs, 80));
+  const traffic = (context: typeof t) => startTraffic(context, place, targetsOf(service.spec.clusterIPs, 80));
   const rolledOut = () => kube('rollout', 'status', 'deploy/server', '--timeout=60s');
 
   const changes: readonly (readonly [string, () => Promise<unknown>])[] = [

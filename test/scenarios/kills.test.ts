@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
-import { startTraffic, type Traffic, targetsOf } from './traffic.ts';
+import { placeIn, startTraffic, type Traffic, targetsOf } from './traffic.ts';
 
 interface Pod {
   metadata: { name: string; uid: string; labels: Record<string, string> };
@@ -30,7 +30,7 @@ async function trafficInCluster(t: TestContext, cluster: LocalCluster): Promise<
     spec: { clusterIPs: string[] };
   };
   const addresses = servers.flatMap(({ status }) => status.podIPs.map(({ ip }) => ip));
-  return startTraffic(t, cluster.paths.netns(`pod-${client.metadata.uid}`), [
+  return startTraffic(t, placeIn(cluster, 'node-1', client.metadata.uid), [
     ...targetsOf(addresses, 8080),
     ...targetsOf(service.spec.clusterIPs, 80),
   ]);

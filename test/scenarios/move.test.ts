@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root, upCluster } from './local-cluster.ts';
-import { startTraffic, targetsOf } from './traffic.ts';
+import { placeIn, startTraffic, targetsOf } from './traffic.ts';
 
 /** The clients' own, for an answer. */
 const LIMIT_MS = 5500;
@@ -30,10 +30,10 @@ test('nodes move between data paths under traffic: what is not translated goes o
     spec: { clusterIPs: string[] };
   };
   assert.ok(client && servers.length === 2);
-  const netns = cluster.paths.netns(`pod-${client.metadata.uid}`);
+  const place = placeIn(cluster, 'node-1', client.metadata.uid);
   const addresses = servers.flatMap(({ status }) => status.podIPs.map(({ ip }) => ip));
-  const straight = await startTraffic(t, netns, targetsOf(addresses, 8080));
-  const byService = await startTraffic(t, netns, targetsOf(service.spec.clusterIPs, 80));
+  const straight = await startTraffic(t, place, targetsOf(addresses, 8080));
+  const byService = await startTraffic(t, place, targetsOf(service.spec.clusterIPs, 80));
   const moves: { from: number; to: number }[] = [];
   for (const to of ['ebpf', 'nftables', 'ebpf']) {
     await sleep(500);

@@ -1,10 +1,12 @@
 /** Traffic from inside a namespace, and what became of it: see traffic-client.ts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { root } from './local-cluster.ts';
+import { findCgroup2Mount } from '../../src/kernel/cgroup.ts';
+import { type LocalCluster, root } from './local-cluster.ts';
 
 export interface Report {
   counts: { kept: number; new: number; reconnects: number };
@@ -15,15 +17,33 @@ export interface Traffic {
   stop(): Promise<Report>;
 }
 
+/** Where processes of a node's pods are. */
+export interface Place {
+  /** Of the pod. */
+  readonly netns: string;
+  /** Folder below the node's cgroup: there, as in any pod, sockets meet the data path's hooks. */
+  readonly cgroup: string;
+}
+
+export function placeIn({ paths }: LocalCluster, node: string, uid: string): Place {
+  const mount = findCgroup2Mount() ?? '';
+  return { netns: paths.netns(`pod-${uid}`), cgroup: join(mount, paths.node(node).cgroup, 'traffic') };
+}
+
 /** `targets`: `host:port`, IPv6 in brackets. Resolves when the first requests are on their way. */
 export async function startTraffic(
   t: TestContext,
-  netns: string,
+  { netns, cgroup }: Place,
   targets: readonly string[],
 ): Promise<Traffic> {
+  mkdirSync(cgroup, { recursive: true });
   const child: ChildProcess = spawn(
-    'nsenter',
+    'sh',
     [
+      '-c',
+      'echo $$ >"$0/cgroup.procs" && exec "$@"',
+      cgroup,
+      'nsenter',
       `--net=${netns}`,
       join(root, 'node_modules/.bin/node'),
       join(root, 'test/scenarios/traffic-client.ts'),

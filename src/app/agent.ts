@@ -57,7 +57,7 @@ import { createMetrics } from '../lib/metrics.ts';
 import { goArch, osImage } from '../lib/machine.ts';
 import { VERSION } from '../lib/version.ts';
 import { serveSocket } from '../lib/socket-server.ts';
-import { runTasks, shutdownSignal } from '../lib/tasks.ts';
+import { begun, runTasks, shutdownSignal } from '../lib/tasks.ts';
 import { createFlowLog } from '../observe/flow-log.ts';
 import { worldNamespace, worldPod } from '../policy/from-objects.ts';
 import { createCompiler } from '../policy/compile.ts';
@@ -119,6 +119,16 @@ const leases = createInformer(client, LEASE, {
   namespace: LEASE_NAMESPACE,
   labelSelector: LEASE_LABEL,
 });
+
+const records = createRecords({ domain: config.clusterDomain });
+// They fill while the kernel judges the programs.
+const copies = [
+  ...[...Object.values(informers), ownPods, leases].map((informer) => ({
+    name: `informer of ${informer.kind.resource}`,
+    run: (stop: AbortSignal) => informer.run(stop),
+  })),
+  { name: 'names', run: () => runNames({ ...informers, records }) },
+].map(begun);
 
 // The node's namespace, and the data path in it.
 const route = openRoute();
@@ -260,7 +270,6 @@ const healthChecks = createHealthChecks({
 });
 
 // Names.
-const records = createRecords({ domain: config.clusterDomain });
 const dns = createDnsServer({
   addresses: config.dnsAddresses,
   port: 53,
@@ -295,11 +304,7 @@ log.info('agent started', { pid: process.pid });
 await runTasks(
   [
     { name: 'pod host', run: (stop) => podHost.run(stop) },
-    ...[...Object.values(informers), ownPods, leases].map((informer) => ({
-      name: `informer of ${informer.kind.resource}`,
-      run: (stop: AbortSignal) => informer.run(stop),
-    })),
-    { name: 'names', run: () => runNames({ ...informers, records }) },
+    ...copies,
     { name: 'dns', run: (stop) => dns.run(stop) },
     {
       name: 'data path',

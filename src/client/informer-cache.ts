@@ -25,6 +25,7 @@ export interface Cache<T> {
   set(key: string, value: T, revision: string): void;
   delete(key: string): void;
   byIndex(name: string, fn: IndexFn<T>): IndexLookup<T>;
+  /** The listener is told at once of all that is there. */
   onChange(listener: ChangeListener<T>): () => void;
   /** Tells the listeners now what they were going to be told at the end of the turn. */
   flush(): void;
@@ -200,6 +201,9 @@ export function createCache<T>(later: (fn: () => void) => void = setImmediate): 
       return index.lookup;
     },
     onChange(listener) {
+      // Whoever comes late begins with what is there, and hears of nothing twice.
+      if (pending.size > 0) flush();
+      for (const [key, { value }] of entries) listener(key, value, undefined);
       listeners.add(listener);
       return () => listeners.delete(listener);
     },

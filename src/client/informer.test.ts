@@ -68,6 +68,27 @@ test('changes of one turn are told once, from the first before to the last now',
   assert.deepEqual(told, ['shop/a ->2']);
 });
 
+test('whoever listens late is told at once of what is there, and of no change twice', async (t) => {
+  const client = createFakeClient();
+  await client.create(CONFIG_MAP, config('a', '1'));
+  const informer = start(t, client);
+  const told: string[] = [];
+  const tell = (who: string) =>
+    informer.onChange((key, now, before) => {
+      told.push(`${who}: ${key} ${before?.data?.['value'] ?? '-'}>${now?.data?.['value'] ?? '-'}`);
+    });
+  await informer.synced();
+  tell('first');
+  assert.deepEqual(told.splice(0), ['first: shop/a ->1']);
+  // In the very turn of a change.
+  const [held] = informer.list();
+  assert.ok(held);
+  informer.remember(await client.update(CONFIG_MAP, config('a', '2')));
+  tell('second');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(told, ['first: shop/a 1>2', 'second: shop/a ->2']);
+});
+
 test('a revision that is gone lists again and tells what was missed, deletions too', async (t) => {
   const client = createFakeClient();
   await client.create(CONFIG_MAP, config('old'));
@@ -76,6 +97,7 @@ test('a revision that is gone lists again and tells what was missed, deletions t
   await informer.synced();
   const told = new Map<string, boolean>();
   informer.onChange((key, now) => told.set(key, now !== undefined));
+  told.clear();
   client.hold = true;
   await client.delete(CONFIG_MAP, 'old', 'shop');
   await client.create(CONFIG_MAP, config('new'));

@@ -36,7 +36,10 @@ export interface Informer<O, T = O> {
   /** Resolves after the first complete list. */
   synced(): Promise<void>;
   readonly hasSynced: boolean;
-  /** Called once per key and turn, with what was last told; returns how to stop. */
+  /**
+   * Called once per key and turn, with what was last told, and before this returns for each object that is there
+   * already; returns how to stop.
+   */
   onChange(listener: ChangeListener<T>): () => void;
   /**
    * Puts the answer to one's own write into the copy, so that a decision made next turn sees it. Ignored when

@@ -35,6 +35,21 @@ export async function runTasks(tasks: readonly Task[], options: RunOptions): Pro
   if (failure !== undefined) throw failure;
 }
 
+/** Starts a task before its turn; in its turn it is only taken over. */
+export function begun({ name, run }: Task): Task {
+  const stop = new AbortController();
+  const done = run(stop.signal);
+  // Until then a failure waits for whoever takes it over.
+  done.catch(() => {});
+  return {
+    name,
+    run(signal) {
+      signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
+      return done;
+    },
+  };
+}
+
 async function stopInReverse(
   started: readonly { task: Task; stop: AbortController; done: Promise<void> }[],
   log: Log,

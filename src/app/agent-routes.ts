@@ -42,6 +42,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
           ...backend.capabilities,
           ...datapath.status(),
           beyondShare: deps.podUse.over(),
+          maps: backend.maps?.() ?? [],
         },
         pods: podHost.status(),
       })),

@@ -3,7 +3,7 @@
  * this is the order in which a node comes up; what stands in the kernel from an earlier run is taken over.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import {
   ENDPOINT_SLICE,
@@ -37,6 +37,7 @@ import { runRegistration } from '../controllers/node/registration.ts';
 import { createMovableBackend } from '../datapath/movable.ts';
 import { createAnnouncer } from '../datapath/announcer.ts';
 import { setUpNode } from '../datapath/node-setup.ts';
+import { mapSizes } from '../datapath/ebpf/sizes.ts';
 import { createOverlay } from '../datapath/overlay.ts';
 import { createPlan } from '../datapath/plan/plan.ts';
 import { exposeDns } from '../dns/metrics.ts';
@@ -144,6 +145,7 @@ const backends = createBackends({
   route,
   paths: nodePaths,
   objectDir: join(BUILD, 'bpf'),
+  mapSizes: mapSizes({ memory: totalmem(), nodes: config.nodes.length, share: config.mapMemory }),
   overlay: createOverlay(route, { ...config.vxlan, mtu: config.podMtu, nodeAddresses: self.addresses }),
   log,
 });

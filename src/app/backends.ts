@@ -35,6 +35,8 @@ export interface BackendsDeps {
   readonly paths: Pick<NodePaths, 'bpf' | 'cgroup'>;
   /** Folder of the compiled eBPF programs. */
   readonly objectDir: string;
+  /** Entries of eBPF maps, by name. */
+  readonly mapSizes: Readonly<Record<string, number>>;
   readonly log: Log;
 }
 
@@ -48,7 +50,7 @@ export interface Backends {
 }
 
 export function createBackends(deps: BackendsDeps): Backends {
-  const { route, overlay, paths, objectDir, log } = deps;
+  const { route, overlay, paths, objectDir, mapSizes, log } = deps;
   let nflog: Nflog | undefined;
   // One for all: a pod's queue stays where it is while the node moves to another data path.
   const shaper = createShaper({ ns: currentNetns(), route, log });
@@ -69,6 +71,7 @@ export function createBackends(deps: BackendsDeps): Backends {
       openEbpfBackend({
         objectDir,
         pinDir: paths.bpf,
+        maxEntries: mapSizes,
         cgroup: join(findCgroup2Mount() ?? '', paths.cgroup),
         ns: currentNetns(),
         route,
@@ -111,7 +114,7 @@ export function createBackends(deps: BackendsDeps): Backends {
   };
   return {
     async prepare(name) {
-      if (name === 'ebpf') await prepareEbpf({ objectDir, pinDir: paths.bpf, log });
+      if (name === 'ebpf') await prepareEbpf({ objectDir, pinDir: paths.bpf, maxEntries: mapSizes, log });
     },
     open(name) {
       const open = openers[name as DatapathName];

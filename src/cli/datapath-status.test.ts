@@ -16,6 +16,7 @@ const row: DatapathRow = {
   entries: { pods: 2 },
   problems: [],
   beyondShare: [],
+  maps: [],
 };
 
 test('a pod that fills what all share is named, with what it did and what it cost it', () => {
@@ -25,4 +26,13 @@ test('a pod that fills what all share is named, with what it did and what it cos
     /node-1: shop\/web wants more .*900 begun, 800 beyond it, 70 gave way to newer ones, 6 refused/,
   );
   assert.ok(!statusText([row]).includes('wants more'));
+});
+
+test('what the tables of a node hold and take is told', () => {
+  const maps = [
+    { name: 'flows4', max: 8192, bytes: 1_800_000 },
+    { name: 'backends', max: 131_072, bytes: 2_100_000 },
+  ];
+  assert.match(statusText([{ ...row, maps }]), /node-1: 2 maps take 3\.9 MB; entries at most: flows4 8192\n/);
+  assert.ok(!statusText([row]).includes('maps take'));
 });

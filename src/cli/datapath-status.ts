@@ -20,6 +20,16 @@ export interface DatapathRow {
   readonly problems: readonly string[];
   /** Pods that wanted more connections than their share in the last seconds, the heaviest first. */
   readonly beyondShare: readonly PodUse[];
+  /** Tables of fixed size. */
+  readonly maps: readonly MapUse[];
+}
+
+interface MapUse {
+  readonly name: string;
+  /** Entries that it may have. */
+  readonly max: number;
+  /** Of the kernel's memory. */
+  readonly bytes: number;
 }
 
 interface PodUse {
@@ -45,6 +55,7 @@ interface AgentStatus {
     readonly problems: readonly string[];
     /** Absent from agents of earlier versions. */
     readonly beyondShare?: readonly PodUse[];
+    readonly maps?: readonly MapUse[];
     readonly policy: boolean;
     readonly cutsEstablished: boolean;
     readonly sessionAffinity: boolean;
@@ -72,7 +83,21 @@ export async function statusRows(agents: Agents): Promise<DatapathRow[]> {
     entries: datapath.entries,
     problems: datapath.problems,
     beyondShare: datapath.beyondShare ?? [],
+    maps: datapath.maps ?? [],
   }));
+}
+
+/** What limits how many connections a node knows at once. */
+const TOLD = ['flows4', 'nat4', 'udp_sessions'];
+
+function mapLines(rows: readonly DatapathRow[]): string[] {
+  return rows.flatMap(({ node, maps }) => {
+    const told = TOLD.flatMap((name) => maps.filter((map) => map.name === name));
+    if (told.length === 0) return [];
+    const megabytes = maps.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;
+    const sizes = told.map(({ name, max }) => `${name} ${max}`).join(', ');
+    return [`${node}: ${maps.length} maps take ${megabytes.toFixed(1)} MB; entries at most: ${sizes}`];
+  });
 }
 
 export function statusText(rows: readonly DatapathRow[]): string {
@@ -101,6 +126,7 @@ export function statusText(rows: readonly DatapathRow[]): string {
       ...names.map((name) => row.entries[name] ?? 0),
     ]),
   ]);
+  lines.push(...mapLines(rows));
   for (const { node, lastError } of rows) if (lastError) lines.push(`${node}: last error: ${lastError}`);
   for (const { node, beyondShare } of rows)
     for (const use of beyondShare)

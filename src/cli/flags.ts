@@ -27,6 +27,18 @@ export function wholeNumber(flag: string, text: string, min: number, max: number
   return value;
 }
 
+/** `0.25%` or `0.0025`: 0.0025. @throws HeddleError `BadFlag` */
+export function share(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
+  const value = Number(match?.[1]) / (match?.[2] === '%' ? 100 : 1);
+  if (!match || value <= 0 || value > 0.5)
+    throw new HeddleError(
+      'BadFlag',
+      `${flag} "${text}": expected a share of up to 50%, such as 0.5% or 0.005`,
+    );
+  return value;
+}
+
 /** `90`, `90s`, `2m`, `1m30s`: milliseconds. @throws HeddleError `BadFlag` */
 export function duration(flag: string, text: string): number {
   const match = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?$/.exec(text);

@@ -8,7 +8,7 @@ import { freePort } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { chooseDatapath } from './choose-datapath.ts';
-import { duration, wholeNumber } from './flags.ts';
+import { duration, share, wholeNumber } from './flags.ts';
 
 export interface UpFlags {
   dataDir: string;
@@ -23,6 +23,7 @@ export interface UpFlags {
   underlayCidr?: string;
   clusterDomain?: string;
   datapath?: string;
+  mapMemory?: string;
   keep?: boolean;
   wait: boolean;
   timeout: string;
@@ -63,6 +64,7 @@ export function upRequest(flags: UpFlags): UpRequest {
     apiPort,
     standIn: flags.standIn ?? kept?.standIn ?? false,
     datapath: datapath.name,
+    mapMemory: flags.mapMemory === undefined ? kept?.mapMemory : share('--map-memory', flags.mapMemory),
     ...ranges(flags, kept),
   });
   if (kept) {

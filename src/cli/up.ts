@@ -38,6 +38,10 @@ export function register(program: Command, deps: CliDeps): void {
     )
     .option('--cluster-domain <name>', 'suffix of service names (default: cluster.local)')
     .addOption(datapathOption())
+    .option(
+      '--map-memory <share>',
+      'of the machine’s memory, for what the eBPF tables of all nodes learn (default: 0.25%)',
+    )
     .option('--keep', 'keep the data directory when the cluster goes down')
     .option('--no-wait', 'do not wait until the pods are Ready')
     .option('--timeout <time>', 'for nodes and pods to become Ready', '120s')

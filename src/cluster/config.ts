@@ -25,6 +25,8 @@ export interface ClusterConfig {
   readonly standIn: boolean;
   /** What programs the nodes' kernel. */
   readonly datapath: DatapathName;
+  /** Of the machine's memory, 0 to 1, for what the eBPF maps of all nodes learn. Absent: the default. */
+  readonly mapMemory?: number | undefined;
   readonly vxlan: { readonly vni: number; readonly port: number };
   /** MTU of pod interfaces: the underlay's less the encapsulation. */
   readonly podMtu: number;

@@ -25,6 +25,8 @@ export interface ClusterRequest {
   readonly apiPort: number;
   readonly standIn: boolean;
   readonly datapath: DatapathName;
+  /** 0 to 1. */
+  readonly mapMemory?: number | undefined;
 }
 
 export const MAX_NODES = 250;
@@ -77,6 +79,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     },
     standIn: request.standIn,
     datapath: request.datapath,
+    ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
     vxlan: { vni: 72, port: 4789 },
     podMtu: UNDERLAY_MTU - VXLAN_OVERHEAD,
   };

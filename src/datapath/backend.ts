@@ -48,6 +48,8 @@ export interface Backend {
   flows?(): Promise<readonly TrackedFlow[]>;
   /** How full is what can be full. Read at every scrape of the metrics: no walk through entries. */
   pressure?(): readonly Pressure[];
+  /** Tables of fixed size: how many entries they may have, and what memory they take. */
+  maps?(): readonly MapUse[];
   /** Packets that it dropped, by reason (`spoofed`, `no-backend`), beside those that a policy rule counted. */
   drops?(): ReadonlyMap<string, Counter>;
   /** Pods that wanted more than their share of what all pods of the node share, the heaviest first. */
@@ -90,6 +92,14 @@ export interface Pressure {
   readonly entries: number;
   /** What fits; undefined where only memory limits it. */
   readonly max: number | undefined;
+}
+
+export interface MapUse {
+  readonly name: string;
+  /** Entries. */
+  readonly max: number;
+  /** Of the kernel's memory, now. */
+  readonly bytes: number;
 }
 
 /** Counted since the pod was there. */

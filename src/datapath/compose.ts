@@ -68,6 +68,7 @@ export function composeBackends({ name, parts }: Composition): Backend {
     // Absent where no part has connections of its own: then they are the kernel's.
     ...(tracking && { flows: () => tracking.flows?.() ?? Promise.resolve([]) }),
     pressure: () => parts.flatMap((part) => part.pressure?.() ?? []),
+    maps: () => parts.flatMap((part) => part.maps?.() ?? []),
     podUse: () => parts.flatMap((part) => part.podUse?.() ?? []),
     drops: () => new Map(parts.flatMap((part) => [...(part.drops?.() ?? [])])),
     ruleCount: () => new Map(parts.flatMap((part) => [...(part.ruleCount?.() ?? [])])),

@@ -145,6 +145,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
       return flows && (() => inTurn(() => flows.call(current)));
     },
     pressure: () => current.pressure?.() ?? [],
+    maps: () => current.maps?.() ?? [],
     drops: () => current.drops?.() ?? new Map(),
     podUse: () => current.podUse?.() ?? [],
     ruleCount: () => current.ruleCount?.() ?? new Map(),

@@ -23,7 +23,7 @@ export interface PodTraffic {
 }
 
 export interface DatapathMetricsDeps {
-  readonly backend: Pick<Backend, 'name' | 'counters' | 'pressure' | 'drops' | 'ruleCount'>;
+  readonly backend: Pick<Backend, 'name' | 'counters' | 'pressure' | 'maps' | 'drops' | 'ruleCount'>;
   state(): PlanState;
   rule(number: number): RuleInfo | undefined;
   podTraffic(): Promise<readonly PodTraffic[]>;
@@ -147,6 +147,9 @@ function exposeTables(metrics: Metrics, { backend, state, kernelTracking }: Data
   expose('heddle_datapath_map_max_entries', 'How many fit, by map.', ({ max }) => max);
   expose('heddle_datapath_map_pressure', 'Part of a map that is full, 0 to 1.', ({ entries, max }) =>
     max ? entries / max : undefined,
+  );
+  metrics.sampled('gauge', 'heddle_datapath_map_bytes', 'Memory that a table of fixed size takes.', () =>
+    (backend.maps?.() ?? []).map(({ name, bytes }) => ({ labels: { map: name }, value: bytes })),
   );
   metrics.sampled('gauge', 'heddle_datapath_flow_entries', 'Connections that are tracked.', () => [
     {

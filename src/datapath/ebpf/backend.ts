@@ -8,6 +8,7 @@ import { createEvents } from './core/events.ts';
 import { createFlowReader } from './core/flows.ts';
 import { readDrops } from './drops.ts';
 import type { Programs } from './loader.ts';
+import { mapMemory } from './map-memory.ts';
 import type { Part } from './part.ts';
 import { readPodUse } from './pod-use.ts';
 
@@ -83,6 +84,7 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     events: (listener) => events.listen(listener),
     flows: async () => flows.flows(),
     pressure: () => flows.pressure(),
+    maps: () => mapMemory(programs),
     drops: () => readDrops(programs),
     podUse: () => readPodUse({ programs, podOf: podsByLink() }),
     guard: (link) => core.guard(link),

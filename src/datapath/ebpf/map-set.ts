@@ -66,6 +66,12 @@ export interface MapSetOptions {
   readonly learned?: readonly string[];
 }
 
+function hasMore(map: BpfMap, count: number): boolean {
+  let found = 0;
+  for (const _ of map.entries()) if (++found > count) return true;
+  return false;
+}
+
 export function openMapSet({ folder, maxEntries, log, learned = [] }: MapSetOptions): MapSet {
   const maps = new Map<string, HeldMap>();
   const earlier: { name: string; map: BpfMap; types: MapTypes | undefined; path: string }[] = [];
@@ -82,7 +88,7 @@ export function openMapSet({ folder, maxEntries, log, learned = [] }: MapSetOpti
   function prepare(object: BpfObject): void {
     for (const spec of object.maps) {
       if (spec.internal) continue;
-      const entries = maxEntries[spec.name];
+      const entries = sizeOf(spec);
       if (entries !== undefined) object.setMaxEntries(spec.name, entries);
       const layout = layoutOfSpec(spec, object.btf, entries);
       const held = maps.get(spec.name) ?? take(object, spec, layout);
@@ -95,6 +101,22 @@ export function openMapSet({ folder, maxEntries, log, learned = [] }: MapSetOpti
           { hint: 'a map of several objects is defined in one header; build all of them: make -C bpf' },
         );
       object.reuse(spec.name, held.map.fd);
+    }
+  }
+
+  /** Undefined: what the object says. A table of the agent's that holds more than it is to hold keeps its size. */
+  function sizeOf({ name, type }: MapSpec): number | undefined {
+    const wanted = maxEntries[name];
+    if (wanted === undefined || type !== MAP_TYPE.HASH) return wanted;
+    const held = maps.get(name);
+    if (held) return held.layout.maxEntries;
+    const fd = getPinned(at(name));
+    if (fd === undefined) return wanted;
+    const map = openMap(fd, name);
+    try {
+      return map.maxEntries > wanted && hasMore(map, wanted) ? map.maxEntries : wanted;
+    } finally {
+      map.close();
     }
   }
 

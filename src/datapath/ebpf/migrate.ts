@@ -7,6 +7,7 @@ import { ANY, type BpfMap, MAP_TYPE, NOEXIST, possibleCpus } from '../../kernel/
 import { HeddleError } from '../../lib/errors.ts';
 import type { MapTypes } from './layout.ts';
 import { textOf } from './map-table.ts';
+import { newestEntries } from './newest.ts';
 
 export interface Copied {
   readonly copied: number;
@@ -75,7 +76,11 @@ export function copyEntries(
     waiting = 0;
   }
 
-  for (const [oldKey, oldValue] of from.map.entries()) {
+  // Full of what was learned, it would push out whatever came first.
+  const isTight = isLearned(to.map.type) && to.map.maxEntries < from.map.maxEntries && !onlyMissing;
+  const { entries, left } = isTight ? newestEntries(from, to.map) : { entries: from.map.entries(), left: 0 };
+  unfit += left;
+  for (const [oldKey, oldValue] of entries) {
     // An array has all of its entries always; those of zeros are none.
     if (isArray && oldValue.every((byte) => byte === 0)) continue;
     if (known) {

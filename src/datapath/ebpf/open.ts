@@ -8,7 +8,7 @@ import type { Overlay } from '../overlay.ts';
 import { createEbpfBackend } from './backend.ts';
 import { SERVICE_CAPABILITIES } from './capabilities.ts';
 import type { CoreDeps } from './core/part.ts';
-import { createEdgePart } from './edge/part.ts';
+import { createEdgePart, type EdgeDeps } from './edge/part.ts';
 import { openPrograms } from './loader.ts';
 import { SOCKET_MAPS, socketGlobals } from './services/attach.ts';
 import { createServicesPart } from './services/part.ts';
@@ -23,15 +23,24 @@ export interface OpenEbpfDeps {
   readonly cgroup: string;
   /** The node's network namespace. */
   readonly ns: Netns;
-  readonly route: CoreDeps['route'];
+  readonly route: CoreDeps['route'] & EdgeDeps['route'];
   readonly overlay: Overlay;
+  /** Entries of maps, by name: of `mapSizes`. Others are as large as the objects say. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
   readonly log: Log;
 }
 
 /** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `Kernel` */
 export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
-  const { objectDir, pinDir, cgroup, ns, route, overlay, log } = deps;
-  const programs = openPrograms({ objectDir, pinDir, log, globals: socketGlobals(), learned: SOCKET_MAPS });
+  const { objectDir, pinDir, cgroup, ns, route, overlay, maxEntries = {}, log } = deps;
+  const programs = openPrograms({
+    objectDir,
+    pinDir,
+    log,
+    maxEntries,
+    globals: socketGlobals(),
+    learned: SOCKET_MAPS,
+  });
   const services = createServicesPart({ programs, cgroup, ns, log });
   const edge = createEdgePart({
     programs,

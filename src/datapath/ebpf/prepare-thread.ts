@@ -16,5 +16,5 @@ const log: Log = {
   with: () => log,
 };
 
-const { objectDir, pinDir } = workerData as { objectDir: string; pinDir: string };
-openPrograms({ objectDir, pinDir, log, globals: socketGlobals(), learned: SOCKET_MAPS }).close();
+const given = workerData as { objectDir: string; pinDir: string; maxEntries: Record<string, number> };
+openPrograms({ ...given, log, globals: socketGlobals(), learned: SOCKET_MAPS }).close();

@@ -18,13 +18,21 @@ test('programs that a thread has prepared are found by the opening, which loads 
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const begin = performance.now();
-  await prepareEbpf({ objectDir, pinDir, log: silentLog });
+  const maxEntries = { flows4: 8192 };
+  await prepareEbpf({ objectDir, pinDir, maxEntries, log: silentLog });
   const prepared = performance.now();
   delay.disable();
-  const programs = openPrograms({ objectDir, pinDir, log: silentLog, globals: socketGlobals() });
+  const programs = openPrograms({
+    objectDir,
+    pinDir,
+    maxEntries,
+    log: silentLog,
+    globals: socketGlobals(),
+  });
   const opened = performance.now();
   t.after(() => programs.close());
   assert.deepEqual(programs.loaded, []);
+  assert.equal(programs.map('flows4').maxEntries, 8192);
   assert.ok(programs.programNames.includes('from_pod'));
   t.diagnostic(
     `prepared in ${Math.round(prepared - begin)} ms, the event loop waiting ${(delay.max / 1e6).toFixed(1)} ms at most; opened in ${Math.round(opened - prepared)} ms`,

@@ -11,14 +11,15 @@ export interface PrepareDeps {
   /** As for `openEbpfBackend`. */
   readonly objectDir: string;
   readonly pinDir: string;
+  readonly maxEntries?: Readonly<Record<string, number>>;
   readonly log: Log;
 }
 
 /** Never rejects: what was not prepared is loaded by opening the backend, which says what is wrong. */
-export function prepareEbpf({ objectDir, pinDir, log }: PrepareDeps): Promise<void> {
+export function prepareEbpf({ objectDir, pinDir, maxEntries = {}, log }: PrepareDeps): Promise<void> {
   return new Promise((resolve) => {
     const worker = new Worker(new URL('./prepare-thread.ts', import.meta.url), {
-      workerData: { objectDir, pinDir },
+      workerData: { objectDir, pinDir, maxEntries },
       // Descriptors that system calls opened are none that the thread's fs has heard of.
       trackUnmanagedFds: false,
     });

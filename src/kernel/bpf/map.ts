@@ -134,7 +134,7 @@ export function openMap(fd: number, name?: string): BpfMap {
   function fail(result: number, action: string): never {
     if (failure(result) === 'E2BIG' || failure(result) === 'ENOSPC')
       throw new HeddleError('BpfMapFull', `the map ${label} is full (${info.maxEntries} entries)`, {
-        hint: 'raise its size in the datapath settings, or let fewer objects be programmed',
+        hint: 'start the cluster with a larger --map-memory, or let fewer objects be programmed',
       });
     must(result, `${action} the map ${label}`);
     throw new HeddleError('Kernel', `cannot ${action} the map ${label}`);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isIPv6 } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
@@ -91,6 +92,41 @@ for (const text of ['10.0.0.0', '10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/08', 'fd
   test(`"${text}" is no range`, () => assert.equal(tryParseCidr(text), undefined));
 
 test('a range loses its host bits', () => assert.equal(formatCidr(parseCidr('10.1.2.3/8')), '10.0.0.0/8'));
+
+test('what is an IPv6 address, and which, Node.js says too', () => {
+  const parts = fc.constantFrom(
+    '0',
+    '1',
+    'ff',
+    'fFff',
+    '0001',
+    '12345',
+    'g',
+    '',
+    ':',
+    '::',
+    '1.2.3.4',
+    '1.2.3',
+  );
+  const texts = fc.oneof(
+    fc.ipV6(),
+    fc.array(parts, { maxLength: 10 }).map((list) => list.join(':')),
+    fc.array(fc.constantFrom(':', '::', '1', 'a', '.'), { maxLength: 20 }).map((list) => list.join('')),
+  );
+  fc.assert(
+    fc.property(
+      texts.filter((text) => text.includes(':')),
+      (text) => {
+        const address = tryParseAddress(text);
+        assert.equal(address !== undefined, isIPv6(text));
+        if (!address) return;
+        const theirs = new URL(`http://[${text}]`).hostname;
+        assert.equal(`[${formatAddress(address)}]`, theirs);
+      },
+    ),
+    { numRuns: 1000 },
+  );
+});
 
 test('a text is canonical by the short way and by the long one alike', () => {
   const texts = fc.oneof(

@@ -34,32 +34,70 @@ function parse4(text: string): bigint | undefined {
   return value;
 }
 
-function parseGroups(text: string): number[] | undefined {
-  if (text === '') return [];
+/**
+ * Eight groups of 16 bits, most significant first; undefined for what is no IPv6 address (RFC 4291 section 2.2).
+ * Without big integers: tens of thousands of addresses are read at a start.
+ */
+export function groups6(text: string): number[] | undefined {
   const groups: number[] = [];
-  const parts = text.split(':');
-  for (const [i, part] of parts.entries()) {
-    if (i === parts.length - 1 && part.includes('.')) {
-      const tail = parse4(part);
+  /** How many groups stand before `::`. */
+  let gap = -1;
+  let at = 0;
+  if (text.startsWith('::')) {
+    gap = 0;
+    at = 2;
+  }
+  while (at < text.length) {
+    const end = endOfGroup(text, at);
+    if (end === text.length && text.includes('.', at)) {
+      const tail = parse4(text.slice(at));
       if (tail === undefined) return undefined;
       groups.push(Number(tail >> 16n), Number(tail & 0xffffn));
-    } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) groups.push(Number.parseInt(part, 16));
-    else return undefined;
+      break;
+    }
+    const group = hexGroup(text, at, end);
+    if (group < 0) return undefined;
+    groups.push(group);
+    at = end + 1;
+    if (text.charCodeAt(at) === COLON && end < text.length) {
+      if (gap >= 0) return undefined;
+      gap = groups.length;
+      at++;
+    } else if (at === text.length) return undefined;
   }
-  return groups;
+  if (gap < 0) return groups.length === 8 ? groups : undefined;
+  // `::` stands for one group at least.
+  if (groups.length > 7) return undefined;
+  return [...groups.slice(0, gap), ...Array<number>(8 - groups.length).fill(0), ...groups.slice(gap)];
 }
 
-function parse6(text: string): bigint | undefined {
-  const halves = text.split('::');
-  if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] ?? '');
-  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '') : [];
-  if (!head || !tail) return undefined;
-  const missing = 8 - head.length - tail.length;
-  if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
-  const groups = [...head, ...Array<number>(missing).fill(0), ...tail];
-  return groups.reduce((value, group) => (value << 16n) | BigInt(group), 0n);
+const COLON = 58;
+
+function endOfGroup(text: string, from: number): number {
+  const colon = text.indexOf(':', from);
+  return colon < 0 ? text.length : colon;
 }
+
+/** -1 for what is not one to four hexadecimal digits. */
+function hexGroup(text: string, from: number, to: number): number {
+  if (to === from || to > from + 4) return -1;
+  let value = 0;
+  for (let i = from; i < to; i++) {
+    const digit = hexDigit(text.charCodeAt(i));
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
+function hexDigit(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  const lower = code | 32;
+  return lower >= 97 && lower <= 102 ? lower - 87 : -1;
+}
+
+const parse6 = (text: string): bigint | undefined =>
+  groups6(text)?.reduce((value, group) => (value << 16n) | BigInt(group), 0n);
 
 export function tryParseAddress(text: string): Address | undefined {
   if (text.includes(':')) {
@@ -109,23 +147,30 @@ function format4(value: bigint): string {
   return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join('.');
 }
 
-function format6(value: bigint): string {
-  const groups = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
+const format6 = (value: bigint): string =>
+  formatGroups(Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn)));
+
+function formatGroups(groups: readonly number[]): string {
   // RFC 5952 section 4.2: the longest run of two or more zero groups, the first of equals.
-  let best = { start: -1, length: 1 };
+  let start = -1;
+  let longest = 1;
   for (let i = 0; i < 8; i++) {
     let length = 0;
     while (i + length < 8 && groups[i + length] === 0) length++;
-    if (length > best.length) best = { start: i, length };
+    if (length > longest) {
+      start = i;
+      longest = length;
+    }
     i += length;
   }
-  const hex = (from: number, to: number) =>
-    groups
-      .slice(from, to)
-      .map((group) => group.toString(16))
-      .join(':');
-  if (best.start < 0) return hex(0, 8);
-  return `${hex(0, best.start)}::${hex(best.start + best.length, 8)}`;
+  let text = '';
+  for (let i = 0; i < 8; i++) {
+    if (i === start) {
+      text += '::';
+      i += longest - 1;
+    } else text += (text === '' || i === start + longest ? '' : ':') + (groups[i] ?? 0).toString(16);
+  }
+  return text;
 }
 
 export function formatAddress(address: Address): string {
@@ -145,9 +190,9 @@ const PLAIN4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?=\d)|$)){4}$/;
 
 /** An address as `canonicalAddress` writes it, and its family; undefined for what is none. */
 export function tryCanonical(text: string): { readonly text: string; readonly family: Family } | undefined {
-  if (PLAIN4.test(text)) return { text, family: 4 };
-  const address = tryParseAddress(text);
-  return address && { text: formatAddress(address), family: address.family };
+  if (!text.includes(':')) return PLAIN4.test(text) ? { text, family: 4 } : undefined;
+  const groups = groups6(text);
+  return groups && { text: formatGroups(groups), family: 6 };
 }
 
 export function firstOf(cidr: Cidr): Address {

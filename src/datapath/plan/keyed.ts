@@ -28,6 +28,9 @@ const RANKS: Readonly<Record<FrontendKind, number>> = {
 const rankOf = ({ table, value }: Change): number =>
   table === 'services' && value !== undefined ? RANKS[value.kind] : 0;
 
+/** So many are compared with each other without a table of their keys. */
+const FEW = 16;
+
 interface Claim {
   readonly owner: string;
   readonly entry: Change;
@@ -96,10 +99,26 @@ export function createKeyedTables(): KeyedTables {
     else owned.set(owner, entries);
   }
 
+  /** Keys that nobody claims, each once: so are nearly all of the ten thousands that come at a start. */
+  const isAlone = (entries: readonly Change[]): boolean =>
+    entries.length < FEW &&
+    entries.every(
+      (entry, i) =>
+        !owners[entry.table].has(entry.key) &&
+        !entries.some((other, j) => j < i && other.key === entry.key && other.table === entry.table),
+    );
+
+  function settleNew(owner: string, entries: readonly Change[]): Change[] {
+    if (entries.length > 0) owned.set(owner, entries);
+    for (const { table, key } of entries) owners[table].set(key, owner);
+    return entries.flatMap((entry) => settle(entry, entry.value) ?? []);
+  }
+
   return {
     state,
     replace(owner, entries) {
       const before = owned.get(owner) ?? [];
+      if (before.length === 0 && isAlone(entries)) return settleNew(owner, entries);
       const after = new Map(entries.map((entry) => [idOf(entry), entry]));
       own(owner, [...after.values()]);
       const changes: Change[] = [];

@@ -178,6 +178,15 @@ export function routeKeyParts(key: { dst: string; table?: number }, dev: number 
   return parts;
 }
 
+/** Which route a packet to `text` takes. */
+export function routeToParts(text: string): Buffer[] {
+  const dst = parseAddress(text);
+  const header = Buffer.alloc(12);
+  header[0] = addressFamily(dst.family);
+  header[1] = bits(dst.family);
+  return [header, attribute(RTA.DST, toBytes(dst))];
+}
+
 const address = (data: Buffer | undefined): string | undefined => data && formatAddress(fromBytes(data));
 
 export function parseRoute({ body }: Message): RouteEntry | undefined {
@@ -202,7 +211,9 @@ export function parseRoute({ body }: Message): RouteEntry | undefined {
 const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 } as const;
 const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
+const NTF_USE = 0x01;
 const NTF_SELF = 0x02;
+const NTF_EXT_LEARNED = 0x10;
 
 export interface Neighbour {
   readonly dev: number;
@@ -240,6 +251,13 @@ export function neighbourParts(dev: number, text: string, mac?: string): Buffer[
     attribute(NDA.DST, toBytes(dst)),
   ];
   return mac === undefined ? parts : [...parts, attribute(NDA.LLADDR, macBytes(mac)), mark];
+}
+
+/** No state: what the kernel knows stays, and what it does not know it asks for. */
+export function askedNeighbourParts(dev: number, text: string): Buffer[] {
+  const dst = parseAddress(text);
+  const header = neighbourHeader(addressFamily(dst.family), dev, 0, NTF_USE | NTF_EXT_LEARNED);
+  return [header, attribute(NDA.DST, toBytes(dst)), mark];
 }
 
 export function fdbParts(dev: number, mac: string, dst: string | undefined): Buffer[] {

@@ -175,6 +175,60 @@ test('neighbours and forwarding entries are permanent, replaced in place, delete
   assert.equal(route.deleteFdb({ dev: 'vx', mac }), false);
 });
 
+test('a neighbour that is asked for is found, marked, asked for once, and forgotten', { skip }, async (t) => {
+  const [node, other] = [open(t), open(t)];
+  const mac = '02:00:00:00:00:02';
+  node.route.addVeth({ name: 'hd0', peer: { name: 'eth0', netns: other.ns, mac } });
+  node.route.setLink('hd0', { up: true });
+  other.route.setLink('eth0', { up: true });
+  node.route.replaceAddress('hd0', '10.240.0.11/24');
+  other.route.replaceAddress('eth0', '10.240.0.12/24');
+  const [address, silent] = ['10.240.0.12', '10.240.0.13'];
+  for (let i = 0; i < 2; i++)
+    for (const asked of [address, silent]) node.route.askNeighbour({ dev: 'hd0', address: asked });
+  const known = () =>
+    node.route
+      .neighbours()
+      .filter(({ protocol }) => protocol === PROTOCOL)
+      .map((each) => ({ address: each.address, mac: each.mac, permanent: each.permanent }))
+      .toSorted((a, b) => (a.address < b.address ? -1 : 1));
+  while (!known()[0]?.mac) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.deepEqual(known(), [
+    { address, mac, permanent: false },
+    { address: silent, mac: '', permanent: false },
+  ]);
+  for (const asked of [address, silent]) node.route.deleteNeighbour({ dev: 'hd0', address: asked });
+  assert.deepEqual(known(), []);
+});
+
+test('the way to an address names link and gateway, or there is none', { skip }, (t) => {
+  const { route } = open(t);
+  route.addVeth({ name: 'hd0', peer: { name: 'hd1' } });
+  for (const end of ['hd0', 'hd1']) route.setLink(end, { up: true });
+  const dev = route.link('hd0')?.index;
+  for (const [own, on, gateway, beyond] of [
+    ['10.240.0.11/24', '10.240.0.12', '10.240.0.1', '10.9.0.1'],
+    ['fd00:10:240::11/64', 'fd00:10:240::12', 'fd00:10:240::1', 'fd00:9::1'],
+  ] as const) {
+    assert.equal(route.routeTo(beyond), undefined);
+    route.replaceAddress('hd0', own, { nodad: true });
+    route.replaceRoute({ dst: beyond.includes(':') ? 'fd00:9::/64' : '10.9.0.0/24', via: gateway });
+    const way = (address: string) => {
+      const found = route.routeTo(address);
+      return found && { dev: found.dev, via: found.via };
+    };
+    assert.deepEqual(
+      [way(on), way(beyond)],
+      [
+        { dev, via: undefined },
+        { dev, via: gateway },
+      ],
+    );
+    route.replaceRoute({ dst: on.includes(':') ? `${on}/128` : `${on}/32`, type: 'unreachable' });
+    assert.equal(way(on)?.dev === dev, false);
+  }
+});
+
 test('a thousand routes are listed whole', { skip }, (t) => {
   const { route } = open(t);
   for (let i = 0; i < 1000; i++)

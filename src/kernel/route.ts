@@ -26,6 +26,7 @@ import type { Netns } from './netns.ts';
 import {
   type AddressOptions,
   addressParts,
+  askedNeighbourParts,
   type FdbEntry,
   fdbDump,
   fdbParts,
@@ -41,6 +42,7 @@ import {
   routeKeyParts,
   type RouteOptions,
   routeParts,
+  routeToParts,
 } from './route-codec.ts';
 
 export type { BridgeOptions, Link, LinkChange, VethOptions, VxlanOptions } from './link-codec.ts';
@@ -71,6 +73,8 @@ export interface Route {
   addresses(): LinkAddress[];
   /** Of every table and both families. */
   routes(): RouteEntry[];
+  /** What a packet of this machine to `address` would take; undefined where there is no way. */
+  routeTo(address: string): RouteEntry | undefined;
   neighbours(): Neighbour[];
   fdb(): FdbEntry[];
 
@@ -92,6 +96,11 @@ export interface Route {
   deleteRoute(key: { dst: string; dev?: string; table?: number }): boolean;
   /** Permanent, so never asked for on the wire and outside of the kernel's limit on learned entries. */
   replaceNeighbour(neighbour: { dev: string; address: string; mac: string }): void;
+  /**
+   * Has the kernel ask for it once, unless it knows, and keep the answer for good: the limit on learned entries does
+   * not hold for it. Marked with protocol 72.
+   */
+  askNeighbour(neighbour: { dev: string; address: string }): void;
   deleteNeighbour(neighbour: { dev: string; address: string }): boolean;
   /** Frames to `mac` leave the VXLAN link `dev` towards the underlay address `dst`. */
   replaceFdb(entry: { dev: string; mac: string; dst: string }): void;
@@ -173,6 +182,15 @@ export function openRoute(ns?: Netns): Route {
     links: () => dump(RTM.GETLINK, 'links', [linkHeader()], parseLink),
     addresses: () => dump(RTM.GETADDR, 'addresses', [Buffer.alloc(8)], parseLinkAddress),
     routes: () => dump(RTM.GETROUTE, 'routes', [Buffer.alloc(12)], parseRoute),
+    routeTo: (address) =>
+      socket.get(
+        make(RTM.GETROUTE, 0, `look for a way to ${address}`, routeToParts(address)),
+        parseRoute,
+        'ENETUNREACH',
+        'EHOSTUNREACH',
+        'EACCES',
+        'EINVAL',
+      ),
     neighbours: () => dump(RTM.GETNEIGH, 'neighbours', neighbourDump(), parseNeighbour),
     fdb: () => dump(RTM.GETNEIGH, 'forwarding entries', fdbDump(), parseFdb),
 
@@ -210,6 +228,10 @@ export function openRoute(ns?: Netns): Route {
     replaceNeighbour({ dev, address, mac }) {
       const parts = neighbourParts(indexOf(dev), address, mac);
       socket.request(make(RTM.NEWNEIGH, REPLACE, `set the neighbour ${address} on ${dev}`, parts));
+    },
+    askNeighbour({ dev, address }) {
+      const parts = askedNeighbourParts(indexOf(dev), address);
+      socket.request(make(RTM.NEWNEIGH, REPLACE, `ask for the neighbour ${address} on ${dev}`, parts));
     },
     deleteNeighbour({ dev, address }) {
       const found = link(dev);

@@ -16,7 +16,7 @@ import type { PacketFlow } from '../packet.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
 import { createLab, type Lab, OUTSIDE } from './lab.ts';
 import { nodeObject, type OpenBackend } from './cluster.ts';
-import { ICMP, sendUntil, settled, witness } from './packets.ts';
+import { ICMP, sendPacket, settled, witness } from './packets.ts';
 
 const PODS = 6;
 const FLOWS = 16;
@@ -110,7 +110,7 @@ export async function checkAgreement(
           want: { arrived: decision.verdict === 'allow', rules: new Set(rules) },
         });
         seen.set(key, { arrived: false, rules: new Set() });
-        sendUntil(from.ns, packet, stop.signal);
+        sendPacket(from.ns, packet, stop.signal);
       }
       const complete = (key: string): boolean => {
         const [got, want] = [seen.get(key)!, expected.get(key)!.want];

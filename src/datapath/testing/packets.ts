@@ -31,16 +31,6 @@ export function sendPacket(ns: Netns, flow: PacketFlow, signal: AbortSignal): vo
   else sendOn(rawSocket(ns, flow), flow, echoRequest(flow.family, sport));
 }
 
-const TCP = 6;
-
-/** As `sendPacket`; other protocols too are repeated, each second: a packet that was lost is no verdict. */
-export function sendUntil(ns: Netns, flow: PacketFlow, signal: AbortSignal): void {
-  sendPacket(ns, flow, signal);
-  if (flow.protocol === TCP) return;
-  const again = setInterval(() => sendPacket(ns, flow, signal), 1000);
-  signal.addEventListener('abort', () => clearInterval(again), { once: true });
-}
-
 function rawSocket(ns: Netns, { family, protocol }: PacketFlow): number {
   const fd = inNetns(ns, () => libc.socket(family === 4 ? 2 : 10, SOCK_RAW, protocol));
   if (fd < 0) throw systemError('open a raw socket');

@@ -10,6 +10,7 @@ import { cutFlows, type FrontendChange, goneDatagrams, type NatKey, type NatValu
 import { dsrNames } from './dsr.ts';
 import { createEdgeHooks } from './hooks.ts';
 import { createEdgeRecords, EDGE_MAPS, type EdgeLinks, type EdgeMap, lowerEdge, NAT_PORTS } from './lower.ts';
+import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
 import { holdSysctls, releaseSysctls } from './sysctls.ts';
 import { translatedFlows } from './translated.ts';
 
@@ -18,7 +19,7 @@ export interface EdgeDeps {
   /** The node's network namespace. */
   readonly ns: Netns;
   /** In that namespace. */
-  readonly route: {
+  readonly route: NeighbourRoute & {
     link(name: string): { readonly index: number } | undefined;
     addresses(): readonly { readonly link: number; readonly address: string }[];
   };
@@ -52,6 +53,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     value: programs.codec<NatValue>('struct nat_value'),
   }));
   const hooks = createEdgeHooks(programs, ns);
+  const neighbours = createEdgeNeighbours(route);
   const sysctls = { read: deps.readSysctl, write: deps.writeSysctl };
   let state = emptyState();
   let attachedAt = 0;
@@ -61,6 +63,10 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     const uplink = route.addresses().find(({ address }) => own.has(address.split('/')[0] ?? ''));
     return { uplink: uplink?.link ?? 0, overlay: route.link(deps.overlayLink ?? 'vxlan0')?.index ?? 0 };
   }
+
+  /** Where tunnels of other nodes end: as `edge_nets` names the owners. */
+  const owners = (plan: PlanState): string[] =>
+    [...plan.routes.values()].flatMap(({ addresses }) => addresses.slice(0, 1));
 
   function attach(uplink: number) {
     attachedAt = uplink;
@@ -90,11 +96,13 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
         change.table === 'services' ? [{ before: state.services.get(change.key), after: change.value }] : [],
       );
       applyChanges(state, changes);
+      const isElsewhere = changes.some(({ table }) => table === 'settings' || table === 'routes');
+      if (isElsewhere) neighbours.prune(linksOf(state).uplink, owners(state));
       if (
+        isElsewhere ||
         services.some(
           ({ before, after }) => (before ?? after)?.kind !== 'ClusterIP' && before?.kind !== after?.kind,
-        ) ||
-        changes.some(({ table }) => table === 'settings' || table === 'routes')
+        )
       )
         become();
       const gone = goneDatagrams(services);
@@ -106,7 +114,10 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
       holdSysctls(sysctls, PORT_RANGE);
       const links = linksOf(state);
       const wanted = lowerEdge(state, links, records);
-      const mended = EDGE_MAPS.flatMap((name) => tables[name].prune(wanted[name]));
+      const mended = [
+        ...neighbours.prune(links.uplink, owners(state)),
+        ...EDGE_MAPS.flatMap((name) => tables[name].prune(wanted[name])),
+      ];
       tellClashes();
       programs.catchUp();
       const attached = attach(links.uplink);
@@ -119,11 +130,13 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
       return [
         ...EDGE_MAPS.flatMap((name) => tables[name].verify(wanted[name])),
         ...hooks.verify(links.uplink),
+        ...neighbours.verify(links.uplink, owners(next)),
       ];
     },
     translated: () => nats.flatMap((nat) => [...translatedFlows(nat, process.hrtime.bigint())]),
     remove() {
       hooks.remove();
+      neighbours.remove();
       releaseSysctls(sysctls, PORT_RANGE);
       attachedAt = 0;
     },

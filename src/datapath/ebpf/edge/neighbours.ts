@@ -1,0 +1,82 @@
+/**
+ * Link addresses of other nodes, which the program at the uplink asks for to tell who is forged. The kernel alone
+ * does not always know them: who asks for this node's IPv6 address does so in the name of a link-local one, and what
+ * was learned is forgotten where the machine's neighbours are many.
+ */
+import type { Difference } from '../../backend.ts';
+
+export interface NeighbourRoute {
+  links(): readonly { readonly index: number; readonly name: string }[];
+  routeTo(
+    address: string,
+  ): { readonly via: string | undefined; readonly dev: number | undefined } | undefined;
+  neighbours(): readonly {
+    readonly dev: number;
+    readonly address: string;
+    readonly mac: string;
+    readonly permanent: boolean;
+    readonly protocol: number;
+  }[];
+  askNeighbour(neighbour: { dev: string; address: string }): void;
+  deleteNeighbour(neighbour: { dev: string; address: string }): boolean;
+}
+
+export interface EdgeNeighbours {
+  /** `owners`: addresses of other nodes; those behind a gateway make it the neighbour. Forgets all others. */
+  prune(uplink: number, owners: readonly string[]): Difference[];
+  verify(uplink: number, owners: readonly string[]): Difference[];
+  /** Those of earlier runs too. */
+  remove(): void;
+}
+
+const PROTOCOL = 72;
+
+export function createEdgeNeighbours(route: NeighbourRoute): EdgeNeighbours {
+  const ours = () =>
+    route.neighbours().filter(({ permanent, protocol }) => !permanent && protocol === PROTOCOL);
+  const nameOf = (index: number) => route.links().find((link) => link.index === index)?.name;
+
+  function compare(uplink: number, owners: readonly string[]) {
+    const hops = owners.flatMap((owner) => {
+      const way = route.routeTo(owner);
+      return way && way.dev === uplink ? [way.via ?? owner] : [];
+    });
+    const wanted = new Set(hops);
+    const there = ours();
+    const isRight = ({ dev, address }: { dev: number; address: string }) =>
+      dev === uplink && wanted.has(address);
+    const right = there.filter(isRight);
+    const foreign = there.filter((each) => !isRight(each));
+    const known = new Set(right.map(({ address }) => address));
+    const missing = [...wanted].filter((address) => !known.has(address));
+    const differences = [
+      ...foreign.map(({ address }) => difference('foreign', address)),
+      ...missing.map((address) => difference('missing', address)),
+    ];
+    const silent = right.filter(({ mac }) => mac === '').map(({ address }) => address);
+    return { foreign, missing, silent, differences };
+  }
+
+  function forget({ dev, address }: { dev: number; address: string }): void {
+    const name = nameOf(dev);
+    if (name !== undefined) route.deleteNeighbour({ dev: name, address });
+  }
+
+  return {
+    prune(uplink, owners) {
+      const { foreign, missing, silent, differences } = compare(uplink, owners);
+      foreign.forEach(forget);
+      const dev = nameOf(uplink);
+      if (dev !== undefined)
+        for (const address of [...missing, ...silent]) route.askNeighbour({ dev, address });
+      return differences;
+    },
+    verify: (uplink, owners) => compare(uplink, owners).differences,
+    remove: () => ours().forEach(forget),
+  };
+}
+
+const difference = (kind: Difference['kind'], address: string): Difference => ({
+  kind,
+  what: `neighbour ${address}`,
+});

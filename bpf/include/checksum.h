@@ -61,8 +61,7 @@ __noinline __u32 crc32c_multiply(__u32 a, __u32 b)
 
 /*
  * SCTP (RFC 9260 appendix A). A CRC is linear: that of two messages' difference is the difference of theirs. The
- * difference is the four bytes of the ports, and `follow` zeroes. Where a device has yet to make the sum, it
- * overwrites what this leaves. Not static: verified by itself, once.
+ * difference is the four bytes of the ports, and `follow` zeroes. Not static: verified by itself, once.
  */
 __noinline __u32 crc32c_of_change(__u32 change, __u32 follow)
 {
@@ -91,6 +90,12 @@ static __always_inline int rewrite_sctp(struct __sk_buff *skb, const struct pack
 	length = bpf_ntohs(total) + p->l3 + (p->family == 4 ? 0 : sizeof(struct ipv6hdr)) - p->l4;
 	if (length < 12 || length > 0xffff || bpf_skb_load_bytes(skb, p->l4 + 8, &sum, 4))
 		return -1;
+	/*
+	 * A device has yet to make the sum, over a field that must be 0 then. What was made is 0 once in four thousand
+	 * million packets.
+	 */
+	if (!sum && bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) < 0)
+		return 0;
 	sum ^= crc32c_of_change(change, length - 4);
 	return bpf_skb_store_bytes(skb, p->l4 + 8, &sum, 4, 0);
 }

@@ -14,45 +14,6 @@
 #define IDLE_DATAGRAMS 180
 #define IDLE_ECHO 30
 
-/* Returns the sender's way: 0 where it is the low end. */
-static __always_inline __u32 make_key4(struct flow_key4 *key, __be32 src, __be32 dst, __be16 sport, __be16 dport,
-				       __u8 protocol)
-{
-	__u32 way = src != dst ? src > dst : sport > dport;
-
-	key->low = way ? dst : src;
-	key->high = way ? src : dst;
-	key->low_port = way ? dport : sport;
-	key->high_port = way ? sport : dport;
-	key->protocol = protocol;
-	key->zero[0] = key->zero[1] = key->zero[2] = 0;
-	return way;
-}
-
-static __always_inline __u32 make_key6(struct flow_key6 *key, const struct address *src, const struct address *dst,
-				       __be16 sport, __be16 dport, __u8 protocol)
-{
-	__u32 way = src->halves[1] != dst->halves[1] ? src->halves[1] > dst->halves[1] :
-		    src->halves[0] != dst->halves[0] ? src->halves[0] > dst->halves[0] :
-						       sport > dport;
-	__u64 *low = (__u64 *)key->low, *high = (__u64 *)key->high;
-
-	low[0] = way ? dst->halves[0] : src->halves[0];
-	low[1] = way ? dst->halves[1] : src->halves[1];
-	high[0] = way ? src->halves[0] : dst->halves[0];
-	high[1] = way ? src->halves[1] : dst->halves[1];
-	key->low_port = way ? dport : sport;
-	key->high_port = way ? sport : dport;
-	key->protocol = protocol;
-	key->zero[0] = key->zero[1] = key->zero[2] = 0;
-	return way;
-}
-
-static __always_inline int is_idle(const struct flow *flow, __u64 now)
-{
-	return now > flow->last && now - flow->last > flow->idle * 1000000000ULL;
-}
-
 static __noinline struct flow *find_flow(const struct packet *p, __u32 *way)
 {
 	struct flow *flow;

@@ -5,6 +5,7 @@
 
 #include "checksum.h"
 #include "drop.h"
+#include "flow-maps.h"
 #include "nat-maps.h"
 #include "packet.h"
 #include "pod-maps.h"
@@ -225,6 +226,44 @@ static __always_inline int same_bytes(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3];
 }
 
+/*
+ * A connection that is not translated, and lives, has the ends that the one of `nat_scratch` would have: nobody could
+ * tell their answers apart.
+ */
+__noinline int is_straight(__u32 family, __u8 protocol)
+{
+	__u32 zero = 0;
+	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+	struct flow *flow;
+	struct ends *to;
+
+	if (!pair)
+		return 0;
+	to = &pair->plan.to;
+	if (family == 4) {
+		struct flow_key4 key;
+
+		make_key4(&key, to->src.words[3], to->dst.words[3], to->sport, to->dport, protocol);
+		flow = bpf_map_lookup_elem(&flows4, &key);
+		if (!flow)
+			flow = bpf_map_lookup_elem(&crowd4, &key);
+	} else {
+		struct flow_key6 key;
+
+		make_key6(&key, &to->src, &to->dst, to->sport, to->dport, protocol);
+		flow = bpf_map_lookup_elem(&flows6, &key);
+		if (!flow)
+			flow = bpf_map_lookup_elem(&crowd6, &key);
+	}
+	return flow && !(flow->flags & FLOW_TRANSLATED) && !is_idle(flow, pair->to.last);
+}
+
+/* Of an entry whose place another connection may have. */
+static __always_inline int is_free(const struct nat_value *value, __u8 protocol, __u64 now)
+{
+	return nat_expired(value, protocol, now) || (is_over(value) && now - value->last > 30 * NAT_SECOND);
+}
+
 /* Puts `pair->reply` in, unless it is another connection's. */
 static __always_inline int claim(const struct packet *p, struct nat_pair *pair)
 {
@@ -239,8 +278,7 @@ static __always_inline int claim(const struct packet *p, struct nat_pair *pair)
 	/* What is left of this very connection, or of one that is long over. */
 	if (!(same_bytes(there->dst, pair->back.dst) && there->dport == pair->back.dport &&
 	      same_bytes(there->src, pair->back.src) && there->sport == pair->back.sport) &&
-	    !nat_expired(there, p->protocol, pair->back.last) &&
-	    !(is_over(there) && pair->back.last - there->last > 30 * NAT_SECOND))
+	    !is_free(there, p->protocol, pair->back.last))
 		return -1;
 	nat_forget(p, &pair->reply, there);
 	return bpf_map_update_elem(map, &pair->reply, &pair->back, BPF_NOEXIST);
@@ -268,7 +306,8 @@ __noinline int claim_port(struct __sk_buff *skb, const struct packet *p, __u32 d
 		pair->to.sport = port;
 		pair->reply.dport = port;
 	}
-	if (!claim(p, pair)) {
+	/* From an address of the node's the port is nobody else's. */
+	if (((pair->plan.flags & NAT_SOURCE) || !is_straight(p->family, p->protocol)) && !claim(p, pair)) {
 		bpf_map_update_elem(nat_map(p->family), &pair->request, &pair->to, BPF_ANY);
 		count_nat(NAT_CREATED);
 		return 0;

@@ -85,9 +85,15 @@ static __always_inline int plan_source(const struct packet *p, const struct fron
 	int hidden = same_address(&plan->to.dst, &p->src);
 
 	plan->flags = place_flags(origin);
-	if (origin == ORIGIN_NODE)
+	if (origin == ORIGIN_NODE) {
 		/* Answers of pods of this node come by their links, others by the uplink. */
 		plan->flags = NAT_AT_POD | NAT_AT_UPLINK;
+		/* What it says to pods straight is in no flow cache: a port that no socket has keeps the two apart. */
+		if (!hidden) {
+			plan->flags |= NAT_SOURCE;
+			return 0;
+		}
+	}
 	if (origin == ORIGIN_UPLINK) {
 		int remote = !(backend->flags & BACKEND_LOCAL);
 
@@ -192,6 +198,42 @@ static __always_inline int followed(int result)
 	return result < 0 ? TR_DROP : result ? TR_DONE : TR_NONE;
 }
 
+/*
+ * The beginning of a connection that is nobody's service, where a translated one has the same ends at its server: it
+ * gets another source port, or answers to it would be taken for that one's.
+ */
+__noinline int avoid_translated(struct __sk_buff *skb, struct packet *p, __u32 origin)
+{
+	struct nat_plan *plan = get_nat_plan();
+	struct nat_value *value;
+	struct nat_key key;
+	__u32 failed;
+
+	/* The node has kept the two apart, and sees here what it has just translated. */
+	if (!p || !plan || origin == ORIGIN_NODE)
+		return TR_NONE;
+	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return TR_NONE;
+	__builtin_memcpy(key.src, &p->dst, 16);
+	__builtin_memcpy(key.dst, &p->src, 16);
+	key.sport = p->dport;
+	key.dport = p->sport;
+	key.protocol = p->protocol;
+	key.zeroes[0] = key.zeroes[1] = key.zeroes[2] = 0;
+	value = bpf_map_lookup_elem(nat_map(p->family), &key);
+	if (!value || !(value->flags & NAT_REPLY) || is_free(value, p->protocol, bpf_ktime_get_coarse_ns()))
+		return TR_NONE;
+	ends_of(p, &plan->to);
+	plan->backend = 0;
+	plan->flags = place_flags(origin);
+	failed = nat_create(skb, p);
+	if (failed) {
+		count_drop(failed, skb->len);
+		return TR_DROP;
+	}
+	return rewrite(skb, p, &plan->to) ? TR_DROP : TR_DONE;
+}
+
 /* A packet whose destination may be a frontend: picks a backend, rewrites, records the connection. */
 __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
 {
@@ -210,6 +252,9 @@ __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 
 		if (result)
 			return followed(result);
 		result = connect_frontend(skb, p, origin);
+		if (result != TR_NONE)
+			return result;
+		result = avoid_translated(skb, p, origin);
 		if (result != TR_NONE)
 			return result;
 	}

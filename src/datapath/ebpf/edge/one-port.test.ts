@@ -1,0 +1,146 @@
+/** One source port, straight to a backend and through a service that tc translates to the same backend. */
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { test, type TestContext } from 'node:test';
+import type { Netns } from '../../../kernel/netns.ts';
+import { openRoute } from '../../../kernel/route.ts';
+import { bindUdp, connectTcp } from '../../../kernel/sockets.ts';
+import { needsRoot } from '../../../kernel/test-netns.ts';
+import { type Cluster, createCluster, serviceAddresses } from '../../testing/cluster.ts';
+import { openEbpfAtTc, type OpenedEbpf } from '../../testing/ebpf.ts';
+import { TARGETS } from '../../testing/frontends.ts';
+import type { LabPod } from '../../testing/lab.ts';
+import { both, FAMILIES, NODE_PORT, PODS, PROTOCOLS, serveAll, wish } from '../../testing/service-lab.ts';
+
+interface End {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Asks once, and again; false where an answer is missing or comes from anybody else. */
+type Ask = () => Promise<boolean>;
+/** A client's one port: opens what it is told to, one after another. */
+type Client = (end: End) => Promise<Ask>;
+
+const WAIT_MS = 2000;
+
+const tcpClient =
+  (t: TestContext, ns: Netns, localPort: number): Client =>
+  async ({ host, port }) => {
+    const localAddress = host.includes(':') ? '::' : '0.0.0.0';
+    const socket = await connectTcp(ns, { host, port, localAddress, localPort, timeoutMs: WAIT_MS });
+    socket.on('error', () => {});
+    t.after(() => void socket.destroy());
+    const next = () =>
+      once(socket, 'data', { signal: AbortSignal.timeout(WAIT_MS) }).then(
+        () => true,
+        () => false,
+      );
+    assert.equal(await next(), true, `${host} greets`);
+    return () => {
+      const answer = next();
+      socket.write('ping\n');
+      return answer;
+    };
+  };
+
+function udpClient(t: TestContext, ns: Netns, localPort: number): Client {
+  return async ({ host, port }) => {
+    const isV6 = host.includes(':');
+    const socket = sockets.get(isV6) ?? createSocket(isV6 ? 'udp6' : 'udp4');
+    if (!sockets.has(isV6)) {
+      sockets.set(isV6, socket);
+      t.after(() => void socket.close());
+      const fd = bindUdp(ns, isV6 ? '::' : '0.0.0.0', localPort);
+      await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
+    }
+    const ask: Ask = () =>
+      new Promise((resolve) => {
+        const finish = (fine: boolean) => {
+          clearTimeout(timer);
+          resolve(fine);
+        };
+        const timer = setTimeout(finish, WAIT_MS, false);
+        socket.once('message', (_, from) => finish(from.address === host && from.port === port));
+        socket.send('?', port, host);
+      });
+    assert.equal(await ask(), true, `${host} answers`);
+    return ask;
+  };
+}
+
+const sockets = new Map<boolean, ReturnType<typeof createSocket>>();
+const clients = { TCP: tcpClient, UDP: udpClient } as const;
+
+interface Case {
+  readonly cluster: Cluster<OpenedEbpf>;
+  readonly ns: Netns;
+  readonly server: LabPod;
+  /** By family. */
+  readonly service: (family: 0 | 1) => string;
+  readonly port: number;
+}
+
+async function bothWays(t: TestContext, { ns, server, service, port }: Case): Promise<void> {
+  let localPort = 40_000;
+  for (const family of FAMILIES)
+    for (const protocol of PROTOCOLS) {
+      const direct = { host: server.addresses[family], port: TARGETS[protocol] };
+      const through = { host: service(family), port };
+      for (const [first, second] of [
+        [direct, through],
+        [through, direct],
+      ] as const) {
+        sockets.clear();
+        const open = clients[protocol](t, ns, ++localPort);
+        const asks = [await open(first), await open(second)];
+        const answered: boolean[] = [];
+        for (let i = 0; i < 4; i++) answered.push(await asks[i % 2]!());
+        assert.deepEqual(answered, [true, true, true, true], `${protocol} ${first.host} then ${second.host}`);
+      }
+    }
+}
+
+const it = (what: string, fn: (t: TestContext, cluster: Cluster<OpenedEbpf>) => Promise<void>): void =>
+  void test(what, { skip: needsRoot }, async (t) => {
+    const cluster = await createCluster(t, openEbpfAtTc, PODS);
+    serveAll(t, cluster);
+    await fn(t, cluster);
+  });
+
+for (const [name, where] of [
+  ['b', 'of its node'],
+  ['c', 'of another node'],
+] as const) {
+  const service = (family: 0 | 1) => serviceAddresses(1)[family];
+
+  it(`a pod uses one port straight to a pod ${where} and through its service`, async (t, cluster) => {
+    const server = cluster.pod(name);
+    await cluster.setFrontends(both(wish('ClusterIP', [server])));
+    await bothWays(t, { cluster, ns: cluster.pod('a').ns, server, service, port: 80 });
+  });
+
+  it(`a node uses one port straight to a pod ${where} and through its service`, async (t, cluster) => {
+    const server = cluster.pod(name);
+    await cluster.setFrontends(both(wish('ClusterIP', [server])));
+    await bothWays(t, { cluster, ns: cluster.lab.nodes[0]!.ns, server, service, port: 80 });
+  });
+}
+
+it('a client on the underlay uses one port straight to a pod and through a node port', async (t, cluster) => {
+  const { lab } = cluster;
+  const { settings, remote } = lab.nodes[0]!;
+  const server = cluster.pod('b');
+  await cluster.setFrontends(both(wish('NodePort', [server])));
+  const route = openRoute(lab.outside);
+  t.after(() => route.close());
+  for (const family of FAMILIES)
+    route.replaceRoute({
+      dst: settings.nodePodCidrs[family] ?? '',
+      via: remote.addresses[family] ?? '',
+      dev: 'eth0',
+    });
+  const service = (family: 0 | 1) => settings.nodeAddresses[family] ?? '';
+  await bothWays(t, { cluster, ns: lab.outside, server, service, port: NODE_PORT });
+});

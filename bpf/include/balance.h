@@ -17,8 +17,6 @@
 struct service_client {
 	/* A key already: it would be on the stack twice. Its table is select_backend's. */
 	struct affinity_key affinity;
-	/* Nobody counts this client's connections: what goes by their count would send all of them to one backend. */
-	__u32 uncounted;
 	__u64 flow;
 };
 
@@ -74,27 +72,38 @@ __noinline __u32 table_slot(const struct service_view *view, __u32 slot)
 	return chunk ? chunk->backend[slot % SLOTS_PER_CHUNK] : 0;
 }
 
-static __always_inline __u64 connections_of(__u32 backend)
+static __always_inline __u64 counted_in(void *map, __u32 *backend)
 {
-	__u64 *count = bpf_map_lookup_elem(&backend_connections, &backend);
+	__u64 *count = bpf_map_lookup_elem(map, backend);
 
 	/* One too many releases (an agent that removed the count meanwhile) is no reason to shun a backend. */
 	return count && (__s64)*count > 0 ? *count : 0;
 }
 
-/* `by` is 1 for a connection that begins, -1 for one that ends. */
-static __always_inline void count_connection(__u32 backend, __s64 by)
+static __always_inline __u64 connections_of(__u32 backend)
 {
-	__u64 *count = bpf_map_lookup_elem(&backend_connections, &backend);
+	return counted_in(&backend_connections, &backend) + counted_in(&backend_flows, &backend);
+}
+
+/* `by` is 1 for a connection that begins, -1 for one that ends. `map`: backend_connections or backend_flows. */
+static __always_inline void count_in(void *map, __u32 backend, __s64 by)
+{
+	__u64 *count = bpf_map_lookup_elem(map, &backend);
 
 	if (!count && by > 0) {
 		__u64 none = 0;
 
-		bpf_map_update_elem(&backend_connections, &backend, &none, BPF_NOEXIST);
-		count = bpf_map_lookup_elem(&backend_connections, &backend);
+		bpf_map_update_elem(map, &backend, &none, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(map, &backend);
 	}
 	if (count)
 		__sync_fetch_and_add(count, by);
+}
+
+/* Of a socket. */
+static __always_inline void count_connection(__u32 backend, __s64 by)
+{
+	count_in(&backend_connections, backend, by);
 }
 
 /*
@@ -163,7 +172,7 @@ __noinline __u32 draw(const struct frontend *frontend, const struct service_view
 {
 	if (!frontend || !view || !client || !view->slots)
 		return 0;
-	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION && !client->uncounted)
+	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
 		return least_connected(view);
 	return table_slot(view, choose_slot(frontend, view, client));
 }

@@ -42,6 +42,7 @@ enum nat_flags {
 	NAT_RESET = 128,       /* TCP: over */
 	NAT_MASQUERADE = 256,  /* a pod's connection to the outside */
 	NAT_SOURCE = 512,      /* the client's address is replaced by this node's */
+	NAT_COUNTED = 1024,    /* it is among its backend's in `backend_flows` */
 };
 
 struct nat_value {

@@ -3,6 +3,7 @@
 #ifndef HEDDLE_NAT_H
 #define HEDDLE_NAT_H
 
+#include "balance.h"
 #include "checksum.h"
 #include "drop.h"
 #include "flow-maps.h"
@@ -79,6 +80,13 @@ static __always_inline int is_orphan(const struct nat_value *value)
 	return backend && !bpf_map_lookup_elem(&backends, &backend);
 }
 
+/* Its backend has one less. */
+static __always_inline void uncount_flow(const struct nat_value *value)
+{
+	if (value->flags & NAT_COUNTED)
+		count_in(&backend_flows, value->backend, -1);
+}
+
 static __noinline int nat_forget(const struct packet *p, const struct nat_key *key, const struct nat_value *value)
 {
 	__u32 zero = 0;
@@ -86,6 +94,7 @@ static __noinline int nat_forget(const struct packet *p, const struct nat_key *k
 
 	if (!pair)
 		return 0;
+	uncount_flow(value);
 	partner_key(&pair->spare, value, p->protocol);
 	bpf_map_delete_elem(nat_map(p->family), &pair->spare);
 	bpf_map_delete_elem(nat_map(p->family), key);
@@ -118,6 +127,10 @@ static __noinline int nat_keep(const struct packet *p, const struct nat_key *key
 		return 0;
 	value->flags = flags;
 	value->last = now;
+	if ((flags & NAT_COUNTED) && is_over(value)) {
+		uncount_flow(value);
+		value->flags = flags &= ~NAT_COUNTED;
+	}
 	pair = bpf_map_lookup_elem(&nat_scratch, &zero);
 	if (!pair)
 		return 0;
@@ -368,6 +381,7 @@ __noinline int take_share(const struct packet *p)
 		if (value && is_kept(value, held->protocol, pair->to.last))
 			continue;
 		if (value) {
+			uncount_flow(value);
 			partner_key(&pair->spare, value, held->protocol);
 			bpf_map_delete_elem(nat_map(p->family), &pair->spare);
 			bpf_map_delete_elem(nat_map(p->family), held);

@@ -148,7 +148,10 @@ struct {
 	__type(value, __u32);
 } service_cursors SEC(".maps");
 
-/* Backend number → connections open, of least-connection frontends only. */
+/*
+ * Backend number → connections open, of least-connection frontends only: those of this node's sockets, and those that
+ * tc translates, which the agent counts again (src/datapath/ebpf/edge/recount.ts).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -156,6 +159,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } backend_connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} backend_flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

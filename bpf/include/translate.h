@@ -131,7 +131,7 @@ static __always_inline struct nat_plan *get_nat_plan(void)
 /* Number of the backend for a new connection to a frontend; 0: none. Not static: verified by itself, once. */
 __noinline __u32 choose_backend(const struct packet *p, __u32 side)
 {
-	struct service_client client = { .uncounted = 1 };
+	struct service_client client = {};
 	struct frontend *frontend;
 	__u32 id = 0;
 
@@ -185,11 +185,15 @@ __noinline int connect_frontend(struct __sk_buff *skb, struct packet *p, __u32 o
 	}
 	if (plan_source(p, frontend, backend, origin, client_net, plan))
 		return TR_DROP;
+	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
+		plan->flags |= NAT_COUNTED;
 	failed = nat_create(skb, p);
 	if (failed) {
 		count_drop(failed, skb->len);
 		return TR_DROP;
 	}
+	if (plan->flags & NAT_COUNTED)
+		count_in(&backend_flows, plan->backend, 1);
 	return rewrite(skb, p, &plan->to) ? TR_DROP : TR_DONE;
 }
 

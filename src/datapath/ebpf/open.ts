@@ -48,6 +48,7 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
     route,
     readSysctl: (key) => readSysctl(ns, key),
     writeSysctl: (key, value) => writeSysctl(ns, key, value),
+    every: (seconds, work) => repeat(seconds, work, log),
     log,
   });
   const xdp = createXdpPart({ programs, ns, route, log });
@@ -68,5 +69,27 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
       // Attachments end with their pins, and maps with the last program that uses them.
       rmSync(pinDir, { recursive: true, force: true });
     },
+  };
+}
+
+/** The next time begins when the last one is over. */
+function repeat(seconds: number, work: () => Promise<void>, log: Log): () => void {
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const wait = (): void => {
+    timer = setTimeout(() => {
+      work()
+        .catch((error: unknown) => {
+          if (!stopped) log.warn('connections of backends were not counted again', { error });
+        })
+        .finally(() => {
+          if (!stopped) wait();
+        });
+    }, seconds * 1000).unref();
+  };
+  wait();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
   };
 }

@@ -106,6 +106,39 @@ export function balanceContract(name: string, openBackend: OpenBackend): void {
       }
   });
 
+  it('least connection gives new connections to whoever has fewest, for its weight', async (t, c) => {
+    const pods = [c.pod('b'), c.pod('c'), c.pod('d')];
+    const ends = wish('LoadBalancer', pods, { algorithm: 'least-connection', weights: { b: 1, c: 1, d: 2 } });
+    if (!offers(c, ends)) return;
+    announce(t, c, publicAddresses(1), 0);
+    for (const family of FAMILIES)
+      for (const ns of [c.pod('a').ns, c.lab.nodes[0]!.ns, c.lab.outside]) {
+        // Backends that come again have no connections yet.
+        await c.setFrontends([]);
+        await c.setFrontends([ends]);
+        const to = publicAddresses(1)[family];
+        const held: Awaited<ReturnType<typeof keepTcp>>[] = [];
+        const keep = async (count: number) => {
+          for (let i = 0; i < count; i++) held.push(await keepTcp(t, ns, to, 80));
+        };
+        const tally = () => pods.map(({ name }) => held.filter(({ server }) => server === name).length);
+        await keep(20);
+        assert.deepEqual(tally(), [5, 5, 10], ns.path);
+        for (const one of held.splice(0)) {
+          if (one.server === 'b') one.socket.destroy();
+          else held.push(one);
+        }
+        // Both ends have to say that it is over.
+        for (let row = 0, tries = 0; row < 8; tries++) {
+          assert.ok(tries < 500, `${ns.path}: what closed is not given back`);
+          row = (await dialTcp(ns, to, 80)).server === 'b' ? row + 1 : 0;
+        }
+        await keep(2);
+        assert.deepEqual(tally(), [2, 5, 10], `${ns.path}: what closed is filled up again`);
+        for (const { socket } of held) socket.destroy();
+      }
+  });
+
   for (const algorithm of ['maglev', 'ring-hash'] as const)
     it(`by ${algorithm} every node chooses the same backend for a connection, and connections spread`, async (t, c) => {
       const ends = wish('LoadBalancer', [c.pod('b'), c.pod('c'), c.pod('d')], { algorithm, protocol: 'UDP' });

@@ -151,9 +151,11 @@ export async function keepTcp(t: After, ns: Netns, host: string, port: number) {
   const socket = await connectTcp(ns, { host, port, timeoutMs: 2000 });
   socket.on('error', () => {});
   t.after(() => void socket.destroy());
-  await new Promise((resolve) => socket.once('data', resolve));
+  const { server } = await firstLine(socket);
+  socket.setTimeout(0);
   return {
     socket,
+    server,
     /** True if what is sent comes back. */
     async echo(timeoutMs = 2000): Promise<boolean> {
       return new Promise((resolve) => {

@@ -11,6 +11,7 @@ import { dsrNames } from './dsr.ts';
 import { createEdgeHooks } from './hooks.ts';
 import { createEdgeRecords, EDGE_MAPS, type EdgeLinks, type EdgeMap, lowerEdge, NAT_PORTS } from './lower.ts';
 import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
+import { recount } from './recount.ts';
 import { holdSysctls, releaseSysctls } from './sysctls.ts';
 import { translatedFlows } from './translated.ts';
 
@@ -27,6 +28,8 @@ export interface EdgeDeps {
   readonly overlayLink?: string | undefined;
   readSysctl(key: string): string;
   writeSysctl(key: string, value: string): void;
+  /** Calls `work` again and again until it is told to stop. Absent: nobody counts connections again. */
+  every?(seconds: number, work: () => Promise<void>): () => void;
   readonly log: Log;
 }
 
@@ -36,7 +39,13 @@ export interface EdgePart extends Part {
   remove(): void;
 }
 
+/** How long what silence and eviction took from the tables may count, in seconds. */
+const RECOUNT = 5;
+
 const PORT_RANGE = `${NAT_PORTS.first}-${NAT_PORTS.last}`;
+
+const countsFlows = ({ services }: PlanState): boolean =>
+  services.values().some(({ algorithm }) => algorithm === 'least-connection');
 
 export function createEdgePart(deps: EdgeDeps): EdgePart {
   const { programs, ns, route, log } = deps;
@@ -57,6 +66,9 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
   const sysctls = { read: deps.readSysctl, write: deps.writeSysctl };
   let state = emptyState();
   let attachedAt = 0;
+  const stopCounting = deps.every?.(RECOUNT, async () => {
+    if (countsFlows(state)) await recount(programs);
+  });
 
   function linksOf(plan: PlanState): EdgeLinks {
     const own = new Set(plan.settings.get(SETTINGS_KEY)?.nodeAddresses ?? []);
@@ -134,6 +146,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
       ];
     },
     translated: () => nats.flatMap((nat) => [...translatedFlows(nat, process.hrtime.bigint())]),
+    close: () => stopCounting?.(),
     remove() {
       hooks.remove();
       neighbours.remove();

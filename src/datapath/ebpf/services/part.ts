@@ -33,7 +33,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
     source_ranges: programs.map('source_ranges'),
     service_ranges: programs.map('service_ranges'),
   };
-  const counts = programs.map('backend_connections');
+  const counts = [programs.map('backend_connections'), programs.map('backend_flows')];
   const connected = programs.codec<{ number: number; netns: bigint }>('struct socket_service');
   const table = createServiceTable(maps, createRecords(programs.codec));
   const clients = createClients({ map: programs.map('netns_cookies'), ns, log });
@@ -42,7 +42,8 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
   function release(gone: readonly Gone[]): void {
     const datagrams = new Set<number>();
     for (const { frontend, backend } of gone) {
-      if (frontend.algorithm === 'least-connection') counts.delete(keyOf(backend.number));
+      if (frontend.algorithm === 'least-connection')
+        for (const map of counts) map.delete(keyOf(backend.number));
       if (frontend.protocol === 'UDP') datagrams.add(backend.number);
     }
     if (datagrams.size > 0) cutting = cutting.then(() => cutLater(datagrams));

@@ -2,20 +2,10 @@
  * Programs at the node's links. A pod's link keeps its programs for as long as it is there, whether or not the plan
  * knows the pod: they let nothing through that the maps do not know.
  */
-import fs from 'node:fs';
-import { dirname, join } from 'node:path';
-import { isLink, linkInfo } from '../../../kernel/bpf/link.ts';
-import { attachTc, detachTc, type Direction } from '../../../kernel/bpf/links.ts';
-import { getPinned } from '../../../kernel/bpf/syscall.ts';
 import type { Netns } from '../../../kernel/netns.ts';
 import type { Difference } from '../../backend.ts';
+import { createHookPins, type Hook, type Place } from '../hook-pins.ts';
 import type { Programs } from '../loader.ts';
-
-interface Hook {
-  readonly name: string;
-  readonly program: string;
-  readonly direction: Direction;
-}
 
 const POD_HOOKS: readonly Hook[] = [
   { name: 'from-pod', program: 'from_pod', direction: 'ingress' },
@@ -44,83 +34,54 @@ export interface LinkPrograms {
   remove(): void;
 }
 
+interface NamedPlace extends Place {
+  /** Of the link. */
+  readonly name: string;
+}
+
+const placesAt = (hooks: readonly Hook[], link: NodeLink): NamedPlace[] =>
+  hooks.map((hook) => ({ hook, ...link }));
+
+const wanted = (pods: readonly NodeLink[], overlay: NodeLink | undefined): NamedPlace[] => [
+  ...pods.flatMap((link) => placesAt(POD_HOOKS, link)),
+  ...(overlay ? placesAt(OVERLAY_HOOKS, overlay) : []),
+];
+
 /** @param ns of the node */
 export function createLinkPrograms(
   programs: Pick<Programs, 'program' | 'linkPath'>,
   ns: Netns,
 ): LinkPrograms {
-  const folder = dirname(programs.linkPath('x'));
+  const pins = createHookPins(programs, ns, [...POD_HOOKS, ...OVERLAY_HOOKS]);
 
-  const pinOf = (hook: Hook, index: number) => programs.linkPath(`${hook.name}-${index}`);
-
-  function attach(hook: Hook, { index, name }: NodeLink): Difference[] {
-    // Each time: the number, and so the pin, may be that of an earlier link, whose programs went with it.
-    const { created } = attachTc({
-      ifindex: index,
-      ns,
-      direction: hook.direction,
-      program: programs.program(hook.program),
-      pinPath: pinOf(hook, index),
-    });
-    return created ? [missing(hook, name)] : [];
-  }
-
-  const attachAll = (hooks: readonly Hook[], link: NodeLink) => hooks.flatMap((hook) => attach(hook, link));
-
-  const wanted = (pods: readonly NodeLink[], overlay: NodeLink | undefined) => [
-    ...pods.flatMap((link) => POD_HOOKS.map((hook) => ({ hook, link }))),
-    ...(overlay ? OVERLAY_HOOKS.map((hook) => ({ hook, link: overlay })) : []),
-  ];
-
-  /** Pins of ours by their names: hook and link. */
-  function pinned(): { path: string; hook: Hook; index: number }[] {
-    return fs.readdirSync(folder).flatMap((file) => {
-      const words = /^(.+)-(\d+)$/.exec(file);
-      const hook = [...POD_HOOKS, ...OVERLAY_HOOKS].find(({ name }) => name === words?.[1]);
-      return hook ? [{ path: join(folder, file), hook, index: Number(words?.[2]) }] : [];
-    });
-  }
+  // Each time: the number, and so the pin, may be that of an earlier link, whose programs went with it.
+  const attach = (places: readonly NamedPlace[]) => places.filter(pins.attach).map(missing);
 
   return {
-    attachPod: (link) => attachAll(POD_HOOKS, link),
-    attachOverlay: (link) => attachAll(OVERLAY_HOOKS, link),
+    attachPod: (link) => attach(placesAt(POD_HOOKS, link)),
+    attachOverlay: (link) => attach(placesAt(OVERLAY_HOOKS, link)),
     prune(pods, overlay) {
-      const list = wanted(pods, overlay);
-      const paths = new Set(list.map(({ hook, link }) => pinOf(hook, link.index)));
-      for (const { path, hook, index } of pinned())
-        if (!paths.has(path)) detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
-      return list.flatMap(({ hook, link }) => attach(hook, link));
+      const places = wanted(pods, overlay);
+      pins.detachBut(places);
+      return attach(places);
     },
     verify: (pods, overlay) =>
       wanted(pods, overlay)
-        .filter(({ hook, link }) => !isAttached(pinOf(hook, link.index), link.index))
-        .map(({ hook, link }) => missing(hook, link.name)),
+        .filter((place) => !pins.isAttached(place))
+        .map(missing),
     forget(links) {
       const known = new Set(links.map(({ index }) => index));
-      for (const { path, hook, index } of pinned())
-        if (!known.has(index)) detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
+      for (const place of pins.all()) if (!known.has(place.index)) pins.detach(place);
     },
     remove() {
       // The overlay's first: an answer that comes by there afterwards is for whoever translates now.
-      const list = pinned().toSorted((a, b) => (a.hook.name < b.hook.name ? -1 : 1));
-      for (const { path, hook, index } of list)
-        detachTc({ ifindex: index, ns, direction: hook.direction, pinPath: path });
+      const places = pins.all().toSorted((a, b) => (a.hook.name < b.hook.name ? -1 : 1));
+      for (const place of places) pins.detach(place);
     },
   };
 }
 
-const missing = (hook: Hook, name: string): Difference => ({
+const missing = ({ hook, name }: NamedPlace): Difference => ({
   kind: 'missing',
   what: `program ${hook.program} at ${name}`,
 });
-
-function isAttached(pinPath: string, index: number): boolean {
-  const fd = getPinned(pinPath);
-  if (fd === undefined) return false;
-  try {
-    // A pin of clsact is the program's own.
-    return !isLink(fd) || linkInfo(fd).ifindex === index;
-  } finally {
-    fs.closeSync(fd);
-  }
-}

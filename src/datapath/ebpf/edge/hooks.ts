@@ -1,18 +1,8 @@
-/** Programs at the uplink and at the loopback, found again by their pins: `<hook>-<index of the link>`. */
-import fs from 'node:fs';
-import { dirname, join } from 'node:path';
-import { isLink, linkInfo } from '../../../kernel/bpf/link.ts';
-import { attachTc, detachTc, type Direction } from '../../../kernel/bpf/links.ts';
-import { getPinned } from '../../../kernel/bpf/syscall.ts';
+/** Programs at the uplink and at the loopback. */
 import type { Netns } from '../../../kernel/netns.ts';
 import type { Difference } from '../../backend.ts';
+import { createHookPins, type Hook, type Place } from '../hook-pins.ts';
 import type { Programs } from '../loader.ts';
-
-interface Hook {
-  readonly name: string;
-  readonly program: string;
-  readonly direction: Direction;
-}
 
 const UPLINK_HOOKS: readonly Hook[] = [
   { name: 'from-uplink', program: 'from_uplink', direction: 'ingress' },
@@ -33,10 +23,9 @@ export interface EdgeHooks {
 }
 
 export function createEdgeHooks(programs: Pick<Programs, 'program' | 'linkPath'>, ns: Netns): EdgeHooks {
-  const folder = dirname(programs.linkPath('x'));
-  const pinOf = (hook: Hook, index: number) => programs.linkPath(`${hook.name}-${index}`);
+  const pins = createHookPins(programs, ns, [...UPLINK_HOOKS, ...LOOPBACK_HOOKS]);
 
-  const wanted = (uplink: number) =>
+  const wanted = (uplink: number): Place[] =>
     uplink === 0
       ? []
       : [
@@ -44,48 +33,18 @@ export function createEdgeHooks(programs: Pick<Programs, 'program' | 'linkPath'>
           ...UPLINK_HOOKS.map((hook) => ({ hook, index: uplink })),
         ];
 
-  function detachAll(but: ReadonlySet<string>): void {
-    for (const file of fs.readdirSync(folder)) {
-      const words = /^(.+)-(\d+)$/.exec(file);
-      const hook = [...UPLINK_HOOKS, ...LOOPBACK_HOOKS].find(({ name }) => name === words?.[1]);
-      const pinPath = join(folder, file);
-      if (hook && !but.has(pinPath))
-        detachTc({ ifindex: Number(words?.[2]), ns, direction: hook.direction, pinPath });
-    }
-  }
-
   return {
     prune(uplink) {
-      const list = wanted(uplink);
-      detachAll(new Set(list.map(({ hook, index }) => pinOf(hook, index))));
-      return list.flatMap(({ hook, index }) => {
-        const { created } = attachTc({
-          ifindex: index,
-          ns,
-          direction: hook.direction,
-          program: programs.program(hook.program),
-          pinPath: pinOf(hook, index),
-        });
-        return created ? [missing(hook)] : [];
-      });
+      const places = wanted(uplink);
+      pins.detachBut(places);
+      return places.filter(pins.attach).map(missing);
     },
     verify: (uplink) =>
       wanted(uplink)
-        .filter(({ hook, index }) => !isAttached(pinOf(hook, index), index))
-        .map(({ hook }) => missing(hook)),
-    remove: () => detachAll(new Set()),
+        .filter((place) => !pins.isAttached(place))
+        .map(missing),
+    remove: () => pins.detachBut([]),
   };
 }
 
-const missing = (hook: Hook): Difference => ({ kind: 'missing', what: `program ${hook.program}` });
-
-function isAttached(pinPath: string, index: number): boolean {
-  const fd = getPinned(pinPath);
-  if (fd === undefined) return false;
-  try {
-    // A pin of clsact is the program's own.
-    return !isLink(fd) || linkInfo(fd).ifindex === index;
-  } finally {
-    fs.closeSync(fd);
-  }
-}
+const missing = ({ hook }: Place): Difference => ({ kind: 'missing', what: `program ${hook.program}` });

@@ -1,0 +1,77 @@
+/** Programs at links of a node, found again by their pins: `<hook>-<index of the link>`. */
+import fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import { isLink, linkInfo } from '../../kernel/bpf/link.ts';
+import { attachTc, detachTc, type Direction } from '../../kernel/bpf/links.ts';
+import { getPinned } from '../../kernel/bpf/syscall.ts';
+import type { Netns } from '../../kernel/netns.ts';
+import type { Programs } from './loader.ts';
+
+export interface Hook {
+  readonly name: string;
+  readonly program: string;
+  readonly direction: Direction;
+}
+
+/** A hook at a link. */
+export interface Place {
+  readonly hook: Hook;
+  /** Of the link. */
+  readonly index: number;
+}
+
+export interface HookPins {
+  /** Or replaces what is attached. True where nothing was. */
+  attach(place: Place): boolean;
+  isAttached(place: Place): boolean;
+  /** Where these hooks were attached, by earlier runs too. */
+  all(): Place[];
+  detach(place: Place): void;
+  /** Of `all()`, those that are not among these. */
+  detachBut(places: readonly Place[]): void;
+}
+
+/** @param ns of the node */
+export function createHookPins(
+  programs: Pick<Programs, 'program' | 'linkPath'>,
+  ns: Netns,
+  hooks: readonly Hook[],
+): HookPins {
+  const folder = dirname(programs.linkPath('x'));
+  const fileOf = ({ hook, index }: Place) => `${hook.name}-${index}`;
+  const at = (place: Place) => ({
+    ifindex: place.index,
+    ns,
+    direction: place.hook.direction,
+    pinPath: join(folder, fileOf(place)),
+  });
+
+  const all = (): Place[] =>
+    fs.readdirSync(folder).flatMap((file) => {
+      const words = /^(.+)-(\d+)$/.exec(file);
+      const hook = hooks.find(({ name }) => name === words?.[1]);
+      return hook ? [{ hook, index: Number(words?.[2]) }] : [];
+    });
+
+  const detach = (place: Place): void => void detachTc(at(place));
+
+  return {
+    attach: (place) => attachTc({ ...at(place), program: programs.program(place.hook.program) }).created,
+    isAttached(place) {
+      const fd = getPinned(at(place).pinPath);
+      if (fd === undefined) return false;
+      try {
+        // A pin of clsact is the program's own.
+        return !isLink(fd) || linkInfo(fd).ifindex === place.index;
+      } finally {
+        fs.closeSync(fd);
+      }
+    },
+    all,
+    detach,
+    detachBut(places) {
+      const kept = new Set(places.map(fileOf));
+      for (const place of all()) if (!kept.has(fileOf(place))) detach(place);
+    },
+  };
+}

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test';
 const needsRoot = process.geteuid?.() === 0 ? false : 'needs root';
 
 /** A checkout with these packages, and an `apt-get` and an `npm` that write down how they were called. */
-function checkout(t: TestContext, packages: string) {
+function checkout(t: TestContext, packages: string, ping = { code: 0, output: 'PONG' }) {
   const root = mkdtempSync(join(tmpdir(), 'heddle-setup-'));
   t.after(() => rmSync(root, { recursive: true }));
   for (const folder of ['scripts', 'bin']) mkdirSync(join(root, folder));
@@ -20,12 +20,20 @@ function checkout(t: TestContext, packages: string) {
   const calls = join(root, 'calls');
   writeFileSync(calls, '');
   writeFileSync(join(root, 'bin/apt-get'), `#!/bin/sh\necho "apt-get $*" >>${calls}\n`, { mode: 0o755 });
-  writeFileSync(join(root, 'bin/npm'), `#!/bin/sh\necho npm >>${calls}; exit 1\n`, { mode: 0o755 });
+  writeFileSync(
+    join(root, 'bin/npm'),
+    `#!/bin/sh
+echo "npm $*" >>${calls}
+[ "$1" = ping ] && echo "${ping.output}" && exit ${ping.code}
+exit 1
+`,
+    { mode: 0o755 },
+  );
   return (...args: string[]) => {
     const env = { ...process.env, PATH: `${join(root, 'bin')}:${process.env['PATH']}` };
     const { stderr } = spawnSync(join(root, 'scripts/setup'), args, { env, encoding: 'utf8' });
     const lines = readFileSync(calls, 'utf8').split('\n');
-    return { stderr, installs: lines.filter((line) => line.includes(' install ')) };
+    return { stderr, installs: lines.filter((line) => /^apt-get .* install /.test(line)), lines };
   };
 }
 
@@ -46,4 +54,25 @@ test('where nothing is installed yet, everything is, and for tests more', { skip
 
 test('where everything is installed, apt is not called', { skip: needsRoot }, (t) => {
   assert.deepEqual(checkout(t, 'dpkg run\n')('--test').installs, []);
+});
+
+const npmInstalls = (lines: string[]) => lines.filter((line) => line.startsWith('npm install '));
+
+test('a registry that does not answer is told at once, with the reason; npm is asked for what it has kept only', {
+  skip: needsRoot,
+}, (t) => {
+  const output =
+    'npm error code EAI_AGAIN\nnpm error request to https://r/-/ping failed, reason: getaddrinfo EAI_AGAIN r';
+  const { stderr, lines } = checkout(t, 'dpkg run\n', { code: 1, output })();
+  assert.match(stderr, /^error: the npm registry .* does not answer \(getaddrinfo EAI_AGAIN r\)/m);
+  assert.match(stderr, /^ {2}hint: .*https-proxy/m);
+  assert.equal(npmInstalls(lines).length, 1);
+  assert.match(npmInstalls(lines)[0] ?? '', / --offline\b/);
+});
+
+test('a registry that answers with an HTTP error is asked for packages', { skip: needsRoot }, (t) => {
+  const output = 'npm error code E404\nnpm error 404 Not Found - GET https://r/-/ping';
+  const { stderr, lines } = checkout(t, 'dpkg run\n', { code: 1, output })();
+  assert.match(stderr, /^error: npm install did not succeed$/m);
+  assert.doesNotMatch(npmInstalls(lines)[0] ?? '--offline', /--offline/);
 });

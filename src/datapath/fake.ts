@@ -1,6 +1,7 @@
 /** A backend that remembers. For tests of what stands above one; it passes the contract but for packets. */
 import { sameJson } from '../lib/json.ts';
 import type { Backend, Capabilities, Counter, Difference, PolicyEvent } from './backend.ts';
+import { SERVICE_CAPABILITIES } from './ebpf/capabilities.ts';
 import {
   applyChanges,
   type Change,
@@ -24,20 +25,12 @@ export interface FakeBackend extends Backend {
   emit(events: readonly PolicyEvent[]): void;
 }
 
+/** Those of the backend that can do most. */
 const capabilities: Capabilities = {
   families: [4, 6],
   policy: true,
   cutsEstablished: true,
-  sessionAffinity: true,
-  services: {
-    kinds: ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'],
-    algorithms: ['random', 'round-robin', 'least-connection', 'maglev', 'ring-hash', 'source-hash'],
-    forwarding: ['snat', 'dsr'],
-    protocols: ['TCP', 'UDP', 'SCTP'],
-    weights: true,
-    sourceRanges: true,
-    trafficPolicies: true,
-  },
+  ...SERVICE_CAPABILITIES,
 };
 
 export function createFakeBackend(): FakeBackend {

@@ -15,47 +15,39 @@ interface Edit {
   readonly to: string;
 }
 
+const ADDED = { from: '{\n', to: '{\n\t__u64 added;\n' };
+
+const wider = (field: string, type: string, than: string): Pick<Edit, 'from' | 'to'> => ({
+  from: `${than} ${field};`,
+  to: `${type} ${field};`,
+});
+
+/** The first of fields that follow each other, behind the others. */
+function last(first: string, ...others: readonly string[]): Pick<Edit, 'from' | 'to'> {
+  const text = (fields: readonly string[]) => fields.map((field) => `${field};`).join('\n\t');
+  return { from: text([first, ...others]), to: text([...others, first]) };
+}
+
 /** Fields that are new, wider, or elsewhere; of keys, values, and what is only in programs' hands. */
 const EDITS: readonly Edit[] = [
-  { file: 'flow-maps.h', struct: 'flow', from: '{\n', to: '{\n\t__u64 added;\n' },
-  { file: 'flow-maps.h', struct: 'flow', from: '__u32 idle;', to: '__u64 idle;' },
-  {
-    file: 'flow-maps.h',
-    struct: 'flow_way',
-    from: '__u64 packets;\n\t__u64 bytes;',
-    to: '__u64 bytes;\n\t__u64 packets;',
-  },
-  { file: 'pod-maps.h', struct: 'pod', from: '{\n', to: '{\n\t__u64 added;\n' },
-  { file: 'pod-maps.h', struct: 'pod_range', from: '__u16 kind;', to: '__u32 kind;' },
-  {
-    file: 'nat-maps.h',
-    struct: 'nat_key',
-    from: '__u8 protocol;\n\t__u8 zeroes[3];',
-    to: '__u8 zeroes[3];\n\t__u8 protocol;',
-  },
-  { file: 'nat-maps.h', struct: 'nat_value', from: '{\n', to: '{\n\t__u64 added;\n' },
-  {
-    file: 'service-maps.h',
-    struct: 'frontend_key',
-    from: '__be16 port;\n\t__u8 protocol;\n\t__u8 zero;',
-    to: '__u8 protocol;\n\t__u8 zero;\n\t__be16 port;',
-  },
+  { file: 'flow-maps.h', struct: 'flow', ...ADDED },
+  { file: 'flow-maps.h', struct: 'flow', ...wider('idle', '__u64', '__u32') },
+  { file: 'flow-maps.h', struct: 'flow_way', ...last('__u64 packets', '__u64 bytes') },
+  { file: 'pod-maps.h', struct: 'pod', ...ADDED },
+  { file: 'pod-maps.h', struct: 'pod_range', ...wider('kind', '__u32', '__u16') },
+  { file: 'nat-maps.h', struct: 'nat_key', ...last('__u8 protocol', '__u8 zeroes[3]') },
+  { file: 'nat-maps.h', struct: 'nat_value', ...ADDED },
+  { file: 'service-maps.h', struct: 'frontend_key', ...last('__be16 port', '__u8 protocol', '__u8 zero') },
   { file: 'service-maps.h', struct: 'frontend', from: '{\n', to: '{\n\t__u32 added;\n' },
-  { file: 'service-maps.h', struct: 'backend', from: '__u16 weight;', to: '__u32 weight;' },
-  {
-    file: 'policy-maps.h',
-    struct: 'policy_key',
-    from: '__u32 table;\n\t__u32 identity;',
-    to: '__u32 identity;\n\t__u32 table;',
-  },
-  { file: 'policy-maps.h', struct: 'policy_entry', from: '__u16 verdict;', to: '__u32 verdict;' },
-  { file: 'sockets.h', struct: 'socket_service', from: '{\n', to: '{\n\t__u64 added;\n' },
-  { file: 'sockets.h', struct: 'udp_session', from: '{\n', to: '{\n\t__u64 added;\n' },
+  { file: 'service-maps.h', struct: 'backend', ...wider('weight', '__u32', '__u16') },
+  { file: 'policy-maps.h', struct: 'policy_key', ...last('__u32 table', '__u32 identity') },
+  { file: 'policy-maps.h', struct: 'policy_entry', ...wider('verdict', '__u32', '__u16') },
+  { file: 'sockets.h', struct: 'socket_service', ...ADDED },
+  { file: 'sockets.h', struct: 'udp_session', ...ADDED },
 ];
 
 /** The maps whose layout is another one. */
 export const OTHER_MAPS = [
-  'affinities',
   'backends',
   'flows4',
   'flows6',
@@ -68,7 +60,7 @@ export const OTHER_MAPS = [
   'policy_ranges',
   'socket_services',
   'udp_sessions',
-].filter((name) => name !== 'affinities');
+];
 
 /** Returns the folder of the objects. */
 export async function buildOtherLayout(t: Pick<TestContext, 'after'>): Promise<string> {

@@ -223,21 +223,17 @@ export function libnftables(): LibNftables {
   return nftables;
 }
 
-function bindNftables(): LibNftables {
-  const library = load('libnftables.so.1', 'libnftables1');
-  return {
-    contextNew: library.func('void *nft_ctx_new(uint32_t flags)') as LibNftables['contextNew'],
-    contextFree: library.func('void nft_ctx_free(void *ctx)') as LibNftables['contextFree'],
-    bufferOutput: library.func('int nft_ctx_buffer_output(void *ctx)') as LibNftables['bufferOutput'],
-    bufferError: library.func('int nft_ctx_buffer_error(void *ctx)') as LibNftables['bufferError'],
-    output: library.func('const char *nft_ctx_get_output_buffer(void *ctx)') as LibNftables['output'],
-    error: library.func('const char *nft_ctx_get_error_buffer(void *ctx)') as LibNftables['error'],
-    setOutputFlags: library.func(
-      'void nft_ctx_output_set_flags(void *ctx, unsigned int flags)',
-    ) as LibNftables['setOutputFlags'],
-    run: library.func('int nft_run_cmd_from_buffer(void *ctx, const char *commands)') as LibNftables['run'],
-  };
-}
+const bindNftables = (): LibNftables =>
+  bindAll<LibNftables>(load('libnftables.so.1', 'libnftables1'), {
+    contextNew: 'void *nft_ctx_new(uint32_t flags)',
+    contextFree: 'void nft_ctx_free(void *ctx)',
+    bufferOutput: 'int nft_ctx_buffer_output(void *ctx)',
+    bufferError: 'int nft_ctx_buffer_error(void *ctx)',
+    output: 'const char *nft_ctx_get_output_buffer(void *ctx)',
+    error: 'const char *nft_ctx_get_error_buffer(void *ctx)',
+    setOutputFlags: 'void nft_ctx_output_set_flags(void *ctx, unsigned int flags)',
+    run: 'int nft_run_cmd_from_buffer(void *ctx, const char *commands)',
+  });
 
 export interface LibBpf {
   setPrint(callback: null): unknown;
@@ -277,52 +273,48 @@ export function libbpf(): LibBpf {
 }
 
 function bindLibBpf(): LibBpf {
-  const library = load('libbpf.so.1', 'libbpf1');
-  const bind = (declaration: string): unknown => library.func(declaration);
-  const bound: LibBpf = {
-    setPrint: bind('void *libbpf_set_print(void *callback)') as LibBpf['setPrint'],
-    openFile: bind(
-      'void *bpf_object__open_file(const char *path, const void *options)',
-    ) as LibBpf['openFile'],
-    load: bind('int bpf_object__load(void *object)') as LibBpf['load'],
-    close: bind('void bpf_object__close(void *object)') as LibBpf['close'],
-    btf: bind('void *bpf_object__btf(const void *object)') as LibBpf['btf'],
-    btfData: bind('void *btf__raw_data(const void *btf, void *size)') as LibBpf['btfData'],
-    nextProgram: bind(
-      'void *bpf_object__next_program(const void *object, void *after)',
-    ) as LibBpf['nextProgram'],
-    programName: bind('const char *bpf_program__name(const void *program)') as LibBpf['programName'],
-    programSection: bind(
-      'const char *bpf_program__section_name(const void *program)',
-    ) as LibBpf['programSection'],
-    programFd: bind('int bpf_program__fd(const void *program)') as LibBpf['programFd'],
-    programSetAutoload: bind(
-      'int bpf_program__set_autoload(void *program, bool autoload)',
-    ) as LibBpf['programSetAutoload'],
-    nextMap: bind('void *bpf_object__next_map(const void *object, const void *after)') as LibBpf['nextMap'],
-    mapName: bind('const char *bpf_map__name(const void *map)') as LibBpf['mapName'],
-    mapFd: bind('int bpf_map__fd(const void *map)') as LibBpf['mapFd'],
-    mapReuseFd: bind('int bpf_map__reuse_fd(void *map, int fd)') as LibBpf['mapReuseFd'],
-    mapType: bind('int bpf_map__type(const void *map)') as LibBpf['mapType'],
-    mapKeySize: bind('uint32_t bpf_map__key_size(const void *map)') as LibBpf['mapKeySize'],
-    mapValueSize: bind('uint32_t bpf_map__value_size(const void *map)') as LibBpf['mapValueSize'],
-    mapMaxEntries: bind('uint32_t bpf_map__max_entries(const void *map)') as LibBpf['mapMaxEntries'],
-    mapSetMaxEntries: bind(
-      'int bpf_map__set_max_entries(void *map, uint32_t entries)',
-    ) as LibBpf['mapSetMaxEntries'],
-    mapFlags: bind('uint32_t bpf_map__map_flags(const void *map)') as LibBpf['mapFlags'],
-    mapKeyType: bind('uint32_t bpf_map__btf_key_type_id(const void *map)') as LibBpf['mapKeyType'],
-    mapValueType: bind('uint32_t bpf_map__btf_value_type_id(const void *map)') as LibBpf['mapValueType'],
-    mapIsInternal: bind('bool bpf_map__is_internal(const void *map)') as LibBpf['mapIsInternal'],
-    mapSetPinPath: bind('int bpf_map__set_pin_path(void *map, const char *path)') as LibBpf['mapSetPinPath'],
-    mapInitialValue: bind('void *bpf_map__initial_value(void *map, void *size)') as LibBpf['mapInitialValue'],
-  };
+  const bound = bindAll<LibBpf>(load('libbpf.so.1', 'libbpf1'), {
+    setPrint: 'void *libbpf_set_print(void *callback)',
+    openFile: 'void *bpf_object__open_file(const char *path, const void *options)',
+    load: 'int bpf_object__load(void *object)',
+    close: 'void bpf_object__close(void *object)',
+    btf: 'void *bpf_object__btf(const void *object)',
+    btfData: 'void *btf__raw_data(const void *btf, void *size)',
+    nextProgram: 'void *bpf_object__next_program(const void *object, void *after)',
+    programName: 'const char *bpf_program__name(const void *program)',
+    programSection: 'const char *bpf_program__section_name(const void *program)',
+    programFd: 'int bpf_program__fd(const void *program)',
+    programSetAutoload: 'int bpf_program__set_autoload(void *program, bool autoload)',
+    nextMap: 'void *bpf_object__next_map(const void *object, const void *after)',
+    mapName: 'const char *bpf_map__name(const void *map)',
+    mapFd: 'int bpf_map__fd(const void *map)',
+    mapReuseFd: 'int bpf_map__reuse_fd(void *map, int fd)',
+    mapType: 'int bpf_map__type(const void *map)',
+    mapKeySize: 'uint32_t bpf_map__key_size(const void *map)',
+    mapValueSize: 'uint32_t bpf_map__value_size(const void *map)',
+    mapMaxEntries: 'uint32_t bpf_map__max_entries(const void *map)',
+    mapSetMaxEntries: 'int bpf_map__set_max_entries(void *map, uint32_t entries)',
+    mapFlags: 'uint32_t bpf_map__map_flags(const void *map)',
+    mapKeyType: 'uint32_t bpf_map__btf_key_type_id(const void *map)',
+    mapValueType: 'uint32_t bpf_map__btf_value_type_id(const void *map)',
+    mapIsInternal: 'bool bpf_map__is_internal(const void *map)',
+    mapSetPinPath: 'int bpf_map__set_pin_path(void *map, const char *path)',
+    mapInitialValue: 'void *bpf_map__initial_value(void *map, void *size)',
+  });
   // Failures come back as errno and as the kernel's log; nothing of it goes to standard error.
   bound.setPrint(null);
   return bound;
 }
 
-function load(file: string, debianPackage: string) {
+type Library = ReturnType<typeof koffi.load>;
+
+/** By their declarations in C; that the types of `T` say the same is up to who writes both. */
+function bindAll<T>(library: Library, declarations: { readonly [Name in keyof T]: string }): T {
+  const functions = Object.entries<string>(declarations).map(([name, text]) => [name, library.func(text)]);
+  return Object.fromEntries(functions) as T;
+}
+
+function load(file: string, debianPackage: string): Library {
   try {
     return koffi.load(file);
   } catch (cause) {

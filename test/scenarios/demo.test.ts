@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Report } from '../../src/demo/report.ts';
@@ -93,6 +94,15 @@ for (const [datapath, tamper] of Object.entries(tampers))
       assert.ok(demo.stderr.includes('payments/gateway'), demo.stderr);
     },
   );
+
+test('a demo whose reader goes away takes its cluster down, and keeps nothing', minutes(3), async (t) => {
+  const cluster = await localCluster(t);
+  const piped = `${join(root, 'heddle')} demo --once --data-dir ${cluster.dataDir} --api-port ${cluster.apiPort}`;
+  const { stderr } = await execute('sh', ['-c', `${piped} --max-attempts 1 | true`]);
+  assert.match(stderr, /asking the supervisor/);
+  assert.equal(existsSync(cluster.paths.config), false, stderr);
+  assert.equal(existsSync(cluster.paths.runDir), false, stderr);
+});
 
 test('on a cluster that is up the demo probes what runs there, and leaves it up', minutes(3), async (t) => {
   const cluster = await upCluster(t, join(root, 'test/manifests/echo'), '--nodes', '3');

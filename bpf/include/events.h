@@ -3,6 +3,7 @@
 #ifndef HEDDLE_EVENTS_H
 #define HEDDLE_EVENTS_H
 
+#include "counts.h"
 #include "packet.h"
 #include "policy-maps.h"
 
@@ -54,20 +55,7 @@ enum event_count {
 	EVENT_COUNTS = 4,
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, EVENT_COUNTS);
-	__type(key, __u32);
-	__type(value, __u64);
-} event_counts SEC(".maps");
-
-static __always_inline void count_event(__u32 what)
-{
-	__u64 *count = bpf_map_lookup_elem(&event_counts, &what);
-
-	if (count)
-		(*count)++;
-}
+COUNTS(event_counts, EVENT_COUNTS, count_event)
 
 #define MILLISECONDS 1000000ULL
 /* 1,000 a second, as many at once. */

@@ -6,6 +6,7 @@
 #ifndef HEDDLE_FLOW_MAPS_H
 #define HEDDLE_FLOW_MAPS_H
 
+#include "counts.h"
 #include "fragments.h"
 #include "packet.h"
 
@@ -175,20 +176,7 @@ enum flow_count {
 	FLOW_COUNTS = 16,
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FLOW_COUNTS);
-	__type(key, __u32);
-	__type(value, __u64);
-} flow_counts SEC(".maps");
-
-static __always_inline void count_flow(__u32 what)
-{
-	__u64 *count = bpf_map_lookup_elem(&flow_counts, &what);
-
-	if (count)
-		(*count)++;
-}
+COUNTS(flow_counts, FLOW_COUNTS, count_flow)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

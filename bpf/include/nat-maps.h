@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "checksum.h"
+#include "counts.h"
 #include "fragments.h"
 
 #ifndef ADDRESS
@@ -106,20 +107,7 @@ enum nat_event {
 	NAT_EVENTS = 8,
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, NAT_EVENTS);
-	__type(key, __u32);
-	__type(value, __u64);
-} nat_events SEC(".maps");
-
-static __always_inline void count_nat(__u32 event)
-{
-	__u64 *count = bpf_map_lookup_elem(&nat_events, &event);
-
-	if (count)
-		(*count)++;
-}
+COUNTS(nat_events, NAT_EVENTS, count_nat)
 
 /* A pod's connections, by the link of the pod: `share` slots of each family, which are used in turn. */
 struct nat_share_key {

@@ -59,17 +59,19 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 	struct service_client client = {};
 	__u8 protocol = ctx->protocol;
 	struct bpf_sock *sk = ctx->sk;
+	__u32 *owner;
 	struct frontend *frontend = 0;
 	struct backend *backend = 0;
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
 		return PASS;
-	if (!bpf_map_lookup_elem(&netns_cookies, &netns) || !sk)
+	owner = bpf_map_lookup_elem(&netns_cookies, &netns);
+	if (!owner || !sk)
 		return PASS;
 	local_client(&client, netns, socket);
 	/* A second time where the backend was removed between the look-ups. */
 	for (int tries = 0; tries < 2 && !backend; tries++) {
-		frontend = frontend_at(target, protocol);
+		frontend = frontend_at(target, protocol, *owner);
 		if (!frontend) {
 			leave_service(sk, socket, protocol);
 			return connect_unserved(target, protocol);

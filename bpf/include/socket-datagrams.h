@@ -47,15 +47,16 @@ static __always_inline enum outcome send_to_service(struct bpf_sock_addr *ctx, s
 {
 	__u64 netns = bpf_get_netns_cookie(ctx);
 	struct udp_key key = {.socket = bpf_get_socket_cookie(ctx), .peer = *target};
+	__u32 *owner = bpf_map_lookup_elem(&netns_cookies, &netns);
 	__u64 now = bpf_ktime_get_ns();
 	struct frontend *frontend = 0;
 	struct backend *backend = 0;
 
-	if (ctx->protocol != IPPROTO_UDP || !bpf_map_lookup_elem(&netns_cookies, &netns))
+	if (ctx->protocol != IPPROTO_UDP || !owner)
 		return PASS;
 	/* A second time where the backend was removed between the look-ups. */
 	for (int tries = 0; tries < 2 && !backend; tries++) {
-		frontend = frontend_at(target, IPPROTO_UDP);
+		frontend = frontend_at(target, IPPROTO_UDP, *owner);
 		if (!frontend)
 			return is_service_range(target) ? REFUSED : PASS;
 		backend = session_backend(&key, frontend, now);

@@ -49,7 +49,10 @@ struct udp_session {
 	__u32 zero;
 };
 
-/* Cookie of a network namespace → number of the pod, 0 of the node. */
+/* In `netns_cookies` */
+#define OWNER_NODE 0
+
+/* Cookie of a network namespace → number of the pod, or OWNER_NODE. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -57,6 +60,19 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } netns_cookies SEC(".maps");
+
+/* Whose node ports the node's own sockets find at 127.0.0.0/8 and at ::1; zeroes: nobody's. */
+struct socket_settings {
+	__u8 loopback4[16] ADDRESS;
+	__u8 loopback6[16] ADDRESS;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct socket_settings);
+} socket_settings SEC(".maps");
 
 /*
  * Cookie of a connected socket → its service, until it closes. Not the socket's own storage, which takes a
@@ -147,9 +163,32 @@ static __always_inline bool same_endpoint(const struct endpoint *a, const struct
 	return a->port == b->port && x[3] == y[3] && x[2] == y[2] && x[1] == y[1] && x[0] == y[0];
 }
 
-static __always_inline struct frontend *frontend_at(const struct endpoint *target, __u8 protocol)
+/* A pod's loopback is its own, and only node ports are at the node's. */
+static __always_inline struct frontend *loopback_frontend(const struct endpoint *target, __u8 protocol)
 {
-	return find_frontend((const __u32 *)target->address, protocol, target->port);
+	const __u32 *words = (const __u32 *)target->address;
+	struct socket_settings *settings;
+	struct frontend *frontend;
+	__u32 zero = 0;
+	int is_v4 = words[2] == bpf_htonl(0xffff) && target->address[12] == 127;
+	int is_v6 = !words[2] && words[3] == bpf_htonl(1);
+
+	if (words[0] || words[1] || !(is_v4 || is_v6))
+		return 0;
+	settings = bpf_map_lookup_elem(&socket_settings, &zero);
+	if (!settings)
+		return 0;
+	frontend = find_frontend((const __u32 *)(is_v4 ? settings->loopback4 : settings->loopback6), protocol,
+				 target->port);
+	return frontend && frontend->kind == KIND_NODE_PORT ? frontend : 0;
+}
+
+/* `owner` as in `netns_cookies`. */
+static __always_inline struct frontend *frontend_at(const struct endpoint *target, __u8 protocol, __u32 owner)
+{
+	struct frontend *frontend = find_frontend((const __u32 *)target->address, protocol, target->port);
+
+	return frontend || owner != OWNER_NODE ? frontend : loopback_frontend(target, protocol);
 }
 
 static __always_inline bool is_service_range(const struct endpoint *target)

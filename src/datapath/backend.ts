@@ -161,6 +161,8 @@ export interface ServiceCapabilities {
   readonly sourceRanges: boolean;
   /** `externalBackends`, and `whenEmpty: 'drop'`. */
   readonly trafficPolicies: boolean;
+  /** Families in which node ports are served at the loopback addresses of a node, to that node alone. Absent: none. */
+  readonly loopbackNodePorts?: readonly (4 | 6)[];
   /** Seconds; a client who asks for less stays so long all the same. Absent: any time is kept. */
   readonly leastAffinitySeconds?: number;
 }

@@ -11,5 +11,6 @@ export const SERVICE_CAPABILITIES: Pick<Capabilities, 'sessionAffinity' | 'servi
     weights: true,
     sourceRanges: true,
     trafficPolicies: true,
+    loopbackNodePorts: [4, 6],
   },
 };

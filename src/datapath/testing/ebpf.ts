@@ -58,6 +58,11 @@ function cgroupOf(t: After, hooks: boolean): string {
   return cgroup;
 }
 
+const WITHOUT_HOOKS: typeof SERVICE_CAPABILITIES = {
+  ...SERVICE_CAPABILITIES,
+  services: SERVICE_CAPABILITIES.services && { ...SERVICE_CAPABILITIES.services, loopbackNodePorts: [] },
+};
+
 const allParts = (t: After, { ns, route }: LabNode, programs: Programs, hooks: boolean): readonly Part[] => [
   createXdpPart({ programs, ns, route, log: silentLog }),
   createServicesPart({ programs, cgroup: cgroupOf(t, hooks), ns, log: silentLog }),
@@ -98,7 +103,7 @@ export const openEbpfWith =
         ? { parts: parts(t, node, counted.programs) }
         : {
             parts: allParts(t, node, counted.programs, hooks),
-            capabilities: SERVICE_CAPABILITIES,
+            capabilities: hooks ? SERVICE_CAPABILITIES : WITHOUT_HOOKS,
           }),
       log: silentLog,
     });

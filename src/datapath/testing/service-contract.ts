@@ -16,7 +16,7 @@ import {
   scenarios,
   wish,
 } from './service-lab.ts';
-import { connectedError, dialTcp, dialUdp, serveTcp, serveUdp } from './traffic.ts';
+import { connectedError, dialTcp, dialUdp, keepTcp, serveTcp, serveUdp } from './traffic.ts';
 
 /** Over two nodes with pods a and b on the first, c and d on the second. */
 export function serviceContract(name: string, openBackend: OpenBackend): void {
@@ -85,6 +85,34 @@ export function serviceContract(name: string, openBackend: OpenBackend): void {
             const answer = await dialers[protocol](ns, node.remote.addresses[family] ?? '', NODE_PORT);
             assert.equal(answer.server, 'c', `${protocol} ${family} ${ns.path} ${JSON.stringify(answer)}`);
           }
+  });
+
+  it('a node port is served at the loopback of its node where the backend says so, to the node alone', async (t, c) => {
+    const ends = wish('NodePort', [c.pod('b'), c.pod('c')]);
+    if (!offers(c, ends)) return;
+    await c.setFrontends([...both(ends), wish('ClusterIP', [c.pod('b')])]);
+    const can = c.backends[0]?.capabilities.services?.loopbackNodePorts ?? [];
+    const node = c.lab.nodes[0]!.ns;
+    for (const [family, addresses] of [
+      [4, ['127.0.0.1', '127.11.12.13']],
+      [6, ['::1']],
+    ] as const)
+      for (const to of addresses) {
+        for (const protocol of PROTOCOLS) {
+          const dial = () => dialers[protocol](node, to, NODE_PORT);
+          if (can.includes(family))
+            assert.deepEqual(await distinct(2, 60, dial), ['b', 'c'], `${protocol} ${to}`);
+          else assert.equal((await dial()).server, undefined, `${protocol} ${to}`);
+          // Whose loopback is another.
+          assert.equal((await dialers[protocol](c.pod('a').ns, to, NODE_PORT)).server, undefined);
+        }
+        assert.equal((await dialTcp(node, to, 80)).why, 'ECONNREFUSED', 'a cluster port is no node port');
+        if (!can.includes(family)) continue;
+        if (family === 4) assert.ok((await dialTcp(node, `::ffff:${to}`, NODE_PORT)).server);
+        const kept = await keepTcp(t, node, to, NODE_PORT);
+        assert.equal(kept.socket.remoteAddress, to);
+        assert.ok(await kept.echo());
+      }
   });
 
   it('with a Local policy clients outside reach what is on the node, and others all', async (_t, c) => {

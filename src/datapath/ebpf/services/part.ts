@@ -8,6 +8,7 @@ import type { Part } from '../part.ts';
 import { attachSockets, detachSockets } from './attach.ts';
 import { createClients } from './clients.ts';
 import { cutDatagrams } from './cut-datagrams.ts';
+import { createLoopbackTable } from './loopback.ts';
 import { createRecords } from './records.ts';
 import { createServiceTable, type Gone } from './table.ts';
 
@@ -36,6 +37,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
   const counts = [programs.map('backend_connections'), programs.map('backend_flows')];
   const connected = programs.codec<{ number: number; netns: bigint }>('struct socket_service');
   const table = createServiceTable(maps, createRecords(programs.codec));
+  const loopback = createLoopbackTable(programs);
   const clients = createClients({ map: programs.map('netns_cookies'), ns, log });
   let cutting: Promise<void> = Promise.resolve();
 
@@ -75,12 +77,14 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
         else if (change.table === 'settings') settings = change.value;
       }
       clients.apply(pods);
+      if (settings) loopback.table.become([loopback.row(settings)]);
       if (services.size > 0 || settings) release(table.apply(services, settings));
     },
     prune(state) {
       const differences = [
         ...table.prune(state.services, settingsOf(state.settings)),
         ...clients.prune(state.pods),
+        ...loopback.table.prune([loopback.row(settingsOf(state.settings))]),
       ];
       programs.catchUp();
       const { created } = attachSockets(programs, cgroup);
@@ -91,6 +95,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
     verify: (state) => [
       ...table.verify(state.services, settingsOf(state.settings)),
       ...clients.verify(state.pods),
+      ...loopback.table.verify([loopback.row(settingsOf(state.settings))]),
     ],
     remove: () => detachSockets(programs),
     settled: () => cutting,

@@ -1,4 +1,5 @@
 /** Two states of the tables → input of iptables-restore --noflush that turns the first into the second. */
+import { type Edit as EditOf, edits as editsOf } from '../held.ts';
 import {
   BAGS,
   type Chain,
@@ -9,21 +10,10 @@ import {
   type TableState,
 } from './objects.ts';
 
-export interface Edit {
-  readonly before: TableObject | undefined;
-  readonly after: TableObject | undefined;
-}
+export type Edit = EditOf<TableObject>;
 
 /** Only what differs. */
-export function edits(before: TableState, after: TableState): Edit[] {
-  const out: Edit[] = [];
-  for (const [id, object] of after) {
-    const had = before.get(id);
-    if (!had || !equal(had, object)) out.push({ before: had, after: object });
-  }
-  for (const [id, object] of before) if (!after.has(id)) out.push({ before: object, after: undefined });
-  return out;
-}
+export const edits = (before: TableState, after: TableState): Edit[] => editsOf({ equal }, before, after);
 
 /**
  * By family, each table one transaction. Nothing is led to before it is there, nor removed while something leads

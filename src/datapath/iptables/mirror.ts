@@ -7,6 +7,7 @@ import {
   SETTINGS_KEY,
   stateChanges,
 } from '../plan/tables.ts';
+import { createHeld } from '../held.ts';
 import { baseObjects } from './base.ts';
 import type { Edit } from './diff.ts';
 import { lowerFrontend } from './lower.ts';
@@ -25,8 +26,7 @@ const SETTINGS = 'settings';
 
 export function createMirror(state: PlanState): Mirror {
   const plan = emptyState();
-  const groups = new Map<string, readonly TableObject[]>();
-  const held = new Map<string, { object: TableObject; uses: number }>();
+  const held = createHeld<TableObject>({ idOf, equal });
 
   function lower(group: string): TableObject[] {
     const settings = plan.settings.get(SETTINGS_KEY);
@@ -35,28 +35,16 @@ export function createMirror(state: PlanState): Mirror {
     return frontend ? lowerFrontend(frontend, settings) : [];
   }
 
-  function regroup(group: string, after: readonly TableObject[]): void {
-    for (const object of after) {
-      const id = idOf(object);
-      held.set(id, { object, uses: (held.get(id)?.uses ?? 0) + 1 });
-    }
-    for (const object of groups.get(group) ?? []) {
-      const entry = held.get(idOf(object));
-      if (entry && --entry.uses === 0) held.delete(idOf(object));
-    }
-    if (after.length === 0) groups.delete(group);
-    else groups.set(group, after);
-  }
-
   applyChanges(plan, stateChanges(state));
-  for (const group of [SETTINGS, ...plan.services.keys()]) regroup(group, lower(group));
+  for (const group of [SETTINGS, ...plan.services.keys()]) held.replace(group, lower(group));
+  held.edits();
 
   return {
     plan,
-    objects: () => new Map([...held].map(([id, { object }]) => [id, object])),
+    objects: held.objects,
     tails: () =>
       new Map(
-        [...held.values()].flatMap(({ object }) =>
+        [...held.objects().values()].flatMap((object) =>
           object.type === 'chain' && BAGS.has(object.name)
             ? [[`${object.table} ${object.name}`, object.rules.length] as const]
             : [],
@@ -68,16 +56,8 @@ export function createMirror(state: PlanState): Mirror {
       if (changes.some(({ table }) => table === 'settings'))
         for (const group of [SETTINGS, ...plan.services.keys()]) touched.add(group);
       const next = [...touched].map((group) => ({ group, objects: lower(group) }));
-      const before = new Map<string, TableObject | undefined>();
-      for (const { group, objects } of next)
-        for (const object of [...(groups.get(group) ?? []), ...objects])
-          before.set(idOf(object), held.get(idOf(object))?.object);
-      for (const { group, objects } of next) regroup(group, objects);
-      return [...before].flatMap(([id, was]) => {
-        const now = held.get(id)?.object;
-        if (!was && !now) return [];
-        return was && now && equal(was, now) ? [] : [{ before: was, after: now }];
-      });
+      for (const { group, objects } of next) held.replace(group, objects);
+      return held.edits();
     },
   };
 }

@@ -3,12 +3,12 @@ import type { Ipvs } from '../../kernel/ipvs.ts';
 import type { IpvsKey } from '../../kernel/ipvs-codec.ts';
 import { contains, parseAddress, parseCidr } from '../../lib/ip.ts';
 import type { Difference } from '../backend.ts';
+import { createHeld, type Held } from '../held.ts';
 import { type Edit, commandsFor, edits, needsReplacement, replaceTable } from '../nftables/diff.ts';
-import type { KernelState } from '../nftables/objects.ts';
+import { equal, idOf, type KernelObject, type KernelState } from '../nftables/objects.ts';
 import { parseTable } from '../nftables/parse.ts';
 import { applyChanges, type Change, emptyState, type PlanState, SETTINGS_KEY } from '../plan/tables.ts';
 import { compareRoutes, hostRange, type LocalRoutes, ourRoutes, wantedRoutes } from './addresses.ts';
-import { createHeld, type Held } from './held.ts';
 import { createMarks, isOurs } from './marks.ts';
 import { BASE, frontendObjects, settingsObjects, TABLE } from './rules.ts';
 import { createServers, isNothing, type Servers } from './servers.ts';
@@ -44,7 +44,7 @@ export interface IpvsServices {
 interface Mirror {
   readonly plan: ReturnType<typeof emptyState>;
   readonly servers: Servers;
-  readonly held: Held;
+  readonly held: Held<KernelObject>;
   change(changes: readonly Change[]): void;
 }
 
@@ -170,7 +170,7 @@ export function createIpvsServices(deps: IpvsServicesDeps): IpvsServices {
 
 function createMirror(ipvs: Ipvs, state: PlanState): Mirror {
   const plan = emptyState();
-  const held = createHeld();
+  const held = createHeld<KernelObject>({ idOf, equal });
   const servers = createServers(ipvs);
   const marks = createMarks();
 
@@ -211,7 +211,7 @@ const movesAddresses = (changes: readonly Change[], list: readonly Edit[]): bool
     return object?.type === 'element' && VIRTUAL.test(object.set);
   });
 
-function* virtualAddresses(held: Held): Iterable<string> {
+function* virtualAddresses(held: Held<KernelObject>): Iterable<string> {
   for (const object of held.objects().values())
     if (object.type === 'element' && VIRTUAL.test(object.set)) yield object.key;
 }

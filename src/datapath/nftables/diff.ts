@@ -1,4 +1,5 @@
 /** Two states of the table → the commands of one transaction that turns the first into the second. */
+import { type Edit as EditOf, edits as editsOf } from '../held.ts';
 import { isSpanMap } from './names.ts';
 import {
   type Chain,
@@ -11,21 +12,10 @@ import {
   OWNER,
 } from './objects.ts';
 
-export interface Edit {
-  readonly before: KernelObject | undefined;
-  readonly after: KernelObject | undefined;
-}
+export type Edit = EditOf<KernelObject>;
 
 /** Only what differs. */
-export function edits(before: KernelState, after: KernelState): Edit[] {
-  const out: Edit[] = [];
-  for (const [id, object] of after) {
-    const had = before.get(id);
-    if (had === undefined || !equal(had, object)) out.push({ before: had, after: object });
-  }
-  for (const [id, object] of before) if (!after.has(id)) out.push({ before: object, after: undefined });
-  return out;
-}
+export const edits = (before: KernelState, after: KernelState): Edit[] => editsOf({ equal }, before, after);
 
 /** What cannot be changed while it is there: then the whole table is replaced, in one transaction too. */
 export function needsReplacement(list: readonly Edit[]): boolean {

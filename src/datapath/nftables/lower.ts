@@ -3,7 +3,7 @@
  * but for address ranges, which are flattened together per family.
  */
 import { type Family, tryParseAddress, tryParseCidr, bits, formatAddress } from '../../lib/ip.ts';
-import { type Change, type PlanState, type PlanTables, SETTINGS_KEY } from '../plan/tables.ts';
+import { type Change, type PlanState, type PlanTables, SETTINGS_KEY, TABLE_NAMES } from '../plan/tables.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { lowerPolicy, lowerRule } from './lower-policy.ts';
 import { lowerFrontend, type SlotsOf } from './lower-services.ts';
@@ -34,19 +34,7 @@ export function groupOf(change: Pick<Change, 'table' | 'key'>): Group {
 }
 
 export function groupsOf(state: PlanState): Group[] {
-  const keys = (
-    [
-      'settings',
-      'rules',
-      'policies',
-      'identities',
-      'endpoints',
-      'pods',
-      'services',
-      'routes',
-      'protection',
-    ] as const
-  ).flatMap((table) => [...state[table].keys()].map((key) => groupOf({ table, key })));
+  const keys = TABLE_NAMES.flatMap((table) => [...state[table].keys()].map((key) => groupOf({ table, key })));
   return [...new Set(keys)];
 }
 

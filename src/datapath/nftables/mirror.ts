@@ -3,9 +3,10 @@
  * object may be needed by many groups (`balance4-3`), so uses are counted.
  */
 import { applyChanges, type Change, emptyState, type PlanState, stateChanges } from '../plan/tables.ts';
+import { createHeld } from '../held.ts';
 import { baseObjects, type TableUse } from './base.ts';
 import { type Edit } from './diff.ts';
-import { type Group, groupOf, groupsOf, lowerGroup } from './lower.ts';
+import { groupOf, groupsOf, lowerGroup } from './lower.ts';
 import type { SlotsOf } from './lower-services.ts';
 import { mark } from './names.ts';
 import { elementId, equal, idOf, type KernelObject, type KernelState } from './objects.ts';
@@ -17,11 +18,6 @@ export interface Mirror {
   objects(): KernelState;
 }
 
-interface Held {
-  readonly object: KernelObject;
-  uses: number;
-}
-
 /** @param kernel what the kernel holds now: backends keep the slots they have there. */
 export function createMirror(
   state: PlanState,
@@ -29,58 +25,25 @@ export function createMirror(
   { services = true, relayed = false }: Partial<TableUse> = {},
 ): Mirror {
   const plan = emptyState();
-  const groups = new Map<Group, readonly KernelObject[]>();
-  const held = new Map<string, Held>();
-
-  function hold(objects: readonly KernelObject[]): void {
-    for (const object of objects) {
-      const id = idOf(object);
-      const before = held.get(id);
-      held.set(id, { object, uses: (before?.uses ?? 0) + 1 });
-    }
-  }
-
-  function release(objects: readonly KernelObject[]): void {
-    for (const object of objects) {
-      const id = idOf(object);
-      const entry = held.get(id);
-      if (entry && --entry.uses === 0) held.delete(id);
-    }
-  }
-
-  function regroup(group: Group, after: readonly KernelObject[]): void {
-    const before = groups.get(group) ?? [];
-    hold(after);
-    release(before);
-    if (after.length === 0) groups.delete(group);
-    else groups.set(group, after);
-  }
-
-  const now = { services, slotsOf: slotsIn((id) => held.get(id)?.object) };
+  const held = createHeld<KernelObject>({ idOf, equal });
+  const now = { services, slotsOf: slotsIn(held.find) };
   const then = { services, slotsOf: slotsIn((id) => kernel.get(id)) };
 
-  hold(baseObjects({ services, relayed }));
+  held.replace('base', baseObjects({ services, relayed }));
   applyChanges(plan, stateChanges(state));
   for (const group of new Set(['settings node', ...groupsOf(plan)]))
-    regroup(group, lowerGroup(plan, group, then));
+    held.replace(group, lowerGroup(plan, group, then));
+  held.edits();
 
   return {
     plan,
-    objects: () => new Map([...held].map(([id, { object }]) => [id, object])),
+    objects: held.objects,
     update(changes) {
       applyChanges(plan, changes);
       const touched = new Set(changes.map(groupOf));
       const next = [...touched].map((group) => ({ group, objects: lowerGroup(plan, group, now) }));
-      const before = new Map<string, KernelObject | undefined>();
-      for (const { group, objects } of next)
-        for (const object of [...(groups.get(group) ?? []), ...objects])
-          before.set(idOf(object), held.get(idOf(object))?.object);
-      for (const { group, objects } of next) regroup(group, objects);
-      return [...before].flatMap(([id, was]) => {
-        const now = held.get(id)?.object;
-        if (was === undefined && now === undefined) return [];
-        return was && now && equal(was, now) ? [] : [{ before: was, after: now }];
-      });
+      for (const { group, objects } of next) held.replace(group, objects);
+      return held.edits();
     },
   };
 }

@@ -25,8 +25,43 @@ static __always_inline void count_socket(struct bpf_sock *sk, __u32 backend)
 	count_connection(backend, 1);
 }
 
+static __always_inline struct socket_slot *slot_of(__u64 socket)
+{
+	__u32 index = socket % SOCKET_SLOTS;
+
+	return bpf_map_lookup_elem(&socket_slots, &index);
+}
+
+static __always_inline void remember_socket(__u64 socket, const struct socket_service *service)
+{
+	struct socket_slot *slot = slot_of(socket);
+
+	/* Nobody else writes to a slot with this socket's cookie. */
+	if (slot && (slot->socket == socket || !__sync_val_compare_and_swap(&slot->socket, 0, socket)))
+		slot->service = *service;
+	else
+		bpf_map_update_elem(&socket_services, &socket, service, BPF_ANY);
+}
+
+static __always_inline struct socket_service *service_of(__u64 socket)
+{
+	struct socket_slot *slot = slot_of(socket);
+
+	if (slot && slot->socket == socket)
+		return &slot->service;
+	return bpf_map_lookup_elem(&socket_services, &socket);
+}
+
 static __always_inline void forget_socket(__u64 socket)
 {
+	struct socket_slot *slot = slot_of(socket);
+
+	if (slot && slot->socket == socket) {
+		/* The agent may look at it between the next one's cookie and what that one writes. */
+		*(volatile __u32 *)&slot->service.number = 0;
+		*(volatile __u64 *)&slot->socket = 0;
+		return;
+	}
 	if (bpf_map_lookup_elem(&socket_services, &socket))
 		bpf_map_delete_elem(&socket_services, &socket);
 }
@@ -92,14 +127,14 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 	uncount(sk);
 	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
 		count_socket(sk, known.number);
-	bpf_map_update_elem(&socket_services, &socket, &known, BPF_ANY);
+	remember_socket(socket, &known);
 	return MOVED;
 }
 
 static __always_inline bool connected_to(struct bpf_sock_addr *ctx, struct endpoint *peer)
 {
 	__u64 socket = bpf_get_socket_cookie(ctx);
-	struct socket_service *known = bpf_map_lookup_elem(&socket_services, &socket);
+	struct socket_service *known = service_of(socket);
 
 	if (!known || !same_endpoint(&known->backend, peer))
 		return false;

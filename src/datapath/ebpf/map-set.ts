@@ -62,7 +62,7 @@ export interface MapSetOptions {
   readonly folder: string;
   readonly maxEntries: Readonly<Record<string, number>>;
   readonly log: Log;
-  /** HASH maps that programs fill, beside the LRU ones. */
+  /** HASH and ARRAY maps that programs fill, beside the LRU ones. */
   readonly learned?: readonly string[];
 }
 

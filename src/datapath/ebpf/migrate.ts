@@ -43,6 +43,11 @@ export const isLearned = (type: number): boolean => learning.has(type);
 export const isCopyable = (from: number, to: number): boolean =>
   keyed.has(from) && keyed.has(to) && perCpu.has(from) === perCpu.has(to);
 
+const isArray = ({ type }: BpfMap): boolean => type === MAP_TYPE.ARRAY || type === MAP_TYPE.PERCPU_ARRAY;
+
+const isZero = (value: Uint8Array | undefined): boolean =>
+  value === undefined || value.every((byte) => byte === 0);
+
 /** Entries written with one call. */
 const BATCH = 1024;
 
@@ -59,7 +64,6 @@ export function copyEntries(
   const key = converter(from, to, 'keyType');
   const value = converter(from, to, 'valueType');
   const slots = perCpu.has(from.map.type) ? possibleCpus() : 1;
-  const isArray = from.map.type === MAP_TYPE.ARRAY || from.map.type === MAP_TYPE.PERCPU_ARRAY;
   const { keySize, valueSize } = to.map;
   const keys = new Uint8Array(BATCH * keySize);
   const values = new Uint8Array(BATCH * valueSize);
@@ -82,7 +86,7 @@ export function copyEntries(
   unfit += left;
   for (const [oldKey, oldValue] of entries) {
     // An array has all of its entries always; those of zeros are none.
-    if (isArray && oldValue.every((byte) => byte === 0)) continue;
+    if (isArray(from.map) && isZero(oldValue)) continue;
     if (known) {
       const text = textOf(oldKey);
       if (known.has(text)) continue;
@@ -126,12 +130,18 @@ function writeSingly(
     const key = keys.subarray(i * keySize, (i + 1) * keySize);
     const value = values.subarray(i * valueSize, (i + 1) * valueSize);
     try {
-      if (map.update(key, value, flags)) written++;
+      if (isArray(map) ? putMissing(map, key, value, flags) : map.update(key, value, flags)) written++;
     } catch (error) {
       if (!isFull(error)) throw error;
     }
   }
   return written;
+}
+
+/** Every entry of an array exists: what is missing there is zeros. */
+function putMissing(map: BpfMap, key: Uint8Array, value: Uint8Array, flags: number): boolean {
+  if (flags === NOEXIST && !isZero(map.lookup(key))) return false;
+  return map.update(key, value, ANY);
 }
 
 const isFull = (error: unknown): boolean => error instanceof HeddleError && error.code === 'BpfMapFull';

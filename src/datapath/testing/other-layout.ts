@@ -59,6 +59,7 @@ export const OTHER_MAPS = [
   'policy_entries',
   'policy_ranges',
   'socket_services',
+  'socket_slots',
   'udp_sessions',
 ];
 

@@ -18,7 +18,12 @@ export const socketHooks: readonly { object: string; program: string; hook: Cgro
 ];
 
 /** Filled by the programs, though they are no LRU maps: for `openPrograms`. */
-export const SOCKET_MAPS: readonly string[] = ['socket_services', 'backend_connections', 'backend_flows'];
+export const SOCKET_MAPS: readonly string[] = [
+  'socket_slots',
+  'socket_services',
+  'backend_connections',
+  'backend_flows',
+];
 
 /** First values of globals, for `openPrograms`. */
 export const socketGlobals = (): { can_set_retval: number } => ({

@@ -4,24 +4,20 @@
  */
 import { closeNetns, type Netns } from '../../../kernel/netns.ts';
 import { openSockDiag } from '../../../kernel/sock-diag.ts';
-import type { WritableMap } from './stage.ts';
+import type { ConnectedSocket } from './connected.ts';
 
 export interface CutDeps {
-  /** `socket_services`: socket's cookie → backend's number, cookie of the socket's namespace. */
-  readonly map: WritableMap;
-  readonly read: (value: Uint8Array) => { number: number; netns: bigint };
+  readonly connected: Iterable<ConnectedSocket>;
   readonly open: (netns: bigint) => Netns | undefined;
 }
 
 /** Returns how many sockets were cut. @throws HeddleError `Netlink` */
-export function cutDatagrams({ map, read, open }: CutDeps, backends: ReadonlySet<number>): number {
+export function cutDatagrams({ connected, open }: CutDeps, backends: ReadonlySet<number>): number {
   const victims = new Map<bigint, Set<bigint>>();
-  for (const [key, value] of map.entries()) {
-    const { number, netns } = read(value);
+  for (const { socket, number, netns } of connected) {
     if (!backends.has(number)) continue;
     const cookies = victims.get(netns) ?? new Set();
-    victims.set(netns, cookies.add(Buffer.from(key).readBigUInt64LE()));
-    map.delete(key);
+    victims.set(netns, cookies.add(socket));
   }
   let cut = 0;
   for (const [netns, cookies] of victims) {

@@ -7,6 +7,7 @@ import type { Programs } from '../loader.ts';
 import type { Part } from '../part.ts';
 import { attachSockets, detachSockets } from './attach.ts';
 import { createClients } from './clients.ts';
+import { connectedSockets } from './connected.ts';
 import { cutDatagrams } from './cut-datagrams.ts';
 import { createLoopbackTable } from './loopback.ts';
 import { createRecords } from './records.ts';
@@ -35,7 +36,6 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
     service_ranges: programs.map('service_ranges'),
   };
   const counts = [programs.map('backend_connections'), programs.map('backend_flows')];
-  const connected = programs.codec<{ number: number; netns: bigint }>('struct socket_service');
   const table = createServiceTable(maps, createRecords(programs.codec));
   const loopback = createLoopbackTable(programs);
   const clients = createClients({ map: programs.map('netns_cookies'), ns, log });
@@ -56,8 +56,7 @@ export function createServicesPart({ programs, cgroup, ns, log }: ServicesDeps):
     new Promise((resolve) =>
       setImmediate(() => {
         try {
-          const map = programs.map('socket_services');
-          cutDatagrams({ map, read: (value) => connected.decode(value), open: clients.open }, backends);
+          cutDatagrams({ connected: connectedSockets(programs), open: clients.open }, backends);
         } catch (error) {
           log.warn('UDP sockets of removed backends were not cut', { error });
         }

@@ -7,6 +7,7 @@ import { bindUdp } from '../../../kernel/sockets.ts';
 import { needsRoot } from '../../../kernel/test-netns.ts';
 import { errnoCode } from '../../../lib/errors.ts';
 import { dialUdp, serveUdp } from '../../testing/traffic.ts';
+import { connectedSockets } from './connected.ts';
 import { backendsOf, createRig, frontend, type Rig } from './testing/rig.ts';
 
 const PORT = 7000;
@@ -104,57 +105,92 @@ test('one socket talks to several services', { skip: needsRoot }, async (t) => {
   }
 });
 
-test('a connected socket sees the service as its peer, in every family', { skip: needsRoot }, async (t) => {
-  const rig = createRig(t);
-  servers(t, rig);
-  rig.serve(frontend(V4, backendsOf(rig.pods, PORT), udp), frontend(V6, backendsOf(rig.pods, PORT, 6), udp));
-  for (const [family, host] of [
-    [4, V4],
-    [6, V6],
-    [6, `::ffff:${V4}`],
-  ] as const) {
-    const socket = socketIn(t, rig.node.ns, family);
-    await connectSocket(socket, 80, host);
-    const { address, port } = socket.remoteAddress();
-    assert.deepEqual({ address, port }, { address: host, port: 80 });
-    assert.equal((await ask(socket)).from, `${host} 80`);
-  }
-});
+/** As if every slot were that of a socket which is open for long. */
+function takeSlots({ programs }: Rig): void {
+  const map = programs.map('socket_slots');
+  const value = programs.codec<{ socket: bigint }>('struct socket_slot').encode({ socket: 1n });
+  for (let i = 0; i < map.maxEntries; i++) map.update(new Uint8Array(Uint32Array.of(i).buffer), value);
+}
 
-test('connected sockets of a removed backend are cut, all others go on', { skip: needsRoot }, async (t) => {
-  const rig = createRig(t);
-  servers(t, rig);
-  const backends = backendsOf(rig.pods, PORT);
-  rig.serve(frontend(V4, backends, udp));
-  const clients: { socket: Socket; server: string }[] = [];
-  const pod = rig.pods[1];
-  assert.ok(pod);
-  for (let i = 0; i < 20; i++) {
-    const socket = socketIn(t, i % 2 ? rig.node.ns : pod.ns, i % 4 < 2 ? 4 : 6);
-    await connectSocket(socket, 80, i % 4 < 2 ? V4 : `::ffff:${V4}`);
-    clients.push({ socket, server: (await ask(socket)).server });
-  }
-  const direct = socketIn(t, rig.node.ns);
-  await connectSocket(direct, PORT, backends[0]?.address ?? '');
-
-  const failures = clients.map(({ socket }) => {
-    const seen: string[] = [];
-    socket.on('error', (error) => seen.push(errnoCode(error) ?? ''));
-    return seen;
-  });
-  rig.serve(frontend(V4, backends.slice(1), udp));
-  await rig.part.settled();
-  assert.equal((await ask(direct)).server, 'pod-0', 'who talks to the pod itself is not cut');
-  for (const [i, { socket, server }] of clients.entries()) {
-    if (server !== 'pod-0') {
-      assert.equal((await ask(socket)).server, server);
-      continue;
+for (const slots of ['free', 'taken'] as const) {
+  test(`a connected socket sees the service as its peer, in every family, where its slot is ${slots}`, {
+    skip: needsRoot,
+  }, async (t) => {
+    const rig = createRig(t);
+    if (slots === 'taken') takeSlots(rig);
+    servers(t, rig);
+    rig.serve(
+      frontend(V4, backendsOf(rig.pods, PORT), udp),
+      frontend(V6, backendsOf(rig.pods, PORT, 6), udp),
+    );
+    for (const [family, host] of [
+      [4, V4],
+      [6, V6],
+      [6, `::ffff:${V4}`],
+    ] as const) {
+      const socket = socketIn(t, rig.node.ns, family);
+      await connectSocket(socket, 80, host);
+      const { address, port } = socket.remoteAddress();
+      assert.deepEqual({ address, port }, { address: host, port: 80 });
+      assert.equal((await ask(socket)).from, `${host} 80`);
     }
-    socket.send('x', () => {});
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.notDeepEqual(failures[i], [], 'the owner is told');
+  });
+
+  test(`connected sockets of a removed backend are cut, all others go on, where slots are ${slots}`, {
+    skip: needsRoot,
+  }, async (t) => {
+    const rig = createRig(t);
+    if (slots === 'taken') takeSlots(rig);
+    servers(t, rig);
+    const backends = backendsOf(rig.pods, PORT);
+    rig.serve(frontend(V4, backends, udp));
+    const clients: { socket: Socket; server: string }[] = [];
+    const pod = rig.pods[1];
+    assert.ok(pod);
+    for (let i = 0; i < 20; i++) {
+      const socket = socketIn(t, i % 2 ? rig.node.ns : pod.ns, i % 4 < 2 ? 4 : 6);
+      await connectSocket(socket, 80, i % 4 < 2 ? V4 : `::ffff:${V4}`);
+      clients.push({ socket, server: (await ask(socket)).server });
+    }
+    const direct = socketIn(t, rig.node.ns);
+    await connectSocket(direct, PORT, backends[0]?.address ?? '');
+
+    const failures = clients.map(({ socket }) => {
+      const seen: string[] = [];
+      socket.on('error', (error) => seen.push(errnoCode(error) ?? ''));
+      return seen;
+    });
+    rig.serve(frontend(V4, backends.slice(1), udp));
+    await rig.part.settled();
+    assert.equal((await ask(direct)).server, 'pod-0', 'who talks to the pod itself is not cut');
+    for (const [i, { socket, server }] of clients.entries()) {
+      if (server !== 'pod-0') {
+        assert.equal((await ask(socket)).server, server);
+        continue;
+      }
+      socket.send('x', () => {});
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.notDeepEqual(failures[i], [], 'the owner is told');
+    }
+    assert.ok(clients.some(({ server }) => server === 'pod-0'));
+  });
+}
+
+test('a socket that closes leaves neither its slot nor an entry taken', { skip: needsRoot }, async (t) => {
+  for (const slots of ['free', 'taken'] as const) {
+    const rig = createRig(t);
+    servers(t, rig);
+    if (slots === 'taken') takeSlots(rig);
+    rig.serve(frontend(V4, backendsOf(rig.pods, PORT), udp));
+    const connected = () => [...connectedSockets(rig.programs)].length;
+    const socket = createSocket('udp4');
+    socket.bind({ fd: bindUdp(rig.node.ns, '0.0.0.0', 0) });
+    await connectSocket(socket, 80, V4);
+    assert.equal(connected(), 1);
+    socket.close();
+    await once(socket, 'close');
+    assert.equal(connected(), 0, slots);
   }
-  assert.ok(clients.some(({ server }) => server === 'pod-0'));
 });
 
 test('datagrams to what nobody serves are refused, connecting to it is not', {

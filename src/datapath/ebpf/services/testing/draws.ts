@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { errnoName, lastErrno, libc } from '../../../../kernel/ffi.ts';
 import { inNetns, type Netns } from '../../../../kernel/netns.ts';
 import { addressBytes, addressText, swapPort } from '../address-bytes.ts';
+import { connectedSockets } from '../connected.ts';
 import type { Programs } from '../../loader.ts';
 
 const AF_INET = 2;
@@ -29,8 +30,7 @@ export function sockaddr(address: string, port: number): Uint8Array {
 
 /** `connect` of new sockets, or of one again and again. */
 export function createDraws(programs: Programs, ns: Netns) {
-  const connected = programs.map('socket_services');
-  const connection = programs.codec<{ number: number }>('struct socket_service');
+  const connected = connectedSockets(programs);
   const backends = programs.map('backends');
   const backend = programs.codec<{ address: Uint8Array; port: number }>('struct backend');
 
@@ -46,11 +46,10 @@ export function createDraws(programs: Programs, ns: Netns) {
     if (libc.connect(fd, target, target.length) !== 0) return { why: errnoName(lastErrno()) };
     const cookie = Buffer.alloc(8);
     libc.getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, Buffer.from([8, 0, 0, 0]));
-    const record = connected.lookup(cookie);
+    const record = connected.of(cookie.readBigUInt64LE());
     if (!record) return { why: 'not translated' };
-    const number = connection.decode(record).number;
-    const value = backends.lookup(new Uint8Array(Uint32Array.of(number).buffer));
-    if (!value) return { why: `no backend ${number}` };
+    const value = backends.lookup(new Uint8Array(Uint32Array.of(record.number).buffer));
+    if (!value) return { why: `no backend ${record.number}` };
     const found = backend.decode(value);
     return { backend: `${addressText(found.address)}|${swapPort(found.port)}` };
   }

@@ -17,7 +17,7 @@ export interface ProbeRequest {
   family?: 4 | 6;
   /** Of a GET. Default `/`. */
   path?: string;
-  /** Milliseconds for name, connection and answer together. Default 2,000. */
+  /** Milliseconds for each question about the name, and then for connection and answer together. Default 2,000. */
   timeoutMs?: number;
 }
 
@@ -59,12 +59,13 @@ export interface ProbeDeps {
 
 export async function probe(asked: ProbeRequest, deps: ProbeDeps): Promise<ProbeResult> {
   const timeoutMs = asked.timeoutMs ?? 2000;
-  const deadline = deps.now() + timeoutMs;
-  const left = () => Math.max(1, deadline - deps.now());
   let result: ProbeResult = { ok: false };
   try {
     const bindUdp = (family: 4 | 6) => deps.bindUdp(family, 0);
     const addresses = await resolve(asked.host, { bindUdp, conf: deps.resolv, timeoutMs });
+    // Counted from here: a busy name server is not what a connection that fails is to be blamed on.
+    const deadline = deps.now() + timeoutMs;
+    const left = () => Math.max(1, deadline - deps.now());
     const address = addresses.find((one) => !asked.family || one.includes(':') === (asked.family === 6));
     if (address === undefined) throw new Error(`ENOTFOUND ${asked.host} has no IPv${asked.family} address`);
     result.remote = { address, port: asked.port };

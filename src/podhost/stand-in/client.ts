@@ -80,7 +80,8 @@ export function createStandInClient(deps: StandInClientDeps): StandInClient {
         method: 'POST',
         path: '/connect',
         body: asked,
-        timeoutMs: (asked.timeoutMs ?? 2000) * 2 + 5000,
+        // Four names of a search path, and the connection; then who answers it.
+        timeoutMs: (asked.timeoutMs ?? 2000) * 5 + 5000,
       }),
   };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
 /* tc ingress at the host side of a pod's link: all that a pod sends. */
-#include "carry.h"
+#include "dry-carry.h"
 #include "quick.h"
 
 char _license[] SEC("license") = "GPL";
@@ -83,35 +83,45 @@ __noinline int reaches_tunnel(struct __sk_buff *skb, const struct packet *p)
 	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
+/* Whether the pod may send this: 0, ADMIT_STACK, or why not. */
+static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, __u32 link)
+{
+	int mine = is_here(&p->src, link);
+
+	if (may_reach_host(p, mine))
+		return ADMIT_STACK;
+	if (!mine)
+		return DROP_SPOOFED;
+	if ((p->flags & PACKET_LINK_LOCAL) || is_multicast(&p->dst) || is_link_local(&p->dst))
+		return DROP_NO_ROUTE;
+	return reaches_tunnel(skb, p) ? DROP_TUNNEL : 0;
+}
+
 static __noinline int from_pod_slow(struct __sk_buff *skb)
 {
 	__u32 link = skb->ifindex;
 	struct carry_memory *memory = carry_memory();
 	struct packet *p;
-	int mine;
+	int admitted;
 
 	if (!memory)
 		return TC_ACT_SHOT;
 	p = &memory->packet;
 	if (link_kind(link) != LINK_POD)
-		return drop(skb, DROP_UNKNOWN_LINK);
+		return turn_away(skb, DROP_UNKNOWN_LINK);
 	switch (parse_packet(skb, p)) {
 	case PARSE_OK:
 		break;
 	case PARSE_OTHER:
 		return from_pod_other(skb);
 	default:
-		return drop(skb, DROP_MALFORMED);
+		return turn_away(skb, DROP_MALFORMED);
 	}
-	mine = is_here(&p->src, link);
-	if (may_reach_host(p, mine))
-		return TC_ACT_OK;
-	if (!mine)
-		return drop(skb, DROP_SPOOFED);
-	if ((p->flags & PACKET_LINK_LOCAL) || is_multicast(&p->dst) || is_link_local(&p->dst))
-		return drop(skb, DROP_NO_ROUTE);
-	if (reaches_tunnel(skb, p))
-		return drop(skb, DROP_TUNNEL);
+	admitted = admit(skb, p, link);
+	if (is_dry(skb))
+		return dry_carry(skb, ORIGIN_POD, link, admitted);
+	if (admitted)
+		return admitted == ADMIT_STACK ? TC_ACT_OK : drop(skb, admitted);
 	return carry_here(skb, p, ORIGIN_POD, link);
 }
 

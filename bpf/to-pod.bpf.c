@@ -3,31 +3,41 @@
  * tc egress at the host side of a pod's link: what the node's stack delivers. What this node says itself is always
  * let through; what it forwards is judged like all that comes from elsewhere.
  */
-#include "carry.h"
+#include "dry-carry.h"
 #include "quick.h"
 
 char _license[] SEC("license") = "GPL";
 
+/* 0, or why not. */
+static __always_inline int admit(struct __sk_buff *skb, const struct packet *p)
+{
+	struct pod *pod = find_pod(&p->dst);
+
+	if (!pod || pod->link != skb->ifindex)
+		return DROP_NO_ROUTE;
+	return find_pod(&p->src) ? DROP_SPOOFED : 0;
+}
+
 static __noinline int to_pod_slow(struct __sk_buff *skb, __u32 from)
 {
-	struct pod *pod;
 	struct carry_memory *memory = carry_memory();
 	struct packet *p;
 	__u32 kind = link_kind(from);
+	int admitted;
 
 	if (!memory)
 		return TC_ACT_SHOT;
 	p = &memory->packet;
 	/* A pod's packets come by `from_pod`, which hands them over itself; other links are nobody's. */
 	if (kind != LINK_UPLINK && kind != LINK_OVERLAY)
-		return drop(skb, DROP_UNKNOWN_LINK);
+		return turn_away(skb, DROP_UNKNOWN_LINK);
 	if (parse_packet(skb, p) != PARSE_OK)
-		return drop(skb, DROP_MALFORMED);
-	pod = find_pod(&p->dst);
-	if (!pod || pod->link != skb->ifindex)
-		return drop(skb, DROP_NO_ROUTE);
-	if (find_pod(&p->src))
-		return drop(skb, DROP_SPOOFED);
+		return turn_away(skb, DROP_MALFORMED);
+	admitted = admit(skb, p);
+	if (is_dry(skb))
+		return dry_carry(skb, ORIGIN_NODE, from, admitted);
+	if (admitted)
+		return drop(skb, admitted);
 	return carry_here(skb, p, ORIGIN_NODE, from);
 }
 
@@ -43,6 +53,8 @@ static __noinline int to_pod_of_node(struct __sk_buff *skb)
 	p = &memory->packet;
 	if (parse_packet(skb, p) != PARSE_OK)
 		return TC_ACT_OK;
+	if (is_dry(skb))
+		return dry_carry(skb, ORIGIN_NODE, 0, ADMIT_HERE);
 	if (p->flags & PACKET_ICMP_ERROR)
 		result = translate_icmp_inner(skb, p);
 	else if (!(p->flags & PACKET_FRAGMENT) || !fragment_ports_of(p))

@@ -1,13 +1,16 @@
-/** `heddle datapath trace`: one packet through every decision, by the plans and, if asked, as the kernels record it. */
+/**
+ * `heddle datapath trace`: one packet through every decision, by the plans, by the loaded programs where they can be
+ * asked and, if wanted, as the kernels record it.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProbeResult } from '../datapath/backend.ts';
-import { protocolNumber } from '../datapath/dump/source.ts';
 import { type NodeViewJson, viewFromJson } from '../datapath/dump/wire.ts';
 import { packetOf } from '../datapath/trace/ends.ts';
-import type { Trace, TraceStep } from '../datapath/trace/result.ts';
+import { dryRun } from '../datapath/trace/dry.ts';
+import type { Dry, Trace } from '../datapath/trace/result.ts';
 import { trace } from '../datapath/trace/trace.ts';
 import { HeddleError } from '../lib/errors.ts';
-import { formatHostPort, type Family } from '../lib/ip.ts';
+import { type Family, formatHostPort } from '../lib/ip.ts';
 import type { FlowEvent, FlowPage } from '../observe/flow-event.ts';
 import type { Protocol } from '../policy/world.ts';
 import type { Agents } from './datapath-nodes.ts';
@@ -17,6 +20,8 @@ export interface TraceRequest {
   readonly to: string;
   readonly protocol: Protocol;
   readonly family: Family | undefined;
+  /** Pod at whose link it is seen first; undefined: of who has the address `from`. */
+  readonly sender?: string | undefined;
   /** Milliseconds to watch the kernels' records; undefined: not at all. */
   readonly liveMs: number | undefined;
 }
@@ -33,7 +38,7 @@ export interface LiveEvent {
 
 export interface TraceOutput {
   readonly trace: Trace;
-  readonly probed: readonly (ProbeResult & { readonly node: string })[];
+  readonly dry: Dry;
   readonly live: readonly LiveEvent[] | null;
 }
 
@@ -54,28 +59,16 @@ export async function dryTrace(agents: Agents, request: TraceRequest): Promise<T
       hint: '"heddle status" shows it',
     });
   const pods = [...views.values()][0]?.pods ?? [];
+  const dry = await dryRun(traced, views, (node, probe) =>
+    agents.askOne<readonly ProbeResult[] | null>(node, '/datapath/probe', probe),
+  );
   return {
-    output: { trace: traced, probed: await probe(agents, traced, views), live: null },
+    output: { trace: traced, dry, live: null },
     aliases: (address) =>
       request.family === undefined
         ? (pods.find(({ addresses }) => addresses.includes(address))?.addresses ?? [address])
         : [address],
   };
-}
-
-/** At the node where the packet is first seen, where its backend can. */
-async function probe(
-  agents: Agents,
-  { packet, steps }: Trace,
-  views: ReadonlyMap<string, { state: { pods: ReadonlyMap<string, { addresses: readonly string[] }> } }>,
-): Promise<TraceOutput['probed']> {
-  const { protocol, src, sport, dst, dport } = packet;
-  if (protocol === 'ICMP' || protocol === 'OTHER') return [];
-  const at = steps[0]?.at ?? '';
-  const from = [...(views.get(at)?.state.pods ?? [])].find(([, pod]) => pod.addresses.includes(src))?.[0];
-  const body = { protocol: protocolNumber(protocol), src, sport, dst, dport, from };
-  const answers = await agents.ask<ProbeResult | null>('/datapath/probe', body);
-  return answers.flatMap(({ node, answer }) => (answer && node === at ? [{ node, ...answer }] : []));
 }
 
 /** Records of the kernels that are of this packet's connection, as they come. */
@@ -130,47 +123,5 @@ const liveEvent = ({
   text: text ?? `rule ${rule}`,
 });
 
-const marks: Readonly<Record<TraceStep['verdict'], string>> = {
-  pass: '  ',
-  deny: '✗ ',
-  drop: '✗ ',
-  refuse: '✗ ',
-};
-
-export function traceText({ trace: traced, probed }: TraceOutput): string {
-  const { packet, branches } = traced;
-  const host = (address: string, port: number) => (port === 0 ? address : formatHostPort(address, port));
-  const lines = [
-    `${packet.protocol} ${host(packet.src, packet.sport)} → ${host(packet.dst, packet.dport)}: ${verdictWords[traced.verdict]}`,
-    ...traced.steps.map(stepLine),
-  ];
-  for (const branch of branches) {
-    const to = branch.name ?? 'outside';
-    const share = branches.length > 1 ? `, ${Math.round(branch.share * 1000) / 10}% of new connections` : '';
-    if (branches.length > 1 || branch.dst !== packet.dst || branch.dport !== packet.dport)
-      lines.push('', `→ ${host(branch.dst, branch.dport)} ${to}${share}: ${verdictWords[branch.verdict]}`);
-    lines.push(...branch.steps.map(stepLine));
-  }
-  for (const { node, verdict, dst, dport, steps } of probed)
-    lines.push(
-      '',
-      `the loaded programs of ${node}: ${verdictWords[verdict]}, to ${host(dst, dport)}`,
-      ...steps.map((step) => `  ${step}`),
-    );
-  return `${lines.join('\n')}\n`;
-}
-
 export const liveText = ({ time, node, verdict, direction, src, dst, text }: LiveEvent): string =>
   `${time}  ${node}  ${verdict} ${direction}  ${src} → ${dst}  ${text}\n`;
-
-const verdictWords: Readonly<Record<Trace['verdict'], string>> = {
-  allow: 'allowed',
-  deny: 'denied',
-  drop: 'dropped',
-  refuse: 'refused',
-  mixed: 'depends on the backend',
-};
-
-function stepLine({ at, stage, verdict, direction, text }: TraceStep): string {
-  return `${marks[verdict]}${at.padEnd(10)} ${(direction ?? stage).padEnd(9)} ${text}`;
-}

@@ -8,7 +8,8 @@ import { dumpNames, dumpText, gatherDumps } from './datapath-dump.ts';
 import { cutText, moveNodes, type MoveOutput } from './datapath-move.ts';
 import { agentsOf } from './datapath-nodes.ts';
 import { statusRows, statusText } from './datapath-status.ts';
-import { dryTrace, type LiveEvent, liveText, traceText, watch } from './datapath-trace.ts';
+import { dryTrace, type LiveEvent, liveText, watch } from './datapath-trace.ts';
+import { traceText } from './datapath-trace-text.ts';
 import { type CliDeps, exitCodes } from './deps.ts';
 import { collect, duration, outputFormat, withDataDir } from './flags.ts';
 import { onInterrupt } from './interrupt.ts';
@@ -24,6 +25,12 @@ Examples:
   heddle datapath trace 203.0.113.9 10.240.0.11:30080 --live 30s
   heddle datapath move nftables --dry-run            which connections would end
   heddle datapath verify                             what the kernel has that it should not, and lacks`;
+
+const traceHelp = `
+The packet is the first of a connection. It is followed through the plans of the nodes on its way and, where the data
+path is eBPF, run through the programs that are loaded and attached there: nothing is sent, counted or remembered. Other
+data paths cannot run a packet; of them the plan is all that is said.
+Exit code 1: the kernel's answer is not the plan's.`;
 
 interface CommonFlags {
   dataDir: string;
@@ -86,10 +93,12 @@ function addDump(verb: AddVerb, deps: CliDeps): void {
 
 function addTrace(verb: AddVerb, deps: CliDeps): void {
   verb('trace <from> <to>', 'follow one packet through every decision', 'datapath-trace')
+    .addHelpText('after', traceHelp)
     .addOption(
       new Option('--protocol <name>', 'of the packet').choices(['tcp', 'udp', 'sctp', 'icmp']).default('tcp'),
     )
     .addOption(new Option('--family <4|6>', 'of addresses, where both ends have both').choices(['4', '6']))
+    .option('--sender <pod>', 'namespace/name of the pod that sends it, if FROM is not its own address')
     .option('--live [time]', 'also what the kernels record of its connection, for this long (30s)')
     .action(async (from: string, to: string, _: unknown, command: Command) =>
       traceVerb(from, to, command, deps),
@@ -127,6 +136,7 @@ interface TraceFlags extends CommonFlags {
   protocol: string;
   family?: string;
   live?: string | true;
+  sender?: string;
 }
 
 async function traceVerb(from: string, to: string, command: Command, deps: CliDeps): Promise<void> {
@@ -141,6 +151,7 @@ async function traceVerb(from: string, to: string, command: Command, deps: CliDe
     protocol: flags.protocol.toUpperCase() as Protocol,
     family: flags.family === undefined ? undefined : flags.family === '4' ? 4 : 6,
     liveMs,
+    sender: flags.sender,
   });
   const { output } = traced;
   if (!json) deps.stdout.write(traceText(output));
@@ -155,6 +166,7 @@ async function traceVerb(from: string, to: string, command: Command, deps: CliDe
     deps.stdout.write(
       `${JSON.stringify({ ...output, live: liveMs === undefined ? null : seen }, undefined, 2)}\n`,
     );
+  process.exitCode = output.dry.differences.length === 0 ? exitCodes.ok : exitCodes.failed;
 }
 
 async function verify(command: Command, deps: CliDeps): Promise<void> {

@@ -56,8 +56,12 @@ export interface Backend {
   podUse?(): readonly PodUse[];
   /** Rules in the kernel's tables, by table (`nat`), where rules are what it programs: iptables. */
   ruleCount?(): ReadonlyMap<string, number>;
-  /** Runs a packet through the loaded programs; it is sent nowhere. */
-  probe?(packet: ProbePacket): Promise<ProbeResult>;
+  /**
+   * Runs a packet through the programs that are loaded and attached. It goes nowhere, and nothing is counted, told or
+   * remembered. Answers that differ in who gets it are all there, as far as they were found.
+   * @throws HeddleError `BpfProbe`
+   */
+  probe?(packet: ProbePacket): Promise<readonly ProbeResult[]>;
   /** Lets go of handles. The kernel keeps what it was given. */
   close(): void;
 }
@@ -118,25 +122,52 @@ export interface PodUse {
   readonly refused: number;
 }
 
+/** The first packet of a connection: SYN of TCP, INIT of SCTP, an echo request of ICMP. */
 export interface ProbePacket {
-  /** IP protocol number. */
+  /** IP protocol number: 1, 6, 17, 58 or 132. */
   readonly protocol: number;
   readonly src: string;
   readonly dst: string;
-  /** 0 where the protocol has no ports. */
+  /** 0: any. */
   readonly sport: number;
+  /** 0 where the protocol has no ports. */
   readonly dport: number;
-  /** Pod of this node, `namespace/name`, that sends it; absent: it comes from outside of the node. */
+  /**
+   * Where it is given to the programs: at the link of the pod `from`, out of the tunnel, or on its way to a local pod,
+   * sent by the node itself or come in from outside.
+   */
+  readonly origin: 'pod' | 'overlay' | 'node' | 'outside';
+  /** `namespace/name`, of this node. */
   readonly from?: string | undefined;
+  /** Who may get it: without a source port, others are tried until so many have been met. Default 1. */
+  readonly ends?: number | undefined;
 }
 
 export interface ProbeResult {
+  /** Name of the program that was run, and of the link. */
+  readonly program: string;
+  readonly link: string;
+  /** False: at the link runs another program, or none. */
+  readonly attached: boolean;
   readonly verdict: 'allow' | 'deny' | 'drop' | 'refuse';
-  /** Who gets it, after translation. */
+  /** Where it would be next: nowhere, in the node's stack, at a pod of the node, or in the tunnel. */
+  readonly next: 'nowhere' | 'stack' | 'pod' | 'tunnel';
+  /** The pod's `namespace/name`, or the MAC address of the tunnel's other end. */
+  readonly to?: string | undefined;
+  /** Of a `drop`, as `drops()` calls it. */
+  readonly reason?: string | undefined;
+  /** Of a `deny`: at whose side. */
+  readonly direction?: Direction | undefined;
+  /** As it would go on. */
+  readonly src: string;
+  readonly sport: number;
   readonly dst: string;
   readonly dport: number;
-  /** What the programs did, in the order they did it. */
-  readonly steps: readonly string[];
+  /** Numbers of the rules that decided; 0: none did. */
+  readonly egressRule: number;
+  readonly ingressRule: number;
+  /** A connection of these ends is there, and decided: begun by this packet's sender, or answered by him. */
+  readonly known?: 'begun' | 'answered' | undefined;
 }
 
 export interface Capabilities {

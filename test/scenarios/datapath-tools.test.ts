@@ -14,6 +14,11 @@ interface TraceAnswer {
     verdict: string;
     branches: { name: string | null; steps: { direction?: string; text: string }[] }[];
   };
+  dry: {
+    byPlan: { node: string; backend: string }[];
+    ways: { verdict: string; hops: { program: string; ingress: string | null }[] }[];
+    differences: object[];
+  };
   live: { verdict: string; direction: string; text: string }[] | null;
 }
 
@@ -64,8 +69,10 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
       ['search', 'deny'],
     ] as const) {
       const args = ['datapath', 'trace', `shop/${podOf(from)}`, 'shop/cart:80'];
-      const { trace } = await ask<TraceAnswer>('datapath-trace', ...args);
+      const { trace, dry } = await ask<TraceAnswer>('datapath-trace', ...args);
       assert.equal(trace.verdict, expected);
+      // This data path cannot run a packet, and says so.
+      assert.deepEqual(new Set(dry.byPlan.map(({ backend }) => backend)), new Set(['nftables']));
       const words = trace.branches[0]?.steps.findLast(({ direction }) => direction)?.text ?? '';
       assert.match(words, expected === 'allow' ? /NetworkPolicy shop\/from-web/ : /default deny ingress/);
       const live = await watched(ask<TraceAnswer>('datapath-trace', ...args, '--live', '4s'), async () => {
@@ -98,6 +105,22 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
       await ask('datapath-verify', 'datapath', 'verify');
       assert.equal((await curl(cluster, podOf('web'))).code, 0);
     }
+  });
+
+  await t.test('under eBPF the loaded programs are asked, and say what the plan says', async () => {
+    await ask('datapath-move', 'datapath', 'move', 'ebpf', '--anyway');
+    for (const [from, expected] of [
+      ['web', 'allow'],
+      ['search', 'deny'],
+    ] as const) {
+      const args = ['datapath', 'trace', `shop/${podOf(from)}`, 'shop/cart:80'];
+      const { dry } = await ask<TraceAnswer>('datapath-trace', ...args);
+      assert.deepEqual([dry.byPlan, dry.differences], [[], []]);
+      assert.ok(dry.ways.length > 0 && dry.ways.every(({ verdict }) => verdict === expected));
+      const rule = expected === 'allow' ? /NetworkPolicy shop\/from-web/ : /default deny ingress/;
+      assert.match(dry.ways[0]?.hops.at(-1)?.ingress ?? '', rule);
+    }
+    await ask('datapath-move', 'datapath', 'move', 'nftables', '--anyway');
   });
 
   await t.test('pods have their traffic in the metrics', async () => {

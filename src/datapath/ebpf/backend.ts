@@ -1,8 +1,8 @@
 /** The plan in eBPF maps. What programs and maps there are is up to the parts; README.md lists them. */
 import type { Log } from '../../lib/log.ts';
 import type { Backend, Capabilities } from '../backend.ts';
-import { applyChanges, emptyState, stateChanges } from '../plan/tables.ts';
-import { createCorePart, type CoreDeps } from './core/part.ts';
+import { applyChanges, emptyState, SETTINGS_KEY, stateChanges } from '../plan/tables.ts';
+import { createCorePart, type CoreDeps, OVERLAY_LINK } from './core/part.ts';
 import { readRuleCounters } from './core/counters.ts';
 import { createEvents } from './core/events.ts';
 import { createFlowReader } from './core/flows.ts';
@@ -11,6 +11,7 @@ import type { Programs } from './loader.ts';
 import { mapMemory } from './map-memory.ts';
 import type { Part } from './part.ts';
 import { readPodUse } from './pod-use.ts';
+import { createProbe } from './probe.ts';
 
 export interface EbpfDeps extends CoreDeps {
   readonly programs: Programs;
@@ -22,9 +23,7 @@ export interface EbpfDeps extends CoreDeps {
   /** What the parts add to what the core can. */
   readonly capabilities?: Partial<Capabilities>;
   /** The rest of the contract, where parts give it. */
-  readonly extras?: Partial<
-    Pick<Backend, 'translated' | 'remove' | 'flows' | 'pressure' | 'drops' | 'probe'>
-  >;
+  readonly extras?: Partial<Pick<Backend, 'translated' | 'remove' | 'flows' | 'pressure' | 'drops'>>;
 }
 
 const CORE: Capabilities = {
@@ -41,11 +40,25 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
   const events = createEvents(programs, deps.now ?? Date.now);
   const flows = createFlowReader(programs);
   const state = emptyState();
+  const probe = createProbe({
+    programs,
+    ns: deps.ns,
+    links: () => deps.route.links(),
+    pods: () => state.pods,
+    uplink,
+    overlayLink: deps.overlayLink ?? OVERLAY_LINK,
+    isAttached: (program, link) => core.runs(program, link),
+  });
   let isPruned = false;
 
   function applied(): typeof state {
     if (!isPruned) throw new TypeError('the data path is not pruned yet: prune(state) comes before apply');
     return state;
+  }
+
+  function uplink(): number | undefined {
+    const own = new Set(state.settings.get(SETTINGS_KEY)?.nodeAddresses ?? []);
+    return deps.route.addresses().find(({ address }) => own.has(address.split('/')[0] ?? ''))?.link;
   }
 
   /** Asks the kernel once for all links. */
@@ -88,6 +101,10 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     drops: () => readDrops(programs),
     podUse: () => readPodUse({ programs, podOf: podsByLink() }),
     guard: (link) => core.guard(link),
+    probe: async (packet) => {
+      applied();
+      return probe(packet);
+    },
     async remove() {
       // Hooks of sockets go last: what they translate needs no other part, and would be translated by it.
       for (const part of parts.toReversed()) part.remove?.();

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isLink, linkInfo } from '../../kernel/bpf/link.ts';
 import { attachTc, detachTc, type Direction } from '../../kernel/bpf/links.ts';
-import { getPinned } from '../../kernel/bpf/syscall.ts';
+import { getPinned, objectInfo } from '../../kernel/bpf/syscall.ts';
 import type { Netns } from '../../kernel/netns.ts';
 import type { Programs } from './loader.ts';
 
@@ -24,6 +24,8 @@ export interface HookPins {
   /** Or replaces what is attached. True where nothing was. */
   attach(place: Place): boolean;
   isAttached(place: Place): boolean;
+  /** Whether the hook's program is what runs there, not one of an earlier or another build. */
+  runs(place: Place): boolean;
   /** Where these hooks were attached, by earlier runs too. */
   all(): Place[];
   detach(place: Place): void;
@@ -57,16 +59,8 @@ export function createHookPins(
 
   return {
     attach: (place) => attachTc({ ...at(place), program: programs.program(place.hook.program) }).created,
-    isAttached(place) {
-      const fd = getPinned(at(place).pinPath);
-      if (fd === undefined) return false;
-      try {
-        // A pin of clsact is the program's own.
-        return !isLink(fd) || linkInfo(fd).ifindex === place.index;
-      } finally {
-        fs.closeSync(fd);
-      }
-    },
+    isAttached: (place) => programAt(at(place)) !== undefined,
+    runs: (place) => programAt(at(place)) === idOf(programs.program(place.hook.program)),
     all,
     detach,
     detachBut(places) {
@@ -75,3 +69,20 @@ export function createHookPins(
     },
   };
 }
+
+/** Number of the program that the pin holds at the link; undefined: none. */
+function programAt({ pinPath, ifindex }: { pinPath: string; ifindex: number }): number | undefined {
+  const fd = getPinned(pinPath);
+  if (fd === undefined) return undefined;
+  try {
+    // A pin of clsact is the program's own.
+    if (!isLink(fd)) return idOf(fd);
+    const link = linkInfo(fd);
+    return link.ifindex === ifindex ? link.programId : undefined;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** `struct bpf_prog_info` */
+const idOf = (program: number): number => objectInfo(program).getUint32(4, true);

@@ -11,6 +11,8 @@ export interface PacketWords {
   readonly to: string;
   readonly protocol: Protocol;
   readonly family?: Family | undefined;
+  /** Pod that sends it, in place of who has the address `from`. */
+  readonly sender?: string | undefined;
 }
 
 interface End {
@@ -27,12 +29,22 @@ export function packetOf(words: PacketWords, views: readonly NodeView[]): TraceP
     throw badPacket(
       `"${words.to}": expected a port, as in ${words.to.includes(':') ? '[fd00::1]:80' : `${words.to}:80`}`,
     );
+  const { sender } = words;
+  if (sender !== undefined && !views[0]?.pods.some(({ pod }) => pod === sender))
+    throw badPacket(`there is no pod ${sender}`);
   const families: readonly Family[] = words.family === undefined ? [4, 6] : [words.family];
   for (const family of families) {
     const of = ({ addresses }: End) => addresses.find((each) => each.includes(':') === (family === 6));
     const [src, dst] = [of(from), of(to)];
     if (src !== undefined && dst !== undefined)
-      return { protocol: words.protocol, src, sport: from.port, dst, dport: hasPorts ? to.port : 0 };
+      return {
+        protocol: words.protocol,
+        src,
+        sport: from.port,
+        dst,
+        dport: hasPorts ? to.port : 0,
+        ...(sender === undefined ? {} : { sender }),
+      };
   }
   throw badPacket(
     `${words.from} and ${words.to} have no addresses of ${words.family === undefined ? 'one family' : `family ${words.family}`}`,

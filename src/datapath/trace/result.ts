@@ -1,5 +1,6 @@
 /** What a trace says: the shape of `heddle datapath trace -o json` (docs/schemas/datapath-trace.json). */
 import type { Protocol } from '../../policy/world.ts';
+import type { ProbeResult } from '../backend.ts';
 
 export interface TracePacket {
   readonly protocol: Protocol;
@@ -9,6 +10,8 @@ export interface TracePacket {
   readonly dst: string;
   /** 0 where the protocol has no ports. */
   readonly dport: number;
+  /** `namespace/name` of the pod at whose link it is seen first, whoever `src` belongs to. */
+  readonly sender?: string | undefined;
 }
 
 export type Stage = 'source' | 'service' | 'policy' | 'route' | 'translate' | 'deliver' | 'reply';
@@ -54,4 +57,35 @@ export interface Trace {
   readonly steps: readonly TraceStep[];
   /** Empty where the packet ends before. */
   readonly branches: readonly TraceBranch[];
+}
+
+/** One program that a packet was run through. */
+export interface DryHop extends ProbeResult {
+  readonly node: string;
+  /** Rules in words; null where none decided. */
+  readonly egress: string | null;
+  readonly ingress: string | null;
+}
+
+/** One way of the packet through the loaded programs, of node after node. */
+export interface DryWay {
+  readonly hops: readonly DryHop[];
+  readonly verdict: TraceVerdict;
+  /** False: it goes on where no program was asked, and how is known by the plan alone. */
+  readonly complete: boolean;
+}
+
+export interface DryDifference {
+  readonly node: string;
+  readonly what: 'verdict' | 'rule' | 'destination' | 'client' | 'delivery' | 'program';
+  readonly plan: string;
+  readonly kernel: string;
+}
+
+/** What the loaded programs of the nodes on the way make of the packet, beside what the plans say. */
+export interface Dry {
+  /** Nodes on the way whose data path cannot run a packet. */
+  readonly byPlan: readonly { readonly node: string; readonly backend: string }[];
+  readonly ways: readonly DryWay[];
+  readonly differences: readonly DryDifference[];
 }

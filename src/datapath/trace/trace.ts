@@ -51,18 +51,21 @@ const ended = (packet: TracePacket, steps: readonly TraceStep[], verdict: TraceV
   branches: [],
 });
 
-function originOf({ src, dst }: TracePacket, views: ReadonlyMap<string, NodeView>): Origin | undefined {
+export function originOf(
+  { src, dst, sender }: TracePacket,
+  views: ReadonlyMap<string, NodeView>,
+): Origin | undefined {
   const [any] = views.values();
   if (!any) return undefined;
   const names = createNames(any);
-  const pod = names.pod(src);
+  const pod = sender === undefined ? names.pod(src) : any.pods.find((each) => each.pod === sender);
   if (pod) {
     const view = views.get(pod.node);
     return view && { kind: 'pod', view, pod };
   }
-  const sender = names.node(src);
-  if (sender !== undefined) {
-    const view = views.get(sender);
+  const node = names.node(src);
+  if (node !== undefined) {
+    const view = views.get(node);
     return view && { kind: 'node', view, pod: undefined };
   }
   return { kind: 'outside', view: entryNode(dst, views) ?? any, pod: undefined };

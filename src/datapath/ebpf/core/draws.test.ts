@@ -10,6 +10,7 @@ import type { Decision } from '../../../policy/decision.ts';
 import { createLookup } from '../../../policy/lookup.ts';
 import { worlds } from '../../../policy/testing/arbitraries.ts';
 import type { Protocol, World } from '../../../policy/world.ts';
+import type { ProbeResult } from '../../backend.ts';
 import { createPlan } from '../../plan/plan.ts';
 import { nodeObject } from '../../testing/cluster.ts';
 import { openEbpfWith } from '../../testing/ebpf.ts';
@@ -111,6 +112,20 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
     }),
     { minLength: FLOWS, maxLength: FLOWS },
   );
+  /** What the programs say beforehand. */
+  async function ask({ src, family, protocol, port }: Drawn, from: string, to: string) {
+    if (protocol === 'OTHER') return undefined;
+    const pod = lab.pods[src];
+    const packet = {
+      protocol: NUMBERS[protocol][family],
+      src: from,
+      dst: to,
+      sport: serial & 0xffff,
+      dport: protocol === 'ICMP' ? 0 : port,
+    };
+    return backend.probe!({ ...packet, ...(pod ? { origin: 'pod', from: pod.key } : { origin: 'overlay' }) });
+  }
+
   let packets = 0;
   await fc.assert(
     fc.asyncProperty(worlds, flows, async (drawn, list) => {
@@ -119,7 +134,7 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
       await backend.apply(plan.update());
       const decide = createLookup(tables);
       forget();
-      for (const { src, dst, family, protocol, port, withOptions } of list) {
+      for (const [at, { src, dst, family, protocol, port, withOptions }] of list.entries()) {
         const from = ends[src]?.[family] ?? '';
         const to = ends[dst]?.[family] ?? '';
         const isLocal = src < lab.pods.length;
@@ -132,6 +147,9 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
           port: protocol === 'ICMP' ? undefined : port,
         });
         told = [];
+        const said = await ask(list[at]!, from, to);
+        ring.drain();
+        assert.deepEqual(told, [], 'asking tells nothing');
         const { verdict } = testRun({
           program: programs.program(isLocal ? 'from_pod' : 'from_overlay'),
           data: frame({
@@ -153,6 +171,7 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
           { verdict: decision.verdict === 'allow' ? passes : TC_SHOT, rules: rulesOf(decision) },
           `${from} > ${to} ${protocol} ${port}`,
         );
+        if (said) assert.deepEqual(said.map(saidOf), [expectedOf(decision, passes)], 'asked before');
       }
       assert.deepEqual(await backend.verify(), []);
     }),
@@ -160,6 +179,13 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
   );
   t.diagnostic(`${packets} packets`);
 });
+
+interface Drawn {
+  readonly src: number;
+  readonly family: 0 | 1;
+  readonly protocol: Protocol;
+  readonly port: number;
+}
 
 /** What the kernel is expected to tell: the other side is not asked after a deny. */
 function rulesOf({ egress, ingress }: Decision): string[] {
@@ -171,3 +197,17 @@ function rulesOf({ egress, ingress }: Decision): string[] {
     side && side.ruleNumber !== 0 ? [`${name} ${side.verdict} ${side.ruleNumber}`] : [],
   );
 }
+
+const saidOf = ({ verdict, next, egressRule, ingressRule }: ProbeResult) => ({
+  verdict,
+  passes: next === 'pod' || next === 'tunnel' ? TC_REDIRECT : next === 'stack' ? TC_OK : TC_SHOT,
+  egressRule,
+  ingressRule,
+});
+
+const expectedOf = ({ verdict, egress, ingress }: Decision, passes: number): ReturnType<typeof saidOf> => ({
+  verdict: verdict === 'allow' ? 'allow' : 'deny',
+  passes: verdict === 'allow' ? passes : TC_SHOT,
+  egressRule: egress.ruleNumber,
+  ingressRule: egress.verdict === 'allow' ? ingress.ruleNumber : 0,
+});

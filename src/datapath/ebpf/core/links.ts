@@ -28,6 +28,8 @@ export interface LinkPrograms {
   /** Replaces programs of earlier runs too, and forgets links that are gone. */
   prune(pods: readonly NodeLink[], overlay: NodeLink | undefined): Difference[];
   verify(pods: readonly NodeLink[], overlay: NodeLink | undefined): Difference[];
+  /** Whether at the link runs this very program, not one of an earlier or another build. */
+  runs(program: string, index: number): boolean;
   /** Lets go of pins of links that are not among these. */
   forget(links: readonly NodeLink[]): void;
   /** Detaches everything. */
@@ -69,6 +71,10 @@ export function createLinkPrograms(
       wanted(pods, overlay)
         .filter((place) => !pins.isAttached(place))
         .map(missing),
+    runs(program, index) {
+      const hook = [...POD_HOOKS, ...OVERLAY_HOOKS].find((each) => each.program === program);
+      return hook !== undefined && pins.runs({ hook, index });
+    },
     forget(links) {
       const known = new Set(links.map(({ index }) => index));
       for (const place of pins.all()) if (!known.has(place.index)) pins.detach(place);

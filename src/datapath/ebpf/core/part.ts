@@ -32,7 +32,7 @@ export interface CoreDeps {
   };
   /** Without it pods of other nodes are reached by routes of somebody else. */
   readonly overlay?: Overlay | undefined;
-  /** Default `vxlan0`. */
+  /** Default `OVERLAY_LINK`. */
   readonly overlayLink?: string | undefined;
 }
 
@@ -43,7 +43,11 @@ export interface CorePart extends Part {
    * making the link and setting it up.
    */
   guard(link: NodeLink): void;
+  /** Whether at the link runs this very program. */
+  runs(program: string, index: number): boolean;
 }
+
+export const OVERLAY_LINK = 'vxlan0';
 
 /** A pod may fill this share of the flow cache at once. */
 const BUDGET_SHARE = 8;
@@ -72,7 +76,7 @@ export function createCorePart(deps: CoreDeps): CorePart {
     PLACES.map((name) => [name, createMapTable(programs.map(name), rowText(name))]),
   ) as { [M in PlaceMap]: MapTable };
   const attached = createLinkPrograms(programs, deps.ns);
-  const overlayLink = deps.overlayLink ?? 'vxlan0';
+  const overlayLink = deps.overlayLink ?? OVERLAY_LINK;
   let state = emptyState();
 
   function around(): Surroundings {
@@ -113,6 +117,7 @@ export function createCorePart(deps: CoreDeps): CorePart {
     name: 'core',
     slots,
     guard: (link) => void attached.attachPod(link),
+    runs: (program, index) => attached.runs(program, index),
     apply(changes) {
       const own = changes.filter(({ table }) => PLACING.has(table));
       const isPlace = own.length > 0;

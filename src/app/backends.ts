@@ -66,6 +66,10 @@ export function createBackends(deps: BackendsDeps): Backends {
       log,
     });
   }
+  const sysctls = {
+    read: (key: string) => readSysctl(undefined, key),
+    write: (key: string, value: string) => writeSysctl(undefined, key, value),
+  };
   const openers: Partial<Record<DatapathName, () => Backend>> = {
     ebpf: () =>
       openEbpfBackend({
@@ -85,6 +89,7 @@ export function createBackends(deps: BackendsDeps): Backends {
         programs: createPrograms({ run }),
         deleteFlows: (filter) => conntrack.delete(filter),
         listFlows: () => conntrack.list(),
+        sysctls,
         log,
       });
       const policy = nftables({ table: 'heddle-policy-iptables', services: false });
@@ -96,10 +101,7 @@ export function createBackends(deps: BackendsDeps): Backends {
         openIpvs: () => openIpvs(),
         nft: openNft(),
         route,
-        sysctls: {
-          read: (key) => readSysctl(undefined, key),
-          write: (key, value) => writeSysctl(undefined, key, value),
-        },
+        sysctls,
         deleteFlows: (filter) => conntrack.delete(filter),
         listFlows: () => conntrack.list(),
         every(seconds, work) {

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { test } from 'node:test';
+import { bindUdp } from '../../kernel/sockets.ts';
 import { run } from '../../kernel/spawn.ts';
+import { readSysctl } from '../../kernel/sysctl.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { silentLog } from '../../lib/log.ts';
+import { datagram, rawWriter } from '../ebpf/core/testing/raw.ts';
 import { emptyState } from '../plan/tables.ts';
 import { createMovableBackend, type Movable } from '../movable.ts';
 import { createCluster, serviceAddresses } from '../testing/cluster.ts';
@@ -47,6 +51,8 @@ for (const variant of ['nft', 'legacy'] as const) {
       'IPT -t nat -I KUBE-SERVICES 1 -p tcp -j RETURN',
       'IPT -t nat -F KUBE-POSTROUTING',
       'IPT -t filter -F KUBE-SERVICES',
+      'IPT -t filter -F KUBE-FIREWALL',
+      'sysctl -qw net.ipv4.conf.all.route_localnet=0',
       'IPT -t nat -N KUBE-SEP-AAAAAAAAAAAAAAAA',
       `IPT -t nat -F ${svc}; IPT -t nat -F ${sep}; IPT -t nat -F KUBE-SERVICES; IPT -t nat -X ${svc}`,
     ]) {
@@ -59,8 +65,9 @@ for (const variant of ['nft', 'legacy'] as const) {
     }
     await backend.remove?.();
     const left = await listed();
+    assert.equal(readSysctl(node.ns, 'net.ipv4.conf.all.route_localnet'), '0');
     assert.ok(left.includes('--dport 9 -j RETURN') && left.includes('KUBE-MINE'));
-    assert.ok(!/KUBE-S|KUBE-E|KUBE-P|KUBE-N/.test(left), left);
+    assert.ok(!/KUBE-S|KUBE-E|KUBE-P|KUBE-N|KUBE-F/.test(left), left);
   });
 
   test(
@@ -99,6 +106,7 @@ for (const variant of ['nft', 'legacy'] as const) {
           return programs.restore(family, input);
         },
       },
+      sysctls: { read: () => '1', write: () => assert.fail('it is so already') },
       log: silentLog,
     });
     assert.deepEqual(await services.prune(cluster.plans[0]!.state), []);
@@ -109,6 +117,25 @@ for (const variant of ['nft', 'legacy'] as const) {
     assert.deepEqual(await services.verify(), []);
   });
 }
+
+test('the loopback addresses of a node are nobody else’s', options, async (t) => {
+  const { lab, pod } = await createCluster(t, openIptables('nft'));
+  const { ns } = lab.nodes[0]!;
+  const heard: string[] = [];
+  const socket = createSocket('udp4').on('message', (data) => heard.push(data.toString()));
+  await new Promise<void>((resolve) => socket.bind({ fd: bindUdp(ns, '127.0.0.1', 9000) }, resolve));
+  t.after(() => void socket.close());
+  const write = rawWriter(t, pod('a'));
+  const send = (text: string) => write(datagram(pod('a'), '127.0.0.1', 9000, Buffer.from(text)));
+  send('with');
+  const { code } = await run(['iptables-nft', '-F', 'KUBE-FIREWALL'], { netns: ns });
+  assert.equal(code, 0);
+  while (heard.length === 0) {
+    send('without');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.ok(!heard.includes('with'), heard.join());
+});
 
 test('a node moves from nftables to iptables and back, and connections go on', options, async (t) => {
   const moved: Movable[] = [];
@@ -146,7 +173,11 @@ test('without iptables it is refused by name, and there is nothing to remove', a
   const missing = createPrograms({
     run: (argv, settings) => run([`/nowhere/${argv[0]}`, ...argv.slice(1)], settings),
   });
-  const services = createIptablesServices({ programs: missing, log: silentLog });
+  const services = createIptablesServices({
+    programs: missing,
+    sysctls: { read: () => '0', write: () => {} },
+    log: silentLog,
+  });
   await assert.rejects(services.prune(emptyState()), { code: 'IptablesMissing' });
   await services.remove?.();
 });

@@ -1,7 +1,7 @@
 /** Chains that every node has, and the jumps to them from the kernel's. */
 import type { Settings } from '../plan/tables.ts';
 import type { Chain, Family, Rule, TableName, TableObject } from './objects.ts';
-import { cidrText, comment, familyOf, reject } from './words.ts';
+import { cidrText, comment, familyOf, LOOPBACK, reject } from './words.ts';
 
 /** A mark of the connection: the policy table writes the packet's. */
 const MASQUERADE = '0x4000/0x4000';
@@ -23,6 +23,7 @@ function nat(family: Family, settings: Settings | undefined): TableObject[] {
     chain('KUBE-MARK-MASQ', [`-j CONNMARK --set-xmark ${MASQUERADE}`]),
     chain('KUBE-POSTROUTING', [
       `-m connmark ! --mark ${MASQUERADE} -j RETURN`,
+      ...(node === undefined || family === 6 ? [] : [fromLoopback(node)]),
       // Replies to and of pods of this node come through here: they need nobody in the client's place.
       ...own.flatMap((cidr) => [`-s ${cidr} -j RETURN`, `-d ${cidr} -j RETURN`]),
       ...(node === undefined
@@ -34,6 +35,13 @@ function nat(family: Family, settings: Settings | undefined): TableObject[] {
     jump('POSTROUTING', `${comment('kubernetes postrouting rules')} -j KUBE-POSTROUTING`),
   ];
 }
+
+/** Also towards pods of this node: nobody answers a loopback address of another. */
+const fromLoopback = (node: string): string =>
+  `-s ${LOOPBACK} ${comment('node ports at loopback addresses')} -j SNAT --to-source ${node}`;
+
+/** What `route_localnet` would let in: who is no client of this node's loopback has nothing to say to it. */
+const incomingLoopback = `! -s ${LOOPBACK} -d ${LOOPBACK} ${comment('block incoming localnet connections')} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`;
 
 function filter(family: Family, settings: Settings | undefined): TableObject[] {
   const chain = chainsOf('filter', family);
@@ -58,6 +66,7 @@ function filter(family: Family, settings: Settings | undefined): TableObject[] {
     ]),
     chain('KUBE-PROXY-FIREWALL', []),
     ...jumps,
+    ...(family === 4 ? [chain('KUBE-FIREWALL', [incomingLoopback]), jump('INPUT', '-j KUBE-FIREWALL')] : []),
     jump('FORWARD', `${onNew} ${comment('kubernetes service portals')} -j KUBE-SERVICES`),
     // What the node answers itself (cluster DNS) is in a service range too.
     jump('OUTPUT', `! -o lo ${onNew} ${comment('kubernetes service portals')} -j KUBE-SERVICES`),

@@ -8,7 +8,17 @@ import { slotList, weightOf } from '../nftables/weights.ts';
 import type { BackendAddress, ServiceFrontend, Settings } from '../plan/tables.ts';
 import { chainName, endpointChain } from './names.ts';
 import type { Chain, Family, Rule, TableName, TableObject } from './objects.ts';
-import { cidrText, comment, familyOf, hostCidr, matching, oneHost, probability, reject } from './words.ts';
+import {
+  cidrText,
+  comment,
+  familyOf,
+  hostCidr,
+  LOOPBACK,
+  matching,
+  oneHost,
+  probability,
+  reject,
+} from './words.ts';
 
 interface Context {
   readonly frontend: ServiceFrontend;
@@ -18,6 +28,8 @@ interface Context {
   /** Ranges of this family. */
   readonly pods: readonly string[];
   readonly ownPods: readonly string[];
+  /** Whose node ports are at the loopback addresses. */
+  readonly loopbackFor: string | undefined;
 }
 
 export function lowerFrontend(frontend: ServiceFrontend, settings: Settings | undefined): TableObject[] {
@@ -31,6 +43,9 @@ export function lowerFrontend(frontend: ServiceFrontend, settings: Settings | un
     label: `${frontend.service} ${end}:${frontend.port}`,
     pods: ofFamily(settings?.podCidrs),
     ownPods: ofFamily(settings?.nodePodCidrs),
+    loopbackFor: settings?.nodePortAddresses
+      ? undefined
+      : settings?.nodeAddresses.find((address) => familyOf(address) === 4),
   };
   return frontend.kind === 'ClusterIP' ? cluster(context) : external(context);
 }
@@ -75,7 +90,7 @@ function external(context: Context): TableObject[] {
   const ext = chainName('EXT', keyOf(frontend));
   const parts = [...refusal, ...externalChains(context, ext, inside, outside)];
   const from = frontend.kind === 'NodePort' ? 'KUBE-NODEPORTS' : 'KUBE-SERVICES';
-  if (!admitted) return [...parts, dispatch(context, from, note, ext)];
+  if (!admitted) return [...parts, dispatch(context, from, note, ext), ...atLoopback(context, note, ext)];
   const guard = chainName('FW', keyOf(frontend));
   return [
     ...parts,
@@ -86,6 +101,14 @@ function external(context: Context): TableObject[] {
       `${comment(note)} -m addrtype --src-type LOCAL -j ${ext}`,
     ]),
   ];
+}
+
+/** A node port of the first address is at the loopback addresses too, as kube-proxy's iptables mode has it: IPv4 alone. */
+function atLoopback(context: Context, note: string, ext: string): Rule[] {
+  const { frontend, loopbackFor } = context;
+  if (frontend.kind !== 'NodePort' || frontend.address !== loopbackFor) return [];
+  const at = matching({ ...frontend, address: LOOPBACK }, `${note} at loopback`);
+  return [rule(context, 'nat', 'KUBE-NODEPORTS', `${at} -j ${ext}`)];
 }
 
 /** Matches of sources; iptables does not print the range of all addresses. */

@@ -2,7 +2,7 @@
 import { isFrontendChain } from './names.ts';
 import { BAGS, type Family, idOf, isKernelChain, type TableObject, type TableName } from './objects.ts';
 
-const FIXED: ReadonlySet<string> = new Set([...BAGS, 'KUBE-MARK-MASQ', 'KUBE-POSTROUTING']);
+const FIXED: ReadonlySet<string> = new Set([...BAGS, 'KUBE-MARK-MASQ', 'KUBE-POSTROUTING', 'KUBE-FIREWALL']);
 const isOurs = (chain: string): boolean => FIXED.has(chain) || isFrontendChain(chain);
 
 export interface Listing {

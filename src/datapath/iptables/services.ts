@@ -11,11 +11,19 @@ import { type Family, objectText, type TableName, type TableObject, type TableSt
 import { parseSave } from './parse.ts';
 import type { Programs } from './programs.ts';
 
+/** In the node's namespace. */
+export interface Sysctls {
+  read(key: string): string;
+  write(key: string, value: string): void;
+}
+
 export interface IptablesDeps {
   readonly programs: Programs;
   /** Ends what conntrack remembers of datagrams to backends that are gone; without it they stay until they time out. */
   readonly deleteFlows?: DeleteFlows;
   readonly listFlows?: ListFlows;
+  /** Of the node's namespace. */
+  readonly sysctls: Sysctls;
   readonly log: Log;
 }
 
@@ -27,6 +35,7 @@ const services: ServiceCapabilities = {
   weights: true,
   sourceRanges: true,
   trafficPolicies: true,
+  loopbackNodePorts: [4],
 };
 
 const FAMILIES: readonly Family[] = [4, 6];
@@ -111,13 +120,18 @@ export function createIptablesServices(deps: IptablesDeps): Part {
       const next = createMirror(state);
       const mended = await converge(next);
       if (mended.length > 0) await prove(next);
+      // Once KUBE-FIREWALL is there: it keeps others from the loopback addresses.
+      const closed = loopbackDifferences(deps.sysctls);
+      if (closed.length > 0) deps.sysctls.write(ROUTE_LOCALNET, '1');
+      mended.push(...closed);
       mirror = next;
       deps.deleteFlows?.(isStale(next.plan));
       return mended;
     },
     async verify() {
       const current = applied();
-      return unlike(await read(current.tails()), current.objects()).map(difference);
+      const chains = unlike(await read(current.tails()), current.objects()).map(difference);
+      return [...chains, ...loopbackDifferences(deps.sysctls)];
     },
     async translated() {
       return translatedFlows(applied().plan, deps.listFlows?.() ?? []);
@@ -125,6 +139,7 @@ export function createIptablesServices(deps: IptablesDeps): Part {
     ruleCount: () => counts,
     async remove() {
       mirror = undefined;
+      deps.sysctls.write(ROUTE_LOCALNET, '0');
       try {
         await send(unlike(await read(new Map()), NOTHING), NOTHING);
       } catch (error) {
@@ -135,6 +150,12 @@ export function createIptablesServices(deps: IptablesDeps): Part {
     close() {},
   };
 }
+
+/** What is sent from a loopback address may leave the node, in another's place, and its answers may come in. */
+const ROUTE_LOCALNET = 'net.ipv4.conf.all.route_localnet';
+
+const loopbackDifferences = (sysctls: Sysctls): Difference[] =>
+  sysctls.read(ROUTE_LOCALNET) === '1' ? [] : [{ kind: 'changed', what: `sysctl ${ROUTE_LOCALNET} = 1` }];
 
 function difference({ before, after }: Edit): Difference {
   const object = before ?? after;

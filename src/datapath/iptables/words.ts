@@ -5,7 +5,9 @@ import type { Family } from './objects.ts';
 
 export const familyOf = (text: string): Family => (text.includes(':') ? 6 : 4);
 
-export const hostCidr = (address: string): string => `${address}/${familyOf(address) === 4 ? 32 : 128}`;
+/** Of a range itself. */
+export const hostCidr = (address: string): string =>
+  address.includes('/') ? address : `${address}/${familyOf(address) === 4 ? 32 : 128}`;
 
 export const cidrText = (cidr: string): string => formatCidr(parseCidr(cidr));
 
@@ -21,6 +23,9 @@ export function matching(
   const name = protocol.toLowerCase();
   return `${source}-d ${hostCidr(address)} -p ${name} ${comment(note)} -m ${name} --dport ${port}`;
 }
+
+/** Addresses of a node's loopback, IPv4: what the kernel lets out by `route_localnet`, which IPv6 has not. */
+export const LOOPBACK = '127.0.0.0/8';
 
 /** The kernel holds a share in 31 bits, and iptables prints what it holds. */
 export const probability = (share: number): string =>

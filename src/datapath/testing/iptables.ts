@@ -2,6 +2,7 @@
 import type { TestContext } from 'node:test';
 import { openConntrack } from '../../kernel/conntrack.ts';
 import { run } from '../../kernel/spawn.ts';
+import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
 import { silentLog } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import { composeBackends } from '../compose.ts';
@@ -34,6 +35,10 @@ export const openIptables =
       },
       deleteFlows: (filter) => conntrack.delete(filter),
       listFlows: () => conntrack.list(),
+      sysctls: {
+        read: (key) => readSysctl(node.ns, key),
+        write: (key, value) => writeSysctl(node.ns, key, value),
+      },
       log: silentLog,
     });
     const backend = composeBackends({ name: 'iptables', parts: [policy, services] });

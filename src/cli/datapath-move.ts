@@ -1,8 +1,9 @@
 /** `heddle datapath move`: nodes go over to another backend, one after another, while packets flow. */
 import type { TranslatedFlow } from '../datapath/backend.ts';
-import { createNames, endText, type Names, protocolName } from '../datapath/dump/source.ts';
+import { createNames, endText, type Names } from '../datapath/dump/source.ts';
 import { type NodeViewJson, viewFromJson } from '../datapath/dump/wire.ts';
 import { HeddleError } from '../lib/errors.ts';
+import { protocolName } from '../lib/protocols.ts';
 import type { Agents } from './datapath-nodes.ts';
 
 export interface CutRow {

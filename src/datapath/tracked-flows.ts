@@ -4,6 +4,7 @@
  * TCP clients notice by themselves, and an ending backend may finish what it has.
  */
 import { contains, parseAddress, tryParseCidr } from '../lib/ip.ts';
+import { protocolName } from '../lib/protocols.ts';
 import type { TranslatedFlow } from './backend.ts';
 import type { BackendAddress, Change, PlanState, ServiceFrontend } from './plan/tables.ts';
 import { frontendKey, SETTINGS_KEY } from './plan/tables.ts';
@@ -86,19 +87,23 @@ export function translatedFlows(plan: PlanState, connections: ReturnType<ListFlo
   return connections
     .filter(({ status, original, tcpState }) => {
       if (ENDED.has(tcpState ?? '')) return false;
-      const protocol = PROTOCOLS[original.protocol];
-      const key = frontendKey({ address: original.dst, protocol: protocol ?? '', port: original.dstPort });
-      return (status & DESTINATION_NAT) !== 0 && protocol !== undefined && plan.services.has(key);
+      return (status & DESTINATION_NAT) !== 0 && asksForService(plan, original);
     })
-    .map(({ original, reply }) => ({
-      protocol: original.protocol,
-      client: original.src,
-      clientPort: original.srcPort,
-      address: original.dst,
-      port: original.dstPort,
-      backend: reply.src,
-      backendPort: reply.srcPort,
-    }));
+    .map(translated);
 }
 
-const PROTOCOLS: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
+/** Of the address that it asked for. */
+export function asksForService(plan: PlanState, { protocol, dst, dstPort }: Tuple): boolean {
+  return plan.services.has(frontendKey({ address: dst, protocol: protocolName(protocol), port: dstPort }));
+}
+
+/** A connection whose answers come from another address than it asked for. */
+export const translated = ({ original, reply }: TrackedFlow): TranslatedFlow => ({
+  protocol: original.protocol,
+  client: original.src,
+  clientPort: original.srcPort,
+  address: original.dst,
+  port: original.dstPort,
+  backend: reply.src,
+  backendPort: reply.srcPort,
+});

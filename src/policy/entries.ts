@@ -1,4 +1,5 @@
 /** Flattens rules that overlap into port ranges that do not, each with the least rule that matches it. */
+import { protocolNumbers } from '../lib/protocols.ts';
 import type { PolicyEntry } from './tables.ts';
 import type { PortProtocol } from './world.ts';
 
@@ -14,8 +15,6 @@ export interface PortRange {
   readonly first: number;
   readonly last: number;
 }
-
-export const protocolNumbers: Readonly<Record<PortProtocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 export type PortEntry = Omit<PolicyEntry, 'identity'>;
 

@@ -1,7 +1,7 @@
 /** Reads tables as a kernel does: by address, identity, protocol and port, in the order that tables.ts gives. */
 import { type Address, formatAddress, parseAddress, parseCidr } from '../lib/ip.ts';
 import type { Decision, Direction, Reason, Side } from './decision.ts';
-import { protocolNumbers } from './entries.ts';
+import { protocolNumbers } from '../lib/protocols.ts';
 import { createLpm } from './lpm.ts';
 import type { PolicyEntry, PolicyTable, PolicyTables } from './tables.ts';
 import type { Protocol } from './world.ts';

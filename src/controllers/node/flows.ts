@@ -1,6 +1,7 @@
 /** Records what the kernel says its rules decided, with the words for each rule. */
 import type { PolicyEvent } from '../../datapath/backend.ts';
 import type { Metrics } from '../../lib/metrics.ts';
+import { protocolName } from '../../lib/protocols.ts';
 import type { FlowLog } from '../../observe/flow-log.ts';
 import type { RuleInfo } from '../../policy/tables.ts';
 
@@ -11,14 +12,6 @@ export interface FlowsDeps {
   lost(): number;
   readonly metrics: Metrics;
 }
-
-const PROTOCOLS: Readonly<Record<number, string>> = {
-  1: 'ICMP',
-  6: 'TCP',
-  17: 'UDP',
-  58: 'ICMP',
-  132: 'SCTP',
-};
 
 export function createFlowRecorder(deps: FlowsDeps): { take(events: readonly PolicyEvent[]): void } {
   const { flowLog, metrics } = deps;
@@ -33,7 +26,7 @@ export function createFlowRecorder(deps: FlowsDeps): { take(events: readonly Pol
       flowLog.add(
         events.map(({ protocol, reply: _reply, family: _family, ...event }) => ({
           ...event,
-          protocol: PROTOCOLS[protocol] ?? String(protocol),
+          protocol: protocolName(protocol),
           text: deps.rule(event.rule)?.text,
         })),
       );

@@ -1,4 +1,5 @@
 /** Pods with their links, routes, and connections that the kernel remembers. */
+import { protocolName } from '../../lib/protocols.ts';
 import type { TrackedFlow } from '../backend.ts';
 import { vtepMac } from '../vtep.ts';
 import { SETTINGS_KEY } from '../plan/tables.ts';
@@ -10,7 +11,6 @@ import {
   isAskedFor,
   type Names,
   type NodeView,
-  protocolName,
 } from './source.ts';
 
 export interface PodRow {

@@ -1,6 +1,7 @@
 /** Identities and policy tables, with what the numbers mean. */
+import { protocolName } from '../../lib/protocols.ts';
 import { compareAddressTexts, createMembers, type Members } from './members.ts';
-import { type DumpFilter, type DumpSource, hex, isAskedFor, type NodeView, protocolName } from './source.ts';
+import { type DumpFilter, type DumpSource, hex, isAskedFor, type NodeView } from './source.ts';
 
 export interface IdentityRow {
   readonly identity: number;

@@ -1,7 +1,7 @@
 /** What dumps and traces are made of: the plan of one node, and the names of what addresses stand for. */
 import { formatAddress, formatHostPort, tryParseAddress } from '../../lib/ip.ts';
 import type { Counter, TrackedFlow } from '../backend.ts';
-import type { PlanState, PortProtocol } from '../plan/tables.ts';
+import type { PlanState } from '../plan/tables.ts';
 
 export interface KnownPod {
   /** `namespace/name` */
@@ -93,18 +93,6 @@ export function isAskedFor(name: string, filter: DumpFilter, kind: 'pod' | 'serv
 }
 
 export const hex = (number: number): string => number.toString(16).padStart(8, '0');
-
-const PROTOCOLS: Readonly<Record<number, string>> = {
-  1: 'ICMP',
-  6: 'TCP',
-  17: 'UDP',
-  58: 'ICMP',
-  132: 'SCTP',
-};
-export const protocolName = (number: number): string => PROTOCOLS[number] ?? String(number);
-
-const NUMBERS: Readonly<Record<PortProtocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-export const protocolNumber = (protocol: PortProtocol): number => NUMBERS[protocol];
 
 export const endText = (address: string, port: number): string =>
   port === 0 ? address : formatHostPort(address, port);

@@ -1,6 +1,7 @@
 /** A frontend → virtual services of the kernel with their destinations. */
 import { type IpvsDestination, type IpvsKey, type IpvsService } from '../../kernel/ipvs-codec.ts';
-import type { BackendAddress, PortProtocol, ServiceFrontend } from '../plan/tables.ts';
+import { protocolNumbers } from '../../lib/protocols.ts';
+import type { BackendAddress, ServiceFrontend } from '../plan/tables.ts';
 import { schedulerOf } from './schedulers.ts';
 
 export interface Virtual {
@@ -9,8 +10,6 @@ export interface Virtual {
   /** UDP: who goes takes his flows with him. Others may end what they have. */
   readonly datagrams: boolean;
 }
-
-export const PROTOCOLS: Readonly<Record<PortProtocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 /** Somebody of them gets new connections. */
 export const isOpen = (backends: readonly BackendAddress[]): boolean =>
@@ -32,7 +31,7 @@ export function virtualsOf(frontend: ServiceFrontend, mark: number): Virtual[] {
   const { address, protocol, port, backends } = frontend;
   const family = address.includes(':') ? 6 : 4;
   const external = outsideOf(frontend);
-  const key: IpvsKey = { family, protocol: PROTOCOLS[protocol], address, port };
+  const key: IpvsKey = { family, protocol: protocolNumbers[protocol], address, port };
   return [
     ...virtual(frontend, key, backends),
     ...(external ? virtual(frontend, { family, fwmark: mark }, external) : []),

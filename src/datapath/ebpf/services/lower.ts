@@ -1,5 +1,5 @@
 /** One frontend of the plan → what the kernel holds for it. Pure, but for the numbers it draws. */
-import type { BackendAddress, FrontendKind, PortProtocol, ServiceFrontend } from '../../plan/tables.ts';
+import type { BackendAddress, FrontendKind, ServiceFrontend } from '../../plan/tables.ts';
 import type { Numbers } from './numbers.ts';
 import { backendName, slotsOf, weightOf } from './slots.ts';
 
@@ -13,8 +13,6 @@ const FRONTEND_DSR = 2;
 const FRONTEND_SOURCE_RANGES = 4;
 
 export const SLOTS_PER_CHUNK = 32;
-
-export const protocolNumbers: Readonly<Record<PortProtocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 const algorithms: readonly ServiceFrontend['algorithm'][] = [
   'random',

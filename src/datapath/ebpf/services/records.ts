@@ -1,5 +1,6 @@
 /** Lowered frontends as bytes of the maps, by the structs of bpf/include/service-maps.h. */
 import type { Codec } from '../../../kernel/bpf/codec.ts';
+import { protocolName, protocolNumbers } from '../../../lib/protocols.ts';
 import { addressText, rangeBytes, swapPort, writeAddress } from './address-bytes.ts';
 import { offsetOf, u32Bytes, write16, write32 } from './fields.ts';
 import {
@@ -7,7 +8,6 @@ import {
   type Lowered,
   type LoweredBackend,
   outsideTable,
-  protocolNumbers,
   SIDE_INSIDE,
   type SlotTable,
   tableNumber,
@@ -72,7 +72,6 @@ export function createRecords(codec: <T>(name: string) => Codec<T>): Records {
   const view = codec<View>('struct service_view');
   const range = codec<RangeKey>('struct service_range_key');
   const source = codec<SourceKey>('struct source_range_key');
-  const names = new Map(Object.entries(protocolNumbers).map(([name, number]) => [number, name]));
   const ones = new Uint8Array(16).fill(0xff);
   const keyAt = {
     address: offsetOf(frontendKey, 'address', ones),
@@ -127,7 +126,7 @@ export function createRecords(codec: <T>(name: string) => Codec<T>): Records {
     },
     readFrontend(key, value) {
       const { address, port, protocol } = frontendKey.decode(key);
-      const name = names.get(protocol) ?? String(protocol);
+      const name = protocolName(protocol);
       return {
         key: `${addressText(address)}|${name}|${swapPort(port)}`,
         number: frontend.decode(value).number,

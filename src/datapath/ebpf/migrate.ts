@@ -81,8 +81,10 @@ export function copyEntries(
   }
 
   // Full of what was learned, it would push out whatever came first.
-  const isTight = isLearned(to.map.type) && to.map.maxEntries < from.map.maxEntries && !onlyMissing;
-  const { entries, left } = isTight ? newestEntries(from, to.map) : { entries: from.map.entries(), left: 0 };
+  const isTight = isLearned(to.map.type) && to.map.maxEntries < from.map.maxEntries;
+  const { entries, left } = isTight
+    ? newestEntries({ from, to: to.map, onlyMissing, known })
+    : { entries: from.map.entries(), left: 0 };
   unfit += left;
   for (const [oldKey, oldValue] of entries) {
     // An array has all of its entries always; those of zeros are none.

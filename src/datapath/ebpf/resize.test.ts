@@ -72,6 +72,44 @@ test('a smaller table of what was learned keeps all that fits, and of more what 
   assert.equal((migration?.copied ?? 0) + (migration?.unfit ?? 0), 8000);
 });
 
+test('what a smaller table had no room for pushes out nothing that programs learn afterwards', {
+  skip,
+}, async (t) => {
+  const open = await sized(t);
+  for (const isLateStart of [false, true]) {
+    const large = open({});
+    for (const [key] of large.map('learned').entries()) large.map('learned').delete(key);
+    fill(large, 'learned', 8000);
+    large.settle();
+    large.close();
+    let small = open({ learned: 2048 });
+    if (isLateStart) {
+      // The agent died in between.
+      small.close();
+      small = open({ learned: 2048 });
+    } else small.catchUp();
+    // By the new programs, once links have changed.
+    const { key, value } = small.mapCodecs('learned');
+    const fresh = Array.from({ length: 200 }, (_, i) => 10_000 + i);
+    for (const n of fresh)
+      small.map('learned').update(key.encode({ value: n }), value.encode({ id: n, last: BigInt(n) }));
+    small.catchUp();
+    small.settle();
+    const kept = ids(small, 'learned');
+    assert.deepEqual(
+      fresh.filter((n) => !kept.has(n)),
+      [],
+      isLateStart ? 'after a late start' : '',
+    );
+    const old = [...kept].filter((n) => n < 8000);
+    assert.ok(
+      old.length >= 1024 && Math.min(...old) >= 8000 - 2048,
+      `${old.length} from ${Math.min(...old)} on`,
+    );
+    small.close();
+  }
+});
+
 test('a table of what the agent writes that holds more than its new size keeps the size that it has', {
   skip,
 }, async (t) => {

@@ -1,13 +1,6 @@
 /** The kernel's own connection tracking as flows, for backends that leave translation to it. */
+import type { Tuple } from '../kernel/conntrack.ts';
 import type { Counter, TrackedFlow } from './backend.ts';
-
-interface Tuple {
-  readonly src: string;
-  readonly dst: string;
-  readonly protocol: number;
-  readonly srcPort: number;
-  readonly dstPort: number;
-}
 
 /** The parts of kernel/conntrack.ts that this reads. */
 export interface TrackedConnection {

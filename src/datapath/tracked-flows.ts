@@ -3,19 +3,12 @@
  * sending them to a backend that is gone. Those entries are deleted, so that the next datagram draws again.
  * TCP clients notice by themselves, and an ending backend may finish what it has.
  */
+import type { Tuple } from '../kernel/conntrack.ts';
 import { contains, parseAddress, tryParseCidr } from '../lib/ip.ts';
 import { protocolName } from '../lib/protocols.ts';
 import type { TranslatedFlow } from './backend.ts';
 import type { BackendAddress, Change, PlanState, ServiceFrontend } from './plan/tables.ts';
 import { frontendKey, SETTINGS_KEY } from './plan/tables.ts';
-
-interface Tuple {
-  readonly src: string;
-  readonly dst: string;
-  readonly protocol: number;
-  readonly srcPort: number;
-  readonly dstPort: number;
-}
 
 export interface TrackedFlow {
   readonly original: Tuple;

@@ -38,7 +38,7 @@ function rawSocket(ns: Netns, { family, protocol }: PacketFlow): number {
 }
 
 /** struct sockaddr_in or sockaddr_in6 */
-function socketAddress(text: string, port: number): Buffer {
+export function socketAddress(text: string, port: number): Buffer {
   const address = parseAddress(text);
   const out = Buffer.alloc(address.family === 4 ? 16 : 28);
   out.writeUInt16LE(address.family === 4 ? 2 : 10, 0);

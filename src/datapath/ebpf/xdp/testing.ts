@@ -4,9 +4,9 @@ import type { TestContext } from 'node:test';
 import { libc, systemError } from '../../../kernel/ffi.ts';
 import { inNetns, type Netns } from '../../../kernel/netns.ts';
 import { bindUdp } from '../../../kernel/sockets.ts';
-import { parseAddress, toBytes } from '../../../lib/ip.ts';
 import type { Change, Protection } from '../../plan/tables.ts';
 import { SETTINGS_KEY } from '../../plan/tables.ts';
+import { socketAddress } from '../../testing/packets.ts';
 import { sumWords } from '../core/counters.ts';
 import type { Programs } from '../loader.ts';
 
@@ -23,16 +23,6 @@ export const protectionChange = (protection: Partial<Protection> | undefined): C
 export function dropped(programs: Pick<Programs, 'map'>, reason: number): number {
   const value = programs.map('drop_counters').lookup(new Uint8Array(Uint32Array.of(reason).buffer));
   return value ? (sumWords(value, 2)[0] ?? 0) : 0;
-}
-
-/** struct sockaddr_in or sockaddr_in6 */
-function socketAddress(text: string, port: number): Buffer {
-  const address = parseAddress(text);
-  const out = Buffer.alloc(address.family === 4 ? 16 : 28);
-  out.writeUInt16LE(address.family === 4 ? 2 : 10, 0);
-  out.writeUInt16BE(port, 2);
-  out.set(toBytes(address), address.family === 4 ? 4 : 8);
-  return out;
 }
 
 /** Sends so many datagrams of `size` bytes, one after the other without waiting. */

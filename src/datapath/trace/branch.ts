@@ -50,6 +50,10 @@ export function followTo(
       text: `${packet.src} becomes ${seen}, so that replies come back through ${view.node}`,
     });
   if (!add(routeStep(view, way.dst, target))) return end('drop');
+  if (target.kind === 'nobody') {
+    add({ at: target.node ?? '', stage: 'deliver', verdict: 'drop', text: nobodyText(way.dst, target) });
+    return end('drop');
+  }
   if (target.pod && target.node !== null) {
     const there = views.get(target.node);
     if (!there) {
@@ -83,7 +87,8 @@ export function followTo(
 }
 
 interface Target {
-  readonly kind: 'pod' | 'node' | 'outside';
+  /** `nobody`: of the range of `node`, and no pod has it. */
+  readonly kind: 'pod' | 'node' | 'outside' | 'nobody';
   readonly name: string | null;
   readonly node: string | null;
   readonly pod: KnownPod | undefined;
@@ -97,8 +102,21 @@ function targetOf(dst: string, view: NodeView): Target {
   if (node !== undefined) return { kind: 'node', name: `node ${node}`, node, pod: undefined };
   if (settingsOf(view)?.nodeLocal?.includes(dst))
     return { kind: 'node', name: `node ${view.node}`, node: view.node, pod: undefined };
+  const holder = holderOf(dst, view);
+  if (holder !== undefined) return { kind: 'nobody', name: null, node: holder, pod: undefined };
   return { kind: 'outside', name: null, node: null, pod: undefined };
 }
+
+/** Node in whose range of pods it is. */
+function holderOf(dst: string, view: NodeView): string | undefined {
+  const isIn = (ranges: readonly string[]) =>
+    ranges.some((range) => contains(parseCidr(range), parseAddress(dst)));
+  if (isIn(settingsOf(view)?.nodePodCidrs ?? [])) return view.node;
+  return [...view.state.routes.values()].find(({ podCidrs }) => isIn(podCidrs))?.node;
+}
+
+const nobodyText = (dst: string, { node }: Target): string =>
+  `${dst} is in the range of ${node ?? ''}, and no pod has it`;
 
 const settingsOf = ({ state }: NodeView) => state.settings.get(SETTINGS_KEY);
 
@@ -154,6 +172,7 @@ function routeStep(view: NodeView, dst: string, { kind, node, name }: Target): T
     text,
   });
   if (kind === 'outside') return step('pass', `${dst} is outside: by the uplink of ${view.node}`);
+  if (kind === 'nobody' && node === view.node) return step('pass', 'same node');
   if (node === view.node)
     return step('pass', kind === 'pod' ? 'same node: from link to link' : `${name} answers itself`);
   if (kind === 'node') return step('pass', `to ${name} over the underlay`);

@@ -33,13 +33,13 @@ const detached = ({ node, program, link }: DryHop): DryDifference => ({
 
 function compareRun(traced: Trace, way: DryWay, first: DryHop, last: DryHop): DryDifference[] {
   const { branches, steps } = traced;
-  if (branches.length === 0) return compareEnded(traced, way, last);
   // On to another node, which is not asked: what this one says of policy is all there is.
-  if (first.program === 'from_pod' && entryOf(traced) !== first.node)
+  if (first.program === 'from_pod' && (entryOf(traced) ?? first.node) !== first.node)
     return [
       ...compareVerdict(first, 'allow', 'the plan goes on to another node', undefined),
       ...compareRule(first, 'egress', steps),
     ];
+  if (branches.length === 0) return compareEnded(traced, way, last);
   const branch = branches.find(({ dst, dport }) => dst === last.dst && dport === last.dport);
   if (branch) return compareBranch(branch, way, first, last);
   if (way.verdict === 'drop' || way.verdict === 'refuse')

@@ -3,6 +3,7 @@
  * tunnel of the next node. Where no pod of the cluster sends it, or the first node cannot say, it is asked of the last
  * node on each way that the plan knows.
  */
+import { protocolNumbers } from '../../lib/protocols.ts';
 import type { ProbePacket, ProbeResult } from '../backend.ts';
 import { createNames, hex, type NodeView } from '../dump/source.ts';
 import { vtepMac } from '../vtep.ts';
@@ -107,5 +108,5 @@ async function fromPlan(traced: Trace, origin: Origin, packet: Sent, asker: Aske
 
 function protocolNumber({ protocol, src }: TracePacket): number | undefined {
   if (protocol === 'ICMP') return src.includes(':') ? 58 : 1;
-  return protocol === 'TCP' ? 6 : protocol === 'UDP' ? 17 : protocol === 'SCTP' ? 132 : undefined;
+  return protocol === 'OTHER' ? undefined : protocolNumbers[protocol];
 }

@@ -19,6 +19,14 @@ const serviceRange = tryParseCidr('10.96.0.0/16')!;
 const NO_DRY = { byPlan: [], ways: [], differences: [] };
 const serviceRange6 = tryParseCidr('fd00:10:96::/112')!;
 
+/** Of a node's range, and no pod's: such a packet is dropped, whatever policies say. */
+function isNobodys({ nodes, pods }: World, text: string): boolean {
+  const address = tryParseAddress(text)!;
+  const ranges = nodes.flatMap((_, i) => [`10.244.${i + 1}.0/24`, `fd00:10:244:${i + 1}::/64`]);
+  const isPod = pods.some(({ addresses, hostNetwork }) => addresses.includes(text) && !hostNetwork);
+  return !isPod && ranges.some((range) => contains(tryParseCidr(range)!, address));
+}
+
 test('a trace says what the policies say, rule by rule', () => {
   let policies = 0;
   fc.assert(
@@ -32,7 +40,7 @@ test('a trace says what the policies say, rule by rule', () => {
         const pod = world.pods.find((each) => each.addresses.includes(address) && !each.hostNetwork);
         return pod === undefined || views.has(pod.node);
       };
-      fc.pre(placed(wire.src) && placed(wire.dst));
+      fc.pre(placed(wire.src) && placed(wire.dst) && !isNobodys(world, wire.dst));
       const packet = {
         protocol: wire.protocol,
         src: wire.src,
@@ -226,6 +234,18 @@ test('a node port of another node: out by policy, over the underlay, and on from
       ['shop/cart-1', '10.244.1.2', 'allow'],
     ],
   );
+});
+
+test('an address that no pod has ends at the node in whose range it is', () => {
+  for (const [to, node] of [
+    ['10.244.1.77:80', 'node-1'],
+    ['10.244.2.77:80', 'node-2'],
+  ] as const) {
+    const traced = traceWords('shop/frontend', to);
+    const last = traced.branches[0]?.steps.at(-1);
+    assert.deepEqual([traced.verdict, last?.at, last?.verdict], ['drop', node, 'drop']);
+    assert.match(last?.text ?? '', /no pod has it/);
+  }
 });
 
 test('a pod leaves the cluster as its node', () => {

@@ -56,6 +56,8 @@ static __always_inline __u32 nat_timeout(__u8 protocol, __u32 flags)
 	case IPPROTO_UDP:
 		return flags & NAT_ANSWERED ? 180 : 60;
 	case IPPROTO_SCTP:
+		if (flags & NAT_RESET)
+			return 10;
 		return flags & NAT_ANSWERED ? 7440 : 60;
 	}
 	return 60;

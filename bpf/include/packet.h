@@ -65,6 +65,7 @@ struct packet {
 	/* Of the transport header: 6, 17, 132, 1, 58, … */
 	__u8 protocol;
 	__u8 flags;
+	/* Of SCTP: those that say the same. */
 	__u8 tcp_flags;
 	__u8 icmp_type, icmp_code;
 	/* Time to live or hop limit. */
@@ -180,6 +181,13 @@ static __always_inline int overlaps_header(__u8 protocol, __u32 offset)
 	return protocol == IPPROTO_TCP && offset && offset < 20;
 }
 
+/* RFC 9260 section 3.2: what the first chunk of SCTP says of its association, in the words of TCP. */
+static __always_inline __u8 chunk_flags(__u8 type)
+{
+	/* INIT; ABORT and SHUTDOWN COMPLETE. */
+	return type == 1 ? TCP_SYN : type == 6 || type == 14 ? TCP_RST : 0;
+}
+
 /*
  * Reads the transport header at `p->l4`. Later fragments have none. `room`: bytes from there on by what the IP header
  * says. What follows is padding, cut off before fragments are put together: flags read there would be anybody's.
@@ -207,6 +215,9 @@ static __always_inline int parse_transport(void *data, void *end, struct packet 
 	case IPPROTO_SCTP:
 		if (at + 12 > end)
 			return PARSE_SHORT;
+		/* Data that the kernel is yet to cut begins in another buffer. */
+		if (room > 12 && at + 13 <= end)
+			p->tcp_flags = chunk_flags(((__u8 *)at)[12]);
 		break;
 	case IPPROTO_ICMP:
 		return p->family == 4 ? parse_icmp4(at, end, p) : PARSE_DROP;

@@ -133,3 +133,26 @@ for (const [family, name] of ['IPv4', 'IPv6'].entries())
       }
     }
   });
+
+// A device makes it over the field as it finds it (skb_crc32c_csum_help): the peer would hear a wrong one.
+test('a checksum of SCTP that is left to a device stays 0 when ports change', {
+  skip: needsRoot,
+}, async (t) => {
+  const cluster = await createCluster(t, openEbpf, PODS);
+  const node = cluster.lab.nodes[0]!;
+  const { programs } = cluster.backends[0]!;
+  await cluster.setFrontends([wish('NodePort', [cluster.pod('b')], { protocol: 'SCTP' })]);
+  for (const [family, own] of node.remote.addresses.entries()) {
+    const data = chunk(20_000, NODE_PORT, Buffer.alloc(20, 1));
+    data.fill(0, 8, 12);
+    const out = testRun({
+      program: programs.program('from_uplink'),
+      data: frame(OUTSIDE[family] ?? '', own, data),
+      ns: node.ns,
+      context: { ifindex: node.route.link('eth0')!.index },
+    });
+    assert.equal(out.verdict, REDIRECT);
+    const there = Buffer.from(out.data).subarray(family === 0 ? 34 : 54);
+    assert.deepEqual([there.readUInt16BE(2), there.readUInt32LE(8)], [TARGETS.SCTP, 0]);
+  }
+});

@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import { type Address, formatHostPort, parseAddress, toBytes } from '../lib/ip.ts';
+import { protocolNumbers } from '../lib/protocols.ts';
 import { errnoHint, errnoName, errnoNumbers, lastErrno, libc, watchFd } from './ffi.ts';
 import { setOption } from './netlink-socket.ts';
 import { inNetns, type Netns } from './netns.ts';
@@ -54,11 +55,14 @@ interface SocketOptions {
   v6Only?: boolean;
   /** SO_MARK, for rules that tell our own traffic apart. */
   mark?: number;
+  /** Instead of TCP: an association of SCTP, one for each socket (RFC 6458 section 4). Default false. */
+  sctp?: boolean;
 }
 
 function open(ns: Netns | undefined, type: number, address: Address, options: SocketOptions): number {
   const family = address.family === 4 ? AF_INET : AF_INET6;
-  const make = () => libc.socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const protocol = options.sctp ? protocolNumbers.SCTP : 0;
+  const make = () => libc.socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
   const fd = ns ? inNetns(ns, make) : make();
   if (fd < 0) throw socketError('socket', errnoName(lastErrno()));
   if (type === SOCK_STREAM) setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);

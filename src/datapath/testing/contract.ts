@@ -1,6 +1,6 @@
 /** What every backend keeps, whatever it programs: tests of state alone, and tests with packets. */
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { openRoute } from '../../kernel/route.ts';
 import type { Backend, PolicyEvent } from '../backend.ts';
@@ -11,6 +11,7 @@ import { OUTSIDE } from './lab.ts';
 import { settled } from './packets.ts';
 import { balanceContract } from './balance-contract.ts';
 import { serviceContract } from './service-contract.ts';
+import { slicedTest } from './pace.ts';
 import { type Answer, connectedError, dialTcp, dialUdp, keepTcp, serveTcp, serveUdp } from './traffic.ts';
 
 export interface Opened {
@@ -46,7 +47,7 @@ export function stateContract(
   options: { skip?: string | false } = {},
 ): void {
   const it = (what: string, fn: (t: TestContext) => Promise<void>): void =>
-    void test(`${name}: ${what}`, { skip: options.skip ?? false }, fn);
+    slicedTest(`${name}: ${what}`, options, fn);
 
   it('nothing is applied before the first prune', async (t) => {
     await assert.rejects(open(t).backend.apply([]), /prune/);
@@ -98,7 +99,7 @@ const FAMILIES = [0, 1] as const;
 /** Over two nodes with pods a and b on the first, c on the second. */
 export function packetContract(name: string, openBackend: OpenBackend): void {
   const it = (what: string, fn: (t: TestContext) => Promise<void>): void =>
-    void test(`${name}: ${what}`, { skip: needsRoot }, fn);
+    slicedTest(`${name}: ${what}`, { skip: needsRoot }, fn);
 
   it('pods reach pods on their node and on others, and are seen by their own address', async (t) => {
     const { pod } = await createCluster(t, openBackend);

@@ -8,6 +8,7 @@ import { openNft } from '../../kernel/nft.ts';
 import { bindUdp, connectTcp } from '../../kernel/sockets.ts';
 import { parseAddress, toBytes } from '../../lib/ip.ts';
 import { type PacketFlow, parsePacket } from '../packet.ts';
+import { patience } from './pace.ts';
 
 const WITNESS_GROUP = 101;
 const SOCK_RAW = 3;
@@ -101,7 +102,11 @@ add rule inet witness input icmpv6 type echo-request ${log}`);
 }
 
 /** Resolves when `done` says so, asked after each turn of the loop that brought something; else rejects. */
-export async function settled(done: () => boolean, what: () => string, timeoutMs = 10_000): Promise<void> {
+export async function settled(
+  done: () => boolean,
+  what: () => string,
+  timeoutMs = 10_000 * patience,
+): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!done()) {
     if (performance.now() > end) throw new Error(`still waiting for ${what()}`);

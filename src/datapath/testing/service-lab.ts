@@ -1,12 +1,13 @@
 /** What the scenarios of services share. */
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import { openRoute } from '../../kernel/route.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { backendProblems } from '../plan/problems.ts';
 import type { FrontendKind } from '../plan/tables.ts';
 import { type Cluster, createCluster, type OpenBackend, serviceAddresses } from './cluster.ts';
 import { type FrontendWish, frontendsOn, publicAddresses, TARGETS } from './frontends.ts';
+import { slicedTest } from './pace.ts';
 import { type Answer, dialTcp, dialUdp, serveTcp, serveUdp } from './traffic.ts';
 
 export const FAMILIES = [0, 1] as const;
@@ -75,7 +76,7 @@ export const both = (one: FrontendWish): FrontendWish[] =>
 export const scenarios =
   (name: string, openBackend: OpenBackend) =>
   (what: string, fn: (t: TestContext, cluster: Cluster) => Promise<void>): void =>
-    void test(`${name}: ${what}`, { skip: needsRoot }, async (t) => {
+    slicedTest(`${name}: ${what}`, { skip: needsRoot }, async (t) => {
       const cluster = await createCluster(t, openBackend, PODS);
       serveAll(t, cluster);
       await fn(t, cluster);

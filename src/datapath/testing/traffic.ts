@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test';
 import type { Netns } from '../../kernel/netns.ts';
 import { bindUdp, connectTcp, listenTcp } from '../../kernel/sockets.ts';
 import { errnoCode } from '../../lib/errors.ts';
+import { patience } from './pace.ts';
 
 type After = Pick<TestContext, 'after'>;
 
@@ -21,6 +22,25 @@ const plain = (address: string | undefined): string => (address ?? '').replace(/
 
 /** Says `name seen-address` to each connection and echoes what it is sent. */
 export function serveTcp(t: After, ns: Netns, port: number, name: string): void {
+  serveStreams(t, listenTcp(ns, '::', port), name);
+}
+
+/**
+ * As `serveTcp`, by SCTP. At these addresses alone: of an end that is bound to all, the peer learns all, and asks at
+ * those that no service has.
+ */
+export function serveSctp(
+  t: After,
+  ns: Netns,
+  addresses: readonly string[],
+  port: number,
+  name: string,
+): void {
+  for (const address of addresses)
+    serveStreams(t, listenTcp(ns, address, port, { sctp: true, v6Only: true }), name);
+}
+
+function serveStreams(t: After, fd: number, name: string): void {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -29,7 +49,7 @@ export function serveTcp(t: After, ns: Netns, port: number, name: string): void 
     socket.write(`${name} ${plain(socket.remoteAddress)}\n`);
     socket.pipe(socket);
   });
-  server.listen({ fd: listenTcp(ns, '::', port) });
+  server.listen({ fd });
   t.after(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
@@ -56,17 +76,17 @@ export function serveUdp(
 }
 
 /** A silent refusal shows only as time; this is what tests wait for what they expect not to come. */
-const SILENCE_MS = 250;
+const SILENCE_MS = 250 * patience;
 
 export async function dialTcp(
   ns: Netns,
   host: string,
   port: number,
-  options: { timeoutMs?: number; localPort?: number; localAddress?: string } = {},
+  options: { timeoutMs?: number; localPort?: number; localAddress?: string; sctp?: boolean } = {},
 ): Promise<Answer> {
   try {
     const socket = await connectTcp(ns, { timeoutMs: SILENCE_MS, ...options, host, port });
-    const answer = await firstLine(socket);
+    const answer = await firstLine(socket, Math.max(2000 * patience, options.timeoutMs ?? 0));
     socket.destroy();
     return answer;
   } catch (error) {
@@ -74,9 +94,9 @@ export async function dialTcp(
   }
 }
 
-function firstLine(socket: Socket): Promise<Answer> {
+function firstLine(socket: Socket, timeoutMs = 2000 * patience): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    socket.setTimeout(2000, () => reject(Object.assign(new Error('silence'), { code: 'ETIMEDOUT' })));
+    socket.setTimeout(timeoutMs, () => reject(Object.assign(new Error('silence'), { code: 'ETIMEDOUT' })));
     socket.once('error', reject);
     socket.once('data', (data: Buffer) => resolve(parse(data.toString())));
   });
@@ -147,17 +167,23 @@ export function keepUdp(t: After, ns: Netns, isV6: boolean) {
 }
 
 /** A connection that is kept, and asked whether it still lives. */
-export async function keepTcp(t: After, ns: Netns, host: string, port: number) {
-  const socket = await connectTcp(ns, { host, port, timeoutMs: 2000 });
+export async function keepTcp(
+  t: After,
+  ns: Netns,
+  host: string,
+  port: number,
+  options: { timeoutMs?: number; localAddress?: string; sctp?: boolean } = {},
+) {
+  const socket = await connectTcp(ns, { timeoutMs: 2000 * patience, ...options, host, port });
   socket.on('error', () => {});
   t.after(() => void socket.destroy());
-  const { server } = await firstLine(socket);
+  const { server } = await firstLine(socket, options.timeoutMs);
   socket.setTimeout(0);
   return {
     socket,
     server,
     /** True if what is sent comes back. */
-    async echo(timeoutMs = 2000): Promise<boolean> {
+    async echo(timeoutMs = 2000 * patience): Promise<boolean> {
       return new Promise((resolve) => {
         const timer = setTimeout(() => finish(false), timeoutMs);
         const onData = () => finish(true);
@@ -178,7 +204,7 @@ export function connectedError(t: After, ns: Netns, to: string, port: number): P
   const socket = createSocket(to.includes(':') ? 'udp6' : 'udp4');
   t.after(() => void socket.close());
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve('silence'), 1000);
+    const timer = setTimeout(() => resolve('silence'), 1000 * patience);
     socket.on('error', (error) => {
       clearTimeout(timer);
       resolve((error as NodeJS.ErrnoException).code ?? '');

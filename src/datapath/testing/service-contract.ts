@@ -91,6 +91,8 @@ export function serviceContract(name: string, openBackend: OpenBackend): void {
     const ends = wish('NodePort', [c.pod('b'), c.pod('c')]);
     if (!offers(c, ends)) return;
     await c.setFrontends([...both(ends), wish('ClusterIP', [c.pod('b')])]);
+    // Its own node reaches a pod always, whatever the client's address was.
+    await c.setPolicies({ b: { podSelector: { matchLabels: { app: 'b' } }, policyTypes: ['Ingress'] } });
     const can = c.backends[0]?.capabilities.services?.loopbackNodePorts ?? [];
     const node = c.lab.nodes[0]!.ns;
     for (const [family, addresses] of [

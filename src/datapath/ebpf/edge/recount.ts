@@ -4,6 +4,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Programs } from '../loader.ts';
+import { offsetOf } from '../services/fields.ts';
 import type { NatKey, NatValue } from './cut.ts';
 
 /** As in bpf/include/nat-maps.h. */
@@ -55,24 +56,40 @@ const readCounts = (entries: Iterable<[Uint8Array, Uint8Array]>): Map<number, nu
     ]),
   );
 
+/** There may be hundreds of thousands: only what is asked for is read. */
+function entryReader({ codec }: Pick<Programs, 'codec'>) {
+  const key = codec<NatKey>('struct nat_key');
+  const value = codec<NatValue & { backend: number }>('struct nat_value');
+  const protocol = offsetOf(key, 'protocol', 0xff);
+  const flags = offsetOf(value, 'flags', 0xffff);
+  const last = offsetOf(value, 'last', 0xffff_ffff_ffff_ffffn);
+  const backend = offsetOf(value, 'backend', 0xffff_ffff);
+  const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return {
+    protocol: (bytes: Uint8Array): number => bytes[protocol] ?? 0,
+    flags: (bytes: Uint8Array): number => (bytes[flags] ?? 0) | ((bytes[flags + 1] ?? 0) << 8),
+    last: (bytes: Uint8Array): bigint => view(bytes).getBigUint64(last, true),
+    backend: (bytes: Uint8Array): number => view(bytes).getUint32(backend, true),
+  };
+}
+
 /** By backend. A connection is two entries, of which one may have been evicted: it counts while the other is used. */
 async function countEntries(
   programs: Pick<Programs, 'map' | 'codec'>,
   now: bigint,
 ): Promise<Map<number, number>> {
-  const keyCodec = programs.codec<Pick<NatKey, 'protocol'>>('struct nat_key');
-  const valueCodec = programs.codec<Pick<NatValue, 'flags' | 'last'> & { backend: number }>(
-    'struct nat_value',
-  );
+  const read = entryReader(programs);
   const halves = { requests: new Map<number, number>(), replies: new Map<number, number>() };
-  let read = 0;
+  let count = 0;
   for (const name of ['nat4', 'nat6'])
-    for (const [key, bytes] of programs.map(name).entries()) {
-      if (++read % AT_ONCE === 0) await nextTurn();
-      const { flags, last, backend } = valueCodec.decode(bytes);
+    for (const [key, value] of programs.map(name).entries()) {
+      if (++count % AT_ONCE === 0) await nextTurn();
+      const flags = read.flags(value);
       if ((flags & FLAG.counted) === 0) continue;
-      if (now - last > BigInt(idleAfter(keyCodec.decode(key).protocol, flags)) * 1_000_000_000n) continue;
+      const silence = now - read.last(value);
+      if (silence > BigInt(idleAfter(read.protocol(key), flags)) * 1_000_000_000n) continue;
       const half = (flags & FLAG.reply) === 0 ? halves.requests : halves.replies;
+      const backend = read.backend(value);
       half.set(backend, (half.get(backend) ?? 0) + 1);
     }
   const { requests, replies } = halves;

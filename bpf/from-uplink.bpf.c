@@ -3,6 +3,7 @@
  * tc ingress at the uplink: clients outside reach services, answers of the outside reach pods. What is for the node
  * itself and nobody's service passes untouched.
  */
+#include "dry-translate.h"
 #include "uplink.h"
 
 char _license[] SEC("license") = "GPL";
@@ -23,6 +24,9 @@ static __noinline int is_forged(struct __sk_buff *skb, const struct packet *p, c
 	if (net->flags & (NET_OWN_POD | NET_OWN_NODE | NET_SERVICE))
 		return 1;
 	if (!(net->flags & (NET_POD | NET_OTHER_NODE)))
+		return 0;
+	/* By what link it would come is not asked. */
+	if (is_dry(skb))
 		return 0;
 	copy_address(&owner.dst, (const __u32 *)net->owner);
 	owner.family = is_v4(&owner.dst) ? 4 : 6;
@@ -96,13 +100,58 @@ static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *
 	return flags & NAT_DSR ? send_dsr(skb, p, &original) : send_on(skb, p, &original, 0);
 }
 
+/* What becomes of the packet before anybody asks for what it is: 0: that is asked now, ADMIT_STACK, or why not. */
+static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, const struct edge_settings *settings)
+{
+	struct net_value *src;
+	__u32 to;
+
+	if ((p->flags & PACKET_LINK_LOCAL) || is_link_local(&p->src) || is_link_local(&p->dst))
+		return ADMIT_STACK;
+	to = net_flags_of(&p->dst);
+	src = find_net(&p->src);
+	if ((to & NET_OWN_NODE) && p->protocol == IPPROTO_UDP && !(p->flags & PACKET_LATER) &&
+	    p->dport == settings->tunnel_port)
+		return src && (src->flags & NET_OTHER_NODE) ? ADMIT_STACK : DROP_TUNNEL;
+	if (src && is_forged(skb, p, src))
+		return DROP_SPOOFED;
+	/* Pods reach pods through the tunnel. */
+	return src && (src->flags & NET_POD) && (to & NET_POD) ? DROP_SPOOFED : 0;
+}
+
+/* As from_uplink_service; where a translated packet goes on to is as the node's routes say. */
+static __noinline int dry_uplink(struct __sk_buff *skb, struct packet *p, int admitted)
+{
+	struct dry_answer *answer = dry_answer();
+	int result = TR_NONE;
+
+	if (!answer)
+		return TC_ACT_SHOT;
+	if (admitted) {
+		dry_drop(answer, admitted);
+		return dry_tell(skb, p, answer);
+	}
+	answer->end = DRY_STACK;
+	if (dry_follow(p, NAT_AT_UPLINK, NAT_AT_UPLINK)) {
+		answer->flags |= DRY_KNOWN_TRANSLATION | DRY_TRANSLATED;
+		return dry_tell(skb, p, answer);
+	}
+	result = dry_translate(p, answer, ORIGIN_UPLINK, skb->priority);
+	if (!dry_stopped(answer, result)) {
+		if (result == TR_DONE)
+			answer->flags |= DRY_TRANSLATED;
+		else if (is_forged_tunnel(p))
+			dry_drop(answer, DROP_TUNNEL);
+	}
+	return dry_tell(skb, p, answer);
+}
+
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
 	struct edge_settings *settings = get_edge_settings();
-	struct net_value *src, *dst;
 	struct packet *p = uplink_packet();
-	__u32 to;
+	int admitted;
 
 	/* A bridge that does not know (any more) where a node is shows its packets to all of them. */
 	if (!settings || !p || skb->mark == MARK_ANSWER || skb->pkt_type == PACKET_OTHERHOST)
@@ -115,22 +164,17 @@ int from_uplink(struct __sk_buff *skb)
 	default:
 		return drop_at(skb, DROP_MALFORMED);
 	}
-	if ((p->flags & PACKET_LINK_LOCAL) || is_link_local(&p->src) || is_link_local(&p->dst))
+	admitted = admit(skb, p, settings);
+	/* Tunnels are most of what comes by here, and this is all that is asked of them. */
+	if (admitted == ADMIT_STACK)
 		return TC_ACT_OK;
-	dst = find_net(&p->dst);
-	src = find_net(&p->src);
-	to = dst ? dst->flags : 0;
-	if ((to & NET_OWN_NODE) && p->protocol == IPPROTO_UDP && !(p->flags & PACKET_LATER) &&
-	    p->dport == settings->tunnel_port)
-		return src && (src->flags & NET_OTHER_NODE) ? TC_ACT_OK : drop_at(skb, DROP_TUNNEL);
-	if (src && is_forged(skb, p, src))
-		return drop_at(skb, DROP_SPOOFED);
-	/* Pods reach pods through the tunnel. */
-	if (src && (src->flags & NET_POD) && (to & NET_POD))
-		return drop_at(skb, DROP_SPOOFED);
+	if (is_dry(skb))
+		return dry_uplink(skb, p, admitted);
+	if (admitted)
+		return drop_at(skb, admitted);
 	/* To the stack's own reassembly, or to nobody. */
 	if ((p->flags & PACKET_FRAGMENT) && !know_ports(p))
-		return to & NET_OWN_NODE ? TC_ACT_OK : drop_at(skb, DROP_FRAGMENT);
+		return net_flags_of(&p->dst) & NET_OWN_NODE ? TC_ACT_OK : drop_at(skb, DROP_FRAGMENT);
 	if (p->flags & PACKET_ICMP_ERROR)
 		return from_uplink_errors(skb, p);
 	return from_uplink_service(skb, p);

@@ -32,6 +32,11 @@ struct {
 	__type(value, struct dry_call);
 } dry_calls SEC(".maps");
 
+/* What a program says of a packet before it is carried: 0: go on, a drop_reason, or one of these. */
+#define ADMIT_STACK (-1)
+/* To the pod at whose link it is. */
+#define ADMIT_HERE (-2)
+
 enum dry_end {
 	DRY_DROPPED = 1,
 	/* Answered with a reset or port unreachable. */

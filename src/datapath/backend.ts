@@ -133,10 +133,10 @@ export interface ProbePacket {
   /** 0 where the protocol has no ports. */
   readonly dport: number;
   /**
-   * Where it is given to the programs: at the link of the pod `from`, out of the tunnel, or on its way to a local pod,
-   * sent by the node itself or come in from outside.
+   * Where it is given to the programs: at the link of the pod `from`, out of the tunnel, as it comes in at the uplink,
+   * or on its way to a local pod, sent by the node itself or come in from outside.
    */
-  readonly origin: 'pod' | 'overlay' | 'node' | 'outside';
+  readonly origin: 'pod' | 'overlay' | 'uplink' | 'node' | 'outside';
   /** `namespace/name`, of this node. */
   readonly from?: string | undefined;
   /** Who may get it: without a source port, others are tried until so many have been met. Default 1. */

@@ -13,10 +13,11 @@ const PAYLOAD = 96;
 
 type Ends = Pick<ProbePacket, 'src' | 'dst' | 'sport' | 'dport' | 'protocol'>;
 
-/** From the Ethernet header on. Sums of the transport are left out: it meets no one who would ask. */
-export function probeFrame(packet: Ends): Uint8Array {
+/** From the Ethernet header on, to the link's address `mac`. Sums of the transport are left out: it meets no one who would ask. */
+export function probeFrame(packet: Ends, mac = ''): Uint8Array {
   const isV6 = packet.src.includes(':');
   const ethernet = Buffer.alloc(14);
+  ethernet.write(mac.replaceAll(':', ''), 'hex');
   ethernet.writeUInt16BE(isV6 ? 0x86dd : 0x0800, 12);
   const body = Buffer.concat([transport(packet), Buffer.alloc(PAYLOAD)]);
   return new Uint8Array(Buffer.concat([ethernet, isV6 ? ipv6(packet, body) : ipv4(packet, body)]));

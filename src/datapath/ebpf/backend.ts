@@ -47,7 +47,7 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     pods: () => state.pods,
     uplink,
     overlayLink: deps.overlayLink ?? OVERLAY_LINK,
-    isAttached: (program, link) => core.runs(program, link),
+    isAttached: (program, link) => parts.some((part) => part.runs?.(program, link)),
   });
   let isPruned = false;
 

@@ -14,6 +14,8 @@ export interface Part {
   prune(state: PlanState): Difference[];
   /** What `prune` would mend now, without mending it. */
   verify(state: PlanState): Difference[];
+  /** Whether at the link runs this very program, not one of an earlier or another build. Of its own programs only. */
+  runs?(program: string, link: number): boolean;
   /** Detaches its programs, those of earlier runs too. */
   remove?(): void;
   /** Lets go of handles of its own. What is in the kernel stays. */

@@ -170,6 +170,9 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
   await setPolicies({ b: { podSelector: { matchLabels: { app: 'b' } }, ingress: [only('a', 8080)] } });
   const pods = [b, c];
   await setFrontends([
+    { kind: 'NodePort', port: 30080, pods, algorithm: 'round-robin' },
+    { kind: 'NodePort', port: 30081, pods, affinitySeconds: 60 },
+    { kind: 'NodePort', port: 30082, pods, forwarding: 'dsr' },
     {
       kind: 'ClusterIP',
       addresses: serviceAddresses(1),
@@ -212,6 +215,14 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
     }).verdict;
   for (const dst of [B, serviceAddresses(2)[0], serviceAddresses(3)[0]])
     assert.equal(live(dst, 4000), REDIRECT);
+  const fromOutside = (dport: number) =>
+    ({ src: OUTSIDE[0], dst: '10.240.0.11', dport, origin: 'uplink', ends: 2 }) as const;
+  const uplink = node.route.link('eth0')!;
+  const asked = frame({ src: OUTSIDE[0], dst: '10.240.0.11', protocol: TCP, sport: 4001, dport: 30081 });
+  asked.write(uplink.mac.replaceAll(':', ''), 'hex');
+  const come = { program: programs.program('from_uplink'), data: asked, context: { ifindex: uplink.index } };
+  testRun({ ...come, ns: node.ns });
+  assert.ok([...programs.map('nat4').entries()].length > 0);
   const packets: Partial<ProbePacket>[] = [
     { dst: B, dport: 8080 },
     { dst: B, dport: 8080, sport: 4000 },
@@ -234,6 +245,12 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
     { src: OUTSIDE[0], dst: B, origin: 'outside' },
     { src: '10.240.0.11', dst: B, origin: 'node' },
     { src: A, dst: '10.244.1.200' },
+    ...[30080, 30081, 30082, 30083].map(fromOutside),
+    { ...fromOutside(30081), sport: 4001 },
+    { ...fromOutside(80), dst: serviceAddresses(1)[0] },
+    { ...fromOutside(80), dst: B },
+    { ...fromOutside(30080), src: '10.240.0.12' },
+    { ...fromOutside(30080), src: A },
   ];
   const changed = await changedBy(programs, async () => {
     for (const packet of packets) await probe(0, packet);
@@ -242,6 +259,8 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
   // It can fail.
   assert.ok((await changedBy(programs, async () => live(serviceAddresses(1)[0], 5000))).length > 3);
 
+  // A kernel under emulation took longer for all this than an unanswered connection lives.
+  live(B, 4000);
   const [known] = await probe(0, { dst: B, dport: 8080, sport: 4000 });
   assert.deepEqual([known?.verdict, known?.known], ['allow', 'begun']);
   assert.equal((await probe(0, { dst: serviceAddresses(1)[0], ends: 2 })).length, 2, 'each turn');
@@ -250,6 +269,14 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
     1,
     'one client, one backend',
   );
+  const met = await probe(0, fromOutside(30080));
+  assert.deepEqual(met.map(({ dst, src }) => `${src} ${dst}`).sort(), [
+    `10.240.0.11 ${C}`,
+    `${OUTSIDE[0]} ${B}`,
+  ]);
+  assert.deepEqual(await ask({ ...fromOutside(80), dst: serviceAddresses(1)[0] }), [
+    `drop, nowhere, not-outside, ${serviceAddresses(1)[0]} 80`,
+  ]);
   assert.deepEqual(await ask({ dst: serviceAddresses(5)[0] }), [`drop, nowhere, no-backend, 10.96.0.5 80`]);
 });
 

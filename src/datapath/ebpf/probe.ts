@@ -16,7 +16,7 @@ export interface ProbeDeps {
   /** The node's. */
   readonly ns: Netns;
   /** Every link of the node. */
-  links(): readonly NodeLink[];
+  links(): readonly (NodeLink & { readonly mac: string })[];
   /** By `namespace/name`. */
   pods(): ReadonlyMap<string, LocalPod>;
   /** Index of a link that has the node's address. */
@@ -48,9 +48,16 @@ interface DryAnswer {
   readonly mac: Uint8Array;
 }
 
+const UNASKED = { end: END.stack, reason: 0, flags: 0, link: 0, egress_rule: 0, ingress_rule: 0 };
+
+/** TC_ACT_OK */
+const PASSED = 0;
+
+type Answer = Omit<DryAnswer, 'magic' | 'src' | 'dst' | 'sport' | 'dport' | 'mac'> & Partial<DryAnswer>;
+
 interface Hook {
   readonly program: string;
-  readonly link: NodeLink;
+  readonly link: NodeLink & { readonly mac: string };
   /** Where the packet came in, for who is asked behind the stack. */
   readonly ingressIfindex: number;
 }
@@ -71,6 +78,11 @@ export function createProbe(deps: ProbeDeps): NonNullable<Backend['probe']> {
     const links = deps.links();
     if (origin === 'overlay')
       return { program: 'from_overlay', link: named(links, deps.overlayLink), ingressIfindex: 0 };
+    if (origin === 'uplink') {
+      const uplink = links.find(({ index }) => index === deps.uplink());
+      if (!uplink) throw cannot('no link has the address of the node');
+      return { program: 'from_uplink', link: uplink, ingressIfindex: 0 };
+    }
     const pods = deps.pods();
     const pod =
       origin === 'pod'
@@ -87,22 +99,24 @@ export function createProbe(deps: ProbeDeps): NonNullable<Backend['probe']> {
   }
 
   /** With a number of this run, that no packet of the wire can know. */
-  function run({ program, link, ingressIfindex }: Hook, data: Uint8Array, turn: number): DryAnswer {
+  function run({ program, link, ingressIfindex }: Hook, data: Uint8Array, turn: number): Answer {
     const number = randomFillSync(new Uint32Array(NUMBER_WORDS));
     calls.update(key, new Uint8Array(number.buffer));
     try {
       const cb = [...number, DRY_CALL];
       const context = { ifindex: link.index, ingressIfindex, cb, priority: turn };
-      const out = testRun({ program: programs.program(program), data, context, ns }).data;
-      const answer = out.length < codec.size ? undefined : codec.decode(out);
-      if (answer?.magic !== DRY_ANSWER) throw cannot(`the program ${program} gave no answer`);
-      return answer;
+      const ran = testRun({ program: programs.program(program), data, context, ns });
+      const answer = codec.decode(ran.data);
+      if (answer.magic === DRY_ANSWER) return answer;
+      // What is no business of the uplink's it does not ask about.
+      if (program === 'from_uplink' && ran.verdict === PASSED) return UNASKED;
+      throw cannot(`the program ${program} gave no answer`);
     } finally {
       calls.update(key, new Uint8Array(calls.valueSize));
     }
   }
 
-  function result(packet: ProbePacket, hook: Hook, attached: boolean, answer: DryAnswer): ProbeResult {
+  function result(packet: ProbePacket, hook: Hook, attached: boolean, answer: Answer): ProbeResult {
     const { end, reason, flags, egress_rule: egressRule, ingress_rule: ingressRule } = answer;
     const denied = (flags & (FLAG.deniedEgress | FLAG.deniedIngress)) !== 0;
     const passes = end >= END.stack;
@@ -123,7 +137,8 @@ export function createProbe(deps: ProbeDeps): NonNullable<Backend['probe']> {
     if (!passes)
       return { ...common, verdict: 'drop', next: 'nowhere', reason: DROP_REASONS.get(reason) ?? `${reason}` };
     if (end === END.stack) return { ...common, verdict: 'allow', next: 'stack' };
-    if (end === END.overlay) return { ...common, verdict: 'allow', next: 'tunnel', to: macText(answer.mac) };
+    if (end === END.overlay)
+      return { ...common, verdict: 'allow', next: 'tunnel', to: answer.mac && macText(answer.mac) };
     return { ...common, verdict: 'allow', next: 'pod', to: podAt(answer.link) };
   }
 
@@ -143,7 +158,7 @@ export function createProbe(deps: ProbeDeps): NonNullable<Backend['probe']> {
     for (let i = 0; i < tries && found.size < ends; i++) {
       const sport = packet.sport || FIRST_PORT + ((start + i) % PORTS);
       const tried = { ...packet, sport };
-      const answer = result(packet, hook, attached, run(hook, probeFrame(tried), i));
+      const answer = result(packet, hook, attached, run(hook, probeFrame(tried, hook.link.mac), i));
       const name = `${answer.verdict} ${answer.dst} ${answer.dport} ${answer.egressRule} ${answer.ingressRule}`;
       if (!found.has(name)) found.set(name, answer);
     }
@@ -154,7 +169,8 @@ export function createProbe(deps: ProbeDeps): NonNullable<Backend['probe']> {
 const isIcmp = (protocol: number): boolean => protocol === 1 || protocol === 58;
 
 /** A port that was drawn for the run is nobody's business. */
-function endsOf({ src, dst, sport, dport }: DryAnswer, packet: ProbePacket) {
+function endsOf({ src, dst, sport, dport }: Answer, packet: ProbePacket) {
+  if (!src || !dst || sport === undefined || dport === undefined) return endsAsSent(packet);
   const icmp = isIcmp(packet.protocol);
   return {
     src: addressText(src),
@@ -169,7 +185,7 @@ const endsAsSent = ({ src, sport, dst, dport }: ProbePacket) => ({ src, sport, d
 const macText = (mac: Uint8Array): string =>
   [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 
-function named(links: readonly NodeLink[], name: string): NodeLink {
+function named<L extends NodeLink>(links: readonly L[], name: string): L {
   const link = links.find((each) => each.name === name);
   if (!link) throw cannot(`there is no link ${name}`);
   return link;

@@ -49,6 +49,7 @@ test('traces of an untouched kernel agree with its plan', {
     { kind: 'NodePort', port: 30080, pods },
     { kind: 'NodePort', port: 30081, pods: [c], local: true },
     { kind: 'NodePort', port: 30082, pods: [] },
+    { kind: 'NodePort', port: 30083, pods, forwarding: 'dsr' },
     { kind: 'LoadBalancer', addresses: publicAddresses(1), port: 80, pods },
     { kind: 'LoadBalancer', addresses: publicAddresses(2), port: 80, pods, forwarding: 'dsr' },
     { kind: 'LoadBalancer', addresses: publicAddresses(3), port: 80, pods, sourceRanges: ['203.0.113.0/24'] },
@@ -82,7 +83,7 @@ test('traces of an untouched kernel agree with its plan', {
       [addresses[family], 9],
     ]),
     ...lab.nodes.flatMap(({ settings }): [string, number][] =>
-      [22, 30080, 30081, 30082].map((port) => [settings.nodeAddresses[family] ?? '', port]),
+      [22, 30080, 30081, 30082, 30083].map((port) => [settings.nodeAddresses[family] ?? '', port]),
     ),
     ...wishes.flatMap(({ addresses }): [string, number][] =>
       addresses
@@ -123,8 +124,7 @@ test('traces of an untouched kernel agree with its plan', {
     assert.ok(traced);
     const dry = await dryRun(traced, all, ask);
     packets++;
-    for (const difference of dry.differences)
-      wrong.push(JSON.stringify({ difference, packet, ways: dry.ways, steps: traced.steps }, undefined, 1));
+    for (const difference of dry.differences) wrong.push(JSON.stringify({ difference, packet }));
   }
 
   const ports = (...list: number[]) => list.map((port) => ({ port }));
@@ -149,7 +149,7 @@ test('traces of an untouched kernel agree with its plan', {
   assert.equal(
     wrong.length,
     0,
-    `${wrong.length} of ${packets}, the first of them:\n${wrong.slice(0, 4).join('\n')}`,
+    `${wrong.length} of ${packets}, the first of them:\n${wrong.slice(0, 80).join('\n')}`,
   );
   t.diagnostic(`${packets} packets, programs asked ${asked} times`);
 });

@@ -134,7 +134,13 @@ function seenAs({ src }: TracePacket, way: Way, { kind, view }: Origin, target: 
     return inside.some((range) => contains(parseCidr(range), parseAddress(way.dst))) ? src : own;
   }
   const forwarded = way.frontend !== undefined && target.node !== view.node;
-  return kind === 'outside' && forwarded && way.frontend.forwarding === 'snat' ? own : src;
+  return kind === 'outside' && forwarded && !isStraight(src, way, view) ? own : src;
+}
+
+/** The backend's node answers the client itself: only who is outside of the cluster. */
+function isStraight(src: string, { frontend }: Way, view: NodeView): boolean {
+  const names = createNames(view);
+  return frontend?.forwarding === 'dsr' && !names.pod(src) && names.node(src) === undefined;
 }
 
 export function policyStep(
@@ -185,14 +191,14 @@ function routeStep(view: NodeView, dst: string, { kind, node, name }: Target): T
 function replyStep(
   { src, dst, dport }: TracePacket,
   way: Way,
-  { view }: Origin,
+  { kind, view }: Origin,
   target: Target,
   seen: string,
 ): TraceStep {
   const words = [
     way.frontend ? `${view.node} gives ${way.dst} back as ${dst} port ${dport}` : '',
     seen !== src ? `${view.node} gives ${seen} back as ${src}` : '',
-    way.frontend?.forwarding === 'dsr' && target.node !== view.node
+    kind === 'outside' && target.node !== view.node && isStraight(src, way, view)
       ? 'the backend’s node answers the client itself'
       : '',
   ].filter(Boolean);

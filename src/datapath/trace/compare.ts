@@ -34,14 +34,14 @@ const detached = ({ node, program, link }: DryHop): DryDifference => ({
 function compareRun(traced: Trace, way: DryWay, first: DryHop, last: DryHop): DryDifference[] {
   const { branches, steps } = traced;
   // On to another node, which is not asked: what this one says of policy is all there is.
-  if (first.program === 'from_pod' && (entryOf(traced) ?? first.node) !== first.node)
+  if (last.program === 'from_pod' && (entryOf(traced) ?? last.node) !== last.node)
     return [
       ...compareVerdict(first, 'allow', 'the plan goes on to another node', undefined),
       ...compareRule(first, 'egress', steps),
     ];
-  if (branches.length === 0) return compareEnded(traced, way, last);
+  if (branches.length === 0) return isOpen(way) ? [] : compareEnded(traced, way, last);
   const branch = branches.find(({ dst, dport }) => dst === last.dst && dport === last.dport);
-  if (branch) return compareBranch(branch, way, first, last);
+  if (branch) return compareBranch(traced, branch, way, first, last);
   if (way.verdict === 'drop' || way.verdict === 'refuse')
     return compareVerdict(last, oneOf(branches.map(({ verdict }) => verdict)), '', undefined);
   const expected = branches.map(({ dst, dport }) => end(dst, dport)).join(' or ');
@@ -61,17 +61,24 @@ function compareEnded({ verdict, steps }: Trace, way: DryWay, last: DryHop): Dry
   return different.length > 0 || way.verdict !== 'deny' ? different : compareRule(last, 'egress', steps);
 }
 
-function compareBranch(branch: TraceBranch, way: DryWay, first: DryHop, last: DryHop): DryDifference[] {
+/** What comes behind the last program that was asked may be what the plan says. */
+const isOpen = ({ complete, verdict }: DryWay): boolean => !complete && verdict === 'allow';
+
+function compareBranch(
+  { steps }: Trace,
+  branch: TraceBranch,
+  way: DryWay,
+  first: DryHop,
+  last: DryHop,
+): DryDifference[] {
   const stop = branch.steps.find(({ verdict }) => verdict !== 'pass');
-  // What comes behind the last program that was asked may be what the plan says.
-  const isOpen = !way.complete && way.verdict === 'allow';
-  const verdict = isOpen ? [] : compareVerdict(last, branch.verdict, stop?.text ?? '', last);
-  const rules = [
-    ...(first.program === 'from_pod' ? compareRule(first, 'egress', branch.steps) : []),
-    ...(isOpen ? [] : compareRule(last, 'ingress', branch.steps)),
-  ];
+  const verdict = isOpen(way) ? [] : compareVerdict(last, branch.verdict, stop?.text ?? '', last);
   if (verdict.length > 0) return verdict;
-  return [...rules, ...(way.verdict === 'allow' && !isOpen ? compareDelivery(branch, last) : [])];
+  return [
+    ...(first.program === 'from_pod' ? compareRule(first, 'egress', [...steps, ...branch.steps]) : []),
+    ...(isOpen(way) ? [] : compareRule(last, 'ingress', branch.steps)),
+    ...(way.verdict === 'allow' && !isOpen(way) ? compareDelivery(branch, last) : []),
+  ];
 }
 
 function compareVerdict(

@@ -94,8 +94,8 @@ test('the loaded programs say what the plans say', { skip: needsRoot }, async (t
       ['the node', { from: 'default/b', to: `${own}:443` }, 'allow', 1],
       ['of the node', { from: 'node-1' }, 'allow', 1],
       ['of the node to the other', { from: 'node-1', to: 'default/c:80' }, 'deny', 1],
-      ['of the outside', { from: OUTSIDE[at] }, 'deny', 1],
-      ['of the outside where nothing isolates', { from: OUTSIDE[at], to: 'default/a:80' }, 'allow', 1],
+      ['of the outside', { from: OUTSIDE[at] }, 'deny', 2],
+      ['of the outside where nothing isolates', { from: OUTSIDE[at], to: 'default/a:80' }, 'allow', 2],
     ];
     for (const [name, words, verdict, hops] of cases)
       await t.test(`IPv${family}: ${name}`, async () => {

@@ -1,7 +1,7 @@
 /**
- * The traced packet, run through the loaded programs: at the link of its sender, then as those programs say, at the
- * tunnel of the next node. Where no pod of the cluster sends it, or the first node cannot say, it is asked of the last
- * node on each way that the plan knows.
+ * The traced packet, run through the loaded programs: at the link of its sender or the uplink by which it comes in, then
+ * where those programs send it. What a node sends itself, and what the first node cannot say, is asked of the last node
+ * on each way that the plan knows.
  */
 import { protocolNumbers } from '../../lib/protocols.ts';
 import type { ProbePacket, ProbeResult } from '../backend.ts';
@@ -23,12 +23,21 @@ export async function dryRun(traced: Trace, views: Views, ask: Ask): Promise<Dry
   const origin = originOf(packet, views);
   if (protocol === undefined || !origin) return { byPlan: [], ways: [], differences: [] };
   const asker = createAsker(views, ask);
-  const sent = { ...packet, protocol };
-  const ways = (await fromPod(traced, origin, sent, asker)) ?? (await fromPlan(traced, origin, sent, asker));
+  const trip: Trip = { traced, origin, entry: entryOf(traced), packet: { ...packet, protocol }, asker };
+  const ways = (await fromSender(trip)) ?? (await fromPlan(trip));
   const differences = ways.flatMap((way) => compareWay(traced, way));
   // Ways may share what differs.
   const different = new Map(differences.map((each) => [JSON.stringify(each), each]));
   return { byPlan: asker.byPlan(), ways, differences: [...different.values()] };
+}
+
+interface Trip {
+  readonly traced: Trace;
+  readonly origin: Origin;
+  /** Node that translates it, or would. */
+  readonly entry: string | undefined;
+  readonly packet: Sent;
+  readonly asker: Asker;
 }
 
 type Sent = Omit<TracePacket, 'protocol'> & { readonly protocol: number };
@@ -63,36 +72,56 @@ function createAsker(views: Views, ask: Ask) {
   };
 }
 
-async function fromPod(
-  traced: Trace,
-  { kind, view, pod }: Origin,
-  packet: Sent,
-  asker: Asker,
-): Promise<DryWay[] | undefined> {
-  // A pod that its node has not programmed has no link to ask at.
-  if (kind !== 'pod' || !pod || !view.state.pods.has(pod.pod)) return undefined;
+/** Undefined where nobody can say. */
+async function fromSender(trip: Trip): Promise<DryWay[] | undefined> {
+  const { origin, entry, packet, asker, traced } = trip;
+  const { kind, view, pod } = origin;
   const ends = Math.max(1, traced.branches.length);
-  const first = await asker.ask(view.node, { ...packet, origin: 'pod', from: pod.pod, ends });
-  return first && Promise.all(first.map((hop) => goOn(traced, packet, hop, asker)));
+  // What a node says itself, its sockets' hooks translate; and a pod that it has not programmed has no link.
+  if (kind === 'node' && (entry ?? view.node) === view.node) return undefined;
+  if (kind === 'pod' && !(pod && view.state.pods.has(pod.pod))) return undefined;
+  const node = kind === 'node' ? (entry ?? view.node) : view.node;
+  const start =
+    kind === 'pod' ? ({ origin: 'pod', from: pod?.pod } as const) : ({ origin: 'uplink' } as const);
+  const first = await asker.ask(node, { ...packet, ...start, ends });
+  return first && (await Promise.all(first.map((hop) => goOn(trip, [hop])))).flat();
 }
 
-async function goOn(traced: Trace, packet: Sent, first: DryHop, asker: Asker): Promise<DryWay> {
-  const { src, sport, dst, dport, next, to, verdict } = first;
-  // What another node translates is asked of nobody: that is at its uplink.
-  if (next === 'stack')
-    return { hops: [first], verdict, complete: (entryOf(traced) ?? first.node) === first.node };
-  if (next !== 'tunnel') return { hops: [first], verdict, complete: true };
-  const node = asker.nodeAt(to);
-  const arrives = { protocol: packet.protocol, src, sport, dst, dport, origin: 'overlay' } as const;
-  const [second] = (node !== undefined && (await asker.ask(node, arrives))) || [];
-  return second
-    ? { hops: [first, second], verdict: second.verdict, complete: true }
-    : { hops: [first], verdict, complete: false };
+/** Where the last program that was asked sends it. */
+async function goOn(trip: Trip, hops: readonly DryHop[]): Promise<DryWay[]> {
+  const { origin, entry, packet, asker, traced } = trip;
+  const last = hops.at(-1)!;
+  const { node, next, verdict, src, sport, dst, dport, program, to } = last;
+  const end = (complete: boolean): DryWay[] => [{ hops, verdict, complete }];
+  const ask = async (at: string | undefined, more: Pick<ProbePacket, 'origin' | 'ends'>) => {
+    const answers =
+      at === undefined
+        ? undefined
+        : await asker.ask(at, { protocol: packet.protocol, src, sport, dst, dport, ...more });
+    if (!answers) return end(false);
+    return (await Promise.all(answers.map((hop) => goOn(trip, [...hops, hop])))).flat();
+  };
+  if (next === 'tunnel') return ask(asker.nodeAt(to), { origin: 'overlay' });
+  if (next !== 'stack') return end(true);
+  // A node port of another node: by the underlay, into its uplink.
+  if (program === 'from_pod')
+    return entry === undefined || entry === node
+      ? end(true)
+      : ask(entry, { origin: 'uplink', ends: Math.max(1, traced.branches.length) });
+  const pod = createNames(origin.view).pod(dst);
+  if (pod) return ask(pod.node, { origin: pod.node === node ? 'outside' : 'overlay' });
+  return end(createNames(origin.view).node(dst) === node);
 }
 
-async function fromPlan(traced: Trace, origin: Origin, packet: Sent, asker: Asker): Promise<DryWay[]> {
+/** At the last node on each way. */
+async function fromPlan({
+  traced,
+  origin,
+  packet,
+  asker,
+  entry = origin.view.node,
+}: Trip): Promise<DryWay[]> {
   const names = createNames(origin.view);
-  const entry = entryOf(traced) ?? origin.view.node;
   const here = origin.kind === 'node' && entry === origin.view.node ? 'node' : 'outside';
   const last = async (branch: TraceBranch): Promise<DryWay[]> => {
     const { dst, dport, node, seenAs: src, steps } = branch;

@@ -36,13 +36,17 @@ export function trace(packet: TracePacket, views: ReadonlyMap<string, NodeView>)
   const stopped = before.find(({ verdict }) => verdict !== 'pass');
   if (stopped) return ended(packet, before, stopped.verdict as TraceVerdict);
   const at: Origin = relay ? { kind: 'outside', view: relay, pod: undefined } : origin;
-  const choice = translate(packet, at.view, relay ? origin.kind === 'pod' : origin.kind !== 'outside');
+  const choice = translate(packet, at.view, isInside(origin, relay));
   const steps = [...before, choice.step];
   if (choice.step.verdict !== 'pass') return ended(packet, steps, choice.step.verdict);
   const branches = choice.ways.map((way) => followTo(packet, way, at, views));
   const verdicts = new Set(branches.map(({ verdict }) => verdict));
   return { packet, verdict: verdicts.size === 1 ? [...verdicts][0]! : 'mixed', steps, branches };
 }
+
+/** Other nodes are clients inside for eBPF, and outside for those who tell them by where packets come in. */
+const isInside = ({ kind }: Origin, relay: NodeView | undefined): boolean =>
+  relay ? kind === 'pod' || relay.backend === 'ebpf' : kind !== 'outside';
 
 const ended = (packet: TracePacket, steps: readonly TraceStep[], verdict: TraceVerdict): Trace => ({
   packet,
@@ -157,6 +161,8 @@ function translate(packet: TracePacket, view: NodeView, inside: boolean): Choice
       ways: [{ dst, dport, share: 1, frontend: undefined, backend: undefined }],
     };
   }
+  if (!inside && frontend.kind === 'ClusterIP' && view.backend === 'ebpf')
+    return { step: step('drop', `${title(frontend)}, which is not for clients outside`), ways: [] };
   const { sourceRanges } = frontend;
   if (!inside && sourceRanges && !isIn(packet.src, sourceRanges))
     return {

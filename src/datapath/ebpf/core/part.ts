@@ -43,8 +43,6 @@ export interface CorePart extends Part {
    * making the link and setting it up.
    */
   guard(link: NodeLink): void;
-  /** Whether at the link runs this very program. */
-  runs(program: string, index: number): boolean;
 }
 
 export const OVERLAY_LINK = 'vxlan0';

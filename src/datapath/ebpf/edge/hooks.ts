@@ -18,6 +18,7 @@ export interface EdgeHooks {
   /** Attaches what is missing, and takes away what is at another link. `uplink` 0: there is none. */
   prune(uplink: number): Difference[];
   verify(uplink: number): Difference[];
+  runs(program: string, index: number): boolean;
   /** Detaches everything, of earlier runs too. */
   remove(): void;
 }
@@ -43,6 +44,10 @@ export function createEdgeHooks(programs: Pick<Programs, 'program' | 'linkPath'>
       wanted(uplink)
         .filter((place) => !pins.isAttached(place))
         .map(missing),
+    runs(program, index) {
+      const hook = [...UPLINK_HOOKS, ...LOOPBACK_HOOKS].find((each) => each.program === program);
+      return hook !== undefined && pins.runs({ hook, index });
+    },
     remove: () => pins.detachBut([]),
   };
 }

@@ -145,6 +145,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
         ...neighbours.verify(links.uplink, owners(next)),
       ];
     },
+    runs: (program, link) => hooks.runs(program, link),
     translated: () => nats.flatMap((nat) => [...translatedFlows(nat, process.hrtime.bigint())]),
     close: () => stopCounting?.(),
     remove() {

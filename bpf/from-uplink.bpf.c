@@ -70,10 +70,19 @@ static __always_inline int is_forged_tunnel(const struct packet *p)
 	       !(net_flags_of(&p->dst) & NET_POD) && !(net_flags_of(&p->src) & NET_OTHER_NODE);
 }
 
+/* Of those that other programs of this kind know: an answer to a port of the NAT, or what is for a service. */
+static __always_inline int is_translatable(const struct packet *p, const struct edge_settings *settings)
+{
+	__u32 port = bpf_ntohs(p->dport);
+
+	return (settings && port >= settings->first_port && port - settings->first_port < settings->ports) ||
+	       find_frontend(p->dst.words, p->protocol, p->dport);
+}
+
 static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *p)
 {
 	struct ends original;
-	__u32 flags = 0;
+	__u32 flags = 0, mode = handover_mode();
 	int result;
 
 	ends_of(p, &original);
@@ -83,6 +92,12 @@ static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *
 	if (!result) {
 		struct nat_plan *plan;
 
+		if (is_anothers(p, mode)) {
+			if (mode != HANDOVER_HOLD)
+				return TC_ACT_OK;
+			if (is_translatable(p, get_edge_settings()))
+				return drop_at(skb, DROP_HANDOVER);
+		}
 		switch (translate_request(skb, p, ORIGIN_UPLINK)) {
 		case TR_NONE:
 			return is_forged_tunnel(p) ? drop_at(skb, DROP_TUNNEL) : TC_ACT_OK;

@@ -28,6 +28,9 @@ static __noinline int to_pod_slow(struct __sk_buff *skb, __u32 from)
 	if (!memory)
 		return TC_ACT_SHOT;
 	p = &memory->packet;
+	/* The other data path has judged what the stack forwards. */
+	if (handover_mode() && handover_mode() != HANDOVER_HOLD)
+		return TC_ACT_OK;
 	/* A pod's packets come by `from_pod`, which hands them over itself; other links are nobody's. */
 	if (kind != LINK_UPLINK && kind != LINK_OVERLAY)
 		return turn_away(skb, DROP_UNKNOWN_LINK);

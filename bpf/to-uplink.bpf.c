@@ -31,7 +31,7 @@ int to_uplink(struct __sk_buff *skb)
 {
 	struct edge_settings *settings = get_edge_settings();
 	struct packet *p = uplink_packet();
-	__u32 from, flags = 0;
+	__u32 from, flags = 0, mode;
 	int result;
 
 	/* Frames that a packet socket wrote may be anything; what is no IP is none of ours. */
@@ -57,5 +57,12 @@ int to_uplink(struct __sk_buff *skb)
 	result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
 	if (result)
 		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
-	return net_flags_of(&p->dst) & NET_CLUSTER ? TC_ACT_OK : masquerade(skb, p);
+	mode = handover_mode();
+	if (is_anothers(p, mode))
+		return mode == HANDOVER_HOLD ? drop_at(skb, DROP_HANDOVER) : TC_ACT_OK;
+	if (net_flags_of(&p->dst) & NET_CLUSTER)
+		return TC_ACT_OK;
+	if (mode == HANDOVER_HOLD && p->protocol == IPPROTO_TCP && !is_begin(p))
+		return drop_at(skb, DROP_HANDOVER);
+	return masquerade(skb, p);
 }

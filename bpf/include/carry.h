@@ -8,6 +8,7 @@
 
 #include "drop.h"
 #include "flow.h"
+#include "handover.h"
 #include "route.h"
 #include "translate.h"
 
@@ -311,6 +312,7 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 	struct carry_memory *memory = carry_memory();
 	struct passage *at;
 	struct flow *flow;
+	__u32 mode = handover_mode();
 
 	if (!memory)
 		return TC_ACT_SHOT;
@@ -323,6 +325,12 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 	count_flow(COUNT_SLOW);
 	if ((p->flags & PACKET_FRAGMENT) && fragment_ports_of(p))
 		return drop(skb, DROP_FRAGMENT);
+	if (mode && (p->flags & PACKET_ICMP_ERROR)) {
+		if (mode != HANDOVER_HOLD)
+			return TC_ACT_OK;
+	} else if (mode && origin != ORIGIN_NODE && is_anothers(p, mode)) {
+		return mode == HANDOVER_HOLD ? drop(skb, DROP_HANDOVER) : TC_ACT_OK;
+	}
 	if (p->flags & PACKET_ICMP_ERROR) {
 		if (own_address_kind(&p->dst) && translate_icmp_inner(skb, p) == TR_NONE)
 			return TC_ACT_OK;

@@ -32,6 +32,7 @@ enum drop_reason {
 	DROP_FAULT = 20,	  /* a helper failed: rewriting, room for headers */
 	DROP_SHARE = 21,	  /* a pod has as many translated connections as it may */
 	DROP_NEIGHBOUR = 22,	  /* a pod that asks for too many neighbours that do not answer */
+	DROP_HANDOVER = 23,	  /* of a connection that other programs know, while a build goes over to another */
 	DROP_REASONS = 32,
 };
 

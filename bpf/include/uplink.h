@@ -3,6 +3,7 @@
 #ifndef HEDDLE_UPLINK_H
 #define HEDDLE_UPLINK_H
 
+#include "handover.h"
 #include "route.h"
 #include "translate.h"
 
@@ -165,6 +166,11 @@ static __noinline int from_node(struct __sk_buff *skb, struct packet *p)
 	/* It is on its way to that client, whatever he knows the server by. */
 	if (result)
 		return TC_ACT_OK;
+	/* By then the other data path has translated. */
+	if (handover_mode() == HANDOVER_UNKNOWN || handover_mode() == HANDOVER_BEGUN)
+		return nat_follow(skb, p, NAT_AT_UPLINK | NAT_REPLY | NAT_MASQUERADE, NAT_AT_UPLINK, &flags) > 0 ?
+			       send_on(skb, p, &original, 0) :
+			       TC_ACT_OK;
 	switch (translate_request(skb, p, ORIGIN_NODE)) {
 	case TR_DONE:
 		return send_on(skb, p, &original, 0);

@@ -48,7 +48,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
       })),
       'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),
       'GET /datapath/counters': json(async () => ruleCounters(await backend.counters(), datapath)),
-      'GET /datapath/will-cut': json(() => backend.willCut()),
+      'GET /datapath/will-cut': json((url) => backend.willCut(url.searchParams.get('to') ?? '')),
       'POST /datapath/move': json(async (url) => {
         await deps.moveTo(url.searchParams.get('to') ?? '');
         return { backend: backend.name };

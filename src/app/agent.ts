@@ -156,6 +156,7 @@ const backend = createMovableBackend({
   open: backends.open,
   initial: chosen.current(),
   used: chosen.used,
+  takesOver: backends.takesOver,
   log,
 });
 

@@ -40,11 +40,16 @@ export interface BackendsDeps {
   readonly log: Log;
 }
 
+/** IPVS keeps a table of its own, into which nobody can write. */
+const HEIRS: ReadonlySet<string> = new Set<DatapathName>(['ebpf', 'nftables', 'iptables']);
+
 export interface Backends {
   /** What of opening it takes long, beside the event loop. Never rejects: `open` says what is wrong. */
   prepare(name: string): Promise<void>;
   /** In this process's network namespace. @throws HeddleError where it cannot be had, by name */
   open(name: string): Backend;
+  /** Whether it goes on with connections that another one translates. */
+  takesOver(name: string): boolean;
   /** Records of the kernel's packet log that nobody read in time. */
   lost(): number;
 }
@@ -62,6 +67,7 @@ export function createBackends(deps: BackendsDeps): Backends {
       overlay,
       deleteFlows: (filter) => conntrack.delete(filter),
       listFlows: () => conntrack.list(),
+      addFlows: (connections) => conntrack.add(connections),
       openNflog: (onPackets) => (nflog = openNflog({ group: NFLOG_GROUP, onPackets })),
       log,
     });
@@ -89,6 +95,7 @@ export function createBackends(deps: BackendsDeps): Backends {
         programs: createPrograms({ run }),
         deleteFlows: (filter) => conntrack.delete(filter),
         listFlows: () => conntrack.list(),
+        addFlows: (connections) => conntrack.add(connections),
         sysctls,
         log,
       });
@@ -126,6 +133,7 @@ export function createBackends(deps: BackendsDeps): Backends {
         });
       return withBandwidth(open(), shaper);
     },
+    takesOver: (name) => HEIRS.has(name),
     lost: () => nflog?.stats().lost ?? 0,
   };
 }

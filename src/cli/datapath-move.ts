@@ -26,7 +26,7 @@ export interface MoveRow {
 
 export interface MoveOutput {
   readonly nodes: readonly MoveRow[];
-  /** Connections that their backend translates: they end with it. */
+  /** Connections that their backend translates, and the other one does not go on with: they end. */
   readonly cut: readonly CutRow[];
 }
 
@@ -47,7 +47,10 @@ export async function moveNodes(
   const going = views.filter(({ backend }) => backend !== to);
   const cut: CutRow[] = [];
   for (const view of going) {
-    const flows = await agents.askOne<TranslatedFlow[]>(view.node, '/datapath/will-cut');
+    const flows = await agents.askOne<TranslatedFlow[]>(
+      view.node,
+      `/datapath/will-cut?to=${encodeURIComponent(to)}`,
+    );
     const names = createNames(view);
     cut.push(...flows.map((flow) => cutRow(view.node, flow, names)));
   }

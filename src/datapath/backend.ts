@@ -40,6 +40,22 @@ export interface Backend {
   /** Connections whose addresses this backend rewrites packet by packet: they end when it goes. */
   translated?(): Promise<readonly TranslatedFlow[]>;
   /**
+   * Every connection that this backend translates, as far as another one can go on with it. With `takeOver`; also after
+   * `remove`, until `close`.
+   */
+  handOver?(): Promise<readonly NatConnection[]>;
+  /**
+   * Goes on translating what another backend began. What it translates already stays as it is.
+   * @param state of the node; this may come before the first `prune`
+   */
+  takeOver?(connections: readonly NatConnection[], state: PlanState): Promise<void>;
+  /**
+   * While another backend is in force too, which sees what this one leaves: where packets meet this one first.
+   * `unknown`: it carries the connections that it knows, and leaves the others; `begun`: it also carries those that
+   * begin; `nothing`: it carries everything, as it does at first.
+   */
+  standBack?(from: 'nothing' | 'begun' | 'unknown'): void;
+  /**
    * Takes everything of this backend out of the kernel, what an earlier run made too. Nothing there is no error.
    * What another backend has programmed meanwhile goes on.
    */
@@ -208,6 +224,25 @@ export interface TranslatedFlow {
   readonly port: number;
   readonly backend: string;
   readonly backendPort: number;
+  /** `handOver` does not have it: no other data path can go on with it. */
+  readonly onlyHere?: boolean;
+}
+
+export interface Ends {
+  readonly src: string;
+  readonly dst: string;
+  /** IP protocol number. */
+  readonly protocol: number;
+  readonly srcPort: number;
+  readonly dstPort: number;
+}
+
+export interface NatConnection {
+  /** As the client writes it, before any translation. */
+  readonly original: Ends;
+  /** What answers look like, before they are translated back. */
+  readonly reply: Ends;
+  readonly answered: boolean;
 }
 
 export interface Counter {

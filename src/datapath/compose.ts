@@ -29,6 +29,7 @@ export function composeBackends({ name, parts }: Composition): Backend {
     ...parts.map((part) => part.capabilities),
   ) as Capabilities;
   const tracking = parts.find((part) => part.flows);
+  const heir = parts.find((part) => part.takeOver);
   let queue: Promise<unknown> = Promise.resolve();
 
   /** Programs run while others ask: what is compared must not change below it. */
@@ -67,6 +68,11 @@ export function composeBackends({ name, parts }: Composition): Backend {
       inTurn(async () => (await Promise.all(parts.flatMap((part) => part.translated?.() ?? []))).flat()),
     // Absent where no part has connections of its own: then they are the kernel's.
     ...(tracking && { flows: () => tracking.flows?.() ?? Promise.resolve([]) }),
+    ...(heir && {
+      handOver: () => inTurn(() => heir.handOver?.() ?? Promise.resolve([])),
+      takeOver: (connections, state) =>
+        inTurn(() => heir.takeOver?.(connections, state) ?? Promise.resolve()),
+    }),
     pressure: () => parts.flatMap((part) => part.pressure?.() ?? []),
     maps: () => parts.flatMap((part) => part.maps?.() ?? []),
     podUse: () => parts.flatMap((part) => part.podUse?.() ?? []),

@@ -1,15 +1,16 @@
 /**
  * A backend that can be exchanged for another one while packets flow. Both are in force for a moment, the new one
  * complete before the old one goes, so that nothing passes that either forbids and nobody is without a path.
+ * Connections that one translates are made known to the other before it goes.
  */
 import { errorText, HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import type { Backend, PolicyEvent, TranslatedFlow } from './backend.ts';
+import type { Backend, NatConnection, PolicyEvent, TranslatedFlow } from './backend.ts';
 import type { PlanState } from './plan/tables.ts';
 
 export interface Movable extends Backend {
-  /** Connections that the present backend translates: what a move cuts. Others go on. */
-  willCut(): Promise<readonly TranslatedFlow[]>;
+  /** Connections that the present backend translates and `to` does not go on with: what a move cuts. Others go on. */
+  willCut(to: string): Promise<readonly TranslatedFlow[]>;
   /**
    * Resolves when the other backend carries the node alone. Nothing has changed where it rejects.
    * @throws HeddleError what opening or programming the other one throws, `MoveUnfinished` where only the last
@@ -24,6 +25,8 @@ export interface MovableDeps {
   /** @throws HeddleError where this kernel or this build does not have it, by name */
   open(name: string): Backend;
   readonly initial: string;
+  /** Whether it goes on with connections that another one translates. Default: it does not. */
+  takesOver?(name: string): boolean;
   /** Names of all that may have something in this kernel: what others left is removed after the first prune. */
   used(): readonly string[];
   readonly log: Log;
@@ -78,22 +81,36 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     }
   }
 
+  /**
+   * Both carry packets from `prune` on. Each connection is one's alone: those that begin go to the next one, those that
+   * are there stay where they are until the next one knows them.
+   */
   async function replaceWith(to: string): Promise<void> {
     if (!state) throw new TypeError('the data path is not pruned yet: prune(state) comes before a move');
     await deps.prepare?.(to);
     const next = open(to);
+    const former = current;
+    const handOver = createHandover(former, next, state);
     try {
+      next.standBack?.('unknown');
+      await handOver();
       await next.prune(state);
+      former.standBack?.('unknown');
+      next.standBack?.('begun');
+      await handOver();
+      next.standBack?.('nothing');
+      await handOver();
     } catch (error) {
       await next.remove?.().catch(() => {});
+      former.standBack?.('nothing');
       next.close();
       throw error;
     }
-    const former = current;
     current = next;
     if (stopEvents) hearCurrent();
     try {
       await former.remove?.();
+      await handOver();
     } catch (cause) {
       throw new HeddleError(
         'MoveUnfinished',
@@ -106,6 +123,12 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     } finally {
       former.close();
     }
+  }
+
+  async function willCut(to: string): Promise<readonly TranslatedFlow[]> {
+    const flows = (await current.translated?.()) ?? [];
+    const goesOn = current.handOver !== undefined && deps.takesOver?.(to) === true;
+    return goesOn ? flows.filter(({ onlyHere }) => onlyHere) : flows;
   }
 
   return {
@@ -137,7 +160,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
       };
     },
     guard: (link) => current.guard?.(link),
-    willCut: () => inTurn(() => current.translated?.() ?? Promise.resolve([])),
+    willCut: (to) => inTurn(() => willCut(to)),
     move: (to) => inTurn(() => (to === current.name ? Promise.resolve() : replaceWith(to))),
     remove: () => inTurn(() => current.remove?.() ?? Promise.resolve()),
     get flows() {
@@ -156,5 +179,21 @@ export function createMovableBackend(deps: MovableDeps): Movable {
       stopEvents?.();
       current.close();
     },
+  };
+}
+
+const originalText = ({ protocol, src, srcPort, dst, dstPort }: NatConnection['original']): string =>
+  `${protocol} ${src} ${srcPort} ${dst} ${dstPort}`;
+
+/** Gives the next one what the former translates, each time what is new since. */
+function createHandover(former: Backend, next: Backend, state: PlanState): () => Promise<void> {
+  const given = new Set<string>();
+  return async () => {
+    if (!former.handOver || !next.takeOver) return;
+    const fresh = (await former.handOver()).filter(
+      ({ original, reply }) => !given.has(`${originalText(original)} ${originalText(reply)}`),
+    );
+    for (const { original, reply } of fresh) given.add(`${originalText(original)} ${originalText(reply)}`);
+    if (fresh.length > 0) await next.takeOver(fresh, state);
   };
 }

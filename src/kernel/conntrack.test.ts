@@ -59,3 +59,43 @@ test('entries show the address asked and the one that answers, and are cut one b
     0,
   );
 });
+
+test('connections are made as another data path translated them, and what is there stays', {
+  skip: needsRoot,
+}, (t) => {
+  const conntrack = openConntrack(testNetns(t));
+  t.after(() => conntrack.close());
+  const ends = (src: string, srcPort: number, dst: string, dstPort: number) => ({
+    protocol: 6,
+    src,
+    srcPort,
+    dst,
+    dstPort,
+  });
+  const both = [
+    {
+      original: ends('10.0.0.1', 4000, '10.96.0.1', 80),
+      reply: ends('10.0.0.2', 8080, '10.0.0.9', 60_000),
+      timeout: 100,
+      answered: true,
+    },
+    {
+      original: ends('fd00::1', 4000, 'fd00:96::1', 80),
+      reply: ends('fd00::2', 8080, 'fd00::1', 4000),
+      timeout: 100,
+      answered: true,
+    },
+  ];
+  assert.equal(conntrack.add(both), 2);
+  assert.equal(conntrack.add(both), 0);
+  const listed = conntrack.list();
+  assert.deepEqual(
+    listed.map(({ original, reply, tcpState }) => ({ original, reply, tcpState })),
+    both.map(({ original, reply }) => ({ original, reply, tcpState: 'established' })),
+  );
+  // Seen both ways; the source of the first is translated, the destination of both.
+  assert.deepEqual(
+    listed.map(({ status }) => status & (2 | 16 | 32)),
+    [2 | 16 | 32, 2 | 32],
+  );
+});

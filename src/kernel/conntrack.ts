@@ -1,5 +1,6 @@
 /** Tracked connections of one namespace (ctnetlink): listed, and cut where an entry points to what is gone. */
 import { formatAddress, fromBytes } from '../lib/ip.ts';
+import { addition, type NewConnection } from './conntrack-addition.ts';
 import { attribute, type Message, nested, parseAttributes, type Request } from './netlink.ts';
 import { NETLINK_NETFILTER, openNetlink } from './netlink-socket.ts';
 import type { Netns } from './netns.ts';
@@ -77,6 +78,12 @@ export interface Conntrack {
   list(filter?: (connection: Connection) => boolean): Connection[];
   /** Cuts every connection that `filter` picks and says how many there were. */
   delete(filter: (connection: Connection) => boolean): number;
+  /**
+   * As if the kernel had seen them begin, and had translated them: also before there are rules. What is there already
+   * stays as it is, and what this kernel does not track is left out. Returns how many were made.
+   * @throws HeddleError `Netlink`
+   */
+  add(connections: readonly NewConnection[]): number;
   close(): void;
 }
 
@@ -86,6 +93,9 @@ interface Entry {
   readonly family: number;
   readonly key: Buffer[];
 }
+
+/** It is there, ends just now, or is of a protocol that this kernel does not know. */
+const NOT_ADDED = ['EEXIST', 'EBUSY', 'EINVAL', 'EOPNOTSUPP'] as const;
 
 export function openConntrack(ns?: Netns): Conntrack {
   const socket = openNetlink(NETLINK_NETFILTER, ns);
@@ -116,6 +126,8 @@ export function openConntrack(ns?: Netns): Conntrack {
       for (const entry of picked) socket.attempt(deletion(entry), 'ENOENT');
       return picked.length;
     },
+    add: (connections) =>
+      connections.filter((connection) => socket.attempt(addition(connection, where), ...NOT_ADDED)).length,
     close: () => socket.close(),
   };
 }

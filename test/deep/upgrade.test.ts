@@ -17,6 +17,5 @@ test(
       rounds: 3,
       pause: 1500,
       learning: 500,
-      refusable: 0,
     }),
 );

@@ -21,8 +21,8 @@ export interface Traffic {
 export interface Place {
   /** Of the pod. */
   readonly netns: string;
-  /** Folder below the node's cgroup: there, as in any pod, sockets meet the data path's hooks. */
-  readonly cgroup: string;
+  /** Folder below the node's cgroup: there, as in any pod, sockets meet the data path's hooks. Absent: they meet none. */
+  readonly cgroup?: string;
 }
 
 export function placeIn({ paths }: LocalCluster, node: string, uid: string): Place {
@@ -36,13 +36,13 @@ export async function startTraffic(
   { netns, cgroup }: Place,
   targets: readonly string[],
 ): Promise<Traffic> {
-  mkdirSync(cgroup, { recursive: true });
+  if (cgroup !== undefined) mkdirSync(cgroup, { recursive: true });
   const child: ChildProcess = spawn(
     'sh',
     [
       '-c',
-      'echo $$ >"$0/cgroup.procs" && exec "$@"',
-      cgroup,
+      '[ -z "$0" ] || echo $$ >"$0/cgroup.procs" && exec "$@"',
+      cgroup ?? '',
       'nsenter',
       `--net=${netns}`,
       join(root, 'node_modules/.bin/node'),

@@ -1,7 +1,7 @@
 /** The plan in eBPF maps. What programs and maps there are is up to the parts; README.md lists them. */
 import type { Log } from '../../lib/log.ts';
-import type { Backend, Capabilities } from '../backend.ts';
-import { applyChanges, emptyState, SETTINGS_KEY, stateChanges } from '../plan/tables.ts';
+import type { Backend, Capabilities, Difference } from '../backend.ts';
+import { applyChanges, emptyState, type PlanState, SETTINGS_KEY, stateChanges } from '../plan/tables.ts';
 import { createCorePart, type CoreDeps, OVERLAY_LINK } from './core/part.ts';
 import { readRuleCounters } from './core/counters.ts';
 import { createEvents } from './core/events.ts';
@@ -33,6 +33,9 @@ const CORE: Capabilities = {
   sessionAffinity: false,
 };
 
+/** Modes of bpf/include/handover.h. */
+const STANDING = { nothing: 0, unknown: 1, begun: 2, hold: 3 } as const;
+
 export function createEbpfBackend(deps: EbpfDeps): Backend {
   const { programs, log } = deps;
   const core = createCorePart(deps);
@@ -50,6 +53,25 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     isAttached: (program, link) => parts.some((part) => part.runs?.(program, link)),
   });
   let isPruned = false;
+  const handover = programs.control('handover');
+  let standing: 'nothing' | 'begun' | 'unknown' = 'nothing';
+  const stand = (mode: keyof typeof STANDING): void => handover.set('mode', STANDING[mode]);
+  const edge = parts.find((part) => part.takeOver);
+
+  /** While links change one by one, what only the other ones' programs know is held back. */
+  function pruneParts(next: PlanState): Difference[] {
+    const isUpgrade = !isPruned && standing === 'nothing' && programs.migrations.length > 0;
+    stand(isUpgrade ? 'hold' : standing);
+    try {
+      // Policy is there before anything that translates towards it.
+      return [core, ...deps.parts].flatMap((part) => part.prune(next));
+    } finally {
+      if (isUpgrade) {
+        programs.catchUp();
+        stand('nothing');
+      }
+    }
+  }
 
   function applied(): typeof state {
     if (!isPruned) throw new TypeError('the data path is not pruned yet: prune(state) comes before apply');
@@ -81,8 +103,7 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
       const all = stateChanges(next);
       for (const table of Object.values(state)) table.clear();
       applyChanges(state, all);
-      // Policy is there before anything that translates towards it.
-      const mended = [core, ...deps.parts].flatMap((part) => part.prune(next));
+      const mended = pruneParts(next);
       // Every link runs these programs now: what earlier ones learned moves over, their maps go.
       programs.settle();
       isPruned = true;
@@ -101,6 +122,14 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     drops: () => readDrops(programs),
     podUse: () => readPodUse({ programs, podOf: podsByLink() }),
     guard: (link) => core.guard(link),
+    ...(edge && {
+      handOver: async () => edge.handOver?.() ?? [],
+      takeOver: async (connections, next) => edge.takeOver?.(connections, next),
+    }),
+    standBack(from) {
+      standing = from;
+      stand(from);
+    },
     probe: async (packet) => {
       applied();
       return probe(packet);

@@ -27,6 +27,7 @@ export const DROP_REASONS: ReadonlyMap<number, string> = new Map([
   [20, 'fault'],
   [21, 'share'],
   [22, 'neighbour'],
+  [23, 'handover'],
 ]);
 
 export function readDrops(programs: Pick<Programs, 'map'>): ReadonlyMap<string, Counter> {

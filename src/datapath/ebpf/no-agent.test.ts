@@ -76,7 +76,7 @@ test('nodes whose agents were killed forward, balance and deny on; the next agen
     }),
   );
   const kill = await startAgents(t, tasks);
-  const load = { rate: 1000, connections: 80, refusable: 0 };
+  const load = { rate: 1000, connections: 80 };
   const before = await startTraffic(t, cluster, home, load);
   await kill();
   await sleep(500);

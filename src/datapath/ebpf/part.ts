@@ -1,5 +1,5 @@
 /** A part of the eBPF data path: it owns some maps and programs, and hears of every change of the plan. */
-import type { Difference } from '../backend.ts';
+import type { Difference, NatConnection } from '../backend.ts';
 import type { Change, PlanState } from '../plan/tables.ts';
 
 export interface Part {
@@ -14,6 +14,9 @@ export interface Part {
   prune(state: PlanState): Difference[];
   /** What `prune` would mend now, without mending it. */
   verify(state: PlanState): Difference[];
+  /** As of `Backend`: of the part that translates. */
+  handOver?(): NatConnection[];
+  takeOver?(connections: readonly NatConnection[], state: PlanState): void;
   /** Whether at the link runs this very program, not one of an earlier or another build. Of its own programs only. */
   runs?(program: string, link: number): boolean;
   /** Detaches its programs, those of earlier runs too. */

@@ -8,6 +8,5 @@ test(
     skip: needsBpf,
     timeout: 120_000,
   },
-  (t) =>
-    upgradeUnderLoad(t, { rate: 2000, connections: 200, rounds: 1, pause: 500, learning: 200, refusable: 1 }),
+  (t) => upgradeUnderLoad(t, { rate: 2000, connections: 200, rounds: 1, pause: 500, learning: 200 }),
 );

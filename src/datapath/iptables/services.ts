@@ -5,6 +5,7 @@ import type { ServiceCapabilities } from '../backend.ts';
 import type { Difference } from '../backend.ts';
 import type { Part } from '../compose.ts';
 import { type DeleteFlows, isStale, type ListFlows, translatedFlows, unsettled } from '../tracked-flows.ts';
+import { type AddFlows, trackedHandover } from '../tracked-handover.ts';
 import { type Edit, edits, restoreInput } from './diff.ts';
 import { createMirror, type Mirror } from './mirror.ts';
 import { type Family, objectText, type TableName, type TableObject, type TableState } from './objects.ts';
@@ -22,6 +23,8 @@ export interface IptablesDeps {
   /** Ends what conntrack remembers of datagrams to backends that are gone; without it they stay until they time out. */
   readonly deleteFlows?: DeleteFlows;
   readonly listFlows?: ListFlows;
+  /** Without it connections that another backend translates end with that one. */
+  readonly addFlows?: AddFlows;
   /** Of the node's namespace. */
   readonly sysctls: Sysctls;
   readonly log: Log;
@@ -136,6 +139,7 @@ export function createIptablesServices(deps: IptablesDeps): Part {
     async translated() {
       return translatedFlows(applied().plan, deps.listFlows?.() ?? []);
     },
+    ...trackedHandover(deps),
     ruleCount: () => counts,
     async remove() {
       mirror = undefined;

@@ -9,6 +9,7 @@ import { ruleOfChain } from './names.ts';
 import type { KernelObject, KernelState } from './objects.ts';
 import { parseTable } from './parse.ts';
 import { type DeleteFlows, isStale, type ListFlows, translatedFlows, unsettled } from '../tracked-flows.ts';
+import { type AddFlows, trackedHandover } from '../tracked-handover.ts';
 
 export interface NftablesDeps {
   /** Default `nftables`: also what its part of a composed backend is called. */
@@ -27,6 +28,8 @@ export interface NftablesDeps {
   deleteFlows?: DeleteFlows;
   /** Without it nobody is told beforehand whose connections end with this backend. */
   listFlows?: ListFlows;
+  /** Without it connections that another backend translates end with that one. */
+  addFlows?: AddFlows;
   /** Without it `events` has nothing to say. */
   openNflog?: OpenNflog;
   log: Log;
@@ -136,6 +139,7 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
     async translated() {
       return services ? translatedFlows(applied().plan, deps.listFlows?.() ?? []) : [];
     },
+    ...(services && trackedHandover(deps)),
     async remove() {
       mirror = undefined;
       if (listTable(nft, table)) nft.run(`delete table ${table}`);

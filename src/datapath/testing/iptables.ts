@@ -35,6 +35,7 @@ export const openIptables =
       },
       deleteFlows: (filter) => conntrack.delete(filter),
       listFlows: () => conntrack.list(),
+      addFlows: (connections) => conntrack.add(connections),
       sysctls: {
         read: (key) => readSysctl(node.ns, key),
         write: (key, value) => writeSysctl(node.ns, key, value),

@@ -37,6 +37,7 @@ export function openNftables(
     overlay: createOverlay(route, { vni: 72, port: 4789, mtu: 1450, nodeAddresses: settings.nodeAddresses }),
     deleteFlows: (filter) => conntrack.delete(filter),
     listFlows: () => conntrack.list(),
+    addFlows: (connections) => conntrack.add(connections),
     openNflog: (onPackets) => openNflog({ ns, group: NFLOG_GROUP, onPackets }),
     log: silentLog,
   });

@@ -8,6 +8,7 @@ import { createMapTable, type MapTable } from '../map-table.ts';
 import type { Part } from '../part.ts';
 import { cutFlows, type FrontendChange, goneDatagrams, type NatKey, type NatValue } from './cut.ts';
 import { dsrNames } from './dsr.ts';
+import { handedOver, takeOver } from './handover.ts';
 import { createEdgeHooks } from './hooks.ts';
 import { createEdgeRecords, EDGE_MAPS, type EdgeLinks, type EdgeMap, lowerEdge, NAT_PORTS } from './lower.ts';
 import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
@@ -58,6 +59,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
   ) as { [M in EdgeMap]: MapTable };
   const nats = (['nat4', 'nat6'] as const).map((name) => ({
     map: programs.map(name),
+    isV6: name === 'nat6',
     key: programs.codec<NatKey>('struct nat_key'),
     value: programs.codec<NatValue>('struct nat_value'),
   }));
@@ -148,6 +150,11 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     runs: (program, link) => hooks.runs(program, link),
     translated: () => nats.flatMap((nat) => [...translatedFlows(nat, process.hrtime.bigint())]),
     close: () => stopCounting?.(),
+    handOver: () => nats.flatMap((nat) => handedOver(nat, process.hrtime.bigint())),
+    takeOver(connections, next) {
+      const settings = next.settings.get(SETTINGS_KEY);
+      if (settings) takeOver(nats, connections, settings, process.hrtime.bigint());
+    },
     remove() {
       hooks.remove();
       neighbours.remove();

@@ -21,15 +21,18 @@ const isOver = (flags: number): boolean =>
   (flags & FLAG.reset) !== 0 ||
   ((flags & FLAG.finRequest) !== 0 && (flags & (FLAG.finReply | FLAG.dsr)) !== 0);
 
+/** Neither ended nor silent for too long; of protocols with ports. @param now the programs' clock, ns */
+export function isAlive(from: NatKey, to: NatValue, now: bigint): boolean {
+  const idle = IDLE[from.protocol];
+  return idle !== undefined && !isOver(to.flags) && now - to.last <= BigInt(idle) * 1_000_000_000n;
+}
+
 /** Requests alone: each has its answers' entry beside it. @param now the programs' clock, ns */
 export function* translatedFlows({ map, key, value }: NatMap, now: bigint): Generator<TranslatedFlow> {
   for (const [keyBytes, valueBytes] of map.entries()) {
     const from = key.decode(keyBytes);
     const to = value.decode(valueBytes);
-    const idle = IDLE[from.protocol];
-    if ((to.flags & FLAG.reply) !== 0 || isOver(to.flags)) continue;
-    if (idle === undefined || now - to.last > BigInt(idle) * 1_000_000_000n) continue;
-    yield flowOf(from, to);
+    if ((to.flags & FLAG.reply) === 0 && isAlive(from, to, now)) yield flowOf(from, to);
   }
 }
 
@@ -41,4 +44,5 @@ const flowOf = (from: NatKey, to: NatValue): TranslatedFlow => ({
   port: swapPort(from.dport),
   backend: addressText(to.dst),
   backendPort: swapPort(to.dport),
+  ...((to.flags & FLAG.dsr) !== 0 && { onlyHere: true }),
 });

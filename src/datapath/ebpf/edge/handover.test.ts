@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { needsRoot } from '../../../kernel/test-netns.ts';
+import type { NatConnection } from '../../backend.ts';
+import { createCluster } from '../../testing/cluster.ts';
+import { openEbpfAtTc } from '../../testing/ebpf.ts';
+import { OUTSIDE } from '../../testing/lab.ts';
+import { PODS, serveAll, wish } from '../../testing/service-lab.ts';
+import { keepTcp } from '../../testing/traffic.ts';
+
+const TABLES = ['flows4', 'crowd4', 'nat4'] as const;
+/** Of bpf/include/handover.h. */
+const [NOBODY, HOLD] = [0, 3];
+
+test('an answer of a connection that other programs know is held back until these know it', {
+  skip: needsRoot,
+  timeout: 30_000,
+}, async (t) => {
+  const cluster = await createCluster(t, openEbpfAtTc, PODS);
+  serveAll(t, cluster);
+  const { pod, backends } = cluster;
+  await cluster.setFrontends([wish('ClusterIP', [pod('b')])]);
+  const { programs, drops } = backends[0]!;
+  const handover = programs.control('handover');
+  const kept = await keepTcp(t, pod('a').ns, '10.96.0.1', 80);
+  const known = TABLES.map((name) => [...programs.map(name).entries()]);
+  handover.set('mode', HOLD);
+  for (const [i, name] of TABLES.entries()) for (const [key] of known[i]!) programs.map(name).delete(key);
+  const answer = kept.echo(5000);
+  while ((drops?.().get('handover')?.packets ?? 0) === 0) await sleep(10);
+  for (const [i, name] of TABLES.entries())
+    for (const [key, value] of known[i]!) programs.map(name).update(key, value);
+  handover.set('mode', NOBODY);
+  assert.equal(await answer, true);
+});
+
+test('what the tables are given, they give to the next, whoever the client is', {
+  skip: needsRoot,
+}, async (t) => {
+  const { lab, pod, plans, backends } = await createCluster(t, openEbpfAtTc, PODS);
+  const node = lab.nodes[0]!;
+  const ends = (src: string, srcPort: number, dst: string, dstPort: number) => ({
+    protocol: 6,
+    src,
+    srcPort,
+    dst,
+    dstPort,
+  });
+  for (const family of [0, 1] as const) {
+    const [own = '', other = ''] = [node, lab.nodes[1]!].map(({ remote }) => remote.addresses[family]);
+    const [service, outside] = [family === 0 ? '10.96.0.1' : 'fd00:10:96::1', OUTSIDE[family]];
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => pod(name).addresses[family]) as [string, string, string];
+    const given: NatConnection[] = [
+      // A pod through a service, to another and to itself.
+      { original: ends(a, 1, service, 80), reply: ends(b, 8080, a, 1), answered: true },
+      { original: ends(a, 2, service, 80), reply: ends(a, 8080, own, 60_000), answered: true },
+      // To the outside, straight and by a service.
+      { original: ends(a, 3, outside, 443), reply: ends(outside, 443, own, 60_001), answered: false },
+      { original: ends(a, 4, service, 443), reply: ends(outside, 8443, own, 60_002), answered: true },
+      // The node, a client outside, and one whose backend is elsewhere.
+      { original: ends(own, 5, service, 80), reply: ends(b, 8080, own, 5), answered: true },
+      { original: ends(outside, 6, own, 30_080), reply: ends(b, 8080, outside, 6), answered: true },
+      { original: ends(outside, 7, own, 30_080), reply: ends(c, 8080, own, 60_003), answered: true },
+      { original: ends(other, 8, own, 30_080), reply: ends(b, 8080, other, 8), answered: true },
+    ];
+    const sorted = (list: readonly NatConnection[]) =>
+      list
+        .filter(({ original }) => original.src.includes(':') === (family === 1))
+        .toSorted((x, y) => x.original.srcPort - y.original.srcPort);
+    await backends[0]!.takeOver?.(given, plans[0]!.state);
+    assert.deepEqual(sorted((await backends[0]!.handOver?.()) ?? []), given);
+  }
+});

@@ -6,27 +6,33 @@ import { needsBpf } from '../kernel/bpf/test-object.ts';
 import { silentLog } from '../lib/log.ts';
 import type { Backend } from './backend.ts';
 import { createMovableBackend, type Movable } from './movable.ts';
-import type { OpenBackend } from './testing/cluster.ts';
-import { openEbpf } from './testing/ebpf.ts';
+import { frontendKey, type ServiceFrontend } from './plan/tables.ts';
+import { createCluster, type OpenBackend, serviceAddresses } from './testing/cluster.ts';
+import { openEbpf, openEbpfAtTc } from './testing/ebpf.ts';
+import { frontendsOn, TARGETS } from './testing/frontends.ts';
+import { OUTSIDE } from './testing/lab.ts';
 import { openNftables } from './testing/nftables.ts';
+import { FAMILIES, NODE_PORT, PODS, serveAll, wish } from './testing/service-lab.ts';
+import { keepTcp, keepUdp, serveTcp } from './testing/traffic.ts';
 import { homeCgroup, startTraffic, upgradeCluster } from './testing/upgrade.ts';
 
-const openMovable: OpenBackend<Movable> = (t, node) =>
-  createMovableBackend({
-    initial: 'ebpf',
-    used: () => [],
-    takesOver: () => true,
-    log: silentLog,
-    open: (name): Backend =>
-      name === 'ebpf' ? { ...openEbpf(t, node), name } : { ...openNftables(t, node), name },
-  });
+const movable =
+  (ebpf: OpenBackend): OpenBackend<Movable> =>
+  (t, node) =>
+    createMovableBackend({
+      initial: 'ebpf',
+      used: () => [],
+      takesOver: () => true,
+      log: silentLog,
+      open: (name): Backend => ({ ...(name === 'ebpf' ? ebpf : openNftables)(t, node), name }),
+    });
 
 test('nodes move to nftables and back under traffic, and nothing that is translated ends', {
   skip: needsBpf,
   timeout: 120_000,
 }, async (t) => {
   const home = homeCgroup();
-  const cluster = await upgradeCluster(t, openMovable);
+  const cluster = await upgradeCluster(t, movable(openEbpf));
   const traffic = await startTraffic(t, cluster, home, { rate: 500, connections: 40 });
   for (const to of ['nftables', 'ebpf', 'nftables'])
     for (const backend of cluster.backends) {
@@ -37,4 +43,54 @@ test('nodes move to nftables and back under traffic, and nothing that is transla
     }
   await sleep(500);
   t.diagnostic(await traffic.finish());
+});
+
+test('connections of pods, of nodes and of the outside, through all that translates, go along with each move', {
+  skip: needsBpf,
+  timeout: 60_000,
+}, async (t) => {
+  const cluster = await createCluster(t, movable(openEbpfAtTc), PODS);
+  serveAll(t, cluster);
+  const { lab, pod, backends } = cluster;
+  serveTcp(t, lab.outside, 9000, 'outside');
+  const wishes = [
+    wish('ClusterIP', [pod('b')]),
+    wish('ClusterIP', [pod('c')], { addresses: serviceAddresses(2) }),
+    wish('ClusterIP', [pod('a')], { addresses: serviceAddresses(3) }),
+    wish('NodePort', [pod('b')]),
+    wish('NodePort', [pod('c')], { port: NODE_PORT + 1 }),
+    wish('ClusterIP', [pod('c')], { protocol: 'UDP' }),
+  ];
+  await cluster.setFrontends(wishes);
+  // A move programs what the plan says, which `setFrontends` passes by.
+  for (const [i, { state }] of cluster.plans.entries())
+    for (const each of frontendsOn(lab.nodes[i]!, wishes))
+      (state.services as Map<string, ServiceFrontend>).set(frontendKey(each), each);
+  const node = lab.nodes[0]!;
+  const kept: (readonly [string, () => Promise<boolean>])[] = [];
+  for (const family of FAMILIES) {
+    const service = (index: number) => [serviceAddresses(index)[family], 80] as const;
+    const own = node.remote.addresses[family] ?? '';
+    for (const [what, ns, host, port] of [
+      ['a pod to its neighbour', pod('a').ns, ...service(1)],
+      ['a pod to another node', pod('a').ns, ...service(2)],
+      ['a pod to itself', pod('a').ns, ...service(3)],
+      ['a pod to the outside', pod('a').ns, OUTSIDE[family], 9000],
+      ['a pod straight', pod('a').ns, pod('c').addresses[family], TARGETS.TCP],
+      ['a node to its pod', node.ns, ...service(1)],
+      ['a node to another’s', node.ns, ...service(2)],
+      ['the outside to a node’s pod', lab.outside, own, NODE_PORT],
+      ['the outside to another’s', lab.outside, own, NODE_PORT + 1],
+    ] as const)
+      kept.push([`${what}, ${host}`, (await keepTcp(t, ns, host, port)).echo]);
+    const ask = keepUdp(t, pod('a').ns, family === 1);
+    kept.push([`datagrams, ${family}`, async () => (await ask(...service(1))).server === 'c']);
+  }
+  for (const to of ['nftables', 'ebpf', 'nftables'])
+    for (const backend of backends) {
+      await backend.move(to);
+      const dead = [];
+      for (const [what, echo] of kept) if (!(await echo())) dead.push(what);
+      assert.deepEqual(dead, [], `${to} at ${backends.indexOf(backend)}`);
+    }
 });

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connectTcp, listenTcp } from '../../../kernel/sockets.ts';
 import { needsRoot } from '../../../kernel/test-netns.ts';
 import type { NatConnection } from '../../backend.ts';
 import { createCluster } from '../../testing/cluster.ts';
 import { openEbpfAtTc } from '../../testing/ebpf.ts';
 import { OUTSIDE } from '../../testing/lab.ts';
-import { PODS, serveAll, wish } from '../../testing/service-lab.ts';
-import { keepTcp } from '../../testing/traffic.ts';
+import { PODS, wish } from '../../testing/service-lab.ts';
 
 const TABLES = ['flows4', 'crowd4', 'nat4'] as const;
 /** Of bpf/include/handover.h. */
@@ -18,21 +20,31 @@ test('an answer of a connection that other programs know is held back until thes
   timeout: 30_000,
 }, async (t) => {
   const cluster = await createCluster(t, openEbpfAtTc, PODS);
-  serveAll(t, cluster);
   const { pod, backends } = cluster;
-  await cluster.setFrontends([wish('ClusterIP', [pod('b')])]);
+  const server = createServer();
+  server.listen({ fd: listenTcp(pod('b').ns, '::', 9000) });
+  t.after(() => void server.close());
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  await cluster.setFrontends([wish('ClusterIP', [pod('b')], { target: 9000 })]);
+  const client = await connectTcp(pod('a').ns, { host: '10.96.0.1', port: 80 });
+  const [answering] = await accepted;
+  t.after(() => [client, answering].forEach((socket) => socket.destroy()));
+  const broken = once(answering, 'error').then(() => 'the client knows of no such connection');
+  const answer = once(client, 'data').then(String);
   const { programs, drops } = backends[0]!;
   const handover = programs.control('handover');
-  const kept = await keepTcp(t, pod('a').ns, '10.96.0.1', 80);
   const known = TABLES.map((name) => [...programs.map(name).entries()]);
   handover.set('mode', HOLD);
   for (const [i, name] of TABLES.entries()) for (const [key] of known[i]!) programs.map(name).delete(key);
-  const answer = kept.echo(5000);
-  while ((drops?.().get('handover')?.packets ?? 0) === 0) await sleep(10);
+  answering.write('now');
+  const held = async () => {
+    while ((drops?.().get('handover')?.packets ?? 0) === 0) await sleep(10);
+  };
+  await Promise.race([held(), broken]);
   for (const [i, name] of TABLES.entries())
     for (const [key, value] of known[i]!) programs.map(name).update(key, value);
   handover.set('mode', NOBODY);
-  assert.equal(await answer, true);
+  assert.equal(await Promise.race([answer, broken]), 'now');
 });
 
 test('what the tables are given, they give to the next, whoever the client is', {

@@ -3,6 +3,8 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { takeInventory } from '../../src/cluster/snapshot.ts';
+import { openMap } from '../../src/kernel/bpf/map.ts';
+import { getPinned } from '../../src/kernel/bpf/syscall.ts';
 import { closeNetns, openNetns } from '../../src/kernel/netns.ts';
 import { openNft } from '../../src/kernel/nft.ts';
 import { readSysctl } from '../../src/kernel/sysctl.ts';
@@ -120,6 +122,12 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
       const rule = expected === 'allow' ? /NetworkPolicy shop\/from-web/ : /default deny ingress/;
       assert.match(dry.ways[0]?.hops.at(-1)?.ingress ?? '', rule);
     }
+    const mend = ['node-1', 'node-2'].map((node) => denyAll(cluster, node));
+    const outcome = await cluster.heddle('datapath', 'trace', `shop/${podOf('web')}`, 'shop/cart:80');
+    assert.equal(outcome.code, 1);
+    assert.match(outcome.stdout, /✗ THE KERNEL DIFFERS FROM THE PLAN\n✗ node-\d +verdict\n +plan +allowed\n/);
+    for (const one of mend) one();
+    await ask('datapath-verify', 'datapath', 'verify');
     await ask('datapath-move', 'datapath', 'move', 'nftables', '--anyway');
   });
 
@@ -171,6 +179,24 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
     assert.deepEqual(takeInventory()['sysctls'], machine);
   });
 });
+
+/** Makes every entry of policy in the kernel of the node a denial. Returns the way back. */
+function denyAll({ paths }: LocalCluster, node: string): () => void {
+  const fd = getPinned(join(paths.node(node).bpf, 'maps/policy_entries'));
+  assert.ok(fd !== undefined);
+  const map = openMap(fd);
+  const entries = [...map.entries()].map(([key, value]) => [key.slice(), value.slice()] as const);
+  for (const [key, value] of entries) {
+    const changed = value.slice();
+    // `verdict` of `struct policy_entry`: VERDICT_DENY.
+    changed[8] = 1;
+    map.update(key, changed);
+  }
+  return () => {
+    for (const [key, value] of entries) map.update(key, value);
+    map.close();
+  };
+}
 
 const curl = (cluster: LocalCluster, pod: string) =>
   cluster.heddle(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLog } from '../lib/log.ts';
-import type { PolicyEvent } from './backend.ts';
+import type { Backend, PolicyEvent } from './backend.ts';
 import { createFakeBackend, type FakeBackend } from './fake.ts';
 import { createMovableBackend } from './movable.ts';
 import { createPlan } from './plan/plan.ts';
@@ -94,6 +94,92 @@ test('a move that fails leaves the former in force, and says why', async () => {
   assert.equal(backend.name, 'a');
   assert.equal(opened[0]?.removed, false);
   assert.deepEqual(await backend.verify(), []);
+});
+
+/** A backend that tells what it is asked to do, and translates one connection, of the number `port`. */
+function teller(name: string, port: number, told: string[]): Backend {
+  const fake = createFakeBackend();
+  const ends = (src: string, dst: string) => ({ protocol: 6, src, dst, srcPort: port, dstPort: port });
+  const tell = (what: string) => void told.push(`${name} ${what}`);
+  return {
+    ...fake,
+    name,
+    prune(state) {
+      tell('carries');
+      return fake.prune(state);
+    },
+    async remove() {
+      tell('goes');
+    },
+    async handOver() {
+      tell('hands over');
+      return [
+        { original: ends('10.0.0.1', '10.96.0.1'), reply: ends('10.0.0.2', '10.0.0.1'), answered: true },
+      ];
+    },
+    async takeOver(connections) {
+      tell(`takes ${connections.map(({ original }) => original.srcPort).join()}`);
+    },
+    standBack: (from) => tell(`stands back from ${from}`),
+  };
+}
+
+test('in a move each connection is carried by one alone: those that begin by the next, and at last all', async () => {
+  const told: string[] = [];
+  const ports: Record<string, number> = { a: 1, b: 2 };
+  const backend = createMovableBackend({
+    initial: 'a',
+    used: () => [],
+    log,
+    open: (name) => teller(name, ports[name] ?? 0, told),
+  });
+  await backend.prune(emptyState());
+  told.length = 0;
+  await backend.move('b');
+  assert.deepEqual(told, [
+    'b stands back from unknown',
+    'a hands over',
+    'b takes 1',
+    'b carries',
+    'a stands back from unknown',
+    'b stands back from begun',
+    'a hands over',
+    'b stands back from nothing',
+    'a hands over',
+    'a goes',
+    'a hands over',
+  ]);
+});
+
+test('who stood back for a move that fails carries everything again', async () => {
+  const told: string[] = [];
+  const backend = createMovableBackend({
+    initial: 'a',
+    used: () => [],
+    log,
+    open: (name) => ({
+      ...teller(name, 1, told),
+      ...(name === 'b' && { takeOver: () => Promise.reject(new Error('no room')) }),
+    }),
+  });
+  await backend.prune(emptyState());
+  await assert.rejects(backend.move('b'), /no room/);
+  assert.deepEqual(told.slice(-2), ['a stands back from nothing', 'b goes']);
+  assert.equal(backend.name, 'a');
+});
+
+test('what another data path goes on with is not cut, and what only this one can is', async () => {
+  const flow = { protocol: 6, client: '10.0.0.1', clientPort: 1, address: '10.96.0.1', port: 80 };
+  const flows = [false, true].map((onlyHere) => ({ ...flow, backend: '10.0.0.2', backendPort: 1, onlyHere }));
+  const backend = createMovableBackend({
+    initial: 'a',
+    used: () => [],
+    takesOver: (name) => name === 'b',
+    log,
+    open: (name) => ({ ...teller(name, 1, []), translated: async () => flows }),
+  });
+  assert.deepEqual(await backend.willCut('b'), flows.slice(1));
+  assert.deepEqual(await backend.willCut('c'), flows);
 });
 
 test('changes that come during a move reach the new backend', async () => {

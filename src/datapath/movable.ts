@@ -3,6 +3,7 @@
  * complete before the old one goes, so that nothing passes that either forbids and nobody is without a path.
  * Connections that one translates are made known to the other before it goes.
  */
+import { setImmediate } from 'node:timers/promises';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Backend, NatConnection, PolicyEvent, TranslatedFlow } from './backend.ts';
@@ -101,8 +102,9 @@ export function createMovableBackend(deps: MovableDeps): Movable {
       next.standBack?.('nothing');
       await handOver();
     } catch (error) {
-      await next.remove?.().catch(() => {});
+      // Before the next one goes: what it leaves to nobody, nobody judges.
       former.standBack?.('nothing');
+      await next.remove?.().catch(() => {});
       next.close();
       throw error;
     }
@@ -185,6 +187,8 @@ export function createMovableBackend(deps: MovableDeps): Movable {
 const originalText = ({ protocol, src, srcPort, dst, dstPort }: NatConnection['original']): string =>
   `${protocol} ${src} ${srcPort} ${dst} ${dstPort}`;
 
+const AT_ONCE = 500;
+
 /** Gives the next one what the former translates, each time what is new since. */
 function createHandover(former: Backend, next: Backend, state: PlanState): () => Promise<void> {
   const given = new Set<string>();
@@ -194,6 +198,10 @@ function createHandover(former: Backend, next: Backend, state: PlanState): () =>
       ({ original, reply }) => !given.has(`${originalText(original)} ${originalText(reply)}`),
     );
     for (const { original, reply } of fresh) given.add(`${originalText(original)} ${originalText(reply)}`);
-    if (fresh.length > 0) await next.takeOver(fresh, state);
+    for (let i = 0; i < fresh.length; i += AT_ONCE) {
+      await next.takeOver(fresh.slice(i, i + AT_ONCE), state);
+      // Ten thousands may be there, and others want to be served meanwhile.
+      await setImmediate();
+    }
   };
 }

@@ -43,7 +43,12 @@ export interface Backend {
    * Every connection that this backend translates, as far as another one can go on with it. With `takeOver`; also after
    * `remove`, until `close`.
    */
-  handOver?(): Promise<readonly NatConnection[]>;
+  handOver?(state: PlanState): Promise<readonly NatConnection[]>;
+  /**
+   * Of backends that leave translated connections to the kernel's tracking, which is there without them: makes it forget
+   * those of an earlier time, that some other backend has carried on since.
+   */
+  forget?(state: PlanState): Promise<void>;
   /**
    * Goes on translating what another backend began. What it translates already stays as it is.
    * @param state of the node; this may come before the first `prune`

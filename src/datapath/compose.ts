@@ -69,10 +69,11 @@ export function composeBackends({ name, parts }: Composition): Backend {
     // Absent where no part has connections of its own: then they are the kernel's.
     ...(tracking && { flows: () => tracking.flows?.() ?? Promise.resolve([]) }),
     ...(heir && {
-      handOver: () => inTurn(() => heir.handOver?.() ?? Promise.resolve([])),
+      handOver: (state) => inTurn(() => heir.handOver?.(state) ?? Promise.resolve([])),
       takeOver: (connections, state) =>
         inTurn(() => heir.takeOver?.(connections, state) ?? Promise.resolve()),
     }),
+    ...(heir?.forget && { forget: (state) => inTurn(() => heir.forget?.(state) ?? Promise.resolve()) }),
     pressure: () => parts.flatMap((part) => part.pressure?.() ?? []),
     maps: () => parts.flatMap((part) => part.maps?.() ?? []),
     podUse: () => parts.flatMap((part) => part.podUse?.() ?? []),

@@ -94,6 +94,7 @@ export function createMovableBackend(deps: MovableDeps): Movable {
     const handOver = createHandover(former, next, state);
     try {
       next.standBack?.('unknown');
+      if (former.takeOver && !former.forget) await next.forget?.(state);
       await handOver();
       await next.prune(state);
       former.standBack?.('unknown');
@@ -194,7 +195,7 @@ function createHandover(former: Backend, next: Backend, state: PlanState): () =>
   const given = new Set<string>();
   return async () => {
     if (!former.handOver || !next.takeOver) return;
-    const fresh = (await former.handOver()).filter(
+    const fresh = (await former.handOver(state)).filter(
       ({ original, reply }) => !given.has(`${originalText(original)} ${originalText(reply)}`),
     );
     for (const { original, reply } of fresh) given.add(`${originalText(original)} ${originalText(reply)}`);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { needsBpf } from '../kernel/bpf/test-object.ts';
+import { openConntrack } from '../kernel/conntrack.ts';
 import { silentLog } from '../lib/log.ts';
 import type { Backend } from './backend.ts';
 import { createMovableBackend, type Movable } from './movable.ts';
@@ -13,7 +14,7 @@ import { frontendsOn, TARGETS } from './testing/frontends.ts';
 import { OUTSIDE } from './testing/lab.ts';
 import { openNftables } from './testing/nftables.ts';
 import { FAMILIES, NODE_PORT, PODS, serveAll, wish } from './testing/service-lab.ts';
-import { keepTcp, keepUdp, serveTcp } from './testing/traffic.ts';
+import { dialTcp, keepTcp, keepUdp, serveTcp } from './testing/traffic.ts';
 import { homeCgroup, startTraffic, upgradeCluster } from './testing/upgrade.ts';
 
 const movable =
@@ -93,4 +94,24 @@ test('connections of pods, of nodes and of the outside, through all that transla
       for (const [what, echo] of kept) if (!(await echo())) dead.push(what);
       assert.deepEqual(dead, [], `${to} at ${backends.indexOf(backend)}`);
     }
+});
+
+test('what the kernel tracked before eBPF carried the node leads nobody to where it did, back at nftables', {
+  skip: needsBpf,
+}, async (t) => {
+  const cluster = await createCluster(t, movable(openEbpfAtTc), PODS);
+  serveAll(t, cluster);
+  const { lab, pod, backends } = cluster;
+  cluster.setService('s', 1, [{ port: 80, target: TARGETS.TCP }], [pod('b')]);
+  await cluster.apply();
+  const [host] = serviceAddresses(1);
+  const [[src], localPort] = [pod('a').addresses, 40_000];
+  const conntrack = openConntrack(lab.nodes[0]!.ns);
+  t.after(() => conntrack.close());
+  const original = { protocol: 6, src, srcPort: localPort, dst: host, dstPort: 80 };
+  const reply = { protocol: 6, src: '10.244.1.99', srcPort: 8080, dst: src, dstPort: localPort };
+  assert.equal(conntrack.add([{ original, reply, timeout: 3600, answered: true }]), 1);
+  await backends[0]!.move('nftables');
+  const answer = await dialTcp(pod('a').ns, host, 80, { localPort, localAddress: src, timeoutMs: 2000 });
+  assert.equal(answer.server, 'b');
 });

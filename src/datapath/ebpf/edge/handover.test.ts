@@ -81,6 +81,6 @@ test('what the tables are given, they give to the next, whoever the client is', 
         .filter(({ original }) => original.src.includes(':') === (family === 1))
         .toSorted((x, y) => x.original.srcPort - y.original.srcPort);
     await backends[0]!.takeOver?.(given, plans[0]!.state);
-    assert.deepEqual(sorted((await backends[0]!.handOver?.()) ?? []), given);
+    assert.deepEqual(sorted((await backends[0]!.handOver?.(plans[0]!.state)) ?? []), given);
   }
 });

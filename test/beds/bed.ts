@@ -15,6 +15,8 @@ export interface BedOptions {
   readonly timeout?: number;
   /** MiB the bed has, its temporary files among them. Default: 1024. */
   readonly memory?: number;
+  /** Emulated ones, where more than one wait for each other's turn at the machine's. Default: 2. */
+  readonly processors?: number;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -39,9 +41,11 @@ export interface Bed {
 /** Everything of one boot that differs between beds. `folder` is shared and writable. */
 export interface Machine {
   readonly name: string;
+  /** For every command. */
+  readonly env?: Readonly<Record<string, string>>;
   missing(): string | false;
   /** Program and arguments; its output is the console. */
-  start(folder: string, memory: number): readonly string[];
+  start(folder: string, size: { readonly memory: number; readonly processors: number }): readonly string[];
 }
 
 export const createBed = (machine: Machine): Bed => ({
@@ -50,11 +54,12 @@ export const createBed = (machine: Machine): Bed => ({
   async run(command, options = {}) {
     const folder = fs.mkdtempSync(join(tmpdir(), `heddle-bed-${process.pid}-`));
     try {
-      const env = Object.entries(options.env ?? {}).map(([key, value]) => `${key}=${value}`);
+      const env = Object.entries({ ...machine.env, ...options.env }).map(([key, value]) => `${key}=${value}`);
       fs.writeFileSync(join(folder, 'argv'), ['env', ...env, ...command].map((word) => `${word}\0`).join(''));
       fs.writeFileSync(join(folder, 'folder'), root);
       fs.writeFileSync(join(folder, 'log'), '');
-      return await boot(machine.start(folder, options.memory ?? 1024), folder, options.timeout ?? 300);
+      const { memory = 1024, processors = 2, timeout = 300 } = options;
+      return await boot(machine.start(folder, { memory, processors }), folder, timeout);
     } finally {
       fs.rmSync(folder, { recursive: true, force: true });
     }
@@ -122,21 +127,22 @@ export const inPath = (program: string): string | undefined =>
     .map((folder) => join(folder, program))
     .find((path) => fs.existsSync(path));
 
-/** `node test/beds/<bed>.ts [--timeout SECONDS] [--memory MIB] [--env KEY=VALUE] FILE… | -- COMMAND…` */
+/** `node test/beds/<bed>.ts [--timeout SECONDS] [--memory MIB] [--processors N] [--env KEY=VALUE] FILE… | -- COMMAND…` */
 export async function main(bed: Bed, argv: readonly string[]): Promise<number> {
   const words = [...argv];
   const env: Record<string, string> = { HEDDLE_DEEP: '1' };
-  const options = { timeout: 600, memory: 1024, env };
+  const options = { timeout: 600, memory: 1024, processors: 2, env };
   while (words[0]?.startsWith('--') && words[0] !== '--') {
     const [flag, value = ''] = words.splice(0, 2);
     if (flag === '--timeout') options.timeout = Number(value);
     else if (flag === '--memory') options.memory = Number(value);
+    else if (flag === '--processors') options.processors = Number(value);
     else if (flag === '--env') env[value.split('=')[0] ?? ''] = value.slice(value.indexOf('=') + 1);
     else words.length = 0;
   }
   if (words.length === 0) {
     console.error(
-      `usage: node test/beds/${bed.name}.ts [--timeout SECONDS] [--memory MIB] FILE… | -- COMMAND…`,
+      `usage: node test/beds/${bed.name}.ts [--timeout SECONDS] [--memory MIB] [--processors N] [--env KEY=VALUE] FILE… | -- COMMAND…`,
     );
     return 2;
   }

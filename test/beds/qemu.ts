@@ -10,6 +10,8 @@ const PROGRAM = 'qemu-system-x86_64';
 
 export const qemu = createBed({
   name: 'qemu',
+  // What tests wait for takes longer here (src/datapath/testing/pace.ts).
+  env: { HEDDLE_PATIENCE: '4' },
   missing() {
     if (process.geteuid?.() !== 0) return 'needs root';
     if (process.arch !== 'x64') return `is for x86_64, this is ${process.arch} (not in CI)`;
@@ -22,12 +24,12 @@ export const qemu = createBed({
       return `needs Debian's kernel: ${errorText(error)} (not in CI)`;
     }
   },
-  start(folder, memory) {
+  start(folder, { memory, processors }) {
     const { vmlinuz, initramfs, folder: modules } = kernelImage();
     const kernelLine = ['console=ttyS0', 'quiet', 'panic=-1', 'random.trust_cpu=on', 'mitigations=off'];
     const bedLine = [`bed_init=${guestScript}`, 'bed_share=9p:share', `bed_modules=${modules}`];
     // Without keys for memory (pku): V8 would use them and now and then ends in a failed check under emulation.
-    const machine = `-machine q35,accel=tcg -cpu max,-pku -smp 2 -m ${memory} -nodefaults -no-user-config -no-reboot`;
+    const machine = `-machine q35,accel=tcg -cpu max,-pku -smp ${processors} -m ${memory} -nodefaults -no-user-config -no-reboot`;
     return [
       inPath(PROGRAM) ?? '',
       ...`${machine} -display none -serial stdio`.split(' '),

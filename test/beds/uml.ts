@@ -12,7 +12,7 @@ export const uml = createBed({
     if (!inPath('linux.uml')) return 'needs the Debian package user-mode-linux (not in CI)';
     return inPath('modprobe') ? false : 'needs the Debian package kmod (not in CI)';
   },
-  start: (folder, memory) => [
+  start: (folder, { memory }) => [
     inPath('linux.uml') ?? '',
     `mem=${memory}M`,
     'root=/dev/root',

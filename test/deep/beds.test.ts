@@ -7,19 +7,47 @@ import { uml } from '../beds/uml.ts';
 
 const deep = process.env['HEDDLE_DEEP'] === '1';
 
-function under(bed: Bed, files: readonly string[], timeout: number): void {
+interface Run {
+  readonly files: readonly string[];
+  /** Seconds. */
+  readonly timeout: number;
+  /** Of the bed. Default: 2. */
+  readonly processors?: number;
+  /** As src/datapath/testing/pace.ts reads it. */
+  readonly slice?: string;
+}
+
+function under(bed: Bed, { files, timeout, processors, slice }: Run): void {
   const skip = deep ? bed.missing() : 'takes minutes: npm run check:deep (not in CI)';
-  test(`${files.join(' ')} under ${bed.name}`, { skip, timeout: (timeout + 60) * 1000 }, async (t) => {
-    const { code, log, console, timedOut } = await bed.run(testCommand(files), { timeout, memory: 2048 });
-    const ran = /ℹ pass (\d+)/.exec(log)?.[1];
-    t.diagnostic(`${ran ?? 'no'} tests passed`);
+  const what = [...files, ...(slice === undefined ? [] : ['slice', slice])].join(' ');
+  test(`${what} under ${bed.name}`, { skip, timeout: (timeout + 60) * 1000 }, async (t) => {
+    const { code, log, console, timedOut, ms } = await bed.run(testCommand(files), {
+      timeout,
+      memory: 2048,
+      ...(processors === undefined ? {} : { processors }),
+      ...(slice === undefined ? {} : { env: { HEDDLE_SLICE: slice } }),
+    });
+    const [ran, skipped] = ['pass', 'skipped'].map((word) => new RegExp(`ℹ ${word} (\\d+)`).exec(log)?.[1]);
+    t.diagnostic(`${ran ?? 'no'} tests passed, ${skipped ?? 'none'} skipped, in ${Math.round(ms / 1000)} s`);
     assert.equal(code, 0, `${timedOut ? 'out of time\n' : ''}${log}\n${console}`);
     assert.ok(Number(ran) > 0, 'something ran');
   });
 }
 
-under(uml, ['src/kernel/ipvs.test.ts', 'src/kernel/netns.test.ts', 'src/kernel/cgroup.test.ts'], 120);
-under(qemu, ['src/kernel/*.test.ts'], 300);
-under(qemu, ['src/datapath/ipvs/contract.test.ts'], 500);
-// Whether an older kernel takes the eBPF programs.
-under(qemu, ['src/datapath/ebpf/stack.test.ts'], 200);
+/** A boot for each part of the file's tests. */
+function inSlices(bed: Bed, file: string, parts: number, timeout: number): void {
+  for (let part = 1; part <= parts; part++)
+    under(bed, { files: [file], timeout, processors: 1, slice: `${part}/${parts}` });
+}
+
+under(uml, {
+  files: ['src/kernel/ipvs.test.ts', 'src/kernel/netns.test.ts', 'src/kernel/cgroup.test.ts'],
+  timeout: 120,
+});
+under(qemu, { files: ['src/kernel/*.test.ts', 'src/kernel/bpf/links.test.ts'], timeout: 400 });
+under(qemu, { files: ['src/datapath/ipvs/contract.test.ts'], timeout: 900 });
+// Whether an older kernel takes the eBPF programs, and they do there what they do here.
+under(qemu, { files: ['src/datapath/ebpf/stack.test.ts'], timeout: 200 });
+for (const file of ['contract.test.ts', 'contract-at-tc.test.ts'])
+  inSlices(qemu, `src/datapath/ebpf/${file}`, 4, 600);
+under(qemu, { files: ['src/datapath/ebpf/sctp.test.ts'], timeout: 600, processors: 1 });

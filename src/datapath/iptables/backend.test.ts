@@ -118,24 +118,44 @@ for (const variant of ['nft', 'legacy'] as const) {
   });
 }
 
-test('the loopback addresses of a node are nobody else’s', options, async (t) => {
-  const { lab, pod } = await createCluster(t, openIptables('nft'));
-  const { ns } = lab.nodes[0]!;
-  const heard: string[] = [];
-  const socket = createSocket('udp4').on('message', (data) => heard.push(data.toString()));
-  await new Promise<void>((resolve) => socket.bind({ fd: bindUdp(ns, '127.0.0.1', 9000) }, resolve));
-  t.after(() => void socket.close());
-  const write = rawWriter(t, pod('a'));
-  const send = (text: string) => write(datagram(pod('a'), '127.0.0.1', 9000, Buffer.from(text)));
-  send('with');
-  const { code } = await run(['iptables-nft', '-F', 'KUBE-FIREWALL'], { netns: ns });
-  assert.equal(code, 0);
-  while (heard.length === 0) {
-    send('without');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.ok(!heard.includes('with'), heard.join());
-});
+test(
+  'the loopback addresses of a node are nobody else’s, and nobody else sends from them',
+  options,
+  async (t) => {
+    const { lab, pod } = await createCluster(t, openIptables('nft'));
+    const [node] = lab.nodes;
+    assert.ok(node);
+    const heard: string[] = [];
+    const socket = createSocket('udp4').on('message', (data) => heard.push(data.toString()));
+    await new Promise<void>((resolve) => socket.bind({ fd: bindUdp(node.ns, '0.0.0.0', 9000) }, resolve));
+    t.after(() => void socket.close());
+    const outside = { ...pod('a'), ns: lab.outside, mac: '02:00:00:00:ff:fe' };
+    const senders = [
+      { name: 'pod', from: pod('a'), to: '127.0.0.1' },
+      ...[
+        { name: 'stranger', src: '10.240.0.254', to: '127.0.0.1' },
+        { name: 'forger', src: '127.0.0.2', to: '127.0.0.1' },
+        { name: 'forger to the node', src: '127.0.0.2', to: node.settings.nodeAddresses[0] ?? '' },
+      ].map(({ name, src, to }) => ({ name, to, from: { ...outside, addresses: [src, '::'] as const } })),
+    ].map(({ name, from, to }) => ({ name, from, to, write: rawWriter(t, from) }));
+    const send = (text: string) => {
+      for (const { name, from, to, write } of senders) {
+        const frame = datagram(from, to, 9000, Buffer.from(`${name} ${text}`));
+        // To the node's own link.
+        if (from.ns === lab.outside) frame.write('02000000ff01', 'hex');
+        write(frame);
+      }
+    };
+    send('with');
+    const { code } = await run(['iptables-nft', '-F', 'KUBE-FIREWALL'], { netns: node.ns });
+    assert.equal(code, 0);
+    while (!senders.every(({ name }) => heard.includes(`${name} without`))) {
+      send('without');
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.deepEqual([...new Set(heard)].toSorted(), senders.map(({ name }) => `${name} without`).toSorted());
+  },
+);
 
 test('a node moves from nftables to iptables and back, and connections go on', options, async (t) => {
   const moved: Movable[] = [];

@@ -40,8 +40,14 @@ function nat(family: Family, settings: Settings | undefined): TableObject[] {
 const fromLoopback = (node: string): string =>
   `-s ${LOOPBACK} ${comment('node ports at loopback addresses')} -j SNAT --to-source ${node}`;
 
-/** What `route_localnet` would let in: who is no client of this node's loopback has nothing to say to it. */
-const incomingLoopback = `! -s ${LOOPBACK} -d ${LOOPBACK} ${comment('block incoming localnet connections')} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`;
+/**
+ * What `route_localnet` would let in: who is no client of this node's loopback has nothing to say to it, nor in its
+ * name. By link: the kernel, which checks no sources here (`rp_filter` is 0), takes any of them but 127.0.0.1 itself.
+ */
+const incomingLoopback = [
+  `-d ${LOOPBACK} ! -i lo ${comment('block incoming localnet connections')} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`,
+  `-s ${LOOPBACK} ! -i lo ${comment('loopback addresses of others')} -j DROP`,
+];
 
 function filter(family: Family, settings: Settings | undefined): TableObject[] {
   const chain = chainsOf('filter', family);
@@ -66,7 +72,13 @@ function filter(family: Family, settings: Settings | undefined): TableObject[] {
     ]),
     chain('KUBE-PROXY-FIREWALL', []),
     ...jumps,
-    ...(family === 4 ? [chain('KUBE-FIREWALL', [incomingLoopback]), jump('INPUT', '-j KUBE-FIREWALL')] : []),
+    ...(family === 4
+      ? [
+          chain('KUBE-FIREWALL', incomingLoopback),
+          jump('INPUT', '-j KUBE-FIREWALL'),
+          jump('FORWARD', '-j KUBE-FIREWALL'),
+        ]
+      : []),
     jump('FORWARD', `${onNew} ${comment('kubernetes service portals')} -j KUBE-SERVICES`),
     // What the node answers itself (cluster DNS) is in a service range too.
     jump('OUTPUT', `! -o lo ${onNew} ${comment('kubernetes service portals')} -j KUBE-SERVICES`),

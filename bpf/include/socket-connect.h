@@ -32,24 +32,10 @@ static __always_inline struct socket_slot *slot_of(__u64 socket)
 	return bpf_map_lookup_elem(&socket_slots, &index);
 }
 
-static __always_inline void remember_socket(__u64 socket, const struct socket_service *service)
+static __always_inline void forget_elsewhere(__u64 socket)
 {
-	struct socket_slot *slot = slot_of(socket);
-
-	/* Nobody else writes to a slot with this socket's cookie. */
-	if (slot && (slot->socket == socket || !__sync_val_compare_and_swap(&slot->socket, 0, socket)))
-		slot->service = *service;
-	else
-		bpf_map_update_elem(&socket_services, &socket, service, BPF_ANY);
-}
-
-static __always_inline struct socket_service *service_of(__u64 socket)
-{
-	struct socket_slot *slot = slot_of(socket);
-
-	if (slot && slot->socket == socket)
-		return &slot->service;
-	return bpf_map_lookup_elem(&socket_services, &socket);
+	if (bpf_map_lookup_elem(&socket_services, &socket))
+		bpf_map_delete_elem(&socket_services, &socket);
 }
 
 static __always_inline void forget_socket(__u64 socket)
@@ -60,10 +46,32 @@ static __always_inline void forget_socket(__u64 socket)
 		/* The agent may look at it between the next one's cookie and what that one writes. */
 		*(volatile __u32 *)&slot->service.number = 0;
 		*(volatile __u64 *)&slot->socket = 0;
-		return;
 	}
-	if (bpf_map_lookup_elem(&socket_services, &socket))
-		bpf_map_delete_elem(&socket_services, &socket);
+	forget_elsewhere(socket);
+}
+
+static __always_inline void remember_socket(__u64 socket, __u8 protocol, const struct socket_service *service)
+{
+	struct socket_slot *slot = slot_of(socket);
+
+	/* Nobody else writes to a slot with this socket's cookie. */
+	if (slot && (slot->socket == socket || !__sync_val_compare_and_swap(&slot->socket, 0, socket))) {
+		slot->service = *service;
+		/* From when its slot was taken: it would be cut with the backend it left. */
+		if (protocol == IPPROTO_UDP)
+			forget_elsewhere(socket);
+	} else {
+		bpf_map_update_elem(&socket_services, &socket, service, BPF_ANY);
+	}
+}
+
+static __always_inline struct socket_service *service_of(__u64 socket)
+{
+	struct socket_slot *slot = slot_of(socket);
+
+	if (slot && slot->socket == socket)
+		return &slot->service;
+	return bpf_map_lookup_elem(&socket_services, &socket);
 }
 
 /*
@@ -127,7 +135,7 @@ static __always_inline enum outcome connect_service(struct bpf_sock_addr *ctx, s
 	uncount(sk);
 	if (frontend->algorithm == ALGORITHM_LEAST_CONNECTION)
 		count_socket(sk, known.number);
-	remember_socket(socket, &known);
+	remember_socket(socket, protocol, &known);
 	return MOVED;
 }
 

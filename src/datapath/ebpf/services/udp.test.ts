@@ -106,9 +106,9 @@ test('one socket talks to several services', { skip: needsRoot }, async (t) => {
 });
 
 /** As if every slot were that of a socket which is open for long. */
-function takeSlots({ programs }: Rig): void {
+function takeSlots({ programs }: Rig, socket = 1n): void {
   const map = programs.map('socket_slots');
-  const value = programs.codec<{ socket: bigint }>('struct socket_slot').encode({ socket: 1n });
+  const value = programs.codec<{ socket: bigint }>('struct socket_slot').encode({ socket });
   for (let i = 0; i < map.maxEntries; i++) map.update(new Uint8Array(Uint32Array.of(i).buffer), value);
 }
 
@@ -191,6 +191,31 @@ test('a socket that closes leaves neither its slot nor an entry taken', { skip: 
     await once(socket, 'close');
     assert.equal(connected(), 0, slots);
   }
+});
+
+test('a socket that connects again is noted once, and goes on without the backend it left', {
+  skip: needsRoot,
+}, async (t) => {
+  const rig = createRig(t, { pods: 2 });
+  servers(t, rig);
+  takeSlots(rig);
+  const [left, next] = backendsOf(rig.pods, PORT);
+  assert.ok(left && next);
+  const second = frontend('10.96.0.2', [next], udp);
+  rig.serve(frontend(V4, [left], udp), second);
+  const connected = () => [...connectedSockets(rig.programs)].filter(({ socket }) => socket !== 1n).length;
+  const socket = socketIn(t, rig.node.ns);
+  await connectSocket(socket, 80, V4);
+  takeSlots(rig, 0n);
+  socket.disconnect();
+  await connectSocket(socket, 80, '10.96.0.2');
+  assert.equal(connected(), 1);
+  rig.serve(frontend(V4, [], udp), second);
+  await rig.part.settled();
+  assert.equal((await ask(socket)).server, 'pod-1');
+  socket.disconnect();
+  await connectSocket(socket, PORT, next.address);
+  assert.equal(connected(), 0);
 });
 
 test('datagrams to what nobody serves are refused, connecting to it is not', {

@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { createCgroup, findCgroup2Mount, moveToCgroup, removeCgroup } from '../../../../kernel/cgroup.ts';
+import {
+  createCgroup,
+  findCgroup2Mount,
+  killCgroup,
+  moveToCgroup,
+  removeCgroup,
+} from '../../../../kernel/cgroup.ts';
 import { mountBpffs, unmountLazy } from '../../../../kernel/mount.ts';
 import { testFolder } from '../../../../kernel/test-netns.ts';
 import { silentLog } from '../../../../lib/log.ts';
@@ -77,6 +83,8 @@ export function ownCgroup(t: After): string {
   moveToCgroup(cgroup, process.pid);
   t.after(async () => {
     moveToCgroup(home, process.pid);
+    // Of a test that failed, its processes may be there: hooks that would end them come later.
+    killCgroup(cgroup);
     await removeCgroup(cgroup);
   });
   return cgroup;

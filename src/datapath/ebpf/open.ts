@@ -80,7 +80,8 @@ function repeat(seconds: number, work: () => Promise<void>, log: Log): () => voi
     timer = setTimeout(() => {
       work()
         .catch((error: unknown) => {
-          if (!stopped) log.warn('connections of backends were not counted again', { error });
+          if (!stopped)
+            log.warn('connections were not counted again, or silent nodes not asked for', { error });
         })
         .finally(() => {
           if (!stopped) wait();

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readSysctl, writeSysctl } from '../../../kernel/sysctl.ts';
 import { needsRoot } from '../../../kernel/test-netns.ts';
+import { silentLog } from '../../../lib/log.ts';
 import type { PacketFlow } from '../../packet.ts';
 import { createCluster } from '../../testing/cluster.ts';
-import { openEbpf } from '../../testing/ebpf.ts';
-import { GATEWAYS } from '../../testing/lab.ts';
+import { openEbpf, openEbpfWith } from '../../testing/ebpf.ts';
+import { GATEWAYS, type LabNode } from '../../testing/lab.ts';
 import { sendPacket, settled, witness } from '../../testing/packets.ts';
+import type { Programs } from '../loader.ts';
 import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
+import { createEdgePart } from './part.ts';
 
 for (const who of ['another node', 'a pod of another node'])
   for (const family of [4, 6] as const)
@@ -28,6 +32,56 @@ for (const who of ['another node', 'a pod of another node'])
         () => JSON.stringify([...(backends[0]!.drops?.() ?? [])].filter(([, { packets }]) => packets > 0)),
       );
     });
+
+test('a node that was away when it was asked for is heard once it is back', {
+  skip: needsRoot,
+}, async (t) => {
+  const work: (() => Promise<void>)[] = [];
+  const parts = (_t: unknown, { ns, route }: LabNode, programs: Programs) => [
+    createEdgePart({
+      programs,
+      ns,
+      route,
+      readSysctl: (key) => readSysctl(ns, key),
+      writeSysctl: (key, value) => writeSysctl(ns, key, value),
+      every: (_seconds, again) => {
+        work.push(again);
+        return () => {};
+      },
+      log: silentLog,
+    }),
+  ];
+  const { lab, plans, backends } = await createCluster(t, openEbpfWith({ parts }));
+  const [here, there] = [lab.nodes[0]!, lab.nodes[1]!];
+  const [v4, v6] = there.remote.addresses;
+  assert.ok(v4 && v6);
+  const heard: PacketFlow[] = [];
+  witness(t, here.ns, (flow) => void heard.push(flow));
+  there.route.setLink('eth0', { up: false });
+  here.route.deleteNeighbour({ dev: 'eth0', address: v4 });
+  writeSysctl(here.ns, 'net.ipv4.neigh.eth0.retrans_time_ms', '10');
+  await backends[0]!.prune(plans[0]!.state);
+  // Until the kernel has given up.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  there.route.setLink('eth0', { up: true });
+  there.route.replaceAddress('eth0', `${v6}/64`, { nodad: true });
+  const neighbours = () =>
+    here.route.neighbours().filter(({ address, permanent }) => address === v4 && !permanent);
+  await settled(
+    () => {
+      for (const again of work) void again();
+      return neighbours().some(({ mac }) => mac !== '');
+    },
+    () => JSON.stringify(neighbours()),
+  );
+  const dst = here.remote.addresses[1] ?? '';
+  const flow = { family: 6, protocol: 17, src: v6, dst, sport: 20_001, dport: 53 } as const;
+  sendPacket(there.ns, flow, AbortSignal.timeout(10_000));
+  await settled(
+    () => heard.length > 0,
+    () => JSON.stringify([...(backends[0]!.drops?.() ?? [])]),
+  );
+});
 
 test('the kernel is asked for other nodes’ link addresses, and forgets them with the nodes', {
   skip: needsRoot,

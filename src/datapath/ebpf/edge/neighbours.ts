@@ -25,6 +25,8 @@ export interface EdgeNeighbours {
   /** `owners`: addresses of other nodes; those behind a gateway make it the neighbour. Forgets all others. */
   prune(uplink: number, owners: readonly string[]): Difference[];
   verify(uplink: number, owners: readonly string[]): Difference[];
+  /** Whoever did not answer when he was asked: a node may have been away, and nothing need be said to it since. */
+  askAgain(): void;
   /** Those of earlier runs too. */
   remove(): void;
 }
@@ -62,16 +64,22 @@ export function createEdgeNeighbours(route: NeighbourRoute): EdgeNeighbours {
     if (name !== undefined) route.deleteNeighbour({ dev: name, address });
   }
 
+  const ask = (index: number, addresses: readonly string[]): void => {
+    const dev = addresses.length > 0 ? nameOf(index) : undefined;
+    if (dev !== undefined) for (const address of addresses) route.askNeighbour({ dev, address });
+  };
+
   return {
     prune(uplink, owners) {
       const { foreign, missing, silent, differences } = compare(uplink, owners);
       foreign.forEach(forget);
-      const dev = nameOf(uplink);
-      if (dev !== undefined)
-        for (const address of [...missing, ...silent]) route.askNeighbour({ dev, address });
+      ask(uplink, [...missing, ...silent]);
       return differences;
     },
     verify: (uplink, owners) => compare(uplink, owners).differences,
+    askAgain() {
+      for (const { dev, address } of ours().filter(({ mac }) => mac === '')) ask(dev, [address]);
+    },
     remove: () => ours().forEach(forget),
   };
 }

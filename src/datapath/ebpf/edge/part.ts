@@ -29,7 +29,7 @@ export interface EdgeDeps {
   readonly overlayLink?: string | undefined;
   readSysctl(key: string): string;
   writeSysctl(key: string, value: string): void;
-  /** Calls `work` again and again until it is told to stop. Absent: nobody counts connections again. */
+  /** Calls `work` again and again until it is told to stop. Absent: connections are not counted again, nor silent nodes asked for. */
   every?(seconds: number, work: () => Promise<void>): () => void;
   readonly log: Log;
 }
@@ -40,8 +40,8 @@ export interface EdgePart extends Part {
   remove(): void;
 }
 
-/** How long what silence and eviction took from the tables may count, in seconds. */
-const RECOUNT = 5;
+/** How long what silence and eviction took from the tables may count, and a node that is back be unknown, in seconds. */
+const AGAIN = 5;
 
 const PORT_RANGE = `${NAT_PORTS.first}-${NAT_PORTS.last}`;
 
@@ -68,7 +68,8 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
   const sysctls = { read: deps.readSysctl, write: deps.writeSysctl };
   let state = emptyState();
   let attachedAt = 0;
-  const stopCounting = deps.every?.(RECOUNT, async () => {
+  const stopRepeating = deps.every?.(AGAIN, async () => {
+    neighbours.askAgain();
     if (countsFlows(state)) await recount(programs);
   });
 
@@ -149,7 +150,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     },
     runs: (program, link) => hooks.runs(program, link),
     translated: () => nats.flatMap((nat) => [...translatedFlows(nat, process.hrtime.bigint())]),
-    close: () => stopCounting?.(),
+    close: () => stopRepeating?.(),
     handOver: () => nats.flatMap((nat) => handedOver(nat, process.hrtime.bigint())),
     takeOver(connections, next) {
       const settings = next.settings.get(SETTINGS_KEY);

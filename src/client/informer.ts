@@ -33,7 +33,7 @@ export interface Informer<O, T = O> {
   list(): readonly T[];
   /** One index per name, shared by all who ask; lookups are sorted by key. */
   byIndex(name: string, fn: IndexFn<T>): IndexLookup<T>;
-  /** Resolves after the first complete list. */
+  /** Resolves after the first complete list, of which listeners have been told. */
   synced(): Promise<void>;
   readonly hasSynced: boolean;
   /**
@@ -89,6 +89,8 @@ export function createInformer<O, T = O>(
     if (hasSynced) return;
     hasSynced = true;
     first.resolve();
+    // Before whoever waited for the list goes on: what he made of notices must not lack its end.
+    cache.flush();
   }
 
   function store(object: O): string {

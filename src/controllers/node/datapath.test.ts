@@ -94,8 +94,9 @@ function setUp(t: TestContext) {
     client,
     backend,
     controller,
-    startInformers: () => {
-      for (const informer of Object.values(informers)) void informer.run(stop.signal);
+    informers,
+    startInformers: (names = Object.keys(informers) as (keyof typeof informers)[]) => {
+      for (const name of names) void informers[name].run(stop.signal);
     },
     setLocal(next: AttachedPod[]) {
       pods = next;
@@ -136,6 +137,49 @@ test('nothing is pruned before every list is complete', async (t) => {
   await controller.ready();
   assert.equal(backend.kernel.settings.size, 1);
 });
+
+for (const last of ['services', 'slices', 'nodes', 'protections'] as const)
+  test(`the first convergence knows what the last list told, of ${last} too`, async (t) => {
+    const { client, backend, controller, informers, startInformers } = setUp(t);
+    await client.create(SERVICE, {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { namespace: 'shop', name: 'cart' },
+      spec: { clusterIPs: ['10.96.0.7'], ports: [{ port: 80, protocol: 'TCP' }] },
+    });
+    await client.create(ENDPOINT_SLICE, {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { namespace: 'shop', name: 'cart-1', labels: { 'kubernetes.io/service-name': 'cart' } },
+      addressType: 'IPv4',
+      ports: [{ port: 8080, protocol: 'TCP' }],
+      endpoints: [{ addresses: ['10.244.0.2'] }],
+    });
+    await client.create(NODE, {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: 'node-2' },
+      spec: { podCIDRs: ['10.244.2.0/24'] },
+      status: { addresses: [{ type: 'InternalIP', address: '10.240.0.2' }] },
+    });
+    await client.create(UPLINK_PROTECTION, {
+      apiVersion: 'heddle.dev/v1alpha1',
+      kind: 'UplinkProtection',
+      metadata: { name: 'edge' },
+      spec: { denied: ['198.51.100.0/24'] },
+    });
+    const names = (Object.keys(informers) as (keyof typeof informers)[]).filter((name) => name !== last);
+    startInformers(names);
+    await Promise.all(names.map((name) => informers[name].synced()));
+    await quiet();
+    startInformers([last]);
+    await controller.ready();
+    await quiet();
+    const [service] = backend.kernel.services.values();
+    assert.equal(service?.backends.length, 1);
+    assert.deepEqual([backend.kernel.routes.size, backend.kernel.protection.size], [1, 1]);
+    assert.equal(backend.sent.length, 1, 'nothing was left to be applied later');
+  });
 
 test('a pod is settled when its policy is in the kernel, though the API server does not know its address', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);

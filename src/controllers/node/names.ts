@@ -34,7 +34,5 @@ export async function runNames(deps: NamesDeps): Promise<void> {
     else records.removeNamespace?.(key);
   });
   await Promise.all([services.synced(), slices.synced(), namespaces.synced()]);
-  // Change notices come at the end of the turn in which the lists did.
-  await new Promise((resolve) => setImmediate(resolve));
   records.synced();
 }

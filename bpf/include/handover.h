@@ -55,12 +55,18 @@ __noinline int is_translated_here(const struct packet *p)
 	return value && !(is_over(value) && is_begin(p));
 }
 
-/* Not static: verified by itself, once. */
+/* The flow of a translated connection may be known before how it is translated is. */
 __noinline int is_known_here(const struct packet *p)
 {
+	struct flow *flow;
 	__u32 way;
 
-	return p && (is_translated_here(p) || find_flow(p, &way));
+	if (!p)
+		return 0;
+	if (is_translated_here(p))
+		return 1;
+	flow = find_flow(p, &way);
+	return flow && !(flow->flags & FLOW_TRANSLATED);
 }
 
 /* Whether a packet is not these programs' to decide about; with HANDOVER_HOLD it is dropped, and comes again. */

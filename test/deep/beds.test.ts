@@ -44,7 +44,7 @@ under(uml, {
   files: ['src/kernel/ipvs.test.ts', 'src/kernel/netns.test.ts', 'src/kernel/cgroup.test.ts'],
   timeout: 120,
 });
-under(qemu, { files: ['src/kernel/*.test.ts', 'src/kernel/bpf/links.test.ts'], timeout: 400 });
+under(qemu, { files: ['src/kernel/*.test.ts'], timeout: 400 });
 under(qemu, { files: ['src/datapath/ipvs/contract.test.ts'], timeout: 900 });
 // Whether an older kernel takes the eBPF programs, and they do there what they do here.
 under(qemu, { files: ['src/datapath/ebpf/stack.test.ts'], timeout: 200 });

@@ -11,7 +11,7 @@ const PROGRAM = 'qemu-system-x86_64';
 export const qemu = createBed({
   name: 'qemu',
   // What tests wait for takes longer here (src/datapath/testing/pace.ts).
-  env: { HEDDLE_PATIENCE: '4' },
+  env: { HEDDLE_PATIENCE: '8' },
   missing() {
     if (process.geteuid?.() !== 0) return 'needs root';
     if (process.arch !== 'x64') return `is for x86_64, this is ${process.arch} (not in CI)`;

@@ -167,7 +167,10 @@ function startConnect(fd: number, { host, port, localAddress, localPort, scope }
 function connected(fd: number, options: ConnectOptions): Promise<void> {
   const { host, port, timeoutMs = 5000, signal } = options;
   return new Promise((resolve, reject) => {
+    let isOver = false;
     const finish = (error?: unknown) => {
+      if (isOver) return;
+      isOver = true;
       watch.close();
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
@@ -179,7 +182,11 @@ function connected(fd: number, options: ConnectOptions): Promise<void> {
       const errno = pendingError(fd);
       finish(errno === 0 ? undefined : socketError('connect', errnoName(errno), host, port));
     });
-    const timer = setTimeout(() => finish(socketError('connect', 'ETIMEDOUT', host, port)), timeoutMs);
+    // A connection that came while the loop was busy is told after the timers.
+    const timer = setTimeout(
+      () => setImmediate(() => finish(socketError('connect', 'ETIMEDOUT', host, port))),
+      timeoutMs,
+    );
     signal?.addEventListener('abort', onAbort, { once: true });
   });
 }

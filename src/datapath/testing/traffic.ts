@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test';
 import type { Netns } from '../../kernel/netns.ts';
 import { bindUdp, connectTcp, listenTcp } from '../../kernel/sockets.ts';
 import { errnoCode } from '../../lib/errors.ts';
-import { patience } from './pace.ts';
+import { afterSilence, patience } from './pace.ts';
 
 type After = Pick<TestContext, 'after'>;
 
@@ -84,19 +84,26 @@ export async function dialTcp(
   port: number,
   options: { timeoutMs?: number; localPort?: number; localAddress?: string; sctp?: boolean } = {},
 ): Promise<Answer> {
+  const { timeoutMs = SILENCE_MS, ...more } = options;
+  const silent = new AbortController();
+  const stop = afterSilence(timeoutMs, () => silent.abort(silence()));
   try {
-    const socket = await connectTcp(ns, { timeoutMs: SILENCE_MS, ...options, host, port });
-    const answer = await firstLine(socket, Math.max(2000 * patience, options.timeoutMs ?? 0));
+    const socket = await connectTcp(ns, { ...more, host, port, timeoutMs: 60_000, signal: silent.signal });
+    const answer = await firstLine(socket, Math.max(2000 * patience, timeoutMs));
     socket.destroy();
     return answer;
   } catch (error) {
     return { why: errnoCode(error) ?? String(error) };
+  } finally {
+    stop();
   }
 }
 
+const silence = (): Error => Object.assign(new Error('silence'), { code: 'ETIMEDOUT' });
+
 function firstLine(socket: Socket, timeoutMs = 2000 * patience): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    socket.setTimeout(timeoutMs, () => reject(Object.assign(new Error('silence'), { code: 'ETIMEDOUT' })));
+    socket.setTimeout(timeoutMs, () => reject(silence()));
     socket.once('error', reject);
     socket.once('data', (data: Buffer) => resolve(parse(data.toString())));
   });
@@ -118,7 +125,7 @@ export function dialUdp(
   const socket = createSocket(isV6 ? 'udp6' : 'udp4');
   return new Promise((resolve) => {
     const finish = (answer: Answer) => {
-      clearTimeout(timer);
+      stop();
       clearInterval(again);
       socket.close();
       resolve(answer);
@@ -130,7 +137,7 @@ export function dialUdp(
         host,
         (error) => error && finish({ why: errnoCode(error) ?? '' }),
       );
-    const timer = setTimeout(() => finish({ why: 'ETIMEDOUT' }), options.timeoutMs ?? SILENCE_MS);
+    const stop = afterSilence(options.timeoutMs ?? SILENCE_MS, () => finish({ why: 'ETIMEDOUT' }));
     const again = setInterval(send, 50);
     socket.once('message', (data) => finish(parse(data.toString())));
     socket.on('error', (error) => finish({ why: errnoCode(error) ?? '' }));
@@ -152,14 +159,14 @@ export function keepUdp(t: After, ns: Netns, isV6: boolean) {
     return new Promise((resolve) => {
       const finish = (answer: Answer) => {
         clearInterval(again);
-        clearTimeout(timer);
+        stop();
         socket.off('message', onMessage);
         resolve(answer);
       };
       const onMessage = (data: Buffer) => finish(parse(data.toString()));
       const send = () => socket.send('?', port, host);
       const again = setInterval(send, 50);
-      const timer = setTimeout(() => finish({ why: 'ETIMEDOUT' }), SILENCE_MS);
+      const stop = afterSilence(SILENCE_MS, () => finish({ why: 'ETIMEDOUT' }));
       socket.on('message', onMessage);
       send();
     });

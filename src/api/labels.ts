@@ -8,6 +8,8 @@ export const ZONE = 'topology.kubernetes.io/zone';
 export const REGION = 'topology.kubernetes.io/region';
 /** On a pod, an annotation: its share of new connections, 0 to 65535; 0 drains it. Without: 1. */
 export const WEIGHT = 'heddle.dev/weight';
+/** On a policy, or a namespace for all in it: `enforce` (also without) or `audit`. */
+export const STAGE = 'heddle.dev/stage';
 /** On an EndpointSlice, an annotation: weights other than 1 by address, `10.244.1.2=5,10.244.1.3=0`. */
 export const WEIGHTS = 'heddle.dev/weights';
 /** On an EndpointSlice: its Service. */

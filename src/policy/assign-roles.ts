@@ -1,6 +1,10 @@
-/** Which table each pod has: pods with the same policies, and the same meaning of their port names, share one. */
+/**
+ * Which table each pod has: pods with the same policies, and the same meaning of their port names, share one.
+ * Pods of which no policy says anything have none.
+ */
 import type { Role } from './build-table.ts';
 import { type Direction, policyText } from './decision.ts';
+import { isEnforced, isolationOf } from './isolation.ts';
 import { compareRules, type Policy, type Rule } from './model.ts';
 import { namedPortsText, namesIn, resolveNames } from './named-ports.ts';
 import { createNumberer } from './numbers.ts';
@@ -34,15 +38,18 @@ export function createRoles() {
   function add(group: PodGroup): void {
     const roles = new Map<string, Role>();
     for (const direction of ['ingress', 'egress'] as const) {
-      const policies = group.isolatedBy[direction];
+      const policies = group.concernedBy[direction];
       if (policies.length === 0) continue;
       const rules = rulesOf(policies, direction);
+      const audited = auditedIn(policies, direction);
+      const isolation = isolationOf(policies, direction);
       const names = direction === 'ingress' ? rules.flatMap(namesIn) : [];
       const selected = policies.map((policy) => policyText(policy.ref)).join(', ');
       for (const pod of group.pods) {
         const named = resolveNames(names, pod);
         const text = `${direction} of ${selected} # ${namedPortsText(named)}`;
-        const role = roles.get(text) ?? retain({ text, direction, policies, rules, named });
+        const role =
+          roles.get(text) ?? retain({ text, direction, policies, isolation, rules, audited, named });
         roles.set(text, role);
         byPod[direction].set(pod, role);
       }
@@ -62,6 +69,12 @@ export function createRoles() {
     roleOf: (pod: WorldPod, direction: Direction): Role | undefined => byPod[direction].get(pod),
     number: (role: Role): number => numberer.number(role.text),
   };
+}
+
+/** Undefined if all are enforced. */
+function auditedIn(policies: readonly Policy[], direction: Direction): ReadonlySet<Rule> | undefined {
+  const audited = policies.filter((policy) => !isEnforced(policy));
+  return audited.length === 0 ? undefined : new Set(rulesOf(audited, direction));
 }
 
 const rulesOf = (policies: readonly Policy[], direction: Direction): Rule[] =>

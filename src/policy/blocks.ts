@@ -1,7 +1,6 @@
 /** Address ranges inside address ranges. */
 import { type Address, type Cidr, contains, firstOf, formatCidr } from '../lib/ip.ts';
 import { compareCidrs, createLpm } from './lpm.ts';
-import type { BlockPeer } from './model.ts';
 
 export interface Place<T> {
   readonly cidr: Cidr;
@@ -21,8 +20,13 @@ export function walkNested<T extends { cidr: Cidr }>(
   }
 }
 
-/** Each range that a block or an exception starts, with the blocks that hold there. */
-export function nestBlocks(blocks: ReadonlyMap<string, BlockPeer>) {
+export interface Block {
+  readonly ranges: readonly Cidr[];
+  readonly except: readonly Cidr[];
+}
+
+/** Each range that a block or an exception starts, with the names of the blocks that hold there. */
+export function nestBlocks(blocks: ReadonlyMap<string, Block>) {
   const marks = new Map<string, { cidr: Cidr; adds: string[]; removes: string[] }>();
   const mark = (cidr: Cidr) => {
     const text = formatCidr(cidr);
@@ -30,8 +34,8 @@ export function nestBlocks(blocks: ReadonlyMap<string, BlockPeer>) {
     marks.set(text, known);
     return known;
   };
-  for (const [text, { cidr, except }] of blocks) {
-    mark(cidr).adds.push(text);
+  for (const [text, { ranges, except }] of blocks) {
+    for (const range of ranges) mark(range).adds.push(text);
     for (const range of except) mark(range).removes.push(text);
   }
   const lpm = createLpm<readonly string[]>();

@@ -1,19 +1,24 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
-import { flattenPorts, type PortEntry, type PortRange } from './entries.ts';
+import { flattenPorts, type PortEntry, type PortRange, type PortRule } from './entries.ts';
 import type { Identities, PeerClass } from './identities.ts';
+import type { Isolation } from './isolation.ts';
 import type { Policy, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
 import type { Numbering } from './numbering.ts';
 import type { PolicyEntry, PolicyTable } from './tables.ts';
+import { TIERS } from './tiers.ts';
 
 /** What all pods with one table have in common. */
 export interface Role {
   readonly text: string;
   readonly direction: Direction;
   readonly policies: readonly Policy[];
+  readonly isolation: Isolation;
   /** Rules of this direction, the first decides first. */
   readonly rules: readonly Rule[];
+  /** Of `rules`; absent if all are enforced. */
+  readonly audited?: ReadonlySet<Rule> | undefined;
   /** What port names mean at these pods; empty for egress, where the peer says it. */
   readonly named: NamedPorts;
 }
@@ -24,25 +29,35 @@ export function buildTable(
   { classes }: Identities,
   numbering: Numbering,
 ): PolicyTable {
-  const defaultRule = numbering.defaultDeny(
-    role.direction,
-    role.policies.map((policy) => policy.ref),
-  );
+  const { direction, isolation } = role;
+  const defaultRule = numbering.defaultDeny(direction, isolation.enforced);
   const flatten = createFlattener(role, numbering);
   const nobody = flatten(undefined);
-  const entries: PolicyEntry[] = nobody.map((entry) => ({ identity: 0, ...entry }));
+  const isImplied = (entry: PortEntry) =>
+    entry.protocol === null && defaultRule !== 0 && entry.rule === defaultRule && !entry.audit;
+  const entries: PolicyEntry[] = nobody
+    .filter((entry) => !isImplied(entry))
+    .map((entry) => ({ identity: 0, ...entry }));
+  // Where rules only ever allow, whoever is told apart from 0 may do all that 0 may: going on to 0 adds nothing.
+  const goesOn = isolation.audited.length > 0 && isOnlyAllowed(role);
   for (const peer of classes) {
     const own = flatten(peer);
-    if (own !== nobody) for (const entry of own) entries.push({ identity: peer.identity, ...entry });
+    if (own === nobody) continue;
+    for (const entry of own)
+      if (!(goesOn && isImplied(entry))) entries.push({ identity: peer.identity, ...entry });
   }
-  return { number, direction: role.direction, defaultRule, entries };
+  return { number, direction, defaultRule, entries };
 }
+
+const isOnlyAllowed = ({ rules, audited }: Role): boolean =>
+  audited === undefined && rules.every(({ verdict }) => verdict === 'allow');
 
 /** Entries for a class; the very same array for classes to which the same rules apply in the same way. */
 function createFlattener(role: Role, numbering: Numbering): (peer: PeerClass | undefined) => PortEntry[] {
-  const rules = role.rules.map((rule) => ({ rule, number: numbering.rule(rule.ref) }));
+  const numbers = role.rules.map((rule) => numbering.rule(rule.ref));
   const matching = createMatcher(role.rules);
   const hasNames = role.direction === 'egress' && role.rules.some((rule) => namesIn(rule).length > 0);
+  const ends = endsOf(role, numbering);
   const byRules = new Map<string, PortEntry[]>();
   const byEntries = new Map<string, PortEntry[]>();
   return (peer) => {
@@ -51,17 +66,40 @@ function createFlattener(role: Role, numbering: Numbering): (peer: PeerClass | u
     const key = `${places.join(' ')} # ${hasNames ? namedPortsText(named) : ''}`;
     const known = byRules.get(key);
     if (known) return known;
-    const entries = flattenPorts(
-      places
-        .map((place) => rules[place]!)
-        .map(({ rule, number }) => ({ number, ports: portsOf(rule, named) })),
-    );
-    const text = entries.map((e) => `${e.protocol}:${e.ports?.join('-')}:${e.rule}`).join(' ');
+    const portRule = (place: number): PortRule => {
+      const { tier, verdict, ports } = role.rules[place]!;
+      return { number: numbers[place]!, tier, verdict, ports: resolve(ports, named) };
+    };
+    const isEnforced = (place: number) => !role.audited?.has(role.rules[place]!);
+    const entries = flattenPorts({
+      enforced: ends.enforced(places.filter(isEnforced).map(portRule)),
+      ...(ends.audited ? { audited: ends.audited(places.map(portRule)) } : {}),
+    });
+    const text = entries
+      .map((e) => `${e.protocol}:${e.ports?.join('-')}:${e.verdict}:${e.rule}:${e.audit?.rule}`)
+      .join(' ');
     const same = byEntries.get(text) ?? entries;
     byEntries.set(text, same);
     byRules.set(key, same);
     return same;
   };
+}
+
+/** What decides where no rule does: the default deny, in its tier, or nothing. */
+function endsOf({ direction, isolation, policies }: Role, numbering: Numbering) {
+  const end = (refs: Isolation['enforced']) => {
+    const denied = { tier: TIERS.networkPolicy, verdict: 'deny', ports: null } as const;
+    const closing: PortRule =
+      refs.length > 0
+        ? { ...denied, number: numbering.defaultDeny(direction, refs) }
+        : { number: 0, tier: Number.POSITIVE_INFINITY, verdict: 'allow', ports: null };
+    return (rules: readonly PortRule[]): PortRule[] => [
+      ...rules.filter(({ tier }) => tier <= closing.tier),
+      closing,
+    ];
+  };
+  const hasAudited = policies.some(({ stage }) => stage === 'audit');
+  return { enforced: end(isolation.enforced), audited: hasAudited ? end(isolation.audited) : undefined };
 }
 
 /** Places in the list, ascending, of the rules that have this class for a peer. Undefined: what is in no class. */
@@ -84,9 +122,9 @@ function createMatcher(rules: readonly Rule[]): (peer: PeerClass | undefined) =>
   };
 }
 
-function portsOf(rule: Rule, named: NamedPorts): PortRange[] | null {
-  if (rule.ports === null) return null;
-  return rule.ports.flatMap((port) =>
+function resolve(ports: Rule['ports'], named: NamedPorts): PortRange[] | null {
+  if (ports === null) return null;
+  return ports.flatMap((port) =>
     'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : [port],
   );
 }

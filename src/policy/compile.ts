@@ -32,7 +32,11 @@ export function createCompiler(): (world: World, options?: CompileOptions) => Po
   return (world, { onlyNode } = {}) => {
     places = samePlaces(places, world);
     try {
-      return compileParts(compiler, { places, difference: policies.update(world.policies), onlyNode });
+      return compileParts(compiler, {
+        places,
+        difference: policies.update(world.policies, places.namespaces),
+        onlyNode,
+      });
     } catch (error) {
       // Half of the parts may have heard of the change: begin anew.
       policies = createPolicyList();

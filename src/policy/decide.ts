@@ -1,12 +1,21 @@
 /**
  * The decision, read straight from the objects: no table, no index over rules. `compile` is held to it by test.
  */
-import { contains } from '../lib/ip.ts';
-import type { Decision, Direction, Side } from './decision.ts';
+import { contains, formatAddress } from '../lib/ip.ts';
+import {
+  type Decision,
+  type Direction,
+  decisionOf,
+  type Outcome,
+  type PolicyRef,
+  type Side,
+} from './decision.ts';
+import { isEnforced, isolationOf } from './isolation.ts';
 import { compareRules, type Peer, type PodPeer, type Policy, type PortMatch, type Rule } from './model.ts';
 import { type Numbering, numberRules } from './numbering.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
+import { TIERS } from './tiers.ts';
 import { type Flow, podKey, type World, type WorldPod } from './world.ts';
 
 /** For many flows in one world use `createDecider`. @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
@@ -21,13 +30,10 @@ export function createDecider(world: World): (flow: Flow) => Decision {
 }
 
 export function decideResolved(scene: Scene, numbering: Numbering, flow: ResolvedFlow): Decision {
-  const egress = decideSide(scene, numbering, flow, 'egress');
-  const ingress = decideSide(scene, numbering, flow, 'ingress');
-  return {
-    verdict: egress.verdict === 'allow' && ingress.verdict === 'allow' ? 'allow' : 'deny',
-    egress,
-    ingress,
-  };
+  return decisionOf(
+    decideSide(scene, numbering, flow, 'egress'),
+    decideSide(scene, numbering, flow, 'ingress'),
+  );
 }
 
 /** The pod at which `direction` is enforced, and who is at the other end. */
@@ -35,32 +41,59 @@ export function ends(flow: ResolvedFlow, direction: Direction): { here: End; the
   return direction === 'egress' ? { here: flow.src, there: flow.dst } : { here: flow.dst, there: flow.src };
 }
 
+const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
+
 function decideSide(scene: Scene, numbering: Numbering, flow: ResolvedFlow, direction: Direction): Side {
   const { here, there } = ends(flow, direction);
   if (here.type !== 'pod')
-    return { verdict: 'allow', reason: 'not-a-pod', isolated: false, isolatedBy: [], ruleNumber: 0 };
-  const policies = isolating(scene, here.pod, direction);
-  const isolatedBy = policies.map((policy) => policy.ref);
-  const allowed = { verdict: 'allow', isolated: policies.length > 0, isolatedBy, ruleNumber: 0 } as const;
+    return { ...ALLOWED, reason: 'not-a-pod', isolated: false, isolatedBy: [], audit: ALLOWED };
+  const policies = concerning(scene, here.pod, direction);
+  const { enforced: isolatedBy, audited } = isolationOf(policies, direction);
+  const isolation = { isolated: isolatedBy.length > 0, isolatedBy };
+  const allowed = { ...ALLOWED, ...isolation, audit: ALLOWED };
   if (there.type === 'pod' && podKey(there.pod) === podKey(here.pod)) return { ...allowed, reason: 'self' };
   if (isOwnNode(scene, here.pod, there)) return { ...allowed, reason: 'own-node' };
   if (policies.length === 0) return { ...allowed, reason: 'not-isolated' };
 
-  const rule = rulesOf(policies, direction)
-    .filter((candidate) => peersMatch(scene, candidate, there) && portsMatch(candidate, flow))
-    .sort(compareRules)[0];
-  if (rule) return { ...allowed, reason: 'rule', rule: rule.ref, ruleNumber: numbering.rule(rule.ref) };
-  return {
-    verdict: 'deny',
-    reason: 'default-deny',
-    isolated: true,
-    isolatedBy,
-    ruleNumber: numbering.defaultDeny(direction, isolatedBy),
+  const judge = (who: readonly Policy[], closing: readonly PolicyRef[]): Outcome => {
+    const rule = decidingRule(matching(scene, rulesOf(who, direction), flow, there), closing.length > 0);
+    if (rule) return { verdict: rule.verdict, rule: rule.ref, ruleNumber: numbering.rule(rule.ref) };
+    if (closing.length === 0) return ALLOWED;
+    return { verdict: 'deny', ruleNumber: numbering.defaultDeny(direction, closing) };
   };
+  const outcome = judge(policies.filter(isEnforced), isolatedBy);
+  const audit = policies.every(isEnforced) ? outcome : judge(policies, audited);
+  const reason = outcome.rule ? 'rule' : outcome.verdict === 'deny' ? 'default-deny' : 'no-rule';
+  return { ...outcome, reason, ...isolation, audit };
 }
 
-export function isolating(scene: Scene, pod: WorldPod, direction: Direction): Policy[] {
-  return scene.policies.filter((p) => p.isolates[direction] && matchesPod(scene, p.subject, pod));
+const matching = (scene: Scene, rules: readonly Rule[], flow: ResolvedFlow, there: End): Rule[] =>
+  rules.filter((rule) => peersMatch(scene, rule, there) && portsMatch(rule, flow)).sort(compareRules);
+
+/**
+ * The first rule, but for what a rule before it in its tier passes on.
+ *
+ * @param rules those that match, in deciding order
+ * @param isClosed the pod is isolated: no tier behind NetworkPolicy's is asked
+ */
+function decidingRule(
+  rules: readonly Rule[],
+  isClosed: boolean,
+): (Rule & { readonly verdict: 'allow' | 'deny' }) | undefined {
+  let passed = Number.NEGATIVE_INFINITY;
+  for (const rule of rules) {
+    if (isClosed && rule.tier > TIERS.networkPolicy) return undefined;
+    if (rule.tier === passed) continue;
+    const { verdict } = rule;
+    if (verdict !== 'pass') return { ...rule, verdict };
+    passed = rule.tier;
+  }
+  return undefined;
+}
+
+/** Policies that say anything of a pod in this direction, in the order of the scene. */
+export function concerning(scene: Scene, pod: WorldPod, direction: Direction): Policy[] {
+  return scene.policies.filter((p) => p.concerns[direction] && matchesPod(scene, p.subject, pod));
 }
 
 export function rulesOf(policies: readonly Policy[], direction: Direction): Rule[] {
@@ -80,6 +113,10 @@ export function peersMatch(scene: Scene, rule: Rule, there: End): boolean {
 function matchesPeer(scene: Scene, peer: Peer, there: End): boolean {
   if (peer.type === 'pods') return there.type === 'pod' && matchesPod(scene, peer, there.pod);
   const { address } = there;
+  if (peer.type === 'nodes') {
+    const nodes = address === undefined ? [] : scene.nodesWith(formatAddress(address));
+    return nodes.some(({ labels }) => peer.nodes.selects(labels ?? {}));
+  }
   return (
     address !== undefined &&
     contains(peer.cidr, address) &&

@@ -2,7 +2,10 @@
 
 export type Direction = 'ingress' | 'egress';
 
-/** Verdicts of a table entry. The last three are reserved: nothing yields them yet. */
+/**
+ * Verdicts of a table entry. `audit-deny`: it passes, and would not if what is audited were enforced. The last two are
+ * reserved: nothing yields them yet.
+ */
 export type Verdict = 'allow' | 'deny' | 'audit-deny' | 'redirect' | 'auth-required';
 
 export interface PolicyRef {
@@ -27,8 +30,10 @@ export type Reason =
   | 'self'
   /** Between a pod and its own node. */
   | 'own-node'
-  /** No policy selects the pod in this direction. */
+  /** No policy says anything of the pod in this direction. */
   | 'not-isolated'
+  /** Policies do, but no rule decides this and nothing isolates the pod. */
+  | 'no-rule'
   | 'rule'
   | 'default-deny';
 
@@ -36,19 +41,35 @@ export interface Side {
   readonly verdict: 'allow' | 'deny';
   readonly reason: Reason;
   readonly isolated: boolean;
-  /** Policies that isolate the pod in this direction, ordered by (kind, namespace, name). */
+  /** Enforced policies that isolate the pod in this direction, ordered by (kind, namespace, name). */
   readonly isolatedBy: readonly PolicyRef[];
-  /** The deciding rule: the least matching by (tier, priority, namespace, name, index). */
+  /** The deciding rule: the least matching by (tier, priority, namespace, name, index) that no `pass` leaves out. */
   readonly rule?: RuleRef | undefined;
   /** Number of the deciding rule or of the default deny, as counters and logs give it; 0 if neither. */
+  readonly ruleNumber: number;
+  /** What it would be if everything audited were enforced; the same where nothing is. */
+  readonly audit: Outcome;
+}
+
+export interface Outcome {
+  readonly verdict: 'allow' | 'deny';
+  readonly rule?: RuleRef | undefined;
   readonly ruleNumber: number;
 }
 
 export interface Decision {
   /** Deny if either side denies. A flow that egress denies never reaches the ingress side. */
   readonly verdict: 'allow' | 'deny';
+  /** Likewise, of what the sides say under audit. */
+  readonly audit: 'allow' | 'deny';
   readonly egress: Side;
   readonly ingress: Side;
+}
+
+export function decisionOf(egress: Side, ingress: Side): Decision {
+  const both = (a: Outcome, b: Outcome) =>
+    a.verdict === 'allow' && b.verdict === 'allow' ? 'allow' : 'deny';
+  return { verdict: both(egress, ingress), audit: both(egress.audit, ingress.audit), egress, ingress };
 }
 
 export const policyText = (ref: PolicyRef): string =>

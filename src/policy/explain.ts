@@ -1,19 +1,24 @@
 /** A decision in words: who decided at each end, and which rules nearly did. */
 
 import { formatAddress } from '../lib/ip.ts';
-import { decideResolved, ends, isolating, peersMatch, portsMatch, rulesOf } from './decide.ts';
-import type { Decision, Direction, RuleRef, Side } from './decision.ts';
+import { concerning, decideResolved, ends, peersMatch, portsMatch, rulesOf } from './decide.ts';
+import type { Decision, Direction, Outcome, RuleRef, Side } from './decision.ts';
 import { policyText, ruleText } from './decision.ts';
+import { isEnforced } from './isolation.ts';
 import { compareRules, type Rule } from './model.ts';
 import { numberRules } from './numbering.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
+import { TIERS } from './tiers.ts';
 import { peersText, portsText } from './words.ts';
 import { type Flow, podKey, type World } from './world.ts';
 
 export interface Explanation {
   readonly decision: Decision;
-  /** Rules at a denying end that match all but one thing, in deciding order. */
+  /**
+   * Rules at a denying end that would have allowed, or passed on, before what denies did, and match all but one
+   * thing; in deciding order.
+   */
   readonly nearMisses: Readonly<Record<Direction, readonly NearMiss[]>>;
   /** Lines for people, the verdict first. */
   readonly lines: readonly string[];
@@ -21,6 +26,7 @@ export interface Explanation {
 
 export interface NearMiss {
   readonly rule: RuleRef;
+  readonly verdict: 'allow' | 'pass';
   readonly missed: 'port' | 'peer';
   /** What the rule has where the flow differs: `TCP 9000`, `pods app=checkout in shop`. */
   readonly expected: string;
@@ -49,15 +55,20 @@ export function explain(world: World, flow: Flow): Explanation {
 function nearMissesOf(scene: Scene, flow: ResolvedFlow, direction: Direction, side: Side): NearMiss[] {
   const { here, there } = ends(flow, direction);
   if (side.verdict === 'allow' || here.type !== 'pod') return [];
-  return rulesOf(isolating(scene, here.pod, direction), direction)
+  const rules = rulesOf(concerning(scene, here.pod, direction).filter(isEnforced), direction);
+  const denying = rules.find(({ ref }) => ref === side.rule);
+  const isBefore = (rule: Rule) =>
+    denying ? compareRules(rule, denying) < 0 : rule.tier <= TIERS.networkPolicy;
+  return rules
+    .filter(isBefore)
     .sort(compareRules)
     .flatMap((rule) => nearMiss(rule, peersMatch(scene, rule, there), portsMatch(rule, flow)));
 }
 
-function nearMiss(rule: Rule, peer: boolean, port: boolean): NearMiss[] {
-  if (peer && !port) return [{ rule: rule.ref, missed: 'port', expected: portsText(rule.ports) }];
-  if (port && !peer) return [{ rule: rule.ref, missed: 'peer', expected: peersText(rule.peers) }];
-  return [];
+function nearMiss({ ref, verdict, peers, ports }: Rule, peer: boolean, port: boolean): NearMiss[] {
+  if (verdict === 'deny' || peer === port) return [];
+  if (peer) return [{ rule: ref, verdict, missed: 'port', expected: portsText(ports) }];
+  return [{ rule: ref, verdict, missed: 'peer', expected: peersText(peers) }];
 }
 
 function sideLines(
@@ -71,9 +82,10 @@ function sideLines(
   return [
     `${head}: ${reasonText(direction, side)}`,
     ...near.map(
-      ({ rule, missed, expected }) =>
-        `    near: ${ruleText(rule)} matches but for the ${missed}: it has ${expected || 'none'}`,
+      ({ rule, verdict, missed, expected }) =>
+        `    near: ${ruleText(rule)} ${verdict === 'pass' ? 'would pass it on' : 'matches'} but for the ${missed}: it has ${expected || 'none'}`,
     ),
+    ...(side.audit.ruleNumber === side.ruleNumber ? [] : [`    audit: ${auditText(side.audit)}`]),
   ];
 }
 
@@ -87,13 +99,21 @@ function reasonText(direction: Direction, side: Side): string {
       return 'allowed, a pod and its own node always reach each other';
     case 'not-isolated':
       return `allowed, no policy selects it for ${direction}`;
+    case 'no-rule':
+      return `allowed, no rule decides this and no policy isolates it for ${direction}`;
     case 'rule':
-      return `allowed by ${side.rule ? ruleText(side.rule) : 'a rule'}`;
+      return `${side.verdict === 'allow' ? 'allowed' : 'denied'} by ${side.rule ? ruleText(side.rule) : 'a rule'}`;
     default:
       return `denied by default: ${side.isolatedBy.map(policyText).join(', ')} ${
         side.isolatedBy.length === 1 ? 'selects' : 'select'
       } it for ${direction}, and no rule allows this`;
   }
+}
+
+function auditText({ verdict, rule }: Outcome): string {
+  const would = `would be ${verdict === 'allow' ? 'allowed' : 'denied'}`;
+  if (rule) return `${would} by ${ruleText(rule)}`;
+  return verdict === 'allow' ? `${would}, no rule would decide it` : `${would} by default`;
 }
 
 function endText(end: End): string {

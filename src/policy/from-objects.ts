@@ -1,12 +1,14 @@
 /** A World out of Kubernetes objects: the same reading for agents, the demo and files. */
-import type { Namespace, NetworkPolicy, Node, Pod } from '../api/types.ts';
+import type { Namespace, Node, Pod } from '../api/types.ts';
+import { tryParseAddress } from '../lib/ip.ts';
+import type { PolicyObject } from './objects.ts';
 import type { World, WorldNamespace, WorldNode, WorldPod, WorldPort } from './world.ts';
 
 export interface WorldObjects {
   readonly pods: Iterable<Pod>;
   readonly namespaces: Iterable<Namespace>;
   readonly nodes: Iterable<Node>;
-  readonly policies: Iterable<NetworkPolicy>;
+  readonly policies: Iterable<PolicyObject>;
   /** Addresses that each node answers itself: the cluster DNS addresses. */
   readonly nodeLocal?: readonly string[];
 }
@@ -41,8 +43,15 @@ export function worldNamespace(namespace: Namespace): WorldNamespace {
 }
 
 export function worldNode(node: Node): WorldNode {
-  const addresses = (node.status?.addresses ?? []).filter(({ type }) => type === 'InternalIP');
-  return { name: node.metadata.name, addresses: addresses.map(({ address }) => address) };
+  const all = node.status?.addresses ?? [];
+  const addresses = all.filter(({ type }) => type === 'InternalIP').map(({ address }) => address);
+  const others = all.map(({ address }) => address).filter((address) => !addresses.includes(address));
+  return {
+    name: node.metadata.name,
+    addresses,
+    labels: node.metadata.labels ?? {},
+    externalAddresses: others.filter((text) => tryParseAddress(text) !== undefined),
+  };
 }
 
 export function worldFromObjects(objects: WorldObjects): World {

@@ -4,13 +4,13 @@
  */
 import { type Address, type Cidr, formatCidr, tryParseAddress } from '../lib/ip.ts';
 import { createTerms, type Peers } from './peer-terms.ts';
-import { nestBlocks, type Place, walkNested } from './blocks.ts';
+import { type Block, nestBlocks, type Place, walkNested } from './blocks.ts';
 import type { Role } from './build-table.ts';
 import { compareText, type PodPeer } from './model.ts';
 import { type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
 import type { Alike, PodGroup } from './roles.ts';
-import { canonical, type Places } from './scene.ts';
+import { canonical, nodeAddresses, type Places } from './scene.ts';
 import { podKey, type WorldPod } from './world.ts';
 
 export interface PeerClass {
@@ -80,12 +80,9 @@ function createHolders() {
   };
 }
 
-function sort(
-  scene: Places,
-  groups: ReadonlyMap<Alike, readonly string[]>,
-  { blocks: terms, names }: Peers,
-): Identities {
-  const blocks = nestBlocks(terms);
+function sort(scene: Places, groups: ReadonlyMap<Alike, readonly string[]>, peers: Peers): Identities {
+  const blocks = nestBlocks(addressTerms(scene, peers));
+  const { names } = peers;
   const drafts = new Map<string, Draft>();
   const draft = (terms: readonly string[], named: NamedPorts): Draft => {
     const text = `${terms.join(' | ')} # ${namedPortsText(named)}`;
@@ -106,6 +103,21 @@ function sort(
       }
   }
   return number(places, drafts);
+}
+
+/** Terms that hold for addresses, whosoever they are. */
+function addressTerms({ nodes }: Places, peers: Peers): Map<string, Block> {
+  const terms = new Map<string, Block>();
+  for (const [text, { cidr, except }] of peers.blocks) terms.set(text, { ranges: [cidr], except });
+  for (const [text, peer] of peers.nodes) {
+    const addresses = nodes
+      .filter(({ labels }) => peer.nodes.selects(labels ?? {}))
+      .flatMap(nodeAddresses)
+      .map(tryParseAddress)
+      .filter((address) => address !== undefined);
+    terms.set(text, { ranges: addresses.map(hostCidr), except: [] });
+  }
+  return terms;
 }
 
 interface Draft {

@@ -1,7 +1,14 @@
 /** Reads tables as a kernel does: by address, identity, protocol and port, in the order that tables.ts gives. */
 import { type Address, formatAddress, parseAddress, parseCidr } from '../lib/ip.ts';
-import type { Decision, Direction, Reason, Side } from './decision.ts';
 import { protocolNumbers } from '../lib/protocols.ts';
+import {
+  type Decision,
+  type Direction,
+  decisionOf,
+  type Outcome,
+  type Reason,
+  type Side,
+} from './decision.ts';
 import { createLpm } from './lpm.ts';
 import type { PolicyEntry, PolicyTable, PolicyTables } from './tables.ts';
 import type { Protocol } from './world.ts';
@@ -25,28 +32,38 @@ export function createLookup(tables: PolicyTables): (flow: WireFlow) => Decision
     const thereText = formatAddress(there);
     const endpoint = tables.endpoints.get(formatAddress(here));
     const table = endpoint && tables.tables.get(endpoint[direction]);
-    const isolation = { isolated: table !== undefined, isolatedBy: table ? isolatedBy(tables, table) : [] };
-    const allow = (reason: Reason): Side => ({ verdict: 'allow', reason, ...isolation, ruleNumber: 0 });
+    const by = table ? isolatedBy(tables, table) : [];
+    const isolation = { isolated: by.length > 0, isolatedBy: by };
+    const allow = (reason: Reason): Side => ({ ...ALLOWED, reason, ...isolation, audit: ALLOWED });
     if (!endpoint) return allow('not-a-pod');
     if (here.value === there.value) return allow('self');
     if (tables.nodes.get(endpoint.node)?.includes(thereText) || tables.nodeLocal.has(thereText))
       return allow('own-node');
     if (!table) return allow('not-isolated');
-    const entry = findEntry(table, identityOf(there), flow);
-    if (!entry)
-      return { verdict: 'deny', reason: 'default-deny', ...isolation, ruleNumber: table.defaultRule };
-    const origin = tables.rules.get(entry.rule)?.origin;
-    const rule = origin && 'default' in origin ? undefined : origin;
-    return { verdict: 'allow', reason: 'rule', ...isolation, rule, ruleNumber: entry.rule };
+    const entry: Answer = findEntry(table, identityOf(there), flow) ?? {
+      verdict: 'deny',
+      rule: table.defaultRule,
+    };
+    const outcome = outcomeOf(tables, entry.verdict === 'deny' ? 'deny' : 'allow', entry.rule);
+    const audit = entry.audit ? outcomeOf(tables, entry.audit.verdict, entry.audit.rule) : outcome;
+    const reason = outcome.rule ? 'rule' : outcome.verdict === 'deny' ? 'default-deny' : 'no-rule';
+    return { ...outcome, reason, ...isolation, audit };
   };
   return (flow) => {
     const src = parseAddress(flow.src);
     const dst = parseAddress(flow.dst);
-    const egress = side('egress', src, dst, flow);
-    const ingress = side('ingress', dst, src, flow);
-    const verdict = egress.verdict === 'allow' && ingress.verdict === 'allow' ? 'allow' : 'deny';
-    return { verdict, egress, ingress };
+    return decisionOf(side('egress', src, dst, flow), side('ingress', dst, src, flow));
   };
+}
+
+type Answer = Pick<PolicyEntry, 'verdict' | 'rule' | 'audit'>;
+
+const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
+
+function outcomeOf(tables: PolicyTables, verdict: 'allow' | 'deny', number: number): Outcome {
+  const origin = tables.rules.get(number)?.origin;
+  const rule = origin && !('default' in origin) ? { rule: origin } : {};
+  return { verdict, ...rule, ruleNumber: number };
 }
 
 function createIdentify(tables: PolicyTables): (address: Address) => number {

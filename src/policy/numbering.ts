@@ -3,6 +3,7 @@
  * compiled, so that a collision is resolved alike by every agent.
  */
 import { type Direction, type PolicyRef, policyText, type RuleRef, ruleText } from './decision.ts';
+import { isolationOf } from './isolation.ts';
 import type { Policy } from './model.ts';
 import { createNumberer } from './numbers.ts';
 import type { GroupDifference, PodGroup, PolicyDifference } from './roles.ts';
@@ -10,6 +11,7 @@ import type { Scene } from './scene.ts';
 
 export interface Numbering {
   rule(ref: RuleRef): number;
+  /** 0 without policies. */
   defaultDeny(direction: Direction, policies: readonly PolicyRef[]): number;
   /** Grows when a number that was given may be another one now. */
   epoch(): number;
@@ -28,20 +30,18 @@ export function createNumbering(): RuleNumberer {
   const numberer = createNumberer();
   const numbering: Numbering = {
     rule: (ref) => numberer.number(ruleText(ref)),
-    defaultDeny: (direction, policies) => numberer.number(defaultDenyText(direction, policies)),
+    defaultDeny: (direction, policies) =>
+      policies.length === 0 ? 0 : numberer.number(defaultDenyText(direction, policies)),
     epoch: numberer.epoch,
   };
   const each = (policies: readonly Policy[], groups: readonly PodGroup[], use: (text: string) => void) => {
     for (const { rules } of policies) for (const { ref } of rules) use(ruleText(ref));
-    for (const { isolatedBy } of groups)
-      for (const direction of ['ingress', 'egress'] as const)
-        if (isolatedBy[direction].length > 0)
-          use(
-            defaultDenyText(
-              direction,
-              isolatedBy[direction].map((policy) => policy.ref),
-            ),
-          );
+    for (const { concernedBy } of groups)
+      for (const direction of ['ingress', 'egress'] as const) {
+        const { enforced, audited } = isolationOf(concernedBy[direction], direction);
+        if (enforced.length > 0) use(defaultDenyText(direction, enforced));
+        if (audited !== enforced) use(defaultDenyText(direction, audited));
+      }
   };
   return {
     update(policies, groups) {

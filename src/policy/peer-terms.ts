@@ -1,12 +1,13 @@
 /** What the rules of the compiled tables ask of peers, counted over roles that come and go. */
 import type { Role } from './build-table.ts';
-import type { BlockPeer, PodPeer, Rule } from './model.ts';
+import type { BlockPeer, NodePeer, Peer, PodPeer, Rule } from './model.ts';
 import { egressNames, namesIn } from './named-ports.ts';
 
 export interface Peers {
   /** By text: equal texts match the same peers. */
   readonly pods: ReadonlyMap<string, PodPeer>;
   readonly blocks: ReadonlyMap<string, BlockPeer>;
+  readonly nodes: ReadonlyMap<string, NodePeer>;
   readonly names: ReturnType<typeof egressNames>;
 }
 
@@ -20,6 +21,11 @@ export function createTerms(): Terms {
   let held: ReadonlySet<Role> = new Set();
   const pods = createCounted<PodPeer>();
   const blocks = createCounted<BlockPeer>();
+  const nodes = createCounted<NodePeer>();
+  const add = (peer: Peer, by: 1 | -1): boolean => {
+    if (peer.type === 'pods') return pods.add(peer, by);
+    return peer.type === 'block' ? blocks.add(peer, by) : nodes.add(peer, by);
+  };
   /** Egress rules with port names: they are rare, and any change of roles counts while there are some. */
   let naming = 0;
 
@@ -27,8 +33,7 @@ export function createTerms(): Terms {
     let isNew = false;
     for (const rule of rules) {
       if (isNaming(rule)) naming += by;
-      for (const peer of rule.peers ?? [])
-        isNew = (peer.type === 'block' ? blocks.add(peer, by) : pods.add(peer, by)) || isNew;
+      for (const peer of rule.peers ?? []) isNew = add(peer, by) || isNew;
     }
     return isNew;
   }
@@ -46,6 +51,7 @@ export function createTerms(): Terms {
     peers: () => ({
       pods: pods.all(),
       blocks: blocks.all(),
+      nodes: nodes.all(),
       names: egressNames(naming > 0 ? [...new Set([...held].flatMap((role) => role.rules))] : []),
     }),
   };

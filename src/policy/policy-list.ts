@@ -1,20 +1,28 @@
 /** The policies of a world, and how they differ from those of the world before. */
-import type { NetworkPolicy } from '../api/types.ts';
-import { lowerNetworkPolicy } from './language/network-policy.ts';
 import type { Policy } from './model.ts';
+import { lowerPolicy, namespaceOf, objectKey, type PolicyObject } from './objects.ts';
 import type { PolicyDifference } from './roles.ts';
-import { objectKey } from './scene.ts';
+import { namespaceStages } from './scene.ts';
+import type { Stage } from './stage.ts';
+import type { WorldNamespace } from './world.ts';
 
 export const sameItems = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a === b || (a.length === b.length && a.every((item, i) => item === b[i]));
 
 /** What has come and gone since the last call. Of objects with the same name the last counts. */
 export function createPolicyList() {
-  let last: readonly NetworkPolicy[] = [];
+  let last: readonly PolicyObject[] = [];
+  let namespaces: readonly WorldNamespace[] = [];
+  let stages: ReadonlyMap<string, Stage> = new Map();
   const byKey = new Map<string, Known>();
+  const stageOf = (object: PolicyObject): Stage | undefined => stages.get(namespaceOf(object));
+  const known = (object: PolicyObject): Known => {
+    const stage = stageOf(object);
+    return { object, stage, policy: lowerPolicy(object, stage) };
+  };
 
   /** By far the most frequent: some objects have a new version, the list is as it was. */
-  function replaced(objects: readonly NetworkPolicy[]): PolicyDifference | undefined {
+  function replaced(objects: readonly PolicyObject[]): PolicyDifference | undefined {
     if (objects.length !== last.length || byKey.size !== last.length) return undefined;
     const places: number[] = [];
     for (let i = 0; i < objects.length; i++) if (objects[i] !== last[i]) places.push(i);
@@ -24,9 +32,11 @@ export function createPolicyList() {
     return { gone, come: places.map((i) => byKey.get(objectKey(objects[i]!))!.policy) };
   }
 
-  function compared(objects: readonly NetworkPolicy[]): PolicyDifference {
+  function compared(objects: readonly PolicyObject[]): PolicyDifference {
     const wanted = new Map(objects.map((object) => [objectKey(object), object]));
-    const gone = [...byKey].filter(([key, { object }]) => wanted.get(key) !== object);
+    const gone = [...byKey].filter(
+      ([key, { object, stage }]) => wanted.get(key) !== object || stageOf(object) !== stage,
+    );
     for (const [key] of gone) byKey.delete(key);
     const come = [...wanted]
       .filter(([key]) => !byKey.has(key))
@@ -36,9 +46,14 @@ export function createPolicyList() {
   }
 
   return {
-    update(objects: readonly NetworkPolicy[]): PolicyDifference {
-      if (last === objects) return { gone: [], come: [] };
-      const difference = replaced(objects) ?? compared(objects);
+    /** Stages of namespaces are those of the policies in them. */
+    update(objects: readonly PolicyObject[], within: readonly WorldNamespace[]): PolicyDifference {
+      const staged = within === namespaces ? stages : namespaceStages(within);
+      const sameStages = sameMap(staged, stages);
+      namespaces = within;
+      stages = staged;
+      if (last === objects && sameStages) return { gone: [], come: [] };
+      const difference = (sameStages ? replaced(objects) : undefined) ?? compared(objects);
       last = objects;
       return difference;
     },
@@ -46,8 +61,11 @@ export function createPolicyList() {
 }
 
 interface Known {
-  readonly object: NetworkPolicy;
+  readonly object: PolicyObject;
+  /** Of its namespace. */
+  readonly stage: Stage | undefined;
   readonly policy: Policy;
 }
 
-const known = (object: NetworkPolicy): Known => ({ object, policy: lowerNetworkPolicy(object) });
+const sameMap = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean =>
+  a === b || (a.size === b.size && [...a].every(([key, value]) => b.get(key) === value));

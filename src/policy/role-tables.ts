@@ -95,15 +95,20 @@ function createWords() {
 }
 
 function describeRules(role: Role, numbering: Numbering): [number, RuleInfo][] {
-  const { direction, policies, rules } = role;
-  const refs = policies.map((policy) => policy.ref);
-  const number = numbering.defaultDeny(direction, refs);
-  const text = defaultDenyText(direction, refs);
+  const { direction, isolation, rules } = role;
+  const { enforced, audited } = isolation;
+  const denies = (enforced === audited ? [audited] : [enforced, audited]).filter((refs) => refs.length > 0);
   return [
-    [number, { number, verdict: 'deny', direction, origin: { default: refs }, text }],
-    ...rules.map(({ ref, verdict }): [number, RuleInfo] => {
-      const own = numbering.rule(ref);
-      return [own, { number: own, verdict, direction, origin: ref, text: ruleText(ref) }];
+    ...denies.map((refs): [number, RuleInfo] => {
+      const number = numbering.defaultDeny(direction, refs);
+      const text = defaultDenyText(direction, refs);
+      return [number, { number, verdict: 'deny', direction, origin: { default: refs }, text }];
+    }),
+    ...rules.flatMap(({ ref, verdict }): [number, RuleInfo][] => {
+      // What passes decides nothing.
+      if (verdict === 'pass') return [];
+      const number = numbering.rule(ref);
+      return [[number, { number, verdict, direction, origin: ref, text: ruleText(ref) }]];
     }),
   ];
 }

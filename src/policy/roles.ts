@@ -18,8 +18,8 @@ export interface Alike {
 export interface PodGroup extends Alike {
   /** The same object as long as the pods are the same, whatever selects them. */
   readonly alike: Alike;
-  /** Policies that isolate these pods, in the order of the scene. */
-  readonly isolatedBy: Readonly<Record<Direction, readonly Policy[]>>;
+  /** Policies that say anything of these pods, in the order of the scene. */
+  readonly concernedBy: Readonly<Record<Direction, readonly Policy[]>>;
 }
 
 export interface PolicyDifference {
@@ -143,11 +143,11 @@ function alikeIn({ pods }: Places, former: ReadonlyMap<string, Alike>): Map<stri
 }
 
 function select(alike: Alike, policies: readonly Policy[]): Selected {
-  const isolatedBy = {
-    ingress: policies.filter((policy) => policy.isolates.ingress),
-    egress: policies.filter((policy) => policy.isolates.egress),
+  const concernedBy = {
+    ingress: policies.filter((policy) => policy.concerns.ingress),
+    egress: policies.filter((policy) => policy.concerns.egress),
   };
-  return { policies, group: { ...alike, alike, isolatedBy } };
+  return { policies, group: { ...alike, alike, concernedBy } };
 }
 
 /** What selects a group after a change; asks nobody who selected it before. */

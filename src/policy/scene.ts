@@ -1,11 +1,11 @@
 /** A World made ready to ask: who an address is, which labels a namespace has, what the policies mean. */
 import { NAMESPACE_NAME } from '../api/labels.ts';
 import type { Labels } from '../api/selector.ts';
-import type { NetworkPolicy } from '../api/types.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
-import { lowerNetworkPolicy } from './language/network-policy.ts';
 import { comparePolicies, compareText, type Policy } from './model.ts';
+import { lowerPolicy, namespaceOf, objectKey } from './objects.ts';
+import { type Stage, stageIn } from './stage.ts';
 import {
   type Flow,
   type FlowEnd,
@@ -36,6 +36,8 @@ export interface Places {
   podAt(address: string): WorldPod | undefined;
   node(name: string): WorldNode | undefined;
   nodeAt(address: string): WorldNode | undefined;
+  /** All that have it, among their external addresses too. */
+  nodesWith(address: string): readonly WorldNode[];
   namespaceLabels(name: string): Labels;
 }
 
@@ -53,20 +55,22 @@ export interface ResolvedFlow {
 }
 
 /** Of objects with the same name the last counts, as if they had been applied in order. */
-export function buildScene(
-  world: World,
-  lower: (policy: NetworkPolicy) => Policy = lowerNetworkPolicy,
-): Scene {
-  const policies = new Map(world.policies.map((p) => [objectKey(p), p]));
-  return {
-    ...buildPlaces(world),
-    policies: [...policies.values()].map(lower).sort((a, b) => comparePolicies(a.ref, b.ref)),
-  };
+export function buildScene(world: World): Scene {
+  const objects = new Map(world.policies.map((p) => [objectKey(p), p]));
+  const stages = namespaceStages(world.namespaces);
+  const policies = [...objects.values()].map((p) => lowerPolicy(p, stages.get(namespaceOf(p))));
+  return { ...buildPlaces(world), policies: policies.sort((a, b) => comparePolicies(a.ref, b.ref)) };
 }
 
-/** `namespace/name` of a policy object. */
-export const objectKey = ({ metadata }: NetworkPolicy): string =>
-  `${metadata.namespace ?? 'default'}/${metadata.name}`;
+/** Of namespaces that have one. */
+export function namespaceStages(namespaces: readonly WorldNamespace[]): ReadonlyMap<string, Stage> {
+  return new Map(
+    namespaces.flatMap(({ name, labels }) => {
+      const stage = stageIn(labels);
+      return stage ? [[name, stage] as const] : [];
+    }),
+  );
+}
 
 export function buildPlaces(world: Omit<World, 'policies'>): Places {
   const all = sortedBy(world.pods, podKey);
@@ -77,6 +81,7 @@ export function buildPlaces(world: Omit<World, 'policies'>): Places {
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const podAt = byAddress(pods);
   const nodeAt = byAddress(nodes);
+  const nodesWith = ownersByAddress(nodes);
   const nodeLocal = new Set((world.nodeLocal ?? []).map(canonical));
   return {
     pods,
@@ -89,6 +94,7 @@ export function buildPlaces(world: Omit<World, 'policies'>): Places {
     podAt: (address) => podAt.get(address),
     node: (name) => byName.get(name),
     nodeAt: (address) => nodeAt.get(address),
+    nodesWith: (address) => nodesWith.get(address) ?? [],
     namespaceLabels: (name) => namespaces.get(name) ?? withName(name, {}),
   };
 }
@@ -114,6 +120,23 @@ function byAddress<T extends { addresses: readonly string[] }>(owners: readonly 
     }
   return map;
 }
+
+function ownersByAddress(nodes: readonly WorldNode[]): Map<string, WorldNode[]> {
+  const owners = new Map<string, WorldNode[]>();
+  for (const node of nodes)
+    for (const address of new Set(nodeAddresses(node).map(canonical))) {
+      const known = owners.get(address);
+      if (known) known.push(node);
+      else owners.set(address, [node]);
+    }
+  return owners;
+}
+
+/** All that rules for nodes know it by. */
+export const nodeAddresses = ({ addresses, externalAddresses = [] }: WorldNode): readonly string[] => [
+  ...addresses,
+  ...externalAddresses,
+];
 
 /** Text that is no address stays as it is. */
 export function canonical(text: string): string {

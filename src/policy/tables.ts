@@ -15,7 +15,8 @@
  *
  * else the table's `defaultRule`, whose verdict is deny. An identity without entries of its own in a table is
  * one which that table's rules do not tell apart from 0; one with entries has all of them, those of 0 too, so
- * going on from b to c never finds what it should not.
+ * going on from b to c never finds what it should not. Tiers are flattened already: an entry is what decides, and
+ * where nothing decides it allows, by rule 0, which is neither counted nor told.
  */
 import type { Direction, PolicyRef, RuleRef, Verdict } from './decision.ts';
 
@@ -40,7 +41,7 @@ export interface PolicyTables {
 }
 
 export interface PolicyEndpoint {
-  /** Table number; 0 = not isolated. */
+  /** Table number; 0 = no policy says anything of it. */
   readonly ingress: number;
   readonly egress: number;
   /** `namespace/name` */
@@ -51,7 +52,7 @@ export interface PolicyEndpoint {
 export interface PolicyTable {
   readonly number: number;
   readonly direction: Direction;
-  /** Rule number of the default deny. */
+  /** Rule number of the default deny; 0 in tables of pods that are not isolated, where an entry has everything. */
   readonly defaultRule: number;
   /** Ordered by identity, protocol, port. For one (identity, protocol) the port ranges are disjoint. */
   readonly entries: readonly PolicyEntry[];
@@ -63,8 +64,12 @@ export interface PolicyEntry {
   readonly protocol: number | null;
   /** Inclusive. Null if and only if protocol is null. */
   readonly ports: readonly [number, number] | null;
+  /** `audit-deny`: it is allowed, and would not be if what is audited were enforced. */
   readonly verdict: Verdict;
+  /** The rule or default deny that is enforced; 0 if none is. */
   readonly rule: number;
+  /** What would decide if what is audited were enforced, where that is another rule. */
+  readonly audit?: { readonly verdict: 'allow' | 'deny'; readonly rule: number };
 }
 
 export interface RuleInfo {

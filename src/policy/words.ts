@@ -15,6 +15,7 @@ function peerText(peer: Peer): string {
     const except = peer.except.length > 0 ? ` except ${peer.except.map(formatCidr).join(', ')}` : '';
     return `${formatCidr(peer.cidr)}${except}`;
   }
+  if (peer.type === 'nodes') return peer.nodes.text === '*' ? 'every node' : `nodes ${peer.nodes.text}`;
   const pods = peer.pods.text === '*' ? 'every pod' : `pods ${peer.pods.text}`;
   if ('name' in peer.namespace) return `${pods} in ${peer.namespace.name}`;
   const { text } = peer.namespace.selector;

@@ -3,7 +3,7 @@
  * change it, make another (arrays and objects may be shared).
  */
 import type { Labels } from '../api/selector.ts';
-import type { NetworkPolicy } from '../api/types.ts';
+import type { PolicyObject } from './objects.ts';
 import type { Family } from '../lib/ip.ts';
 
 export interface World {
@@ -11,7 +11,8 @@ export interface World {
   /** A namespace that is not listed has only the label that every namespace has. */
   readonly namespaces: readonly WorldNamespace[];
   readonly nodes: readonly WorldNode[];
-  readonly policies: readonly NetworkPolicy[];
+  /** Of every language. */
+  readonly policies: readonly PolicyObject[];
   /** Addresses that each node answers itself (the cluster DNS addresses): part of every pod's own node. */
   readonly nodeLocal?: readonly string[];
 }
@@ -23,7 +24,11 @@ export interface WorldNamespace {
 
 export interface WorldNode {
   readonly name: string;
+  /** As its pods know it: traffic between these and its own pods is always allowed. */
   readonly addresses: readonly string[];
+  readonly labels?: Labels;
+  /** Others of its status, by which rules for nodes know it too. */
+  readonly externalAddresses?: readonly string[];
 }
 
 /** A pod that can send and receive: pods that have ended are not in the World. */

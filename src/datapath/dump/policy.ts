@@ -99,8 +99,8 @@ function tableRows(
     ...open,
     table: number,
     verdict: state.rules.get(String(rule))?.verdict ?? 'deny',
-    rule,
-    text: state.rules.get(String(rule))?.text ?? hex(rule),
+    rule: rule === 0 ? null : rule,
+    text: rule === 0 ? NO_RULE : (state.rules.get(String(rule))?.text ?? hex(rule)),
     packets: counters.get(rule)?.packets ?? null,
     bytes: counters.get(rule)?.bytes ?? null,
     ...rest,
@@ -116,8 +116,10 @@ function tableRows(
         verdict: entry.verdict,
       }),
     ),
-    row(table.defaultRule, { verdict: 'deny' }),
+    ...(table.defaultRule === 0 ? [] : [row(table.defaultRule, { verdict: 'deny' })]),
   ];
 }
+
+const NO_RULE = 'no rule decides, and no policy isolates the pod';
 
 const peersOf = ({ pods, ranges }: Members): string[] => [...pods, ...ranges];

@@ -37,25 +37,25 @@ export function lowerPolicy(table: PolicyTable): KernelObject[] {
   const own = mapsOf(table.number, ports, ({ identity }) => identity !== 0);
   const ofAll = mapsOf(table.number, ports, ({ identity }) => identity === 0);
   const hasSpans = ports.some(isSpan);
+  const decides = everybody?.rule ?? table.defaultRule;
   return [
     map(portMap(table.number), PORT_MAP_SPEC),
     ...(hasSpans ? [map(spanMap(table.number), SPAN_MAP_SPEC)] : []),
     map(anyMap(table.number), ANY_MAP_SPEC),
-    ...ports.map((entry) =>
-      element(mapOf(table.number, entry), portKey(entry), `goto ${ruleChain(entry.rule)}`),
-    ),
-    ...any.map((entry) =>
-      element(anyMap(table.number), mark(entry.identity), `goto ${ruleChain(entry.rule)}`),
-    ),
+    ...ports.map((entry) => element(mapOf(table.number, entry), portKey(entry), toRule(entry.rule))),
+    ...any.map((entry) => element(anyMap(table.number), mark(entry.identity), toRule(entry.rule))),
     chain(policyChain(table.number), [
       ...(own.length > 0 || any.length > 0 ? [`jump ${peerOf(table.direction)}`] : []),
       ...own.flatMap(byPort),
       ...(any.length > 0 ? [`meta mark vmap @${anyMap(table.number)}`] : []),
       ...(ofAll.length > 0 ? ['meta mark set 0x00000000', ...ofAll.flatMap(byPort)] : []),
-      `goto ${ruleChain(everybody?.rule ?? table.defaultRule)}`,
+      ...(decides === 0 ? [] : [toRule(decides)]),
     ]),
   ];
 }
+
+/** Rule 0 is none: the other end's check comes next. */
+const toRule = (rule: number): string => (rule === 0 ? 'return' : `goto ${ruleChain(rule)}`);
 
 const isSpan = ({ ports }: PolicyEntry): boolean => ports === null || ports[0] !== ports[1];
 

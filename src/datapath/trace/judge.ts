@@ -42,7 +42,8 @@ export function judge(view: NodeView, question: Question): Judgement {
   if (number === 0 || !table) return allow(`no policy selects the pod for ${direction}`);
   const entry = findEntry(table, identity, { src: pod, dst: peer, protocol, port });
   const rule = entry?.rule ?? table.defaultRule;
+  if (rule === 0) return { ...allow('no rule decides, and no policy isolates the pod'), table: number };
   const words = state.rules.get(String(rule))?.text ?? `rule ${hex(rule)}`;
-  const verdict = entry?.verdict === 'allow' ? 'allow' : 'deny';
+  const verdict = entry && entry.verdict !== 'deny' ? 'allow' : 'deny';
   return { verdict, text: words, table: number, identity, rule };
 }

@@ -2,9 +2,8 @@
  * Lowers a NetworkPolicy (networking.k8s.io/v1) to the model. What cannot be read matches nothing, so that a
  * mistake never allows more than was written, and is reported with its path.
  */
-import type { LabelSelector } from '../../api/selector.ts';
 import type { NetworkPolicy } from '../../api/types.ts';
-import { type Cidr, formatCidr, overlaps, tryParseCidr } from '../../lib/ip.ts';
+import { formatCidr, overlaps } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import {
   blockPeer,
@@ -13,10 +12,14 @@ import {
   type Policy,
   type PortMatch,
   podPeer,
+  policyOf,
   type Rule,
 } from '../model.ts';
-import { everything, parseSelector, type Selector } from '../selector.ts';
+import { everything, type Selector } from '../selector.ts';
+import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
+import { TIERS } from '../tiers.ts';
+import { isPort, readCidr, readSelector, type Report } from './read.ts';
 
 type Spec = NonNullable<NetworkPolicy['spec']>;
 type IngressRule = NonNullable<Spec['ingress']>[number];
@@ -24,13 +27,10 @@ type EgressRule = NonNullable<Spec['egress']>[number];
 type PeerInput = NonNullable<IngressRule['from']>[number];
 type PortInput = NonNullable<IngressRule['ports']>[number];
 type BlockInput = NonNullable<PeerInput['ipBlock']>;
-type Report = (path: string, message: string) => void;
 
-/** Between the admin tiers, which decide before it, and the baseline, which decides after. */
-const TIER = 100;
 const PRIORITY = 0;
 
-export function lowerNetworkPolicy(object: NetworkPolicy): Policy {
+export function lowerNetworkPolicy(object: NetworkPolicy, inherited?: Stage): Policy {
   const ref: PolicyRef = {
     kind: 'NetworkPolicy',
     namespace: object.metadata.namespace ?? 'default',
@@ -40,15 +40,17 @@ export function lowerNetworkPolicy(object: NetworkPolicy): Policy {
   const report: Report = (path, message) => problems.push({ policy: ref, path, message });
   const spec: Spec = object.spec ?? {};
   const isolates = isolation(spec);
+  const stage = stageIn(object.metadata.labels) ?? inherited ?? 'enforce';
   const subject = readSelector(spec.podSelector ?? {}, 'spec.podSelector', report);
   if (!subject)
-    return {
+    return policyOf({
       ref,
+      stage,
       subject: noPods(ref.namespace),
       isolates: { ingress: false, egress: false },
       rules: [],
       problems,
-    };
+    });
 
   const rules: Rule[] = [];
   if (isolates.ingress)
@@ -57,7 +59,7 @@ export function lowerNetworkPolicy(object: NetworkPolicy): Policy {
   if (isolates.egress)
     for (const [index, rule] of (spec.egress ?? []).entries())
       rules.push(lowerRule(ref, 'egress', index, rule.to, rule.ports, report));
-  return { ref, subject: podsIn(ref.namespace, subject), isolates, rules, problems };
+  return policyOf({ ref, stage, subject: podsIn(ref.namespace, subject), isolates, rules, problems });
 }
 
 /** Absent policyTypes: always Ingress, and Egress if there is an egress rule. */
@@ -79,7 +81,7 @@ function lowerRule(
   const peersPath = `${path}.${direction === 'ingress' ? 'from' : 'to'}`;
   return {
     ref: { ...policy, direction, index, path },
-    tier: TIER,
+    tier: TIERS.networkPolicy,
     priority: PRIORITY,
     verdict: 'allow',
     peers: readAll(peers, (peer, i) => readPeer(policy.namespace, peer, `${peersPath}[${i}]`, report)),
@@ -125,13 +127,6 @@ function readBlock(block: BlockInput, path: string, report: Report): Peer | unde
   return undefined;
 }
 
-function readCidr(text: unknown, path: string, report: Report): Cidr | undefined {
-  const cidr = typeof text === 'string' ? tryParseCidr(text) : undefined;
-  if (!cidr)
-    report(path, `${JSON.stringify(text)} is not an address range (expected 10.0.0.0/8 or fd00::/64)`);
-  return cidr;
-}
-
 function readPort(input: PortInput, path: string, report: Report): PortMatch | undefined {
   const protocol = input.protocol ?? 'TCP';
   if (protocol !== 'TCP' && protocol !== 'UDP' && protocol !== 'SCTP') {
@@ -169,16 +164,6 @@ function readPortName(
   // RFC 6335 section 5.1: a service name has a letter. A number in quotes is a mistake, not a name.
   if (/[a-z]/i.test(name)) return { protocol, name };
   report(`${path}.port`, `"${name}" is neither a number nor a port name`);
-  return undefined;
-}
-
-const isPort = (port: unknown): port is number =>
-  Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65535;
-
-function readSelector(input: LabelSelector, path: string, report: Report): Selector | undefined {
-  const result = parseSelector(input);
-  if (result.ok) return result.selector;
-  report(`${path}.${result.path}`, result.message);
   return undefined;
 }
 

@@ -1,5 +1,8 @@
 /** Names of the kinds: what a client needs to build a path, nothing more. */
 import type {
+  AdminNetworkPolicy,
+  BaselineAdminNetworkPolicy,
+  ClusterNetworkPolicy,
   ConfigMap,
   Deployment,
   EndpointSlice,
@@ -53,6 +56,30 @@ export const NETWORK_POLICY: Kind<NetworkPolicy> = grouped(
   'NetworkPolicy',
   'networkpolicies',
 );
+
+const POLICY_GROUP = 'policy.networking.k8s.io';
+export const ADMIN_NETWORK_POLICY: Kind<AdminNetworkPolicy> = {
+  group: POLICY_GROUP,
+  version: 'v1alpha1',
+  kind: 'AdminNetworkPolicy',
+  resource: 'adminnetworkpolicies',
+  namespaced: false,
+};
+export const BASELINE_ADMIN_NETWORK_POLICY: Kind<BaselineAdminNetworkPolicy> = {
+  group: POLICY_GROUP,
+  version: 'v1alpha1',
+  kind: 'BaselineAdminNetworkPolicy',
+  resource: 'baselineadminnetworkpolicies',
+  namespaced: false,
+};
+
+export const CLUSTER_NETWORK_POLICY: Kind<ClusterNetworkPolicy> = {
+  group: POLICY_GROUP,
+  version: 'v1alpha2',
+  kind: 'ClusterNetworkPolicy',
+  resource: 'clusternetworkpolicies',
+  namespaced: false,
+};
 
 export const LEASE: Kind<Lease> = grouped('coordination.k8s.io', 'Lease', 'leases');
 export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {

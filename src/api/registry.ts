@@ -1,5 +1,7 @@
 /** The kinds that Heddle serves, in the order in which discovery lists them. */
+import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-policy.ts';
 import { loadBalancerIpPool } from './balancer-pool.ts';
+import { clusterNetworkPolicy } from './cluster-network-policy.ts';
 import { configMap } from './config-map.ts';
 import { deployment } from './deployment.ts';
 import { endpointSlice } from './endpoint-slice.ts';
@@ -35,6 +37,9 @@ export const registry: readonly Resource[] = [
   erase(replicaSet),
   erase(endpointSlice),
   erase(networkPolicy),
+  erase(adminNetworkPolicy),
+  erase(baselineAdminNetworkPolicy),
+  erase(clusterNetworkPolicy),
   erase(lease),
   erase(loadBalancerIpPool),
   erase(uplinkProtection),

@@ -72,6 +72,96 @@ export interface UplinkProtection {
   };
 }
 
+/** What a cluster-wide policy applies to: one of the two. */
+export interface PolicySubject {
+  namespaces?: ILabelSelector;
+  pods?: NamespacedPods;
+}
+
+export interface NamespacedPods {
+  namespaceSelector?: ILabelSelector;
+  podSelector?: ILabelSelector;
+}
+
+/** One of them. The last three for egress alone. */
+export interface ClusterPolicyPeer {
+  namespaces?: ILabelSelector;
+  pods?: NamespacedPods;
+  nodes?: ILabelSelector;
+  networks?: string[];
+  domainNames?: string[];
+}
+
+export interface ClusterPolicyRule {
+  name?: string;
+  action: string;
+  /** Of ingress rules. */
+  from?: ClusterPolicyPeer[];
+  /** Of egress rules. */
+  to?: ClusterPolicyPeer[];
+}
+
+/** One of them. */
+export interface AdminPolicyPort {
+  portNumber?: { protocol?: string; port: number };
+  portRange?: { protocol?: string; start: number; end: number };
+  namedPort?: string;
+}
+
+export interface AdminPolicyRule extends ClusterPolicyRule {
+  ports?: AdminPolicyPort[];
+}
+
+/** `policy.networking.k8s.io/v1alpha1` AdminNetworkPolicy. */
+export interface AdminNetworkPolicy {
+  apiVersion: 'policy.networking.k8s.io/v1alpha1';
+  kind: 'AdminNetworkPolicy';
+  metadata: ObjectMeta;
+  spec: { priority: number; subject: PolicySubject; ingress?: AdminPolicyRule[]; egress?: AdminPolicyRule[] };
+  status?: { conditions?: ICondition[] };
+}
+
+/** `policy.networking.k8s.io/v1alpha1` BaselineAdminNetworkPolicy. */
+export interface BaselineAdminNetworkPolicy {
+  apiVersion: 'policy.networking.k8s.io/v1alpha1';
+  kind: 'BaselineAdminNetworkPolicy';
+  metadata: ObjectMeta;
+  spec: { subject: PolicySubject; ingress?: AdminPolicyRule[]; egress?: AdminPolicyRule[] };
+  status?: { conditions?: ICondition[] };
+}
+
+/** A port or a range, of one protocol; or a name. One of them. */
+export interface ClusterNetworkPolicyProtocol {
+  tcp?: { destinationPort?: PortOrRange };
+  udp?: { destinationPort?: PortOrRange };
+  sctp?: { destinationPort?: PortOrRange };
+  destinationNamedPort?: string;
+}
+
+export interface PortOrRange {
+  number?: number;
+  range?: { start: number; end: number };
+}
+
+export interface ClusterNetworkPolicyRule extends ClusterPolicyRule {
+  protocols?: ClusterNetworkPolicyProtocol[];
+}
+
+/** `policy.networking.k8s.io/v1alpha2` ClusterNetworkPolicy. */
+export interface ClusterNetworkPolicy {
+  apiVersion: 'policy.networking.k8s.io/v1alpha2';
+  kind: 'ClusterNetworkPolicy';
+  metadata: ObjectMeta;
+  spec: {
+    tier: string;
+    priority: number;
+    subject: PolicySubject;
+    ingress?: ClusterNetworkPolicyRule[];
+    egress?: ClusterNetworkPolicyRule[];
+  };
+  status?: { conditions?: ICondition[] };
+}
+
 /** Any object on the wire. */
 export interface KubeObject {
   apiVersion: string;

@@ -68,6 +68,32 @@ const EVERY_KIND = [
       ingress: [{ ports: [{ port: 80, protocol: 'TCP' }] }],
     },
   }),
+  one('AdminNetworkPolicy', 'policy.networking.k8s.io/v1alpha1', 'every', {
+    spec: {
+      priority: 5,
+      subject: { namespaces: {} },
+      ingress: [
+        {
+          action: 'Deny',
+          from: [{ namespaces: {} }],
+          ports: [{ portNumber: { port: 80, protocol: 'TCP' } }],
+        },
+      ],
+    },
+  }),
+  one('BaselineAdminNetworkPolicy', 'policy.networking.k8s.io/v1alpha1', 'default', {
+    spec: { subject: { namespaces: {} }, egress: [{ action: 'Deny', to: [{ networks: ['10.0.0.0/8'] }] }] },
+  }),
+  one('ClusterNetworkPolicy', 'policy.networking.k8s.io/v1alpha2', 'every', {
+    spec: {
+      tier: 'Baseline',
+      priority: 5,
+      subject: { pods: { namespaceSelector: {}, podSelector: selector } },
+      egress: [
+        { action: 'Pass', to: [{ nodes: {} }], protocols: [{ tcp: { destinationPort: { number: 80 } } }] },
+      ],
+    },
+  }),
   one('Lease', 'coordination.k8s.io/v1', 'every', {
     spec: { holderIdentity: 'a', leaseDurationSeconds: 15, renewTime: '2026-01-31T12:00:00.000000Z' },
   }),
@@ -91,27 +117,28 @@ test('every kind: apply, apply again, get in all forms, describe, label, annotat
   assert.match(await k('apply -f -', manifest), /deployment\.apps\/every created/);
   const second = await k('apply -f -', manifest);
   for (const line of second.trim().split('\n')) assert.match(line, /unchanged$|secret\/every configured$/);
-  for (const { kind, apiVersion } of EVERY_KIND) {
+  for (const { kind, apiVersion, metadata } of EVERY_KIND) {
+    const { name } = metadata;
     const word = kind.toLowerCase();
-    assert.match(await k(`get ${word} every`), /every|Tested/);
-    assert.match(await k(`get ${word} every -o wide`), /NAME|LAST SEEN/);
-    const object = JSON.parse(await k(`get ${word} every -o json`));
+    assert.match(await k(`get ${word} ${name}`), new RegExp(`${name}|Tested`));
+    assert.match(await k(`get ${word} ${name} -o wide`), /NAME|LAST SEEN/);
+    const object = JSON.parse(await k(`get ${word} ${name} -o json`));
     assert.deepEqual([object.kind, object.apiVersion], [kind, apiVersion]);
-    assert.match(await k(`get ${word} every -o yaml`), new RegExp(`^kind: ${kind}$`, 'm'));
-    assert.match(await k(`describe ${word} every`), /every/);
-    await k(`label ${word} every colour=blue`);
-    await k(`annotate ${word} every note=seen`);
-    assert.match(await k(`get ${word} -l colour=blue -o name`), /every/);
+    assert.match(await k(`get ${word} ${name} -o yaml`), new RegExp(`^kind: ${kind}$`, 'm'));
+    assert.match(await k(`describe ${word} ${name}`), new RegExp(name));
+    await k(`label ${word} ${name} colour=blue`);
+    await k(`annotate ${word} ${name} note=seen`);
+    assert.match(await k(`get ${word} -l colour=blue -o name`), new RegExp(name));
     const patch = '{"metadata":{"annotations":{"note":"patched"}}}';
-    for (const type of ['merge', 'strategic']) await k(`patch ${word} every --type=${type} -p ${patch}`);
-    await k(`patch ${word} every --type=json -p [{"op":"remove","path":"/metadata/annotations/note"}]`);
-    const now = JSON.parse(await k(`get ${word} every -o json`));
+    for (const type of ['merge', 'strategic']) await k(`patch ${word} ${name} --type=${type} -p ${patch}`);
+    await k(`patch ${word} ${name} --type=json -p [{"op":"remove","path":"/metadata/annotations/note"}]`);
+    const now = JSON.parse(await k(`get ${word} ${name} -o json`));
     assert.equal(now.metadata.annotations?.note, undefined);
     now.metadata.labels.colour = 'red';
     assert.match(await k('replace -f -', JSON.stringify(now)), /replaced/);
-    const message = await k(`delete ${word} every --timeout=10s --wait=${kind !== 'Namespace'}`);
+    const message = await k(`delete ${word} ${name} --timeout=10s --wait=${kind !== 'Namespace'}`);
     assert.match(message, /deleted/);
-    if (kind !== 'Namespace') assert.equal((await tryK(`get ${word} every`)).code, 1);
+    if (kind !== 'Namespace') assert.equal((await tryK(`get ${word} ${name}`)).code, 1);
   }
 });
 
@@ -120,7 +147,7 @@ test('kubectl knows the kinds, their versions and their fields', async () => {
   assert.equal(resources.trim().split('\n').length, registry.length);
   assert.match(
     await k('api-versions'),
-    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\nv1$/m,
+    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\npolicy\.networking\.k8s\.io\/v1alpha1\npolicy\.networking\.k8s\.io\/v1alpha2\nv1$/m,
   );
   for (const { kind } of registry)
     assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));

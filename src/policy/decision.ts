@@ -21,6 +21,8 @@ export interface RuleRef extends PolicyRef {
   readonly index: number;
   /** Where the rule is written in its object: `spec.ingress[0]`. */
   readonly path: string;
+  /** What its author calls it, in languages where rules have names. */
+  readonly title?: string;
 }
 
 export type Reason =
@@ -75,5 +77,9 @@ export function decisionOf(egress: Side, ingress: Side): Decision {
 export const policyText = (ref: PolicyRef): string =>
   `${ref.kind} ${ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`}`;
 
-/** `NetworkPolicy payments/allow-web spec.ingress[0]` */
-export const ruleText = (ref: RuleRef): string => `${policyText(ref)} ${ref.path}`;
+/** `NetworkPolicy payments/allow-web spec.ingress[0]`: which rule it is, whatever it says. */
+export const ruleKey = (ref: RuleRef): string => `${policyText(ref)} ${ref.path}`;
+
+/** For people: `AdminNetworkPolicy monitoring spec.ingress[0] (scrape)` */
+export const ruleText = (ref: RuleRef): string =>
+  ref.title === undefined ? ruleKey(ref) : `${ruleKey(ref)} (${ref.title})`;

@@ -2,7 +2,7 @@
  * The numbers of rules and default denies. They are drawn over the whole world, also where only a part of it is
  * compiled, so that a collision is resolved alike by every agent.
  */
-import { type Direction, type PolicyRef, policyText, type RuleRef, ruleText } from './decision.ts';
+import { type Direction, type PolicyRef, policyText, type RuleRef, ruleKey } from './decision.ts';
 import { isolationOf } from './isolation.ts';
 import type { Policy } from './model.ts';
 import { createNumberer } from './numbers.ts';
@@ -29,13 +29,13 @@ export interface RuleNumberer {
 export function createNumbering(): RuleNumberer {
   const numberer = createNumberer();
   const numbering: Numbering = {
-    rule: (ref) => numberer.number(ruleText(ref)),
+    rule: (ref) => numberer.number(ruleKey(ref)),
     defaultDeny: (direction, policies) =>
       policies.length === 0 ? 0 : numberer.number(defaultDenyText(direction, policies)),
     epoch: numberer.epoch,
   };
   const each = (policies: readonly Policy[], groups: readonly PodGroup[], use: (text: string) => void) => {
-    for (const { rules } of policies) for (const { ref } of rules) use(ruleText(ref));
+    for (const { rules } of policies) for (const { ref } of rules) use(ruleKey(ref));
     for (const { concernedBy } of groups)
       for (const direction of ['ingress', 'egress'] as const) {
         const { enforced, audited } = isolationOf(concernedBy[direction], direction);

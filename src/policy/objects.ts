@@ -1,18 +1,44 @@
 /** The objects of all policy languages, and how each is lowered. */
-import type { NetworkPolicy } from '../api/types.ts';
+import type {
+  AdminNetworkPolicy,
+  BaselineAdminNetworkPolicy,
+  ClusterNetworkPolicy,
+  NetworkPolicy,
+} from '../api/types.ts';
+import { lowerAdminNetworkPolicy, lowerBaselineAdminNetworkPolicy } from './language/admin-network-policy.ts';
+import { lowerClusterNetworkPolicy } from './language/cluster-network-policy.ts';
 import { lowerNetworkPolicy } from './language/network-policy.ts';
 import type { Policy } from './model.ts';
 import type { Stage } from './stage.ts';
 
-export type PolicyObject = NetworkPolicy;
+export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
+
+/** Told apart by `kind`; an object without one, as a list of NetworkPolicies has them, is a NetworkPolicy. */
+export type PolicyObject = NetworkPolicy | ClusterPolicyObject;
 
 /** `inherited`: the stage of the object's namespace. */
 export function lowerPolicy(object: PolicyObject, inherited?: Stage): Policy {
-  return lowerNetworkPolicy(object, inherited);
+  switch (object.kind) {
+    case 'AdminNetworkPolicy':
+      return lowerAdminNetworkPolicy(object);
+    case 'BaselineAdminNetworkPolicy':
+      return lowerBaselineAdminNetworkPolicy(object);
+    case 'ClusterNetworkPolicy':
+      return lowerClusterNetworkPolicy(object);
+    default:
+      return lowerNetworkPolicy(object, inherited);
+  }
 }
 
+const CLUSTER_WIDE: ReadonlySet<string> = new Set<ClusterPolicyObject['kind']>([
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
+  'ClusterNetworkPolicy',
+]);
+
 /** Empty for cluster-wide kinds. */
-export const namespaceOf = ({ metadata }: PolicyObject): string => metadata.namespace ?? 'default';
+export const namespaceOf = ({ kind, metadata }: PolicyObject): string =>
+  CLUSTER_WIDE.has(kind) ? '' : (metadata.namespace ?? 'default');
 
 /** Objects with the same key are versions of one object. */
 export const objectKey = (object: PolicyObject): string =>

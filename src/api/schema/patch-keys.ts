@@ -54,6 +54,9 @@ const RULES: Readonly<Record<string, Readonly<Record<string, ListRule>>>> = {
   'io.k8s.api.core.v1.NodeStatus': { ...CONDITIONS, addresses: by('type') },
   'io.k8s.api.core.v1.NamespaceStatus': CONDITIONS,
   'io.k8s.api.cilium.io.v2alpha1.CiliumLoadBalancerIPPoolStatus': CONDITIONS,
+  'io.k8s.api.policy.networking.v1alpha1.AdminNetworkPolicyStatus': CONDITIONS,
+  'io.k8s.api.policy.networking.v1alpha1.BaselineAdminNetworkPolicyStatus': CONDITIONS,
+  'io.k8s.api.policy.networking.v1alpha2.ClusterNetworkPolicyStatus': CONDITIONS,
   'io.k8s.api.apps.v1.DeploymentSpec': { strategy: { strategy: 'retainKeys' } },
   'io.k8s.api.apps.v1.DeploymentStatus': CONDITIONS,
   'io.k8s.api.apps.v1.ReplicaSetStatus': CONDITIONS,
@@ -65,6 +68,14 @@ const LIST_TYPES: Readonly<Record<string, Readonly<Record<string, 'atomic' | 'se
   'io.k8s.api.core.v1.PodSpec': { tolerations: 'atomic' },
   'io.k8s.api.core.v1.NodeSpec': { podCIDRs: 'set', taints: 'atomic' },
   'io.k8s.api.core.v1.ServiceSpec': { clusterIPs: 'atomic', ipFamilies: 'atomic', externalIPs: 'atomic' },
+  'io.k8s.api.policy.networking.v1alpha1.AdminNetworkPolicyEgressPeer': {
+    networks: 'set',
+    domainNames: 'set',
+  },
+  'io.k8s.api.policy.networking.v1alpha2.ClusterNetworkPolicyEgressPeer': {
+    networks: 'set',
+    domainNames: 'set',
+  },
   'io.k8s.api.discovery.v1.EndpointSlice': { endpoints: 'atomic', ports: 'atomic' },
 };
 

@@ -253,6 +253,8 @@ test('OpenAPI: every group is in the index, and its document is closed under ref
     'apis/discovery.k8s.io/v1',
     'apis/heddle.dev/v1alpha1',
     'apis/networking.k8s.io/v1',
+    'apis/policy.networking.k8s.io/v1alpha1',
+    'apis/policy.networking.k8s.io/v1alpha2',
   ]);
   for (const path of paths) {
     const text = openapiV3Document(path) ?? '';

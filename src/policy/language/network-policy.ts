@@ -19,7 +19,7 @@ import { everything, type Selector } from '../selector.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
 import { TIERS } from '../tiers.ts';
-import { isPort, readCidr, readSelector, type Report } from './read.ts';
+import { isPort, type Report, readCidr, readProtocol, readSelector } from './read.ts';
 
 type Spec = NonNullable<NetworkPolicy['spec']>;
 type IngressRule = NonNullable<Spec['ingress']>[number];
@@ -128,11 +128,8 @@ function readBlock(block: BlockInput, path: string, report: Report): Peer | unde
 }
 
 function readPort(input: PortInput, path: string, report: Report): PortMatch | undefined {
-  const protocol = input.protocol ?? 'TCP';
-  if (protocol !== 'TCP' && protocol !== 'UDP' && protocol !== 'SCTP') {
-    report(`${path}.protocol`, `"${String(protocol)}" is not TCP, UDP or SCTP`);
-    return undefined;
-  }
+  const protocol = readProtocol(input.protocol, path, report);
+  if (!protocol) return undefined;
   const { port, endPort } = input;
   if (port === undefined || port === null) {
     if (endPort === undefined || endPort === null) return { protocol, first: 0, last: 65535 };

@@ -1,7 +1,9 @@
 /** Parts that several languages have in common. What cannot be read is undefined, and reported with its path. */
 import type { LabelSelector } from '../../api/selector.ts';
 import { type Cidr, tryParseCidr } from '../../lib/ip.ts';
+import type { PortMatch } from '../model.ts';
 import { parseSelector, type Selector } from '../selector.ts';
+import type { PortProtocol } from '../world.ts';
 
 export type Report = (path: string, message: string) => void;
 
@@ -19,5 +21,25 @@ export function readSelector(input: LabelSelector, path: string, report: Report)
   const result = parseSelector(input);
   if (result.ok) return result.selector;
   report(`${path}.${result.path}`, result.message);
+  return undefined;
+}
+
+/** Absent means TCP. */
+export function readProtocol(
+  protocol: string | null | undefined,
+  path: string,
+  report: Report,
+): PortProtocol | undefined {
+  const known = protocol ?? 'TCP';
+  if (known === 'TCP' || known === 'UDP' || known === 'SCTP') return known;
+  report(`${path}.protocol`, `"${known}" is not TCP, UDP or SCTP`);
+  return undefined;
+}
+
+/** Ports that a pod names so, of whichever protocol it says there. */
+export function portsNamed(name: unknown, path: string, report: Report): PortMatch[] | undefined {
+  if (typeof name === 'string' && name !== '')
+    return (['TCP', 'UDP', 'SCTP'] as const).map((protocol) => ({ protocol, name }));
+  report(path, `${JSON.stringify(name)} is not the name of a port`);
   return undefined;
 }

@@ -1,14 +1,22 @@
 /** Random worlds and flows for tests: small alphabets, so that things meet often. */
 import fc from 'fast-check';
+import { STAGE } from '../../api/labels.ts';
 import type { NetworkPolicy } from '../../api/types.ts';
-import type { Flow, FlowEnd, World, WorldPod } from '../world.ts';
+import type { PolicyObject } from '../objects.ts';
+import type { Flow, FlowEnd, World, WorldNode, WorldPod } from '../world.ts';
+import { clusterPolicies } from './cluster-policies.ts';
 
 const namespaces = ['a', 'b'];
 const names = ['http', 'dns', 'alt'];
 const protocols = ['TCP', 'UDP', 'SCTP'] as const;
-const nodes = [
-  { name: 'node-1', addresses: ['10.240.0.11', 'fd00:10:240::b'] },
-  { name: 'node-2', addresses: ['10.240.0.12', 'fd00:10:240::c'] },
+const nodes: WorldNode[] = [
+  { name: 'node-1', addresses: ['10.240.0.11', 'fd00:10:240::b'], labels: { zone: 'x' } },
+  {
+    name: 'node-2',
+    addresses: ['10.240.0.12', 'fd00:10:240::c'],
+    labels: { zone: 'y', old: '' },
+    externalAddresses: ['8.8.8.8'],
+  },
 ];
 
 const labels = fc
@@ -133,6 +141,20 @@ const policy = (i: number): fc.Arbitrary<NetworkPolicy> =>
     })
     .map(({ namespace, ...spec }) => policyObject(namespace, `policy-${i}`, spec));
 
+const ofCluster = clusterPolicies({
+  pods: selector,
+  namespaces: namespaceSelector,
+  nodes: fc.constantFrom(
+    {},
+    { matchLabels: { zone: 'x' } },
+    { matchLabels: { zone: 'y' } },
+    { matchExpressions: [{ key: 'old', operator: 'DoesNotExist' }] },
+  ),
+  networks: ['0.0.0.0/0', '::/0', '10.244.0.0/16', '10.244.1.0/28', '10.244.1.2/32', 'fd00:10:244:2::/64'],
+  ports: port,
+  names,
+});
+
 /** Takes the spec unchecked: tests draw malformed ones too. */
 export function policyObject(namespace: string, name: string, spec: unknown): NetworkPolicy {
   return {
@@ -147,14 +169,50 @@ export function policyObject(namespace: string, name: string, spec: unknown): Ne
 const some = <T>(sizes: readonly number[], one: (i: number) => fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
   fc.constantFrom(...sizes).chain((n) => fc.tuple(...Array.from({ length: n }, (_, i) => one(i + 1))));
 
-export const worlds: fc.Arbitrary<World> = fc.record({
-  pods: some([2, 3, 4, 6], pod),
-  // The other namespace is known by its pods only.
-  namespaces: labels.map((a) => [{ name: 'a', labels: a }]),
-  nodes: fc.constant(nodes),
-  policies: some([1, 2, 3, 5, 8], policy),
-  nodeLocal: fc.constantFrom([], ['10.96.0.10', 'fd00:10:96::a']),
-});
+const worldsOf = (policies: fc.Arbitrary<PolicyObject[]>): fc.Arbitrary<World> =>
+  fc.record({
+    pods: some([2, 3, 4, 6], pod),
+    // The other namespace is known by its pods only.
+    namespaces: labels.map((a) => [{ name: 'a', labels: a }]),
+    nodes: fc.constant(nodes),
+    policies,
+    nodeLocal: fc.constantFrom([], ['10.96.0.10', 'fd00:10:96::a']),
+  });
+
+/** Nobody else’s policies beside NetworkPolicies. */
+export const namespacedWorlds = worldsOf(some([1, 2, 3, 5, 8], policy));
+
+const anyPolicies: fc.Arbitrary<PolicyObject[]> = fc
+  .tuple(
+    some([0, 1, 2, 4], policy),
+    some([0, 1, 2], ofCluster.admin),
+    some([0, 1, 2], ofCluster.cluster),
+    some([0, 1], () => ofCluster.baseline),
+  )
+  .map((lists) => lists.flat());
+
+/** With policies of all languages, all of them enforced. */
+export const worlds = worldsOf(fc.oneof(some([1, 2, 3, 5, 8], policy), anyPolicies, anyPolicies));
+
+/** Some of the policies, or their namespace, are in another stage. */
+export const stagedWorlds: fc.Arbitrary<World> = fc
+  .tuple(
+    worlds,
+    fc.array(fc.constantFrom(undefined, 'audit', 'enforce', 'nonsense'), { minLength: 16, maxLength: 16 }),
+    fc.constantFrom(undefined, 'audit'),
+  )
+  .map(([world, stages, ofNamespace]) => ({
+    ...world,
+    policies: world.policies.map((object, i) => staged(object, stages[i])),
+    namespaces: world.namespaces.map(({ name, labels: own }) => ({
+      name,
+      labels: ofNamespace === undefined ? own : { ...own, [STAGE]: ofNamespace },
+    })),
+  }));
+
+/** The same object in this stage. */
+export const staged = <T extends PolicyObject>(object: T, stage: string | undefined): T =>
+  stage === undefined ? object : { ...object, metadata: { ...object.metadata, labels: { [STAGE]: stage } } };
 
 const outside4 = ['10.240.0.11', '10.240.0.12', '10.96.0.10', '8.8.8.8', '10.244.1.14', '10.244.9.9'];
 const outside6 = ['fd00:10:240::b', 'fd00:10:240::c', 'fd00:10:96::a', '2001:db8::1', 'fd00:10:244:2::f'];

@@ -6,6 +6,9 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import {
+  ADMIN_NETWORK_POLICY,
+  BASELINE_ADMIN_NETWORK_POLICY,
+  CLUSTER_NETWORK_POLICY,
   ENDPOINT_SLICE,
   LEASE,
   NAMESPACE,
@@ -110,6 +113,9 @@ const informers = {
   slices: createInformer(client, ENDPOINT_SLICE, { log, keep: kept.slice }),
   nodes: createInformer(client, NODE, { log }),
   policies: createInformer(client, NETWORK_POLICY, { log }),
+  adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, { log }),
+  baselinePolicies: createInformer(client, BASELINE_ADMIN_NETWORK_POLICY, { log }),
+  clusterPolicies: createInformer(client, CLUSTER_NETWORK_POLICY, { log }),
   protections: createInformer(client, UPLINK_PROTECTION, { log }),
   namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
   pods: createInformer(client, POD, { log, keep: worldPod }),

@@ -1,5 +1,8 @@
 /** One round of the demo on a running cluster: what there is, what is tried, what came of it. */
 import {
+  ADMIN_NETWORK_POLICY,
+  BASELINE_ADMIN_NETWORK_POLICY,
+  CLUSTER_NETWORK_POLICY,
   ENDPOINT_SLICE,
   type Kind,
   NAMESPACE,
@@ -46,7 +49,7 @@ const isUsers = (object: { metadata: { namespace?: string } }): boolean =>
 
 async function read(client: Client) {
   const all = async <T>(kind: Kind<T>): Promise<T[]> => (await client.list(kind)).items;
-  const [pods, replicaSets, services, slices, namespaces, nodes, policies] = await Promise.all([
+  const [pods, replicaSets, services, slices, namespaces, nodes, policies, ...ofCluster] = await Promise.all([
     all(POD),
     all(REPLICA_SET),
     all(SERVICE),
@@ -54,8 +57,11 @@ async function read(client: Client) {
     all(NAMESPACE),
     all(NODE),
     all(NETWORK_POLICY),
+    all(ADMIN_NETWORK_POLICY),
+    all(BASELINE_ADMIN_NETWORK_POLICY),
+    all(CLUSTER_NETWORK_POLICY),
   ]);
-  return { pods, replicaSets, services, slices, namespaces, nodes, policies };
+  return { pods, replicaSets, services, slices, namespaces, nodes, policies, ofCluster: ofCluster.flat() };
 }
 
 /** Attempts evenly spread over the list, so that a limit leaves no workload out altogether. */
@@ -68,7 +74,8 @@ function sample(all: readonly Attempt[], limit: number): Attempt[] {
 
 export async function round(deps: RoundDeps): Promise<Round> {
   const objects = await read(deps.client);
-  const decide = createDecider(worldFromObjects({ ...objects, nodeLocal: deps.nodeLocal }));
+  const policies = [...objects.policies, ...objects.ofCluster];
+  const decide = createDecider(worldFromObjects({ ...objects, policies, nodeLocal: deps.nodeLocal }));
   const users = {
     pods: objects.pods.filter(isUsers),
     replicaSets: objects.replicaSets,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import {
+  ADMIN_NETWORK_POLICY,
   ENDPOINT_SLICE,
   NAMESPACE,
   NETWORK_POLICY,
@@ -59,6 +60,7 @@ function setUp(t: TestContext) {
     slices: createInformer(client, ENDPOINT_SLICE, options),
     nodes: createInformer(client, NODE, options),
     policies: createInformer(client, NETWORK_POLICY, options),
+    adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, options),
     protections: createInformer(client, UPLINK_PROTECTION, options),
     namespaces: createInformer(client, NAMESPACE, { ...options, keep: worldNamespace }),
     pods: createInformer(client, POD, { ...options, keep: worldPod }),
@@ -126,6 +128,33 @@ test('what protects the uplink comes and goes with its object, and a data path t
   await client.delete(UPLINK_PROTECTION, 'edge');
   await eventually('it is gone', () => backend.kernel.protection.size === 0);
   assert.deepEqual(controller.status().problems, []);
+});
+
+test('an AdminNetworkPolicy is in the kernel while it is there', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await eventually('the pod is there', () => backend.kernel.pods.size === 1);
+  assert.deepEqual(backend.kernel.endpoints.get('10.244.0.2'), { ingress: 0, egress: 0 });
+  const rules = () => [...backend.kernel.rules.values()].map(({ text, verdict }) => `${verdict}: ${text}`);
+  await client.create(ADMIN_NETWORK_POLICY, {
+    apiVersion: 'policy.networking.k8s.io/v1alpha1',
+    kind: 'AdminNetworkPolicy',
+    metadata: { name: 'closed' },
+    spec: {
+      priority: 1,
+      subject: { namespaces: {} },
+      ingress: [{ name: 'all', action: 'Deny', from: [{ namespaces: {} }] }],
+    },
+  });
+  await eventually('it is programmed', () => rules().length === 1);
+  assert.deepEqual(rules(), ['deny: AdminNetworkPolicy closed spec.ingress[0] (all)']);
+  assert.notEqual(backend.kernel.endpoints.get('10.244.0.2')?.ingress, 0);
+  await client.delete(ADMIN_NETWORK_POLICY, 'closed');
+  await eventually('it is gone', () => rules().length === 0);
+  assert.deepEqual(backend.kernel.endpoints.get('10.244.0.2'), { ingress: 0, egress: 0 });
 });
 
 test('nothing is pruned before every list is complete', async (t) => {

@@ -3,7 +3,16 @@
  * `apply` on the backend out. Changes that come together are applied together.
  */
 import { serviceOf } from '../../api/labels.ts';
-import type { EndpointSlice, NetworkPolicy, Node, Service, UplinkProtection } from '../../api/types.ts';
+import type {
+  AdminNetworkPolicy,
+  BaselineAdminNetworkPolicy,
+  ClusterNetworkPolicy,
+  EndpointSlice,
+  NetworkPolicy,
+  Node,
+  Service,
+  UplinkProtection,
+} from '../../api/types.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
 import type { NodeView } from '../../datapath/dump/source.ts';
@@ -16,6 +25,7 @@ import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
+import type { PolicyObject } from '../../policy/objects.ts';
 import type { PolicyTables, RuleInfo } from '../../policy/tables.ts';
 import type { World, WorldNamespace, WorldPod } from '../../policy/world.ts';
 
@@ -24,6 +34,10 @@ export interface DatapathInformers {
   readonly slices: Informer<EndpointSlice>;
   readonly nodes: Informer<Node>;
   readonly policies: Informer<NetworkPolicy>;
+  /** Absent: there are none of the kind. */
+  readonly adminPolicies?: Informer<AdminNetworkPolicy>;
+  readonly baselinePolicies?: Informer<BaselineAdminNetworkPolicy>;
+  readonly clusterPolicies?: Informer<ClusterNetworkPolicy>;
   /** Absent: nothing protects uplinks. */
   readonly protections?: Informer<UplinkProtection>;
   readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
@@ -126,6 +140,12 @@ function createAddressed(): (pod: WorldPod, addresses: readonly string[]) => Wor
 
 export function createDatapathController(deps: DatapathDeps): DatapathController {
   const { informers, plan, backend, log } = deps;
+  const policyInformers = [
+    informers.policies,
+    informers.adminPolicies,
+    informers.baselinePolicies,
+    informers.clusterPolicies,
+  ].filter((informer) => informer !== undefined);
   const slicesOf = informers.slices.byIndex('service', (slice) => [serviceOf(slice)]);
   const first = Promise.withResolvers<void>();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
@@ -168,7 +188,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       else plan.removeProtection(key);
       kick();
     });
-    for (const informer of [informers.policies, informers.pods, informers.namespaces])
+    for (const informer of [...policyInformers, informers.pods, informers.namespaces])
       informer.onChange(touchPolicy);
   }
 
@@ -194,7 +214,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       pods: pods(local),
       namespaces: informers.namespaces.list(),
       nodes: informers.nodes.list().map(asWorldNode),
-      policies: informers.policies.list(),
+      policies: policyInformers.flatMap((informer): readonly PolicyObject[] => informer.list()),
       nodeLocal: deps.nodeLocal,
     };
     const tables = deps.compile(world, { onlyNode: deps.node });

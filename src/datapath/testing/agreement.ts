@@ -161,7 +161,7 @@ const draws = (ends: number): fc.Arbitrary<Draw> =>
     ),
   });
 
-/** The drawn labels, ports and policies on the lab's pods and nodes. */
+/** The drawn labels, ports and policies of all languages on the lab's pods and nodes. */
 function settle(lab: Lab, world: World): World {
   return {
     ...world,
@@ -169,7 +169,11 @@ function settle(lab: Lab, world: World): World {
       const place = lab.pods[i];
       return place ? [{ ...pod, node: place.node, addresses: place.addresses, hostNetwork: false }] : [];
     }),
-    nodes: lab.nodes.map(({ name, remote }) => ({ name, addresses: remote.addresses })),
+    nodes: lab.nodes.map(({ name, remote }, i) => ({
+      ...world.nodes[i],
+      name,
+      addresses: remote.addresses,
+    })),
   };
 }
 

@@ -94,8 +94,8 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
         return addresses ? [{ ...pod, node: where, addresses: [...addresses], hostNetwork: false }] : [];
       }),
       nodes: [
-        { name: node.name, addresses: node.remote.addresses },
-        { name: REMOTE.node, addresses: REMOTE.addresses },
+        { ...world.nodes[0], name: node.name, addresses: node.remote.addresses },
+        { ...world.nodes[1], name: REMOTE.node, addresses: REMOTE.addresses },
       ],
       nodeLocal: ['10.96.0.10', 'fd00:10:96::a'],
     };

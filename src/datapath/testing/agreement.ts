@@ -9,7 +9,7 @@ import { openRoute } from '../../kernel/route.ts';
 import type { Netns } from '../../kernel/netns.ts';
 import { compile } from '../../policy/compile.ts';
 import { createDecider } from '../../policy/decide.ts';
-import { worlds } from '../../policy/testing/arbitraries.ts';
+import { stagedWorlds, worlds } from '../../policy/testing/arbitraries.ts';
 import type { Protocol, World } from '../../policy/world.ts';
 import type { Backend, PolicyEvent } from '../backend.ts';
 import type { PacketFlow } from '../packet.ts';
@@ -147,7 +147,7 @@ function view(
 
 const draws = (ends: number): fc.Arbitrary<Draw> =>
   fc.record({
-    world: worlds,
+    world: fc.oneof(worlds, stagedWorlds),
     flows: fc.array(
       fc.record({
         // Pods twice as often as nodes and the outside.

@@ -5,7 +5,7 @@ import type { EndpointSlice, Service } from '../../api/types.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import { tryParseCidr, tryParseAddress, contains } from '../../lib/ip.ts';
 import { createDecider } from '../../policy/decide.ts';
-import { flowsIn, worlds } from '../../policy/testing/arbitraries.ts';
+import { flowsIn, stagedWorlds, worlds } from '../../policy/testing/arbitraries.ts';
 import { wireFlow } from '../../policy/wire-flow.ts';
 import type { World } from '../../policy/world.ts';
 import { schemaViolations } from '../../../test/schema.ts';
@@ -14,7 +14,9 @@ import { packetOf } from './ends.ts';
 import type { Trace, TraceStep } from './result.ts';
 import { trace } from './trace.ts';
 
-const drawn = worlds.chain((world) => flowsIn(world).map((flow) => ({ world, flow })));
+const drawn = fc
+  .oneof(worlds, stagedWorlds)
+  .chain((world) => flowsIn(world).map((flow) => ({ world, flow })));
 const serviceRange = tryParseCidr('10.96.0.0/16')!;
 const NO_DRY = { byPlan: [], ways: [], differences: [] };
 const serviceRange6 = tryParseCidr('fd00:10:96::/112')!;

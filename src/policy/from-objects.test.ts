@@ -43,3 +43,18 @@ test('a node is its addresses, not its host name', () => {
   } as Node);
   assert.deepEqual(node.addresses, ['10.0.0.1']);
 });
+
+test('rules for nodes know a node by its labels and all of its addresses', () => {
+  const { labels, externalAddresses } = worldNode({
+    metadata: { name: 'n1', labels: { zone: 'east' } },
+    status: {
+      addresses: [
+        { type: 'Hostname', address: 'n1' },
+        { type: 'ExternalIP', address: '203.0.113.1' },
+        { type: 'InternalIP', address: '10.0.0.1' },
+        { type: 'ExternalIP', address: '2001:db8::1' },
+      ],
+    },
+  } as Node);
+  assert.deepEqual([labels, externalAddresses], [{ zone: 'east' }, ['203.0.113.1', '2001:db8::1']]);
+});

@@ -5,10 +5,12 @@ import type {
   ClusterNetworkPolicy,
   NetworkPolicy,
 } from '../api/types.ts';
+import { errorText } from '../lib/errors.ts';
 import { lowerAdminNetworkPolicy, lowerBaselineAdminNetworkPolicy } from './language/admin-network-policy.ts';
 import { lowerClusterNetworkPolicy } from './language/cluster-network-policy.ts';
 import { lowerNetworkPolicy } from './language/network-policy.ts';
-import type { Policy } from './model.ts';
+import { type Policy, podPeer, policyOf } from './model.ts';
+import { everything } from './selector.ts';
 import type { Stage } from './stage.ts';
 
 export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
@@ -16,8 +18,28 @@ export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolic
 /** Told apart by `kind`; an object without one, as a list of NetworkPolicies has them, is a NetworkPolicy. */
 export type PolicyObject = NetworkPolicy | ClusterPolicyObject;
 
-/** `inherited`: the stage of the object's namespace. */
+/**
+ * `inherited`: the stage of the object's namespace. An object that is not even of the form of its kind, which no API
+ * server stores, is for nobody: what else there is is decided all the same.
+ */
 export function lowerPolicy(object: PolicyObject, inherited?: Stage): Policy {
+  try {
+    return lower(object, inherited);
+  } catch (error) {
+    const ref = {
+      kind: object.kind ?? 'NetworkPolicy',
+      namespace: namespaceOf(object),
+      name: object.metadata.name,
+    };
+    const message = `is not of the form of its kind: ${errorText(error)}`;
+    const subject = podPeer({ name: '' }, everything);
+    const isolates = { ingress: false, egress: false };
+    const problems = [{ policy: ref, path: 'spec', message }];
+    return policyOf({ ref, stage: 'enforce', subject, isolates, rules: [], problems });
+  }
+}
+
+function lower(object: PolicyObject, inherited: Stage | undefined): Policy {
   switch (object.kind) {
     case 'AdminNetworkPolicy':
       return lowerAdminNetworkPolicy(object);

@@ -46,6 +46,8 @@ test('a node is its addresses, not its host name', () => {
 
 test('rules for nodes know a node by its labels and all of its addresses', () => {
   const { labels, externalAddresses } = worldNode({
+    apiVersion: 'v1',
+    kind: 'Node',
     metadata: { name: 'n1', labels: { zone: 'east' } },
     status: {
       addresses: [
@@ -55,6 +57,6 @@ test('rules for nodes know a node by its labels and all of its addresses', () =>
         { type: 'ExternalIP', address: '2001:db8::1' },
       ],
     },
-  } as Node);
+  });
   assert.deepEqual([labels, externalAddresses], [{ zone: 'east' }, ['203.0.113.1', '2001:db8::1']]);
 });

@@ -20,10 +20,8 @@ for (const datapath of ['ebpf', 'nftables'])
       heddle(`apply -f ${join(root, 'test/manifests/guard')}`),
       ...NAMED.map((name) => `until ${heddle('datapath counters')} | grep -q '${name}'; do sleep 0.1; done`),
     ].join(' && ');
-    const { code, stdout, stderr } = await cluster.heddle(
-      ...['demo', '--once', '--api-port', String(cluster.apiPort), '--datapath', datapath, '-o', 'json'],
-      ...['--before-probes', applied],
-    );
+    const args = ['--once', '--api-port', String(cluster.apiPort), '--datapath', datapath, '-o', 'json'];
+    const { code, stdout, stderr } = await cluster.heddle('demo', ...args, '--before-probes', applied);
     assert.equal(code, 0, stderr);
     const { attempts, mismatches } = JSON.parse(stdout) as Report;
     assert.equal(mismatches, 0);

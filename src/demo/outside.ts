@@ -1,19 +1,12 @@
 /**
  * What policies say about addresses outside of the cluster: for each range that an egress rule names, and each
- * exception from it, one address is tried from every pod whose egress is restricted. Mostly nobody answers
+ * exception from it, one address is tried from every pod for which a rule decides it. Mostly nobody answers
  * there; that a connection was let out, or not, is the kernel's record.
  */
-import type { NetworkPolicy } from '../api/types.ts';
-import {
-  type Address,
-  type Cidr,
-  contains,
-  formatAddress,
-  nth,
-  parseAddress,
-  tryParseCidr,
-} from '../lib/ip.ts';
+import { type Address, type Cidr, contains, formatAddress, nth, parseAddress } from '../lib/ip.ts';
 import type { Decision } from '../policy/decision.ts';
+import type { PortMatch } from '../policy/model.ts';
+import { lowerPolicy, type PolicyObject } from '../policy/objects.ts';
 import { type Flow, podKey } from '../policy/world.ts';
 import type { Attempt, DemoPod, Workload } from './attempts.ts';
 
@@ -33,29 +26,33 @@ function representative(cidr: Cidr): Address | undefined {
   return ANSWERING.find((address) => contains(cidr, address)) ?? nth(cidr, 1n) ?? nth(cidr, 0n);
 }
 
-/** One place in every range, and in every exception, of egress rules; none inside of `cluster`. */
-function places(policies: readonly NetworkPolicy[], cluster: readonly Cidr[]): Place[] {
-  const rules = policies.flatMap(({ spec }) => spec?.egress ?? []);
-  const found = rules.flatMap((rule) => {
-    const ports = (rule.ports ?? []).filter(({ protocol }) => (protocol ?? 'TCP') === 'TCP');
-    const port = ports.map((each) => each.port).find((each) => typeof each === 'number') ?? ANY_PORT;
-    const blocks = (rule.to ?? []).flatMap(({ ipBlock }) =>
-      ipBlock ? [ipBlock.cidr, ...(ipBlock.except ?? [])] : [],
-    );
-    return blocks.flatMap((text) => {
-      const cidr = tryParseCidr(text);
-      const address = cidr && representative(cidr);
-      return address && !cluster.some((range) => contains(range, address)) ? [{ address, port }] : [];
+/** One place in every range, and in every exception, of egress rules of any language; none inside of `cluster`. */
+function places(policies: readonly PolicyObject[], cluster: readonly Cidr[]): Place[] {
+  const rules = policies.flatMap((policy) => lowerPolicy(policy).rules);
+  const found = rules
+    .filter(({ ref }) => ref.direction === 'egress')
+    .flatMap(({ peers, ports }) => {
+      const port = (ports ?? []).map(portToTry).find((each) => each !== undefined) ?? ANY_PORT;
+      const blocks = (peers ?? []).flatMap((peer) =>
+        peer.type === 'block' ? [peer.cidr, ...peer.except] : [],
+      );
+      return blocks.flatMap((cidr) => {
+        const address = representative(cidr);
+        return address && !cluster.some((range) => contains(range, address)) ? [{ address, port }] : [];
+      });
     });
-  });
   return [
     ...new Map(found.map((place) => [`${formatAddress(place.address)} ${place.port}`, place])).values(),
   ];
 }
 
+/** Where a match is for all ports of TCP, any will do. */
+const portToTry = (match: PortMatch): number | undefined =>
+  match.protocol === 'TCP' && 'first' in match && match.first > 0 ? match.first : undefined;
+
 export function outsideAttempts(
   workloads: readonly Workload[],
-  policies: readonly NetworkPolicy[],
+  policies: readonly PolicyObject[],
   cluster: readonly Cidr[],
   decide: (flow: Flow) => Decision,
 ): Attempt[] {
@@ -76,9 +73,10 @@ export function outsideAttempts(
       outside: true,
     };
   };
-  /** A pod whose egress nobody restricts leaves no record to judge by. */
+  /** Where no rule decides there is no record to judge by. */
   const isJudged = ({ source, host, port }: Attempt): boolean =>
-    decide({ src: { pod: podKey(source) }, dst: { address: host }, protocol: 'TCP', port }).egress.isolated;
+    decide({ src: { pod: podKey(source) }, dst: { address: host }, protocol: 'TCP', port }).egress
+      .ruleNumber !== 0;
   return workloads.flatMap((from) =>
     tried.flatMap((place) => from.pods.map((pod) => attempt(from, pod, place)).filter(isJudged)),
   );

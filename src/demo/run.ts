@@ -84,7 +84,7 @@ export async function round(deps: RoundDeps): Promise<Round> {
   };
   const all = [
     ...attempts(users, deps.clusterDomain),
-    ...outsideAttempts(workloads(users), objects.policies, deps.clusterRanges.map(parseCidr), decide),
+    ...outsideAttempts(workloads(users), policies, deps.clusterRanges.map(parseCidr), decide),
   ];
   const chosen = sample(all, deps.maxAttempts);
   const probe: ProbeDeps = {

@@ -5,7 +5,11 @@ import { test } from 'node:test';
 import type { Report } from '../../src/demo/report.ts';
 import { localCluster, root } from './local-cluster.ts';
 
-const NAMED = ['AdminNetworkPolicy guard', 'ClusterNetworkPolicy web-asks-no-recommendations'];
+const NAMED = [
+  'AdminNetworkPolicy guard',
+  'ClusterNetworkPolicy web-asks-no-recommendations',
+  'ClusterNetworkPolicy no-acquirer',
+];
 
 for (const datapath of ['ebpf', 'nftables'])
   test(`cluster-wide policies are enforced live, tier by tier, by ${datapath}`, {
@@ -44,4 +48,5 @@ for (const datapath of ['ebpf', 'nftables'])
     includes('shop/checkout', 'payments/gateway', /^allowed: .*NetworkPolicy payments\//);
     includes('platform/telemetry', 'payments/ledger', /^denied: default deny egress/);
     includes('shop/web', 'shop/recommendations', /^denied: ClusterNetworkPolicy web-asks-no-recommendations/);
+    includes('shop/web', 'outside', /^denied: ClusterNetworkPolicy no-acquirer spec\.egress\[0\]/);
   });

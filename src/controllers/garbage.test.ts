@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { CONFIG_MAP, NODE, POD, SECRET } from '../api/kinds.ts';
+import { CLUSTER_NETWORK_POLICY, CONFIG_MAP, NODE, POD, SECRET } from '../api/kinds.ts';
 import type { ConfigMap, Secret } from '../api/types.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { type FakeClient, createFakeClient, eventually } from '../client/fake.ts';
@@ -144,4 +144,25 @@ test('pods of a node that is gone are removed, those of a node that came back ar
   await client.create(NODE, readyNode('back'));
   await eventually('a is gone', () => client.all(POD).length === 1);
   assert.equal(client.all(POD)[0]?.metadata.name, 'b');
+});
+
+test('a cluster-wide policy goes with its owner, and when it waits for its dependants', async (t) => {
+  const client = createFakeClient();
+  const owner = await client.create(NODE, readyNode('owner'));
+  const reference = { apiVersion: 'v1', kind: 'Node', name: 'owner', uid: owner.metadata.uid ?? '' };
+  const policy = (name: string, metadata: object) =>
+    client.create(CLUSTER_NETWORK_POLICY, {
+      apiVersion: 'policy.networking.k8s.io/v1alpha2',
+      kind: 'ClusterNetworkPolicy',
+      metadata: { name, ...metadata },
+      spec: { tier: 'Admin', priority: 1, subject: { namespaces: {} } },
+    });
+  await policy('owned', { ownerReferences: [reference] });
+  await policy('waiting', { finalizers: ['foregroundDeletion'] });
+  await policy('left', {});
+  start(t, client, createGarbageCollector);
+  await client.delete(NODE, 'owner');
+  await client.delete(CLUSTER_NETWORK_POLICY, 'waiting');
+  const left = () => client.all(CLUSTER_NETWORK_POLICY).map(({ metadata }) => metadata.name);
+  await eventually('gone', () => left().join() === 'left');
 });

@@ -33,6 +33,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   const { client, informers } = deps;
   const { namespaces, nodes, pods, services, slices, deployments, replicaSets } = informers;
   const { serviceAccounts, configMaps, secrets, policies } = informers;
+  const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
   const watched: Watched[] = [
     namespaces,
     nodes,
@@ -45,6 +46,9 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     configMaps,
     secrets,
     policies,
+    adminPolicies,
+    baselinePolicies,
+    clusterPolicies,
   ].map((informer) => ({ kind: informer.kind, informer: informer as unknown as AnyInformer }));
   const byKind = new Map(watched.map((one) => [one.kind.kind, one] as const));
   const dependantsOf = watched.map(({ kind, informer }) => ({

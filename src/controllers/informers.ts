@@ -1,5 +1,8 @@
 /** The copies that the controllers of one process share: one list and watch for each kind. */
 import {
+  ADMIN_NETWORK_POLICY,
+  BASELINE_ADMIN_NETWORK_POLICY,
+  CLUSTER_NETWORK_POLICY,
   CONFIG_MAP,
   DEPLOYMENT,
   ENDPOINT_SLICE,
@@ -15,6 +18,9 @@ import {
   SERVICE_ACCOUNT,
 } from '../api/kinds.ts';
 import type {
+  AdminNetworkPolicy,
+  BaselineAdminNetworkPolicy,
+  ClusterNetworkPolicy,
   ConfigMap,
   Deployment,
   EndpointSlice,
@@ -55,6 +61,9 @@ export interface ClusterInformers {
   configMaps: Informer<ConfigMap, MetadataOnly>;
   secrets: Informer<Secret, MetadataOnly>;
   policies: Informer<NetworkPolicy, MetadataOnly>;
+  adminPolicies: Informer<AdminNetworkPolicy, MetadataOnly>;
+  baselinePolicies: Informer<BaselineAdminNetworkPolicy, MetadataOnly>;
+  clusterPolicies: Informer<ClusterNetworkPolicy, MetadataOnly>;
   pools: Informer<LoadBalancerIpPool>;
   run(signal: AbortSignal): Promise<void>;
 }
@@ -104,6 +113,9 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     configMaps: thin(CONFIG_MAP),
     secrets: thin(SECRET),
     policies: thin(NETWORK_POLICY),
+    adminPolicies: thin(ADMIN_NETWORK_POLICY),
+    baselinePolicies: thin(BASELINE_ADMIN_NETWORK_POLICY),
+    clusterPolicies: thin(CLUSTER_NETWORK_POLICY),
     pools: whole(LOAD_BALANCER_IP_POOL),
   };
   return {

@@ -1,6 +1,6 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
-import { flattenPorts, type PortEntry, type PortRange, type PortRule } from './entries.ts';
+import { flattenPorts, type PortEntry, type PortRange, type PortRule, sameOutcome } from './entries.ts';
 import type { Identities, PeerClass } from './identities.ts';
 import type { Isolation } from './isolation.ts';
 import type { Policy, Rule } from './model.ts';
@@ -40,11 +40,15 @@ export function buildTable(
     .map((entry) => ({ identity: 0, ...entry }));
   // Where rules only ever allow, whoever is told apart from 0 may do all that 0 may: going on to 0 adds nothing.
   const goesOn = isolation.audited.length > 0 && isOnlyAllowed(role);
+  // Nor where everything else of 0 is decided alike.
+  const [rest] = nobody.length === 1 ? nobody : [];
+  const isLeftToNobody = (entry: PortEntry) =>
+    (goesOn && isImplied(entry)) ||
+    (rest !== undefined && entry.protocol === null && sameOutcome(entry, rest));
   for (const peer of classes) {
     const own = flatten(peer);
     if (own === nobody) continue;
-    for (const entry of own)
-      if (!(goesOn && isImplied(entry))) entries.push({ identity: peer.identity, ...entry });
+    for (const entry of own) if (!isLeftToNobody(entry)) entries.push({ identity: peer.identity, ...entry });
   }
   return { number, direction, defaultRule, entries };
 }

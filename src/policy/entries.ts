@@ -90,7 +90,7 @@ function decider(tiers: readonly Tier[], ruleAt: (tier: Tier) => PortRule | unde
   throw new Error('the last rule of a list decides everything');
 }
 
-type Decided = Pick<PortEntry, 'verdict' | 'rule' | 'audit'>;
+export type Decided = Pick<PortEntry, 'verdict' | 'rule' | 'audit'>;
 
 function outcome([enforced, audited = enforced]: readonly PortRule[]): Decided {
   const verdict = verdictOf(enforced!);
@@ -105,7 +105,7 @@ function outcome([enforced, audited = enforced]: readonly PortRule[]): Decided {
 
 const verdictOf = ({ verdict }: PortRule): 'allow' | 'deny' => (verdict === 'deny' ? 'deny' : 'allow');
 
-const sameOutcome = (a: Decided, b: Decided): boolean =>
+export const sameOutcome = (a: Decided, b: Decided): boolean =>
   a.rule === b.rule && a.verdict === b.verdict && a.audit?.rule === b.audit?.rule;
 
 /** Where ranges of this protocol begin, and after the last one. */

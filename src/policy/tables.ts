@@ -14,8 +14,8 @@
  *  d. (0, protocol null)
  *
  * else the table's `defaultRule`, whose verdict is deny. An identity without entries of its own in a table is
- * one which that table's rules do not tell apart from 0; one with entries has all of them, those of 0 too, so
- * going on from b to c never finds what it should not. Tiers are flattened already: an entry is what decides, and
+ * one which that table's rules do not tell apart from 0; one with entries has all of them, those of 0 too where
+ * they would be found wrongly: going on from b to c never finds what it should not. Tiers are flattened already: an entry is what decides, and
  * where nothing decides it allows, by rule 0, which is neither counted nor told.
  */
 import type { Direction, PolicyRef, RuleRef, Verdict } from './decision.ts';

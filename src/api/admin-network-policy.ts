@@ -52,6 +52,7 @@ const limits = (actions: readonly string[]): Limits<AdminPolicyRule> => ({
   actions,
   rules: MOST,
   peers: MOST,
+  needsNamespaceSelector: true,
   cidr: (range) =>
     range.includes(':') === range.includes('.')
       ? 'CIDR must be either an IPv4 or IPv6 address. IPv4 address embedded in IPv6 addresses are not supported'
@@ -89,7 +90,7 @@ export const adminNetworkPolicy = define<AdminNetworkPolicy>({
       return;
     }
     yield* within('spec.priority', spec.priority, 0, 1000);
-    yield* validateSubject(spec.subject, 'spec.subject');
+    yield* validateSubject(spec.subject, 'spec.subject', ADMIN);
     yield* validateRules(spec, ADMIN);
   },
 });
@@ -113,7 +114,7 @@ export const baselineAdminNetworkPolicy = define<BaselineAdminNetworkPolicy>({
       yield required('spec');
       return;
     }
-    yield* validateSubject(spec.subject, 'spec.subject');
+    yield* validateSubject(spec.subject, 'spec.subject', BASELINE);
     yield* validateRules(spec, BASELINE);
   },
 });

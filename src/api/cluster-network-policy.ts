@@ -50,6 +50,7 @@ const LIMITS: Limits<ClusterNetworkPolicyRule> = {
   actions: ['Accept', 'Deny', 'Pass'],
   rules: MOST,
   peers: MOST,
+  needsNamespaceSelector: false,
   /** `cidr(self) == cidr(self).masked()` */
   cidr(range) {
     const [cidr, address] = [tryParseCidr(range), tryParseAddress(range.slice(0, range.indexOf('/')))];
@@ -89,7 +90,7 @@ export const clusterNetworkPolicy = define<ClusterNetworkPolicy>({
     if (spec.tier === undefined || spec.tier === '') yield required('spec.tier');
     else if (!TIERS.includes(spec.tier)) yield notSupported('spec.tier', spec.tier, TIERS);
     yield* within('spec.priority', spec.priority, 0, 1000);
-    yield* validateSubject(spec.subject, 'spec.subject');
+    yield* validateSubject(spec.subject, 'spec.subject', LIMITS);
     yield* validateRules(spec, LIMITS);
   },
 });

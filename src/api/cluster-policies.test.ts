@@ -281,3 +281,9 @@ test('their columns are those of their definitions', () => {
     ['Priority', '7'],
   ]);
 });
+
+test('pods without a namespaceSelector are those of all namespaces in v1alpha2, and refused in v1alpha1', () => {
+  const anywhere = { subject: { pods: { podSelector: {} } } };
+  agrees(ofCluster(anywhere), undefined, 'v1alpha2');
+  agrees(ofAdmin(anywhere), 'spec.subject.pods.namespaceSelector: Required value', 'v1alpha1');
+});

@@ -17,6 +17,8 @@ export interface Limits<R extends ClusterPolicyRule> {
   readonly actions: readonly string[];
   readonly rules: number;
   readonly peers: number;
+  /** Of `pods`, beside the podSelector. */
+  readonly needsNamespaceSelector: boolean;
   /** What a CIDR has to be beside one that can be read; undefined if it is. */
   cidr(text: string): string | undefined;
   ports(rule: R, path: string): Problems;
@@ -43,18 +45,21 @@ export function* within(path: string, value: unknown, first: number, last: numbe
     yield invalid(path, value, `${path} in body should be less than or equal to ${last}`);
 }
 
-export function* validateSubject(subject: PolicySubject | undefined, path: string): Problems {
+type Needs = Pick<Limits<never>, 'needsNamespaceSelector'>;
+
+export function* validateSubject(subject: PolicySubject | undefined, path: string, needs: Needs): Problems {
   if (!subject) {
     yield required(path);
     return;
   }
   yield* exactlyOne(subject, path, ['namespaces', 'pods']);
   yield* validateLabelSelector(subject.namespaces, `${path}.namespaces`);
-  yield* validatePods(subject.pods, `${path}.pods`);
+  yield* validatePods(subject.pods, `${path}.pods`, needs);
 }
 
-function* validatePods(pods: NamespacedPods | undefined, path: string): Problems {
+function* validatePods(pods: NamespacedPods | undefined, path: string, needs: Needs): Problems {
   if (!pods) return;
+  if (needs.needsNamespaceSelector && !pods.namespaceSelector) yield required(`${path}.namespaceSelector`);
   if (!pods.podSelector) yield required(`${path}.podSelector`);
   yield* validateLabelSelector(pods.namespaceSelector, `${path}.namespaceSelector`);
   yield* validateLabelSelector(pods.podSelector, `${path}.podSelector`);
@@ -89,7 +94,7 @@ function* validateRule<R extends ClusterPolicyRule>(
   else yield* ofLength(`${path}.${side}`, peers, limits.peers);
   for (const [i, peer] of (peers ?? []).entries())
     yield* direction === 'ingress'
-      ? validateIngressPeer(peer, `${path}.${side}[${i}]`)
+      ? validateIngressPeer(peer, `${path}.${side}[${i}]`, limits)
       : validateEgressPeer(peer, `${path}.${side}[${i}]`, limits);
   yield* limits.ports(rule, path);
   const isNameless = (peer: ClusterPolicyPeer) => peer.networks ?? peer.nodes ?? peer.domainNames;
@@ -106,10 +111,10 @@ export function* ofLength(path: string, list: readonly unknown[], most: number):
   if (list.length > most) yield tooMany(path, list.length, most);
 }
 
-function* validateIngressPeer(peer: ClusterPolicyPeer, path: string): Problems {
+function* validateIngressPeer(peer: ClusterPolicyPeer, path: string, limits: Needs): Problems {
   yield* exactlyOne(peer, path, ['namespaces', 'pods']);
   yield* validateLabelSelector(peer.namespaces, `${path}.namespaces`);
-  yield* validatePods(peer.pods, `${path}.pods`);
+  yield* validatePods(peer.pods, `${path}.pods`, limits);
 }
 
 function* validateEgressPeer<R extends ClusterPolicyRule>(
@@ -119,7 +124,7 @@ function* validateEgressPeer<R extends ClusterPolicyRule>(
 ): Problems {
   yield* exactlyOne(peer, path, ['namespaces', 'pods', 'nodes', 'networks', 'domainNames']);
   yield* validateLabelSelector(peer.namespaces, `${path}.namespaces`);
-  yield* validatePods(peer.pods, `${path}.pods`);
+  yield* validatePods(peer.pods, `${path}.pods`, limits);
   yield* validateLabelSelector(peer.nodes, `${path}.nodes`);
   if (peer.networks) yield* validateNetworks(peer.networks, `${path}.networks`, limits);
   if (peer.domainNames) yield forbidden(`${path}.domainNames`, 'policy by domain name is not enforced yet');

@@ -61,6 +61,11 @@ const unreadable: [what: string, rule: object, path: string][] = [
     { action: 'Deny', to: [{ nodes: { matchExpressions: [{ key: 'a', operator: 'Gt' }] } }] },
     'to[0].nodes.matchExpressions[0].operator',
   ],
+  [
+    'pods without a podSelector',
+    { action: 'Deny', to: [{ pods: { namespaceSelector: {} } }] },
+    'to[0].pods.podSelector',
+  ],
   ['a range that is none', { action: 'Deny', to: [{ networks: ['10.0.0.0'] }] }, 'to[0].networks[0]'],
   ['domain names', { action: 'Deny', to: [{ domainNames: ['a.b'] }] }, 'to[0].domainNames'],
 ];

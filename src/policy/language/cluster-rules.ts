@@ -104,8 +104,12 @@ function readPodPeer(
     const selector = readSelector(namespaces, `${path}.namespaces`, report);
     return selector && podPeer({ selector }, everything);
   }
-  const selector = readSelector(pods?.namespaceSelector ?? {}, `${path}.pods.namespaceSelector`, report);
-  const own = readSelector(pods?.podSelector ?? {}, `${path}.pods.podSelector`, report);
+  if (!pods?.podSelector) {
+    report(`${path}.pods.podSelector`, 'is missing; {} is every pod');
+    return undefined;
+  }
+  const selector = readSelector(pods.namespaceSelector ?? {}, `${path}.pods.namespaceSelector`, report);
+  const own = readSelector(pods.podSelector, `${path}.pods.podSelector`, report);
   return selector && own && podPeer({ selector }, own);
 }
 

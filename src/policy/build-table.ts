@@ -57,7 +57,10 @@ const isOnlyAllowed = ({ rules, audited }: Role): boolean =>
   audited === undefined && rules.every(({ verdict }) => verdict === 'allow');
 
 /** Entries for a class; the very same array for classes to which the same rules apply in the same way. */
-function createFlattener(role: Role, numbering: Numbering): (peer: PeerClass | undefined) => PortEntry[] {
+export function createFlattener(
+  role: Role,
+  numbering: Numbering,
+): (peer: PeerClass | undefined) => PortEntry[] {
   const numbers = role.rules.map((rule) => numbering.rule(rule.ref));
   const matching = createMatcher(role.rules);
   const hasNames = role.direction === 'egress' && role.rules.some((rule) => namesIn(rule).length > 0);

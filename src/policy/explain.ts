@@ -117,9 +117,11 @@ function auditText({ verdict, rule }: Outcome): string {
 }
 
 function endText(end: End): string {
-  const address = end.address ? formatAddress(end.address) : 'no address';
+  const address = end.address ? formatAddress(end.address) : '';
   if (end.type === 'outside') return address;
-  return end.type === 'pod' ? `${podKey(end.pod)} (${address})` : `node ${end.node} (${address})`;
+  // Pods known from files have no address yet.
+  const where = address === '' ? '' : ` (${address})`;
+  return end.type === 'pod' ? `${podKey(end.pod)}${where}` : `node ${end.node}${where}`;
 }
 
 const portText = ({ protocol, port }: ResolvedFlow): string =>

@@ -106,7 +106,7 @@ function sort(scene: Places, groups: ReadonlyMap<Alike, readonly string[]>, peer
 }
 
 /** Terms that hold for addresses, whosoever they are. */
-function addressTerms({ nodes }: Places, peers: Peers): Map<string, Block> {
+export function addressTerms({ nodes }: Places, peers: Peers): Map<string, Block> {
   const terms = new Map<string, Block>();
   for (const [text, { cidr, except }] of peers.blocks) terms.set(text, { ranges: [cidr], except });
   for (const [text, peer] of peers.nodes) {

@@ -1,0 +1,51 @@
+/** What whole-world questions are asked of: a World, and which of its pods belong together. */
+import type { Labels } from '../../api/selector.ts';
+import { compareText } from '../model.ts';
+import type { World, WorldPod } from '../world.ts';
+
+export interface Estate {
+  readonly world: World;
+  /** Ordered by (namespace, name, kind). Each pod of the world is in one. */
+  readonly workloads: readonly Workload[];
+}
+
+export interface WorkloadRef {
+  readonly namespace: string;
+  readonly name: string;
+  readonly kind: string;
+}
+
+/** Pods with one direct owner, or one pod without. */
+export interface Workload extends WorkloadRef {
+  readonly pods: readonly WorldPod[];
+  /** Labels by which its owner finds its pods, where it says them. */
+  readonly selector?: Labels | undefined;
+}
+
+/** `shop/cart (Deployment)` */
+export const workloadText = ({ namespace, name, kind }: WorkloadRef): string =>
+  `${namespace}/${name} (${kind})`;
+
+export const workloadKey = ({ namespace, name, kind }: WorkloadRef): string => `${namespace}/${kind}/${name}`;
+
+export const compareWorkloads = (a: WorkloadRef, b: WorkloadRef): number =>
+  compareText(a.namespace, b.namespace) || compareText(a.name, b.name) || compareText(a.kind, b.kind);
+
+export interface Owner {
+  readonly kind: string;
+  readonly name: string;
+  readonly selector?: Labels | undefined;
+}
+
+/** Groups pods by what `ownerOf` says; a pod without an owner is a workload of its own, of kind Pod. */
+export function createEstate(world: World, ownerOf: (pod: WorldPod) => Owner | undefined): Estate {
+  const found = new Map<string, Workload & { pods: WorldPod[] }>();
+  for (const pod of world.pods) {
+    const { kind, name, selector } = ownerOf(pod) ?? { kind: 'Pod', name: pod.name };
+    const key = workloadKey({ namespace: pod.namespace, kind, name });
+    const known = found.get(key);
+    if (known) known.pods.push(pod);
+    else found.set(key, { namespace: pod.namespace, name, kind, pods: [pod], selector });
+  }
+  return { world, workloads: [...found.values()].sort(compareWorkloads) };
+}

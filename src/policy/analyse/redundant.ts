@@ -1,0 +1,137 @@
+/** Rules without which every verdict would be the same. */
+import { createFlattener, type Role } from '../build-table.ts';
+import type { RuleRef } from '../decision.ts';
+import type { PortEntry } from '../entries.ts';
+import type { PeerClass } from '../identities.ts';
+import { compareRules, type Peer, type Rule } from '../model.ts';
+import { type Block, nestBlocks } from '../blocks.ts';
+import type { Sides } from './sides.ts';
+
+export interface Redundant {
+  readonly rule: Rule;
+  /** Rules that allow what it allows; never one that is redundant itself. */
+  readonly by: readonly RuleRef[];
+  /** It decides nothing as it is: each flow is decided by a rule before it. */
+  readonly shadowed: boolean;
+}
+
+/**
+ * Judged for the pods that a policy selects now, and for any peer: pods that are known, pods that may come and that one
+ * of the rule's selectors picks, and every address. All that are found can be removed together. Not judged are rules for
+ * pods that also rules select which deny or pass, or are audited.
+ */
+export function findRedundant(sides: Sides): Redundant[] {
+  const rolesOf = new Map<Rule, Role[]>();
+  for (const role of sides.roles)
+    for (const rule of role.rules) rolesOf.set(rule, [...(rolesOf.get(rule) ?? []), role]);
+  const removed = new Set<Rule>();
+  const found: Redundant[] = [];
+  // The last to decide goes first: of two that say the same the first stays.
+  for (const rule of [...rolesOf.keys()].sort(compareRules).reverse()) {
+    const roles = rolesOf.get(rule)!;
+    if (!roles.every(isOnlyAllowed)) continue;
+    const judged = judge(rule, roles, removed, sides);
+    if (!judged) continue;
+    removed.add(rule);
+    found.push({ rule, ...judged });
+  }
+  return found.reverse();
+}
+
+/** Where a rule denies or passes, somebody whom several selectors pick may be decided unlike whom one of them picks. */
+const isOnlyAllowed = ({ rules, audited }: Role): boolean =>
+  audited === undefined && rules.every(({ verdict }) => verdict === 'allow');
+
+function judge(
+  rule: Rule,
+  roles: readonly Role[],
+  removed: ReadonlySet<Rule>,
+  sides: Sides,
+): Omit<Redundant, 'rule'> | undefined {
+  const by = new Map<number, RuleRef>();
+  const own = sides.numbering.rule(rule.ref);
+  let shadowed = true;
+  let matched = false;
+  for (const role of roles) {
+    const others = role.rules.filter((each) => each !== rule && !removed.has(each));
+    // Without another rule for the direction all that it allows is its own.
+    if (others.length === 0) return undefined;
+    const within = createFlattener({ ...role, rules: [...others, rule].sort(compareRules) }, sides.numbering);
+    const without = createFlattener({ ...role, rules: others }, sides.numbering);
+    for (const peer of peersOf(rule, role, sides)) {
+      const now = within(peer);
+      const rest = without(peer);
+      if (!sameVerdicts(now, rest)) return undefined;
+      if (now.length > 0) matched = true;
+      if (now.some((entry) => entry.rule === own)) shadowed = false;
+      for (const { rule: number } of rest) {
+        const other = others.find(({ ref }) => sides.numbering.rule(ref) === number);
+        if (other) by.set(number, other.ref);
+      }
+    }
+  }
+  return matched && by.size > 0 ? { by: [...by.values()], shadowed } : undefined;
+}
+
+/** Every kind of peer for which the rule could decide. */
+function peersOf(rule: Rule, role: Role, { classes }: Sides): Iterable<PeerClass | undefined> {
+  if (rule.peers === null) return [undefined, ...classes, ...addressClasses(role), ...strangers(role)];
+  const texts = new Set(rule.peers.map(({ text }) => text));
+  const holds = ({ terms }: PeerClass): boolean => [...texts].some((text) => terms.has(text));
+  return [...classes, ...addressClasses(role), ...strangers(role)].filter(holds);
+}
+
+/** Those outside, as far as blocks of the role tell them apart. */
+function addressClasses(role: Role): PeerClass[] {
+  const blocks = new Map<string, Block>();
+  for (const { peers } of role.rules)
+    for (const peer of peers ?? [])
+      if (peer.type === 'block') blocks.set(peer.text, { ranges: [peer.cidr], except: peer.except });
+  const seen = new Map(nestBlocks(blocks).ranges.map(({ terms }) => [terms.join('|'), terms] as const));
+  return [...seen.values()].map((terms) => ({ identity: 0, terms: new Set(terms), named: new Map() }));
+}
+
+/** Pods that are not known: one that a selector picks, and with it the selectors that surely do. */
+function strangers(role: Role): PeerClass[] {
+  const peers = new Map<string, Peer>();
+  for (const rule of role.rules) for (const peer of rule.peers ?? []) peers.set(peer.text, peer);
+  const all = [...peers.values()];
+  return all.flatMap((peer) => {
+    if (peer.type !== 'pods') return [];
+    const terms = all.filter((other) => other === peer || implies(peer, other)).map(({ text }) => text);
+    return [{ identity: 0, terms: new Set(terms), named: new Map() }];
+  });
+}
+
+/** Whether all that `peer` picks is picked by `other`, as far as their words show it. */
+export function implies(peer: Peer, other: Peer): boolean {
+  if (peer.type !== 'pods' || other.type !== 'pods') return false;
+  const inPods = other.pods.text === '*' || other.pods.text === peer.pods.text;
+  if (!inPods) return false;
+  if ('selector' in other.namespace && other.namespace.selector.text === '*') return true;
+  if ('name' in other.namespace)
+    return 'name' in peer.namespace && peer.namespace.name === other.namespace.name;
+  return 'selector' in peer.namespace && peer.namespace.selector.text === other.namespace.selector.text;
+}
+
+/** The same ports with the same verdicts, by whatever rules. */
+function sameVerdicts(a: readonly PortEntry[], b: readonly PortEntry[]): boolean {
+  return verdictText(a) === verdictText(b);
+}
+
+/** Ranges of one verdict that touch are one. */
+function verdictText(entries: readonly PortEntry[]): string {
+  const rest = entries.find(({ protocol }) => protocol === null)?.verdict ?? '';
+  const parts: string[] = [rest];
+  const ranged = entries.filter(({ protocol, verdict }) => protocol !== null && verdict !== rest);
+  for (const [i, { protocol, ports, verdict }] of ranged.entries()) {
+    const before = ranged[i - 1];
+    const goesOn =
+      before?.protocol === protocol &&
+      before?.verdict === verdict &&
+      before?.ports?.[1] === (ports?.[0] ?? 0) - 1;
+    if (goesOn) parts[parts.length - 1] = parts.at(-1)!.replace(/\d+$/, String(ports?.[1]));
+    else parts.push(`${protocol} ${verdict} ${ports?.[0]}-${ports?.[1]}`);
+  }
+  return parts.join(';');
+}

@@ -27,6 +27,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./datapath.ts'),
   },
   {
+    name: 'policy',
+    summary: 'ask and prove what network policies let pass',
+    load: () => import('./policy/command.ts'),
+  },
+  {
     name: 'tune',
     summary: 'show and set the kernel’s network settings',
     load: () => import('./tune.ts'),

@@ -1,0 +1,131 @@
+/** The parts of objects that analysis reads, checked: nothing that is mistyped may be taken for something else. */
+import { findKind } from '../../api/registry.ts';
+import { typeErrors, unknownFields } from '../../api/schema/check.ts';
+import type { KubeObject } from '../../api/types.ts';
+import { isObject } from '../../lib/json.ts';
+import { lowerPolicy, type PolicyObject } from '../../policy/objects.ts';
+import { groupOf, isPolicy, isWorkloadTemplate, templatePath } from '../../policy/analyse/object-kinds.ts';
+
+export interface ObjectProblem {
+  /** Within the object: `spec.ingress[0].from[0].ipBlock.cidr` */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface CheckObjectOptions {
+  /** What can be read but means nothing (a broken CIDR) is left for lint. */
+  readonly lenient?: boolean;
+}
+
+/** Of an object with a kind; objects of other kinds are not looked into. */
+export function objectProblems(object: KubeObject, options: CheckObjectOptions = {}): ObjectProblem[] {
+  if (isPolicy(object)) return policyProblems(object, options.lenient ?? false);
+  const core = groupOf(object) === '';
+  const isPod = core && object.kind === 'Pod';
+  if (!isPod && !isWorkloadTemplate(object) && !(core && ['Namespace', 'Node'].includes(object.kind)))
+    return [];
+  const problems = metadataProblems(object, '', true);
+  if (problems.length > 0) return problems;
+  if (isPod) return podProblems(object, '');
+  if (!isWorkloadTemplate(object)) return [];
+  const path = templatePath(object.kind);
+  let template: unknown = object;
+  for (const key of path) template = isObject(template) ? template[key] : undefined;
+  if (!isObject(template)) return [{ path: path.join('.'), message: 'expected the template of its pods' }];
+  const prefix = `${path.join('.')}.`;
+  return [...metadataProblems(template, prefix, false), ...podProblems(template, prefix)];
+}
+
+function policyProblems(object: KubeObject, lenient: boolean): ObjectProblem[] {
+  const kind = findKind(servedAs(object), object.kind)?.kind;
+  const unknown = kind ? unknownFields(kind, object).filter((path) => !path.startsWith('status')) : [];
+  const mistyped = kind ? typeErrors(kind, object) : [];
+  const shape = [
+    ...metadataProblems(object, '', true),
+    ...unknown.map((path) => ({
+      path,
+      message: `is no field of ${/^[AEIOU]/.test(object.kind) ? 'an' : 'a'} ${object.kind}`,
+    })),
+    ...mistyped.map(({ field, message }) => ({ path: field, message })),
+  ];
+  if (shape.length > 0 || lenient) return shape;
+  return lowerPolicy(object as unknown as PolicyObject).problems.map(({ path, message }) => ({
+    path,
+    message,
+  }));
+}
+
+/** Policies of a group of long ago look like those of today. */
+const servedAs = ({ apiVersion, kind }: KubeObject): string =>
+  kind === 'NetworkPolicy' ? 'networking.k8s.io/v1' : apiVersion;
+
+function metadataProblems(owner: object, prefix: string, named: boolean): ObjectProblem[] {
+  const { metadata } = owner as { metadata?: unknown };
+  const path = `${prefix}metadata`;
+  if (metadata === undefined || metadata === null)
+    return named ? [{ path: `${path}.name`, message: 'is missing' }] : [];
+  if (!isObject(metadata)) return [{ path, message: 'expected an object' }];
+  const problems: ObjectProblem[] = [];
+  const { name, namespace, labels } = metadata;
+  if (named && (typeof name !== 'string' || name === ''))
+    problems.push({ path: `${path}.name`, message: name === undefined ? 'is missing' : 'expected a name' });
+  if (namespace !== undefined && namespace !== null && typeof namespace !== 'string')
+    problems.push({ path: `${path}.namespace`, message: 'expected a name' });
+  if (labels !== undefined && labels !== null) problems.push(...labelProblems(labels, `${path}.labels`));
+  return problems;
+}
+
+function labelProblems(labels: unknown, path: string): ObjectProblem[] {
+  if (!isObject(labels)) return [{ path, message: 'expected labels and their values' }];
+  return Object.entries(labels)
+    .filter(([, value]) => typeof value !== 'string')
+    .map(([key, value]) => ({
+      path: `${path}[${key}]`,
+      message: `expected a text, not ${JSON.stringify(value)}; put the value in quotes`,
+    }));
+}
+
+function podProblems(owner: object, prefix: string): ObjectProblem[] {
+  const { spec } = owner as { spec?: unknown };
+  if (!isObject(spec)) return [{ path: `${prefix}spec`, message: 'expected the containers of a pod' }];
+  const problems: ObjectProblem[] = [];
+  if (
+    spec['hostNetwork'] !== undefined &&
+    spec['hostNetwork'] !== null &&
+    typeof spec['hostNetwork'] !== 'boolean'
+  )
+    problems.push({ path: `${prefix}spec.hostNetwork`, message: 'expected true or false' });
+  for (const key of ['containers', 'initContainers']) {
+    const list = spec[key] ?? [];
+    const path = `${prefix}spec.${key}`;
+    if (!Array.isArray(list)) problems.push({ path, message: 'expected a list' });
+    else for (const [i, item] of list.entries()) problems.push(...containerProblems(item, `${path}[${i}]`));
+  }
+  return problems;
+}
+
+function containerProblems(container: unknown, path: string): ObjectProblem[] {
+  if (!isObject(container)) return [{ path, message: 'expected a container' }];
+  const ports = container['ports'] ?? [];
+  if (!Array.isArray(ports)) return [{ path: `${path}.ports`, message: 'expected a list' }];
+  return ports.flatMap((port: unknown, i) => portProblems(port, `${path}.ports[${i}]`));
+}
+
+function portProblems(port: unknown, path: string): ObjectProblem[] {
+  if (!isObject(port)) return [{ path, message: 'expected a port' }];
+  const { containerPort, name, protocol } = port;
+  const problems: ObjectProblem[] = [];
+  if (!Number.isInteger(containerPort) || Number(containerPort) < 1 || Number(containerPort) > 65535)
+    problems.push({
+      path: `${path}.containerPort`,
+      message: `expected a port from 1 to 65535, not ${JSON.stringify(containerPort)}`,
+    });
+  if (name !== undefined && name !== null && typeof name !== 'string')
+    problems.push({ path: `${path}.name`, message: 'expected a name' });
+  if (protocol !== undefined && protocol !== null && !['TCP', 'UDP', 'SCTP'].includes(protocol as string))
+    problems.push({
+      path: `${path}.protocol`,
+      message: `expected TCP, UDP or SCTP, not ${JSON.stringify(protocol)}`,
+    });
+  return problems;
+}

@@ -1,0 +1,149 @@
+/** `heddle policy explain`: one flow's verdict, the rule behind it with file and line, and what would turn it. */
+import type { Command } from 'commander';
+import type { Family } from '../../lib/ip.ts';
+import type { Direction, PolicyRef, RuleRef, Side } from '../../policy/decision.ts';
+import { policyText } from '../../policy/decision.ts';
+import { explain, type Explanation, type NearMiss } from '../../policy/explain.ts';
+import { smallestChange } from '../../policy/analyse/smallest-change.ts';
+import type { Flow } from '../../policy/world.ts';
+import type { CliDeps } from '../deps.ts';
+import { outputFormat } from '../flags.ts';
+import { answers, type EstateFlags, estateOf, printValue, withEstate } from './common.ts';
+import { changeOutputOf, changeText } from './explain-change.ts';
+import { findEnd, portOf, protocolOf } from './ends.ts';
+import type { LoadedEstate } from './read-estate.ts';
+
+interface ExplainFlags extends EstateFlags {
+  from: string;
+  to: string;
+  port?: string;
+  protocol: string;
+  ipv6?: boolean;
+}
+
+const examples = `
+Examples:
+  heddle policy explain -f k8s/ --from shop/frontend --to shop/cart --port 8080
+  heddle policy explain -f k8s/ --from 203.0.113.9 --to shop/frontend --port http
+  heddle policy explain --from shop/cart --to 10.1.2.3 --port 53 --protocol udp -o json
+
+0 if the flow is allowed, 1 if it is denied. Services are named by the pods behind them: policy sees no ClusterIP.`;
+
+export function addExplain(policy: Command, deps: CliDeps): void {
+  withEstate(
+    policy.command('explain').description('one flow: its verdict, by which rule, and what would turn it'),
+  )
+    .requiredOption('--from <end>', 'a workload, a pod or an address')
+    .requiredOption('--to <end>', 'a workload, a pod or an address')
+    .option('--port <port>', 'of the destination: a number, or its name there')
+    .option('--protocol <name>', 'tcp, udp, sctp or icmp', 'tcp')
+    .option('--ipv6', 'between pods that have both families')
+    .option('-o, --output <format>', 'text, json or yaml (docs/schemas/policy-explain.json)')
+    .addHelpText('after', examples)
+    .action(async (_: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<ExplainFlags>();
+      const format = outputFormat(flags.output, ['text', 'json', 'yaml']) ?? 'text';
+      const loaded = await estateOf(flags, deps);
+      const flow = flowOf(loaded, flags);
+      const explanation = explain(loaded.estate.world, flow);
+      const change = smallestChange(loaded.estate, flow);
+      const output = {
+        ...explainOutput(explanation, flags, flow, loaded),
+        change: changeOutputOf(change, loaded),
+      };
+      if (format !== 'text') await printValue(output, format, deps);
+      else
+        deps.stdout.write(explainText(explanation, loaded) + (await changeText(change, explanation, loaded)));
+      process.exitCode = output.verdict === 'allow' ? answers.yes : answers.no;
+    });
+}
+
+function flowOf({ estate }: LoadedEstate, flags: ExplainFlags): Flow {
+  const namespace = flags.namespace ?? 'default';
+  const src = findEnd(estate, '--from', flags.from, namespace);
+  const dst = findEnd(estate, '--to', flags.to, namespace);
+  const protocol = protocolOf(flags.protocol);
+  const family: { family?: Family } = flags.ipv6 ? { family: 6 } : {};
+  const port = protocol === 'ICMP' ? undefined : portOf(flags.port ?? '', protocol, dst.pod);
+  return { src: src.end, dst: dst.end, protocol, port, ...family };
+}
+
+interface PlacedPolicy extends PolicyRef {
+  readonly path: string;
+  readonly file: string | null;
+  readonly line: number | null;
+}
+
+interface SideOutput {
+  readonly verdict: 'allow' | 'deny';
+  readonly reason: string;
+  readonly rule: PlacedPolicy | null;
+  readonly isolatedBy: readonly PlacedPolicy[];
+  readonly nearMisses: readonly (PlacedPolicy & Pick<NearMiss, 'verdict' | 'missed' | 'expected'>)[];
+}
+
+export interface ExplainOutput {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: string;
+  readonly port: number | null;
+  readonly verdict: 'allow' | 'deny';
+  /** If what is audited were enforced. */
+  readonly audit: 'allow' | 'deny';
+  readonly egress: SideOutput;
+  readonly ingress: SideOutput;
+}
+
+function placed(ref: PolicyRef, path: string, { placeOf }: LoadedEstate): PlacedPolicy {
+  const { kind, namespace, name } = ref;
+  const place = placeOf(ref, path);
+  return { kind, namespace, name, path, file: place?.file ?? null, line: place?.line ?? null };
+}
+
+export function explainOutput(
+  { decision, nearMisses }: Explanation,
+  { from, to }: Pick<ExplainFlags, 'from' | 'to'>,
+  { protocol, port }: Flow,
+  loaded: LoadedEstate,
+): ExplainOutput {
+  const ruleOf = (rule: RuleRef) => placed(rule, rule.path, loaded);
+  const sideOf = (direction: Direction, side: Side): SideOutput => ({
+    verdict: side.verdict,
+    reason: side.reason,
+    rule: side.rule ? ruleOf(side.rule) : null,
+    isolatedBy: side.isolatedBy.map((ref) => placed(ref, 'spec.podSelector', loaded)),
+    nearMisses: nearMisses[direction].map(({ rule, verdict, missed, expected }) => ({
+      ...ruleOf(rule),
+      verdict,
+      missed,
+      expected,
+    })),
+  });
+  return {
+    from,
+    to,
+    protocol,
+    port: port ?? null,
+    verdict: decision.verdict,
+    audit: decision.audit,
+    egress: sideOf('egress', decision.egress),
+    ingress: sideOf('ingress', decision.ingress),
+  };
+}
+
+/** The words of the explanation, each rule with the place where it is written. */
+export function explainText({ decision, nearMisses, lines }: Explanation, { placeOf }: LoadedEstate): string {
+  const places = new Set<string>();
+  const note = (ref: PolicyRef, path: string) => {
+    const place = placeOf(ref, path);
+    if (place) places.add(`  ${place.file}:${place.line}: ${policyText(ref)} ${path}`);
+  };
+  for (const direction of ['egress', 'ingress'] as const) {
+    const side = decision[direction];
+    if (side.rule) note(side.rule, side.rule.path);
+    if (side.verdict === 'deny') for (const ref of side.isolatedBy) note(ref, 'spec.podSelector');
+    for (const { rule } of nearMisses[direction]) note(rule, rule.path);
+  }
+  const where = places.size > 0 ? ['', 'where:', ...places] : [];
+  return `${[...lines, ...where].join('\n')}\n`;
+}

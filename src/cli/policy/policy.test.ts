@@ -1,0 +1,293 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { type TestContext, test } from 'node:test';
+import { schemaViolations } from '../../../test/schema.ts';
+import type { CliDeps } from '../deps.ts';
+import { main } from '../main.ts';
+
+const shop = join(import.meta.dirname, '../../../examples/shop');
+
+interface Run {
+  code: number;
+  out: string;
+  err: string;
+}
+
+async function run(t: TestContext, args: readonly string[], input = ''): Promise<Run> {
+  const before = process.exitCode;
+  process.exitCode = undefined;
+  t.after(() => {
+    process.exitCode = before;
+  });
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const text = { out: '', err: '' };
+  stdout.on('data', (chunk: Buffer) => (text.out += chunk.toString()));
+  stderr.on('data', (chunk: Buffer) => (text.err += chunk.toString()));
+  const deps: CliDeps = {
+    stdin: Readable.from([input]),
+    stdout,
+    stderr,
+    color: false,
+    interactive: false,
+    invoker: undefined,
+    childEnv: {},
+    isRoot: false,
+  };
+  const code = await main(['policy', ...args], deps);
+  await new Promise((resolve) => setImmediate(resolve));
+  return { code, ...text };
+}
+
+/** Files of a folder of its own, by name. */
+function folder(t: TestContext, files: Readonly<Record<string, string>>): string {
+  const path = mkdtempSync(join(tmpdir(), 'heddle-test-policy-'));
+  t.after(() => rmSync(path, { recursive: true }));
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(path, name, '..'), { recursive: true });
+    writeFileSync(join(path, name), content);
+  }
+  return path;
+}
+
+const pod = (name: string, more = ''): string =>
+  `apiVersion: v1\nkind: Pod\nmetadata: { namespace: a, name: ${name}, labels: { app: ${name} } }\nspec: { containers: [{ name: x, image: y }] }\n${more}`;
+
+const policy = (name: string, spec: string): string =>
+  `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { namespace: a, name: ${name} }\nspec: ${spec}\n`;
+
+const two = `${pod('web')}---\n${pod('db')}`;
+const dbFromWeb = policy(
+  'db',
+  '{ podSelector: { matchLabels: { app: db } }, ingress: [{ from: [{ podSelector: { matchLabels: { app: web } } }], ports: [{ port: 5432 }] }] }',
+);
+
+for (const [verb, args, schema] of [
+  ['connectivity', [], 'policy-connectivity'],
+  ['connectivity', ['--ipv6', '--focus', 'shop/cart'], 'policy-connectivity'],
+  ['connectivity', ['--exposure'], 'policy-exposure'],
+  ['explain', ['--from', 'shop/web', '--to', 'payments/vault', '--port', '8200'], 'policy-explain'],
+  ['explain', ['--from', 'shop/web', '--to', 'shop/cart', '--port', '8080'], 'policy-explain'],
+  ['explain', ['--from', '192.0.2.1', '--to', 'shop/cart', '--protocol', 'icmp'], 'policy-explain'],
+  ['lint', [], 'policy-lint'],
+  ['blast-radius', ['shop/web'], 'policy-blast-radius'],
+  ['blast-radius', ['platform/telemetry', '--declared', '--hops', '1'], 'policy-blast-radius'],
+] as const)
+  test(`heddle policy ${[verb, ...args].join(' ')} -o json follows ${schema}.json`, async (t) => {
+    const { code, out, err } = await run(t, [verb, ...args, '-f', shop, '-o', 'json']);
+    assert.ok(code < 2, err);
+    assert.deepEqual(schemaViolations(schema, JSON.parse(out)), []);
+  });
+
+test('diff, prove and test follow their schemas too', async (t) => {
+  const dir = folder(t, {
+    'old/all.yaml': two,
+    'new/all.yaml': `${two}---\n${dbFromWeb}---\n${pod('more')}`,
+    'assertions.yaml':
+      '- a/web reaches a/db on 5432\n- outside never reaches a/db\n- nothing reaches a/web\n- b reaches a/db\n',
+    'cases.yaml': 'cases: [{ from: a/web, to: a/db, port: 80, expect: allow, name: told }]',
+  });
+  for (const [schema, args, code] of [
+    ['policy-diff', ['diff', join(dir, 'old'), join(dir, 'new')], 1],
+    ['policy-diff', ['diff', join(dir, 'old'), join(dir, 'old')], 0],
+    ['policy-prove', ['prove', '-f', join(dir, 'new'), join(dir, 'assertions.yaml')], 1],
+    ['policy-test', ['test', '-f', join(dir, 'new'), join(dir, 'cases.yaml')], 1],
+    ['policy-test', ['test', '-f', join(dir, 'old'), join(dir, 'cases.yaml')], 0],
+  ] as const) {
+    const result = await run(t, [...args, '-o', 'json']);
+    assert.equal(result.code, code, result.err);
+    assert.deepEqual(schemaViolations(schema, JSON.parse(result.out)), []);
+  }
+});
+
+test('connectivity is exactly the list that is documented', async (t) => {
+  const { code, out } = await run(t, ['connectivity', '-f', '-', '-o', 'json'], `${two}---\n${dbFromWeb}`);
+  assert.equal(code, 0);
+  const ref = (name: string) => ({ namespace: 'a', name, kind: 'Pod' });
+  const everywhere = { from: '0.0.0.0', to: '255.255.255.255' };
+  assert.deepEqual(JSON.parse(out), [
+    { src: ref('db'), dst: ref('web'), allowed: 'all' },
+    { src: ref('web'), dst: ref('db'), allowed: [{ protocol: 'TCP', ports: [[5432, 5432]] }] },
+    { src: everywhere, dst: ref('web'), allowed: 'all' },
+    { src: ref('db'), dst: everywhere, allowed: 'all' },
+    { src: ref('web'), dst: everywhere, allowed: 'all' },
+  ]);
+});
+
+for (const format of ['text', 'yaml', 'csv', 'md', 'dot', 'svg'])
+  test(`connectivity and diff come as ${format}`, async (t) => {
+    const dir = folder(t, { 'old.yaml': two, 'new.yaml': `${two}---\n${dbFromWeb}` });
+    const connectivity = await run(t, ['connectivity', '-f', join(dir, 'new.yaml'), '-o', format]);
+    const diff = await run(t, ['diff', join(dir, 'old.yaml'), join(dir, 'new.yaml'), '-o', format]);
+    assert.deepEqual([connectivity.code, diff.code], [0, 1]);
+    for (const { out } of [connectivity, diff]) assert.match(out, /5432/);
+  });
+
+test('an empty answer is empty in every format', async (t) => {
+  const { code, out } = await run(
+    t,
+    ['connectivity', '-f', '-', '-o', 'json'],
+    'apiVersion: v1\nkind: Secret\nmetadata: { name: x }\n',
+  );
+  assert.deepEqual([code, out], [0, '[]\n']);
+});
+
+for (const [what, input, words] of [
+  ['broken YAML', 'kind: [', /^error: -:1:8: broken YAML/],
+  [
+    'a misspelt field',
+    policy('p', '\n  podSelecter: {}'),
+    /-:5: NetworkPolicy a\/p: spec\.podSelecter is no field/,
+  ],
+  [
+    'a field of another type',
+    policy('p', '\n  podSelector: all'),
+    /-:5: NetworkPolicy a\/p: spec\.podSelector expected an object/,
+  ],
+  [
+    'a range that is none',
+    policy(
+      'p',
+      '\n  podSelector: {}\n  ingress:\n    - from:\n        - ipBlock:\n            cidr: 10.0.0.0',
+    ),
+    /-:9: .*"10\.0\.0\.0" is not an address range/,
+  ],
+  [
+    'a label that is a number',
+    pod('x').replace('app: x', 'version: 1.0'),
+    /-:3: Pod a\/x: metadata\.labels\[version\] expected a text, not 1; put the value in quotes/,
+  ],
+  [
+    'a port that is none',
+    pod('x').replace('image: y', 'image: y, ports: [{ containerPort: 70000 }]'),
+    /containerPort expected a port from 1 to 65535/,
+  ],
+  [
+    'a workload without a template',
+    'apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d }\nspec: {}\n',
+    /-:1?4?: ?.*spec\.template expected the template/,
+  ],
+  [
+    'an object without a name',
+    'apiVersion: v1\nkind: Pod\nmetadata: {}\nspec: {}\n',
+    /metadata\.name is missing/,
+  ],
+] as const)
+  test(`${what} is refused with file and line, and nothing is answered`, async (t) => {
+    const { code, out, err } = await run(t, ['connectivity', '-f', '-'], input);
+    assert.deepEqual([code, out], [2, '']);
+    assert.match(err, words);
+    assert.match(err, /\[BadManifest\]/);
+  });
+
+test('what is no object, or of no interest, is counted on stderr; policies that are not read are a warning', async (t) => {
+  const dir = folder(t, {
+    'deep/er/pods.yaml': two,
+    'values.yaml': 'replicas: 3\n',
+    'notes.txt': 'no manifest',
+    'other.json': '{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"}}',
+    'cilium.yaml': 'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: c }\n',
+  });
+  const { code, err } = await run(t, ['connectivity', '-f', dir]);
+  assert.equal(code, 0);
+  assert.match(err, /skipped 1 YAML document /);
+  assert.match(err, /warning: these policies are not read.*cilium\.io\/CiliumNetworkPolicy \(1\)/);
+  assert.match(err, /note: skipped objects.*Service \(1\)/);
+});
+
+for (const args of [
+  ['connectivity', '--focus', 'a/nobody', '-f', '-'],
+  ['connectivity', '-o', 'pdf', '-f', '-'],
+  ['explain', '--from', 'a/web', '--to', 'a/db', '-f', '-'],
+  ['explain', '--from', 'a/web', '--to', 'a/db', '--port', 'http', '-f', '-'],
+  ['explain', '--from', 'a/web', '--to', 'a/db', '--port', '80', '--protocol', 'quic', '-f', '-'],
+  ['diff', 'one'],
+  ['lint', '--skip', 'nothing', '-f', '-'],
+  ['connectivity', '-f', '/nonexistent/file.yaml'],
+  ['connectivity', '--frobnicate'],
+  ['nonsense'],
+])
+  test(`heddle policy ${args.join(' ')} is refused`, async (t) => {
+    const { code, out, err } = await run(t, args, two);
+    assert.deepEqual([code, out], [2, ''], err);
+  });
+
+test('questions that mean nothing are refused with file and line', async (t) => {
+  for (const [verb, text, words] of [
+    ['prove', '- web laughs at db\n', /q\.yaml:1: "web laughs at db" is no assertion/],
+    ['prove', '- from: a\n  to: a\n  onyl: []\n', /q\.yaml:3: unknown field "onyl"/],
+    ['prove', '- a reaches a on 70000\n', /q\.yaml:1: "70000" is no port/],
+    ['test', '- { from: a/web, to: a/db, port: 80, expect: maybe }\n', /q\.yaml:1: expect: "maybe"/],
+    ['test', '- { from: a/web, to: a/x, port: 80, expect: deny }\n', /q\.yaml:1: to "a\/x": no workload/],
+    [
+      'test',
+      "- { from: a/web, to: a/db, port: 80, http: 'GET /', expect: deny }\n",
+      /q\.yaml:1: http: requests are not decided yet/,
+    ],
+  ] as const) {
+    const dir = folder(t, { 'q.yaml': text });
+    const { code, err } = await run(t, [verb, '-f', '-', join(dir, 'q.yaml')], two);
+    assert.equal(code, 2);
+    assert.match(err, words);
+  }
+});
+
+test('test writes JUnit', async (t) => {
+  const dir = folder(t, { 'q.yaml': '- { from: a/web, to: a/db, port: 80, expect: deny, name: "<&>" }\n' });
+  const { code, out } = await run(t, ['test', '-f', '-', join(dir, 'q.yaml'), '-o', 'junit'], two);
+  assert.equal(code, 1);
+  assert.match(out, /<testsuites tests="1" failures="1">/);
+  assert.match(
+    out,
+    /<testcase name="&lt;&amp;&gt;".* line="1">\n +<failure message="expected deny, got allow">/,
+  );
+});
+
+test('every denied flow of the example is explained by object, path, file and line, and its smallest change is exact', async (t) => {
+  const ask = async (args: readonly string[]) =>
+    JSON.parse((await run(t, [...args, '-f', shop, '-o', 'json'])).out);
+  const list = (await ask(['connectivity', '--exposure'])) as {
+    workloads: { workload: { namespace: string; name: string } }[];
+  };
+  const names = [
+    ...new Set(list.workloads.map(({ workload: { namespace, name } }) => `${namespace}/${name}`)),
+  ];
+  let denied = 0;
+  for (const from of names)
+    for (const to of names) {
+      if (from === to) continue;
+      const told = await ask(['explain', '--from', from, '--to', to, '--port', '8080']);
+      if (told.verdict === 'allow') continue;
+      denied++;
+      for (const side of [told.egress, told.ingress].filter(({ verdict }) => verdict === 'deny')) {
+        assert.ok(side.isolatedBy.length > 0);
+        for (const { file, line } of side.isolatedBy) assert.ok(file.endsWith('.yaml') && line > 1);
+      }
+      assert.equal(told.change?.exact, true, `${from} ${to}`);
+    }
+  assert.ok(denied > 80, `only ${denied}`);
+});
+
+test('generated policies allow what is declared and nothing else', async (t) => {
+  const dir = folder(t, {
+    'calls.yaml':
+      'calls:\n  - { from: a/web, to: a/db, ports: [5432, 53/udp] }\n  - { from: 192.0.2.0/24, to: a/web, ports: [80] }\n',
+    'pods.yaml': two,
+  });
+  const made = await run(t, [
+    'generate',
+    '-f',
+    join(dir, 'pods.yaml'),
+    '--calls',
+    join(dir, 'calls.yaml'),
+    '--no-dns',
+  ]);
+  assert.equal(made.code, 0, made.err);
+  const { out } = await run(t, ['connectivity', '-f', '-', '-o', 'csv'], `${two}---\n${made.out}`);
+  assert.deepEqual(out.split('\r\n').slice(1, -1), [
+    'a/web (Pod),a/db (Pod),"TCP 5432; UDP 53"'.replaceAll('"', ''),
+    '192.0.2.0-192.0.2.255,a/web (Pod),TCP 80',
+  ]);
+});

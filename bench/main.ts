@@ -18,6 +18,7 @@ const helpers = new Set([
   'cluster.ts',
   'policies.ts',
   'agent.ts',
+  'policy-estates.ts',
 ]);
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !helpers.has(file))

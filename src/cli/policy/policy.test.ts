@@ -16,12 +16,9 @@ interface Run {
   err: string;
 }
 
-async function run(t: TestContext, args: readonly string[], input = ''): Promise<Run> {
+async function run(args: readonly string[], input = ''): Promise<Run> {
   const before = process.exitCode;
   process.exitCode = undefined;
-  t.after(() => {
-    process.exitCode = before;
-  });
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const text = { out: '', err: '' };
   stdout.on('data', (chunk: Buffer) => (text.out += chunk.toString()));
@@ -37,6 +34,7 @@ async function run(t: TestContext, args: readonly string[], input = ''): Promise
     isRoot: false,
   };
   const code = await main(['policy', ...args], deps);
+  process.exitCode = before;
   await new Promise((resolve) => setImmediate(resolve));
   return { code, ...text };
 }
@@ -75,8 +73,8 @@ for (const [verb, args, schema] of [
   ['blast-radius', ['shop/web'], 'policy-blast-radius'],
   ['blast-radius', ['platform/telemetry', '--declared', '--hops', '1'], 'policy-blast-radius'],
 ] as const)
-  test(`heddle policy ${[verb, ...args].join(' ')} -o json follows ${schema}.json`, async (t) => {
-    const { code, out, err } = await run(t, [verb, ...args, '-f', shop, '-o', 'json']);
+  test(`heddle policy ${[verb, ...args].join(' ')} -o json follows ${schema}.json`, async () => {
+    const { code, out, err } = await run([verb, ...args, '-f', shop, '-o', 'json']);
     assert.ok(code < 2, err);
     assert.deepEqual(schemaViolations(schema, JSON.parse(out)), []);
   });
@@ -96,14 +94,14 @@ test('diff, prove and test follow their schemas too', async (t) => {
     ['policy-test', ['test', '-f', join(dir, 'new'), join(dir, 'cases.yaml')], 1],
     ['policy-test', ['test', '-f', join(dir, 'old'), join(dir, 'cases.yaml')], 0],
   ] as const) {
-    const result = await run(t, [...args, '-o', 'json']);
+    const result = await run([...args, '-o', 'json']);
     assert.equal(result.code, code, result.err);
     assert.deepEqual(schemaViolations(schema, JSON.parse(result.out)), []);
   }
 });
 
-test('connectivity is exactly the list that is documented', async (t) => {
-  const { code, out } = await run(t, ['connectivity', '-f', '-', '-o', 'json'], `${two}---\n${dbFromWeb}`);
+test('connectivity is exactly the list that is documented', async () => {
+  const { code, out } = await run(['connectivity', '-f', '-', '-o', 'json'], `${two}---\n${dbFromWeb}`);
   assert.equal(code, 0);
   const ref = (name: string) => ({ namespace: 'a', name, kind: 'Pod' });
   const everywhere = { from: '0.0.0.0', to: '255.255.255.255' };
@@ -119,15 +117,14 @@ test('connectivity is exactly the list that is documented', async (t) => {
 for (const format of ['text', 'yaml', 'csv', 'md', 'dot', 'svg'])
   test(`connectivity and diff come as ${format}`, async (t) => {
     const dir = folder(t, { 'old.yaml': two, 'new.yaml': `${two}---\n${dbFromWeb}` });
-    const connectivity = await run(t, ['connectivity', '-f', join(dir, 'new.yaml'), '-o', format]);
-    const diff = await run(t, ['diff', join(dir, 'old.yaml'), join(dir, 'new.yaml'), '-o', format]);
+    const connectivity = await run(['connectivity', '-f', join(dir, 'new.yaml'), '-o', format]);
+    const diff = await run(['diff', join(dir, 'old.yaml'), join(dir, 'new.yaml'), '-o', format]);
     assert.deepEqual([connectivity.code, diff.code], [0, 1]);
     for (const { out } of [connectivity, diff]) assert.match(out, /5432/);
   });
 
-test('an empty answer is empty in every format', async (t) => {
+test('an empty answer is empty in every format', async () => {
   const { code, out } = await run(
-    t,
     ['connectivity', '-f', '-', '-o', 'json'],
     'apiVersion: v1\nkind: Secret\nmetadata: { name: x }\n',
   );
@@ -175,8 +172,8 @@ for (const [what, input, words] of [
     /metadata\.name is missing/,
   ],
 ] as const)
-  test(`${what} is refused with file and line, and nothing is answered`, async (t) => {
-    const { code, out, err } = await run(t, ['connectivity', '-f', '-'], input);
+  test(`${what} is refused with file and line, and nothing is answered`, async () => {
+    const { code, out, err } = await run(['connectivity', '-f', '-'], input);
     assert.deepEqual([code, out], [2, '']);
     assert.match(err, words);
     assert.match(err, /\[BadManifest\]/);
@@ -190,7 +187,7 @@ test('what is no object, or of no interest, is counted on stderr; policies that 
     'other.json': '{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"}}',
     'cilium.yaml': 'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: c }\n',
   });
-  const { code, err } = await run(t, ['connectivity', '-f', dir]);
+  const { code, err } = await run(['connectivity', '-f', dir]);
   assert.equal(code, 0);
   assert.match(err, /skipped 1 YAML document /);
   assert.match(err, /warning: these policies are not read.*cilium\.io\/CiliumNetworkPolicy \(1\)/);
@@ -209,8 +206,8 @@ for (const args of [
   ['connectivity', '--frobnicate'],
   ['nonsense'],
 ])
-  test(`heddle policy ${args.join(' ')} is refused`, async (t) => {
-    const { code, out, err } = await run(t, args, two);
+  test(`heddle policy ${args.join(' ')} is refused`, async () => {
+    const { code, out, err } = await run(args, two);
     assert.deepEqual([code, out], [2, ''], err);
   });
 
@@ -228,7 +225,7 @@ test('questions that mean nothing are refused with file and line', async (t) => 
     ],
   ] as const) {
     const dir = folder(t, { 'q.yaml': text });
-    const { code, err } = await run(t, [verb, '-f', '-', join(dir, 'q.yaml')], two);
+    const { code, err } = await run([verb, '-f', '-', join(dir, 'q.yaml')], two);
     assert.equal(code, 2);
     assert.match(err, words);
   }
@@ -236,7 +233,7 @@ test('questions that mean nothing are refused with file and line', async (t) => 
 
 test('test writes JUnit', async (t) => {
   const dir = folder(t, { 'q.yaml': '- { from: a/web, to: a/db, port: 80, expect: deny, name: "<&>" }\n' });
-  const { code, out } = await run(t, ['test', '-f', '-', join(dir, 'q.yaml'), '-o', 'junit'], two);
+  const { code, out } = await run(['test', '-f', '-', join(dir, 'q.yaml'), '-o', 'junit'], two);
   assert.equal(code, 1);
   assert.match(out, /<testsuites tests="1" failures="1">/);
   assert.match(
@@ -245,9 +242,9 @@ test('test writes JUnit', async (t) => {
   );
 });
 
-test('every denied flow of the example is explained by object, path, file and line, and its smallest change is exact', async (t) => {
+test('every denied flow of the example is explained by object, path, file and line, and its smallest change is exact', async () => {
   const ask = async (args: readonly string[]) =>
-    JSON.parse((await run(t, [...args, '-f', shop, '-o', 'json'])).out);
+    JSON.parse((await run([...args, '-f', shop, '-o', 'json'])).out);
   const list = (await ask(['connectivity', '--exposure'])) as {
     workloads: { workload: { namespace: string; name: string } }[];
   };
@@ -276,7 +273,7 @@ test('generated policies allow what is declared and nothing else', async (t) => 
       'calls:\n  - { from: a/web, to: a/db, ports: [5432, 53/udp] }\n  - { from: 192.0.2.0/24, to: a/web, ports: [80] }\n',
     'pods.yaml': two,
   });
-  const made = await run(t, [
+  const made = await run([
     'generate',
     '-f',
     join(dir, 'pods.yaml'),
@@ -285,9 +282,42 @@ test('generated policies allow what is declared and nothing else', async (t) => 
     '--no-dns',
   ]);
   assert.equal(made.code, 0, made.err);
-  const { out } = await run(t, ['connectivity', '-f', '-', '-o', 'csv'], `${two}---\n${made.out}`);
+  const { out } = await run(['connectivity', '-f', '-', '-o', 'csv'], `${two}---\n${made.out}`);
   assert.deepEqual(out.split('\r\n').slice(1, -1), [
     'a/web (Pod),a/db (Pod),"TCP 5432; UDP 53"'.replaceAll('"', ''),
     '192.0.2.0-192.0.2.255,a/web (Pod),TCP 80',
   ]);
+});
+
+const deny = `apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: { name: no-telnet }
+spec:
+  priority: 10
+  subject: { namespaces: {} }
+  ingress:
+    - name: telnet
+      action: Deny
+      from: [{ namespaces: {} }]
+      ports: [{ portNumber: { port: 23, protocol: TCP } }]
+`;
+
+test('policies of the cluster have their say, with file and line, and what they deny no NetworkPolicy can allow', async (t) => {
+  const dir = folder(t, { 'all.yaml': `${two}---\n${deny}` });
+  const { out } = await run(['connectivity', '-f', dir, '-o', 'csv']);
+  assert.match(out, /^a\/web \(Pod\),a\/db \(Pod\),"TCP 1-22,24-65535; UDP; SCTP"$/m);
+  const args = ['explain', '-f', dir, '--from', 'a/web', '--to', 'a/db', '--port', '23', '-o', 'json'];
+  const told = await run(args);
+  assert.equal(told.code, 1);
+  const explained = JSON.parse(told.out);
+  assert.deepEqual(schemaViolations('policy-explain', explained), []);
+  const { rule } = explained.ingress;
+  assert.deepEqual([rule.kind, rule.path, rule.line], ['AdminNetworkPolicy', 'spec.ingress[0]', 18]);
+  assert.equal(explained.change, null);
+  const twice = await run(['connectivity', '-f', '-'], deny.replace('subject', 'subjekt'));
+  assert.deepEqual([twice.code, twice.out], [2, '']);
+  assert.match(
+    twice.err,
+    /-:6: AdminNetworkPolicy no-telnet: spec\.subjekt is no field of an AdminNetworkPolicy/,
+  );
 });

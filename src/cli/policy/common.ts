@@ -1,7 +1,7 @@
 /** What the verbs of `heddle policy` share: their flags, and how results are printed. */
 import type { Command } from 'commander';
 import { HeddleError } from '../../lib/errors.ts';
-import { type Estate, type Workload, workloadText } from '../../policy/analyse/estate.ts';
+import { type Estate, type Workload, workloadsCalled, workloadText } from '../../policy/analyse/estate.ts';
 import type { CliDeps } from '../deps.ts';
 import { collect } from '../flags.ts';
 import { type EstateSource, type LoadedEstate, loadEstate } from './read-estate.ts';
@@ -42,11 +42,8 @@ export function findWorkload(estate: Estate, flag: string, text: string, namespa
   const parts = text.split('/');
   const name = parts.at(-1) ?? '';
   const where = parts.length > 1 ? parts[0]! : namespace;
-  const kind = parts.length === 3 ? parts[1]!.toLowerCase() : undefined;
-  const inKind = (workload: Workload) => kind === undefined || workload.kind.toLowerCase() === kind;
-  const here = estate.workloads.filter((workload) => workload.namespace === where && inKind(workload));
-  const byName = here.filter((workload) => workload.name === name);
-  const found = byName.length > 0 ? byName : here.filter(({ pods }) => pods.some((pod) => pod.name === name));
+  const kind = parts.length === 3 ? parts[1] : undefined;
+  const found = workloadsCalled(estate, { namespace: where, name, kind });
   if (found.length === 1) return found[0]!;
   if (found.length > 1)
     throw new HeddleError('BadFlag', `${flag} "${text}": may be ${found.map(workloadText).join(' or ')}`, {

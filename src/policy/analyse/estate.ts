@@ -49,3 +49,30 @@ export function createEstate(world: World, ownerOf: (pod: WorldPod) => Owner | u
   }
   return { world, workloads: [...found.values()].sort(compareWorkloads) };
 }
+
+/**
+ * Workloads that a user's words mean: of this name, else with a pod of this name, else the ReplicaSets of a Deployment
+ * of this name, which own its pods in a running cluster.
+ */
+export function workloadsCalled(
+  { workloads }: Estate,
+  { namespace, name, kind }: { namespace: string; name: string; kind?: string | undefined },
+): Workload[] {
+  const here = workloads.filter((each) => each.namespace === namespace);
+  const isKind = (each: Workload) => kind === undefined || each.kind.toLowerCase() === kind.toLowerCase();
+  const isDeployment = kind === undefined || kind.toLowerCase() === 'deployment';
+  const tests: ((each: Workload) => boolean)[] = [
+    (each) => isKind(each) && each.name === name,
+    (each) => isKind(each) && each.pods.some((pod) => pod.name === name),
+    (each) => isDeployment && each.kind === 'ReplicaSet' && isRevision(each.name, name),
+  ];
+  for (const test of tests) {
+    const found = here.filter(test);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+/** `cart-5d8f7c9b6`: the hash has no dash. */
+const isRevision = (replicaSet: string, deployment: string): boolean =>
+  replicaSet.startsWith(`${deployment}-`) && /^[a-z0-9]+$/.test(replicaSet.slice(deployment.length + 1));

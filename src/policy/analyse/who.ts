@@ -1,7 +1,7 @@
 /** Sets of workloads and addresses that an assertion speaks of. */
 import { compileSelector, type LabelSelector } from '../../api/selector.ts';
 import { type Family, firstOf, lastOf, parseCidr } from '../../lib/ip.ts';
-import type { Estate, Workload } from './estate.ts';
+import { type Estate, type Workload, workloadsCalled } from './estate.ts';
 import { lastAddress, type Span } from './externals.ts';
 
 export type Who =
@@ -24,7 +24,8 @@ export interface Everyone {
 }
 
 /** @throws HeddleError `BadCidr` */
-export function whoIs({ workloads }: Estate, who: Who, family: Family): Everyone {
+export function whoIs(estate: Estate, who: Who, family: Family): Everyone {
+  const { workloads } = estate;
   const whole: readonly Span[] = [{ first: 0n, last: lastAddress(family) }];
   const pick = (test: (workload: Workload) => boolean): Everyone => ({
     workloads: new Set(workloads.filter(test)),
@@ -39,7 +40,7 @@ export function whoIs({ workloads }: Estate, who: Who, family: Family): Everyone
       case 'namespace':
         return pick(({ namespace }) => namespace === each.name);
       case 'workload':
-        return pick((workload) => isNamed(workload, each));
+        return { workloads: new Set(workloadsCalled(estate, each)), spans: [] };
       case 'pods': {
         const selects = compileSelector(each.selector);
         const here = (namespace: string) => each.namespace === undefined || each.namespace === namespace;
@@ -69,14 +70,6 @@ export function whoIs({ workloads }: Estate, who: Who, family: Family): Everyone
   };
   return of(who);
 }
-
-const isNamed = (
-  workload: Workload,
-  { namespace, name, kind }: { namespace: string; name: string; kind?: string },
-): boolean =>
-  workload.namespace === namespace &&
-  (kind === undefined || workload.kind.toLowerCase() === kind.toLowerCase()) &&
-  (workload.name === name || workload.pods.some((pod) => pod.name === name));
 
 /** What of `spans` none of `cuts` holds. */
 function cutSpans(spans: readonly Span[], cuts: readonly Span[]): Span[] {

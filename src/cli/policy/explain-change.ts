@@ -17,13 +17,15 @@ export interface EditOutput extends PolicyRef {
 }
 
 export interface ExplainChange {
-  /** It allows the flow and nothing else. */
+  /** What the flow's verdict becomes. */
+  readonly turned: 'allow' | 'deny';
+  /** It turns the flow and nothing else. */
   readonly exact: boolean;
   readonly edits: readonly EditOutput[];
   readonly also: readonly ChangeOutput[];
 }
 
-/** Null where the flow is allowed, or nothing that can be added to a policy allows it. */
+/** Null where nothing that can be added to a policy turns it. */
 export function changeOutputOf(
   change: SmallestChange | undefined,
   loaded: LoadedEstate,
@@ -33,7 +35,12 @@ export function changeOutputOf(
     const place = path === '' ? undefined : loaded.placeOf({ kind, namespace, name }, path);
     return { kind, namespace, name, path, file: place?.file ?? null, line: place?.line ?? null, add: value };
   });
-  return { exact: change.also.length === 0, edits, also: change.also.map(changeOutput) };
+  return {
+    turned: change.turned,
+    exact: change.also.length === 0,
+    edits,
+    also: change.also.map(changeOutput),
+  };
 }
 
 export async function changeText(
@@ -41,11 +48,14 @@ export async function changeText(
   { decision }: Explanation,
   loaded: LoadedEstate,
 ): Promise<string> {
-  if (decision.verdict === 'allow') return '';
-  if (!change) return '\nno rule that could be added to a policy allows it\n';
+  if (!change)
+    return decision.verdict === 'allow' ? '' : '\nno rule that could be added to a policy allows it\n';
   const { stringify } = await import('yaml');
   const exact = change.also.length === 0;
-  const lines = ['', `smallest change that allows it${exact ? ', and nothing else' : ''}:`];
+  const lines = [
+    '',
+    `smallest change that ${change.turned === 'allow' ? 'allows' : 'denies'} it${exact ? ', and nothing else' : ''}:`,
+  ];
   for (const edit of change.edits) {
     lines.push(`  ${editHead(edit, loaded)}`);
     const yaml = stringify(edit.path === '' ? edit.value : [edit.value], { lineWidth: 0, version: '1.1' });

@@ -302,7 +302,7 @@ spec:
       ports: [{ portNumber: { port: 23, protocol: TCP } }]
 `;
 
-test('policies of the cluster have their say, with file and line, and what they deny no NetworkPolicy can allow', async (t) => {
+test('policies of the cluster have their say, with file and line, and what they deny only one before them allows', async (t) => {
   const dir = folder(t, { 'all.yaml': `${two}---\n${deny}` });
   const { out } = await run(['connectivity', '-f', dir, '-o', 'csv']);
   assert.match(out, /^a\/web \(Pod\),a\/db \(Pod\),"TCP 1-22,24-65535; UDP; SCTP"$/m);
@@ -313,7 +313,11 @@ test('policies of the cluster have their say, with file and line, and what they 
   assert.deepEqual(schemaViolations('policy-explain', explained), []);
   const { rule } = explained.ingress;
   assert.deepEqual([rule.kind, rule.path, rule.line], ['AdminNetworkPolicy', 'spec.ingress[0]', 18]);
-  assert.equal(explained.change, null);
+  const [edit] = explained.change.edits;
+  assert.deepEqual(
+    [edit.kind, edit.add.spec.priority, explained.change.exact],
+    ['AdminNetworkPolicy', 9, true],
+  );
   const twice = await run(['connectivity', '-f', '-'], deny.replace('subject', 'subjekt'));
   assert.deepEqual([twice.code, twice.out], [2, '']);
   assert.match(

@@ -1,4 +1,4 @@
-/** The smallest edit of the policies that lets a denied flow pass, tried out: what else it would open is told. */
+/** The smallest edit of the policies that turns a flow's verdict, tried out: what else it would change is told. */
 import type { NetworkPolicy } from '../../api/types.ts';
 import { clone } from '../../lib/json.ts';
 import { createDecider, ends } from '../decide.ts';
@@ -11,6 +11,7 @@ import { type Change, diff } from './diff.ts';
 import { type Estate, workloadKey } from './estate.ts';
 import { endPeer, labelsOf, type PeerInput, selectorOfLabels, workloadOfPod } from './identify.ts';
 import { createPortSets, PROTOCOLS } from './port-set.ts';
+import { adminPolicies } from './admin-change.ts';
 import { differenceAt } from './side-diff.ts';
 
 export interface Edit {
@@ -23,6 +24,8 @@ export interface Edit {
 
 export interface SmallestChange {
   readonly edits: readonly Edit[];
+  /** What the flow's verdict becomes. */
+  readonly turned: 'allow' | 'deny';
   /** The flow's own connection apart; empty if the change allows the flow and nothing else. */
   readonly also: readonly Change[];
   readonly world: World;
@@ -34,29 +37,53 @@ interface Candidate {
 }
 
 /**
- * Undefined if the flow is allowed, or if no edit of a NetworkPolicy allows it. One edit for each end that denies.
- * Workloads that no label tells apart are opened together, and told.
+ * Of a denied flow, one edit for each end that denies; of an allowed one, one edit. Undefined if no edit turns the
+ * verdict. Workloads that no label tells apart are turned together, and told.
  * @throws HeddleError as `explain`
  */
 export function smallestChange(estate: Estate, flow: Flow): SmallestChange | undefined {
   const { decision, nearMisses } = explain(estate.world, flow);
-  if (decision.verdict === 'allow') return undefined;
-  const resolved = resolveFlow(buildScene(estate.world), flow);
+  const scene = buildScene(estate.world);
+  const resolved = resolveFlow(scene, flow);
+  const turned = decision.verdict === 'allow' ? 'deny' : 'allow';
+  const admin = (now: Estate, direction: Direction): Candidate[] =>
+    adminPolicies(now, scene, resolved, direction, decision[direction]).map((made) => added(now, made));
   const edits: Edit[] = [];
   let { world } = estate;
-  for (const direction of ['egress', 'ingress'] as const) {
-    const side = decision[direction];
-    if (side.verdict === 'allow') continue;
-    if (side.reason !== 'default-deny') return undefined;
-    const now = { ...estate, world };
-    const found = candidates(now, resolved, direction, side.isolatedBy, nearMisses[direction]);
-    const best = least(now, direction, found, resolved);
-    if (!best) return undefined;
-    edits.push(best.edit);
-    world = { ...world, policies: best.policies };
+  const take = (candidate: Candidate): void => {
+    edits.push(candidate.edit);
+    world = { ...world, policies: candidate.policies };
+  };
+  const judges = (policies: Candidate['policies']) => createDecider({ ...world, policies })(flow);
+  if (turned === 'allow') {
+    for (const direction of ['egress', 'ingress'] as const) {
+      const side = decision[direction];
+      if (side.verdict === 'allow') continue;
+      const now = { ...estate, world };
+      const found = [
+        ...(side.reason === 'default-deny'
+          ? candidates(now, resolved, direction, side.isolatedBy, nearMisses[direction])
+          : []),
+        ...admin(now, direction),
+      ].filter(({ policies }) => judges(policies)[direction].verdict === 'allow');
+      const best = least(now, direction, found, resolved);
+      if (!best) return undefined;
+      take(best);
+    }
+  } else {
+    const found = (['ingress', 'egress'] as const).flatMap((direction) => {
+      const denying = admin(estate, direction).filter(({ policies }) => judges(policies).verdict === 'deny');
+      return least(estate, direction, denying, resolved) ?? [];
+    });
+    if (found[0]) take(found[0]);
   }
-  if (createDecider(world)(flow).verdict !== 'allow') return undefined;
-  return { edits, also: beyond(estate, world, resolved, flow), world };
+  if (edits.length === 0) return undefined;
+  return { edits, turned, also: beyond(estate, world, resolved, flow), world };
+}
+
+function added({ world }: Estate, made: PolicyObject): Candidate {
+  const policy = { kind: made.kind, namespace: namespaceOf(made), name: made.metadata.name };
+  return { edit: { policy, path: '', value: made }, policies: [...world.policies, made] };
 }
 
 /** The first that changes nothing else, else the one that changes least. */
@@ -105,10 +132,7 @@ function candidates(
   }
   const rule = ruleInput(peerIn(here.pod.namespace), port, peers);
   const made = rule && newPolicy(estate, here, direction, rule, flow);
-  if (made) {
-    const ref = { kind: 'NetworkPolicy', namespace: made.metadata.namespace ?? '', name: made.metadata.name };
-    list.push({ edit: { policy: ref, path: '', value: made }, policies: [...estate.world.policies, made] });
-  }
+  if (made) list.push(added(estate, made));
   return list;
 }
 
@@ -179,7 +203,7 @@ function newPolicy(
 
 const familyOf = ({ src, dst }: ResolvedFlow): 4 | 6 => (src.address ?? dst.address)?.family ?? 4;
 
-/** What the change opens beside the flow. Only the ends of the flow and what an edited policy selects can differ. */
+/** What the change turns beside the flow. Only the ends of the flow and what an edited policy selects can differ. */
 function beyond(estate: Estate, world: World, resolved: ResolvedFlow, { protocol, port }: Flow): Change[] {
   const sets = createPortSets();
   const index = PROTOCOLS.findIndex((each) => each === protocol);
@@ -194,7 +218,7 @@ function beyond(estate: Estate, world: World, resolved: ResolvedFlow, { protocol
   const isOwn = ({ src, dst, before, after }: Change): boolean =>
     isParty(src, resolved.src, keyOf(resolved.src)) &&
     isParty(dst, resolved.dst, keyOf(resolved.dst)) &&
-    sets.minus(after, before) === wanted;
+    sets.or(sets.minus(after, before), sets.minus(before, after)) === wanted;
   const changes = diff(estate, { ...estate, world }, { sets, family: familyOf(resolved) });
   return [...changes].filter((change) => !isOwn(change));
 }

@@ -184,6 +184,12 @@ test('what is no object, or of no interest, is counted on stderr; policies that 
     'deep/er/pods.yaml': two,
     'values.yaml': 'replicas: 3\n',
     'notes.txt': 'no manifest',
+    'kustomization.yaml':
+      'apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [x.yaml]\n',
+    'odd.yaml': 'apiVersion: example.com/v1\nkind: Odd\nmetadata: text\n',
+    'empty.yaml': '# nothing\n',
+    'cyclic.yaml':
+      'apiVersion: apps/v1\nkind: ReplicaSet\nmetadata: { name: c, ownerReferences: [{ kind: ReplicaSet, name: c, controller: true }] }\nspec: { template: { spec: { containers: [] } } }\n',
     'other.json': '{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"}}',
     'cilium.yaml': 'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: c }\n',
   });

@@ -17,6 +17,7 @@ import type { KubeObject } from '../../api/types.ts';
 import { isNotFound } from '../../client/api-error.ts';
 import { clusterPaths } from '../../cluster/paths.ts';
 import { HeddleError } from '../../lib/errors.ts';
+import { isObject } from '../../lib/json.ts';
 import type { Estate } from '../../policy/analyse/estate.ts';
 import { estateFromObjects, objectId } from '../../policy/analyse/from-objects.ts';
 import { isPolicy, isUnreadPolicyKind } from '../../policy/analyse/object-kinds.ts';
@@ -103,7 +104,7 @@ async function readEntries(source: EstateSource, deps: EstateDeps): Promise<Mani
     deps.stderr.write(
       `note: skipped ${others} YAML ${others === 1 ? 'document' : 'documents'} that no object is in\n`,
     );
-  for (const { object } of objects) object.metadata.namespace ??= source.namespace;
+  for (const { object } of objects) completeMetadata(object, source.namespace);
   tellRepeated(objects, deps);
   return objects;
 }
@@ -124,12 +125,18 @@ function entryProblems({ object, file, lineOf }: ManifestObject, lenient: boolea
   }));
 }
 
+/** Kinds that nothing here looks at may have none: a Kustomization, say. */
+function completeMetadata(object: KubeObject, namespace: string): void {
+  if (!isObject(object.metadata)) object.metadata = { name: '' };
+  object.metadata.namespace ??= namespace;
+}
+
 function tellRepeated(entries: readonly ManifestObject[], deps: EstateDeps): void {
   const seen = new Map<string, ManifestObject>();
   for (const entry of entries) {
     const id = objectId(entry.object);
     const before = seen.get(id);
-    if (before)
+    if (before && entry.object.metadata.name !== '')
       deps.stderr.write(
         `warning: ${entry.object.kind} ${entry.object.metadata.name} of ${before.file}:${before.line} is again in ${entry.file}:${entry.line}, which counts\n`,
       );

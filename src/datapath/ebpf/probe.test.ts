@@ -252,9 +252,13 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
     { ...fromOutside(30080), src: '10.240.0.12' },
     { ...fromOutside(30080), src: A },
   ];
-  const changed = await changedBy(programs, async () => {
-    for (const packet of packets) await probe(0, packet);
-  });
+  const askAll = () =>
+    changedBy(programs, async () => {
+      for (const packet of packets) await probe(0, packet);
+    });
+  let changed = await askAll();
+  // What kernels say by themselves, looking for routers, is counted whenever it comes; questions would be each time.
+  for (let again = 0; again < 2 && changed.length > 0; again++) changed = await askAll();
   assert.deepEqual(changed, []);
   // It can fail.
   assert.ok((await changedBy(programs, async () => live(serviceAddresses(1)[0], 5000))).length > 3);

@@ -52,10 +52,13 @@ export function createGroups(): Groups {
   let places: Places | undefined;
   let alike = new Map<string, Alike>();
   let selected = new Map<string, Selected>();
+  /** Keys of the groups that each policy selects; made when it is first asked for after pods have changed. */
+  let holders: Map<Policy, ReadonlySet<string>> | undefined;
 
   /** The selection of pods that are alike holds for whoever is in the group; labels of namespaces are part of it. */
   function regroup(next: Places): void {
     const former = selected;
+    holders = undefined;
     const sameNamespaces = places?.namespaces === next.namespaces;
     alike = alikeIn(next, alike);
     selected = new Map();
@@ -70,10 +73,17 @@ export function createGroups(): Groups {
   /** Keys of the groups that a policy selects, or selected. */
   function touchedBy({ gone, come }: PolicyDifference, at: Places): Set<string> {
     const keys = new Set<string>();
-    const removed = new Set(gone);
-    for (const [key, { policies }] of selected)
-      if (removed.size > 0 && policies.some((policy) => removed.has(policy))) keys.add(key);
-    for (const policy of come) for (const [key, each] of alike) if (selects(policy, each, at)) keys.add(key);
+    holders ??= holdersIn(selected);
+    for (const policy of gone) {
+      for (const key of holders.get(policy) ?? []) keys.add(key);
+      holders.delete(policy);
+    }
+    for (const policy of come) {
+      const own = new Set<string>();
+      for (const [key, each] of alike) if (selects(policy, each, at)) own.add(key);
+      if (own.size > 0) holders.set(policy, own);
+      for (const key of own) keys.add(key);
+    }
     return keys;
   }
 
@@ -107,6 +117,16 @@ export function createGroups(): Groups {
       return compare(former, selected);
     },
   };
+}
+
+function holdersIn(selected: ReadonlyMap<string, Selected>): Map<Policy, Set<string>> {
+  const holders = new Map<Policy, Set<string>>();
+  for (const [key, { policies }] of selected)
+    for (const policy of policies) {
+      const keys = holders.get(policy) ?? new Set();
+      holders.set(policy, keys.add(key));
+    }
+  return holders;
 }
 
 function compare(

@@ -127,6 +127,12 @@ function remembering<K extends object, V>(make: (from: K) => V): (from: K) => V 
   };
 }
 
+/** Of lists of which mostly all but one are empty; tens of thousands are not copied then. */
+function joined<T>(lists: readonly (readonly T[])[]): readonly T[] {
+  const [first = [], ...others] = lists.filter((list) => list.length > 0);
+  return others.length > 0 ? [first, ...others].flat() : first;
+}
+
 function createAddressed(): (pod: WorldPod, addresses: readonly string[]) => WorldPod {
   const made = new WeakMap<WorldPod, WorldPod>();
   return (pod, addresses) => {
@@ -214,7 +220,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       pods: pods(local),
       namespaces: informers.namespaces.list(),
       nodes: informers.nodes.list().map(asWorldNode),
-      policies: policyInformers.flatMap((informer): readonly PolicyObject[] => informer.list()),
+      policies: joined(policyInformers.map((informer): readonly PolicyObject[] => informer.list())),
       nodeLocal: deps.nodeLocal,
     };
     const tables = deps.compile(world, { onlyNode: deps.node });

@@ -8,6 +8,7 @@
 import fs from 'node:fs';
 import koffi from 'koffi';
 import { HeddleError } from '../lib/errors.ts';
+import { type SystemCall, systemCallsOf } from './system-calls.ts';
 
 fs.stat('/', () => {});
 
@@ -15,12 +16,75 @@ export type Pointer = bigint | object;
 
 const c = koffi.load('libc.so.6');
 
+const { code, numbers } = systemCallsOf(process.arch);
+
+const map = c.func('void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset)') as (
+  at: null,
+  length: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+) => bigint;
+const protect = c.func('int mprotect(void *at, size_t length, int protection)') as (
+  at: bigint,
+  length: number,
+  protection: number,
+) => number;
+
+/** Executable memory that holds `bytes`, for as long as the process lives; never writable and executable at once. */
+function place(bytes: Uint8Array): bigint {
+  const [READ, WRITE, EXECUTE, PRIVATE, ANONYMOUS] = [1, 2, 4, 2, 32];
+  const at = map(null, bytes.length, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0);
+  if (BigInt.asIntN(64, at) !== -1n) {
+    new Uint8Array(koffi.view(at, bytes.length)).set(bytes);
+    if (protect(at, bytes.length, READ | EXECUTE) === 0) return at;
+  }
+  throw new HeddleError('Kernel', 'cannot get memory for code', {
+    hint: 'a security policy may forbid it (SELinux: execmem); Node needs it too',
+  });
+}
+
+const entry = place(code);
+let errno = 0;
+
+/** The kernel's own answer: -errno where it failed. `parameters` as C has them. */
+function direct(name: SystemCall, parameters: string, result = 'long'): unknown {
+  const type = koffi.proto(`${result} heddle_${name}(long number, ${parameters})`);
+  return koffi.decode(entry, type).bind(undefined, numbers[name]);
+}
+
+/** As the C library has it: -1 where it failed, and then `lastErrno` says why. */
+function call(name: SystemCall, parameters: string): unknown {
+  const made = direct(name, parameters) as (...given: unknown[]) => number;
+  return (...given: unknown[]): number => {
+    const result = made(...given);
+    if (result >= 0) return result;
+    errno = -result;
+    return -1;
+  };
+}
+
+const sendto = call(
+  'sendto',
+  'int fd, const void *data, size_t length, int flags, const void *to, uint32_t size',
+) as (fd: number, data: Uint8Array, length: number, flags: number, to: null, size: number) => number;
+const recvfrom = call('recvfrom', 'int fd, void *data, size_t length, int flags, void *from, void *size') as (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+  from: null,
+  size: null,
+) => number;
+
 /** `long`-sized results are at most the size of a buffer here, so a number holds them. */
 export const libc = {
-  setns: c.func('int setns(int fd, int type)') as (fd: number, type: number) => number,
-  unshare: c.func('int unshare(int flags)') as (flags: number) => number,
-  mount: c.func(
-    'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+  setns: call('setns', 'int fd, int type') as (fd: number, type: number) => number,
+  unshare: call('unshare', 'int flags') as (flags: number) => number,
+  mount: call(
+    'mount',
+    'const char *source, const char *target, const char *type, unsigned long flags, const char *data',
   ) as (
     source: string | null,
     target: string,
@@ -28,84 +92,73 @@ export const libc = {
     flags: number,
     data: string | null,
   ) => number,
-  umount2: c.func('int umount2(const char *target, int flags)') as (target: string, flags: number) => number,
-  socket: c.func('int socket(int domain, int type, int protocol)') as (
+  umount2: call('umount2', 'const char *target, int flags') as (target: string, flags: number) => number,
+  socket: call('socket', 'int domain, int type, int protocol') as (
     domain: number,
     type: number,
     protocol: number,
   ) => number,
-  bind: c.func('int bind(int fd, const void *address, uint32_t length)') as (
+  bind: call('bind', 'int fd, const void *address, uint32_t length') as (
     fd: number,
     address: Uint8Array,
     length: number,
   ) => number,
-  connect: c.func('int connect(int fd, const void *address, uint32_t length)') as (
+  connect: call('connect', 'int fd, const void *address, uint32_t length') as (
     fd: number,
     address: Uint8Array,
     length: number,
   ) => number,
-  listen: c.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number,
-  accept4: c.func('int accept4(int fd, void *address, void *length, int flags)') as (
+  listen: call('listen', 'int fd, int backlog') as (fd: number, backlog: number) => number,
+  accept4: call('accept4', 'int fd, void *address, void *length, int flags') as (
     fd: number,
     address: null,
     length: null,
     flags: number,
   ) => number,
-  send: c.func('long send(int fd, const void *data, size_t length, int flags)') as (
-    fd: number,
-    data: Uint8Array,
-    length: number,
-    flags: number,
-  ) => number,
-  recv: c.func('long recv(int fd, void *data, size_t length, int flags)') as (
-    fd: number,
-    data: Uint8Array,
-    length: number,
-    flags: number,
-  ) => number,
-  setsockopt: c.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)') as (
+  send: (fd: number, data: Uint8Array, length: number, flags: number): number =>
+    sendto(fd, data, length, flags, null, 0),
+  recv: (fd: number, data: Uint8Array, length: number, flags: number): number =>
+    recvfrom(fd, data, length, flags, null, null),
+  setsockopt: call('setsockopt', 'int fd, int level, int name, const void *value, uint32_t length') as (
     fd: number,
     level: number,
     name: number,
     value: Uint8Array,
     length: number,
   ) => number,
-  getsockopt: c.func('int getsockopt(int fd, int level, int name, void *value, void *length)') as (
+  getsockopt: call('getsockopt', 'int fd, int level, int name, void *value, void *length') as (
     fd: number,
     level: number,
     name: number,
     value: Uint8Array,
     length: Uint8Array,
   ) => number,
-  ioctl: c.func('int ioctl(int fd, unsigned long request, void *argument)') as (
+  ioctl: call('ioctl', 'int fd, unsigned long request, void *argument') as (
     fd: number,
     request: number,
     argument: Uint8Array,
   ) => number,
-  flock: c.func('int flock(int fd, int operation)') as (fd: number, operation: number) => number,
+  flock: call('flock', 'int fd, int operation') as (fd: number, operation: number) => number,
   sysconf: c.func('long sysconf(int name)') as (name: number) => number,
-  /** bpf(2), which the C library does not name. */
-  bpf: c
-    .func('long syscall(long number, int command, void *attributes, uint32_t size)')
-    .bind(undefined, process.arch === 'arm64' ? 280 : 321) as (
+  /** bpf(2). The kernel's own answer: -errno where it failed. */
+  bpf: direct('bpf', 'int command, void *attributes, uint32_t size') as (
     command: number,
     attributes: Uint8Array,
     size: number,
   ) => number,
-  mmap: c.func('void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset)') as (
-    at: null,
-    length: number,
-    protection: number,
-    flags: number,
-    fd: number,
-    offset: number,
-  ) => bigint,
+  /** The kernel's own answer: the address, or -errno as a number of 64 bits. */
+  mmap: direct(
+    'mmap',
+    'void *at, size_t length, int protection, int flags, int fd, long offset',
+    'void *',
+  ) as (at: null, length: number, protection: number, flags: number, fd: number, offset: number) => bigint,
+  /** Returns the error's number itself. */
   pthread_sigmask: c.func('int pthread_sigmask(int how, const void *set, void *old)') as (
     how: number,
     set: Uint8Array,
     old: Uint8Array | null,
   ) => number,
-  munmap: c.func('int munmap(void *at, size_t length)') as (at: bigint, length: number) => number,
+  munmap: call('munmap', 'void *at, size_t length') as (at: bigint, length: number) => number,
 };
 
 const SIG_BLOCK = 0;
@@ -137,8 +190,11 @@ export const addressOf = (bytes: Uint8Array): bigint => koffi.address(bytes);
 /** Memory that somebody else owns; touching it after it was unmapped ends the process. */
 export const memoryAt = (address: bigint, length: number): ArrayBuffer => koffi.view(address, length);
 
-/** `errno` of the last call on this thread; read it before anything else is called. */
-export const lastErrno = (): number => koffi.errno();
+/** Why the last of the calls above that failed did. */
+export const lastErrno = (): number => errno;
+
+/** What a library's function left in `errno`, or the engine since: good for an error's words, not for decisions. */
+export const libraryErrno = (): number => koffi.errno();
 
 /** Second names of numbers that have a better-known one. */
 const aliases = new Set(['EWOULDBLOCK', 'ENOTSUP', 'EDEADLOCK']);

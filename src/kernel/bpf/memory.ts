@@ -1,6 +1,6 @@
 /** A map's memory in this process: reads and writes without system calls, of one word each atomic. */
 import { HeddleError } from '../../lib/errors.ts';
-import { lastErrno, libc, memoryAt, systemError } from '../ffi.ts';
+import { libc, memoryAt, systemError } from '../ffi.ts';
 
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -27,7 +27,8 @@ export function mapMemory({ fd, length, offset = 0, writable }: MemoryOptions): 
   const whole = Math.ceil(length / PAGE) * PAGE;
   const protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   const address = libc.mmap(null, whole, protection, MAP_SHARED, fd, offset);
-  if (BigInt.asIntN(64, address) === -1n) throw systemError('map the memory of a bpf map', lastErrno());
+  const failed = BigInt.asIntN(64, address);
+  if (failed < 0n && failed >= -4095n) throw systemError('map the memory of a bpf map', Number(-failed));
   let bytes: Uint8Array | undefined = new Uint8Array(memoryAt(address, length));
   return {
     bytes() {

@@ -5,7 +5,15 @@
 import fs from 'node:fs';
 import { basename } from 'node:path';
 import { HeddleError } from '../../lib/errors.ts';
-import { addressOf, errnoName, lastErrno, libbpf, memoryAt, type Pointer, withoutSignals } from '../ffi.ts';
+import {
+  addressOf,
+  errnoName,
+  libraryErrno,
+  libbpf,
+  memoryAt,
+  type Pointer,
+  withoutSignals,
+} from '../ffi.ts';
 import { type Btf, KIND, parseBtf } from './btf.ts';
 import { codecOf, type Value } from './codec.ts';
 import { fdById, mapInfo, objectInfo } from './syscall.ts';
@@ -85,7 +93,7 @@ export function openObject(path: string): BpfObject {
   options.writeBigUInt64LE(BigInt(LOG_BYTES), 64);
   const object = fs.existsSync(path) ? lib.openFile(path, options) : null;
   if (!object)
-    throw new HeddleError('BpfObject', `cannot open the programs ${path}: ${errnoName(lastErrno())}`, {
+    throw new HeddleError('BpfObject', `cannot open the programs ${path}: ${errnoName(libraryErrno())}`, {
       hint: 'build them: make -C bpf (needs clang)',
     });
   try {

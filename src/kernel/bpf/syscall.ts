@@ -3,7 +3,7 @@
  * is synchronous. Lengths of what is behind a pointer are the caller's to check: `map.ts` does for maps.
  */
 import fs from 'node:fs';
-import { addressOf, errnoName, lastErrno, libc, systemError } from '../ffi.ts';
+import { addressOf, errnoName, libc, systemError } from '../ffi.ts';
 
 export const COMMAND = {
   MAP_CREATE: 0,
@@ -47,9 +47,8 @@ export function call(
 ): number {
   inUse.arrays = behind;
   const result = libc.bpf(command, attributes, attributes.length);
-  const errno = result >= 0 ? 0 : lastErrno();
   inUse.arrays = nothing;
-  return errno === 0 ? result : -errno;
+  return result;
 }
 
 /** @throws HeddleError `Kernel`; `action` reads "pin the map flows4" */

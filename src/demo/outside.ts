@@ -48,7 +48,7 @@ function places(policies: readonly PolicyObject[], cluster: readonly Cidr[]): Pl
 
 /** Where a match is for all ports of TCP, any will do. */
 const portToTry = (match: PortMatch): number | undefined =>
-  match.protocol === 'TCP' && 'first' in match && match.first > 0 ? match.first : undefined;
+  'first' in match && match.protocol === 'TCP' && match.first > 0 ? match.first : undefined;
 
 export function outsideAttempts(
   workloads: readonly Workload[],

@@ -1,9 +1,9 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
-import { flattenPorts, type PortEntry, type PortRange, type PortRule, sameOutcome } from './entries.ts';
+import { flattenPorts, type PortEntry, type PortRule, sameOutcome } from './entries.ts';
 import type { Identities, PeerClass } from './identities.ts';
 import type { Isolation } from './isolation.ts';
-import type { Policy, Rule } from './model.ts';
+import type { Policy, PortRange, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
 import type { Numbering } from './numbering.ts';
 import type { PolicyEntry, PolicyTable } from './tables.ts';
@@ -95,7 +95,7 @@ export function createFlattener(
 /** What decides where no rule does: the default deny, in its tier, or nothing. */
 function endsOf({ direction, isolation, policies }: Role, numbering: Numbering) {
   const end = (refs: Isolation['enforced']) => {
-    const denied = { tier: TIERS.networkPolicy, verdict: 'deny', ports: null } as const;
+    const denied = { tier: TIERS.default, verdict: 'deny', ports: null } as const;
     const closing: PortRule =
       refs.length > 0
         ? { ...denied, number: numbering.defaultDeny(direction, refs) }
@@ -132,6 +132,6 @@ function createMatcher(rules: readonly Rule[]): (peer: PeerClass | undefined) =>
 function resolve(ports: Rule['ports'], named: NamedPorts): PortRange[] | null {
   if (ports === null) return null;
   return ports.flatMap((port) =>
-    'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : [port],
+    'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : 'first' in port ? [port] : [],
   );
 }

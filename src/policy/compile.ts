@@ -34,7 +34,7 @@ export function createCompiler(): (world: World, options?: CompileOptions) => Po
     try {
       return compileParts(compiler, {
         places,
-        difference: policies.update(world.policies, places.namespaces),
+        difference: policies.update(world.policies, places.namespaces, world.surroundings),
         onlyNode,
       });
     } catch (error) {
@@ -113,10 +113,17 @@ function samePlaces(former: Places | undefined, world: World): Places {
     sameItems(former.world.pods, world.pods) &&
     sameItems(former.world.nodes, world.nodes) &&
     sameItems(former.namespaces, world.namespaces) &&
-    sameItems(former.world.nodeLocal ?? [], world.nodeLocal ?? []);
+    sameItems(former.world.nodeLocal ?? [], world.nodeLocal ?? []) &&
+    sameItems(former.world.serviceAccounts ?? [], world.serviceAccounts ?? []) &&
+    sameItems(former.world.names ?? [], world.names ?? []);
   if (same) return former;
   const namespaces = sameItems(former.namespaces, world.namespaces) ? former.namespaces : world.namespaces;
-  return buildPlaces({ ...world, namespaces });
+  const accounts = sameItems(former.accounts ?? [], world.serviceAccounts ?? []);
+  return buildPlaces({
+    ...world,
+    namespaces,
+    ...(accounts && former.accounts ? { serviceAccounts: former.accounts } : {}),
+  });
 }
 
 function problemsOf(known: Set<Policy>, { gone, come }: PolicyDifference): PolicyProblem[] {

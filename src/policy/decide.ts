@@ -11,8 +11,9 @@ import {
   type Side,
 } from './decision.ts';
 import { isEnforced, isolationOf } from './isolation.ts';
-import { compareRules, type Peer, type PodPeer, type Policy, type PortMatch, type Rule } from './model.ts';
+import { compareRules, type IcmpMatch, type Policy, type PortMatch, type Rule } from './model.ts';
 import { type Numbering, numberRules } from './numbering.ts';
+import { type Entity, holdsPeer, type LeafPeer, selectsPod } from './peers.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
 import { TIERS } from './tiers.ts';
@@ -82,7 +83,7 @@ function decidingRule(
 ): (Rule & { readonly verdict: 'allow' | 'deny' }) | undefined {
   let passed = Number.NEGATIVE_INFINITY;
   for (const rule of rules) {
-    if (isClosed && rule.tier > TIERS.networkPolicy) return undefined;
+    if (isClosed && rule.tier > TIERS.default) return undefined;
     if (rule.tier === passed) continue;
     const { verdict } = rule;
     if (verdict !== 'pass') return { ...rule, verdict };
@@ -93,7 +94,7 @@ function decidingRule(
 
 /** Policies that say anything of a pod in this direction, in the order of the scene. */
 export function concerning(scene: Scene, pod: WorldPod, direction: Direction): Policy[] {
-  return scene.policies.filter((p) => p.concerns[direction] && matchesPod(scene, p.subject, pod));
+  return scene.policies.filter((p) => p.concerns[direction] && selectsPod(scene, p.subject, pod));
 }
 
 export function rulesOf(policies: readonly Policy[], direction: Direction): Rule[] {
@@ -107,40 +108,69 @@ function isOwnNode(scene: Scene, pod: WorldPod, there: End): boolean {
 }
 
 export function peersMatch(scene: Scene, rule: Rule, there: End): boolean {
-  return rule.peers === null || rule.peers.some((peer) => matchesPeer(scene, peer, there));
+  const { peers } = rule;
+  return peers === null || peers.some((peer) => holdsPeer(peer, (leaf) => holdsLeaf(scene, leaf, there)));
 }
 
-function matchesPeer(scene: Scene, peer: Peer, there: End): boolean {
-  if (peer.type === 'pods') return there.type === 'pod' && matchesPod(scene, peer, there.pod);
+function holdsLeaf(scene: Scene, leaf: LeafPeer, there: End): boolean {
+  if (leaf.type === 'pods') return there.type === 'pod' && selectsPod(scene, leaf, there.pod);
+  if (leaf.type === 'entity') return isEntity(scene, leaf.entity, there);
   const { address } = there;
-  if (peer.type === 'nodes') {
-    const nodes = address === undefined ? [] : scene.nodesWith(formatAddress(address));
-    return nodes.some(({ labels }) => peer.nodes.selects(labels ?? {}));
-  }
-  return (
-    address !== undefined &&
-    contains(peer.cidr, address) &&
-    !peer.except.some((range) => contains(range, address))
-  );
+  if (address === undefined) return false;
+  if (leaf.type === 'block')
+    return contains(leaf.cidr, address) && !leaf.except.some((range) => contains(range, address));
+  const text = formatAddress(address);
+  if (leaf.type === 'nodes')
+    return scene.nodesWith(text).some(({ labels }) => leaf.nodes.selects(labels ?? {}));
+  return scene.namesOf(text).some((name) => leaf.patterns.some((pattern) => pattern.matches(name)));
 }
 
-function matchesPod(scene: Scene, { namespace, pods }: PodPeer, pod: WorldPod): boolean {
-  const inNamespace =
-    'name' in namespace
-      ? namespace.name === pod.namespace
-      : namespace.selector.selects(scene.namespaceLabels(pod.namespace));
-  return inNamespace && pods.selects(pod.labels);
+function isEntity(scene: Scene, entity: Entity, there: End): boolean {
+  const isNode =
+    there.type === 'node' ||
+    (there.type === 'outside' && scene.nodesWith(formatAddress(there.address)).length > 0);
+  switch (entity) {
+    case 'all':
+      return true;
+    case 'host':
+      // What is asked about is not the pod's own node.
+      return false;
+    case 'remote-node':
+      return isNode;
+    default:
+      return (there.type === 'pod' || isNode) === (entity === 'cluster');
+  }
 }
 
 export function portsMatch(rule: Rule, flow: ResolvedFlow): boolean {
-  return rule.ports === null || rule.ports.some((match) => matchesPort(match, flow));
-}
-
-function matchesPort(match: PortMatch, { protocol, port, dst }: ResolvedFlow): boolean {
-  if (protocol !== match.protocol || port === undefined) return false;
-  if ('first' in match) return match.first <= port && port <= match.last;
+  const { ports, sourcePorts } = rule;
+  const { src, dst, port, sourcePort } = flow;
   return (
-    dst.type === 'pod' &&
-    dst.pod.ports.some((p) => p.name === match.name && p.protocol === protocol && p.port === port)
+    (ports === null || ports.some((match) => matchesPort(match, flow, { end: dst, port }))) &&
+    (sourcePorts === undefined ||
+      sourcePorts.some((match) => matchesPort(match, flow, { end: src, port: sourcePort })))
   );
 }
+
+function matchesPort(
+  match: PortMatch,
+  flow: ResolvedFlow,
+  at: { end: End; port: number | undefined },
+): boolean {
+  const { protocol, icmp } = flow;
+  if ('protocolNumber' in match) return flow.protocolNumber === match.protocolNumber;
+  if (protocol !== match.protocol) return false;
+  if (match.protocol === 'ICMP') return icmp !== undefined && matchesIcmp(match, icmp);
+  const { end, port } = at;
+  if (port === undefined) return false;
+  if ('first' in match) return match.first <= port && port <= match.last;
+  return (
+    end.type === 'pod' &&
+    end.pod.ports.some((p) => p.name === match.name && p.protocol === protocol && p.port === port)
+  );
+}
+
+const matchesIcmp = (match: IcmpMatch, icmp: NonNullable<ResolvedFlow['icmp']>): boolean =>
+  (match.family === undefined || match.family === icmp.family) &&
+  (match.type === undefined || match.type === icmp.type) &&
+  (match.code === undefined || match.code === icmp.code);

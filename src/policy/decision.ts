@@ -3,8 +3,9 @@
 export type Direction = 'ingress' | 'egress';
 
 /**
- * Verdicts of a table entry. `audit-deny`: it passes, and would not if what is audited were enforced. The last two are
- * reserved: nothing yields them yet.
+ * Verdicts of a table entry. `audit-deny`: it passes, and would not if what is audited were enforced. `redirect`: a
+ * proxy decides, request by request. `auth-required`: it passes once both ends have proved who they are. A data path
+ * without a proxy denies what it cannot hand over.
  */
 export type Verdict = 'allow' | 'deny' | 'audit-deny' | 'redirect' | 'auth-required';
 
@@ -37,18 +38,31 @@ export type Reason =
   /** Policies do, but no rule decides this and nothing isolates the pod. */
   | 'no-rule'
   | 'rule'
+  /** The connection passes, but no rule for requests on it matches this one. `rule` is the first of those. */
+  | 'request'
   | 'default-deny';
+
+/** How two ends prove who they are before a connection passes. The latter always fails, for tests of what then happens. */
+export type Authentication = 'required' | 'test-always-fail';
 
 export interface Side {
   readonly verdict: 'allow' | 'deny';
   readonly reason: Reason;
   readonly isolated: boolean;
-  /** Enforced policies that isolate the pod in this direction, ordered by (kind, namespace, name). */
+  /** Enforced policies of all tiers that isolate the pod in this direction, ordered by (kind, namespace, name). */
   readonly isolatedBy: readonly PolicyRef[];
+  /** Of a default deny: those of them whose tier it is. */
+  readonly closedBy?: readonly PolicyRef[] | undefined;
   /** The deciding rule: the least matching by (tier, priority, namespace, name, index) that no `pass` leaves out. */
   readonly rule?: RuleRef | undefined;
   /** Number of the deciding rule or of the default deny, as counters and logs give it; 0 if neither. */
   readonly ruleNumber: number;
+  /** Allowed as a connection; whether a request passes, rules for requests say. */
+  readonly redirect?: true | undefined;
+  /** Allowed, if the ends prove who they are so. */
+  readonly auth?: Authentication | undefined;
+  /** Rules that only log, asked before one decided. */
+  readonly logged?: readonly RuleRef[] | undefined;
   /** What it would be if everything audited were enforced; the same where nothing is. */
   readonly audit: Outcome;
 }

@@ -3,7 +3,7 @@
  * in the number of ranges: each rule paints what no earlier one of its tier has painted.
  */
 import { protocolNumbers } from '../lib/protocols.ts';
-import type { RuleVerdict } from './model.ts';
+import type { PortRange, RuleVerdict } from './model.ts';
 import type { PolicyEntry } from './tables.ts';
 import type { PortProtocol } from './world.ts';
 
@@ -15,12 +15,6 @@ export interface PortRule {
   readonly verdict: RuleVerdict;
   /** Null = everything. */
   readonly ports: readonly PortRange[] | null;
-}
-
-export interface PortRange {
-  readonly protocol: PortProtocol;
-  readonly first: number;
-  readonly last: number;
 }
 
 /** Rules in deciding order. The last of each list decides everything: it has no ports, and passes nothing. */

@@ -57,8 +57,7 @@ function nearMissesOf(scene: Scene, flow: ResolvedFlow, direction: Direction, si
   if (side.verdict === 'allow' || here.type !== 'pod') return [];
   const rules = rulesOf(concerning(scene, here.pod, direction).filter(isEnforced), direction);
   const denying = rules.find(({ ref }) => ref === side.rule);
-  const isBefore = (rule: Rule) =>
-    denying ? compareRules(rule, denying) < 0 : rule.tier <= TIERS.networkPolicy;
+  const isBefore = (rule: Rule) => (denying ? compareRules(rule, denying) < 0 : rule.tier <= TIERS.default);
   return rules
     .filter(isBefore)
     .sort(compareRules)

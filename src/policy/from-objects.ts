@@ -35,6 +35,7 @@ export function worldPod(pod: Pod): WorldPod | undefined {
       }),
     ),
     hostNetwork: pod.spec?.hostNetwork === true,
+    serviceAccount: pod.spec?.serviceAccountName,
   };
 }
 

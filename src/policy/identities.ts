@@ -6,9 +6,10 @@ import { type Address, type Cidr, formatCidr, tryParseAddress } from '../lib/ip.
 import { createTerms, type Peers } from './peer-terms.ts';
 import { type Block, nestBlocks, type Place, walkNested } from './blocks.ts';
 import type { Role } from './build-table.ts';
-import { compareText, type PodPeer } from './model.ts';
+import { compareText } from './model.ts';
 import { type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
+import { type EntityPeer, type Peer, holdsPeer, type PodPeer, selectsPod } from './peers.ts';
 import type { Alike, PodGroup } from './roles.ts';
 import { canonical, nodeAddresses, type Places } from './scene.ts';
 import { podKey, type WorldPod } from './world.ts';
@@ -55,21 +56,22 @@ export function createClassifier(): Classifier {
 /** The pod terms that hold for each group, sorted; asked of a selector once for a group that stays. */
 function createHolders() {
   let namespaces: unknown;
+  let accounts: unknown;
   let known = new Map<string, Map<Alike, boolean>>();
   return (
     places: Places,
     groups: readonly Alike[],
     terms: ReadonlyMap<string, PodPeer>,
   ): Map<Alike, string[]> => {
-    if (namespaces !== places.namespaces) known = new Map();
-    namespaces = places.namespaces;
+    if (namespaces !== places.namespaces || accounts !== places.accounts) known = new Map();
+    ({ namespaces, accounts } = places);
     const held = new Map<Alike, string[]>(groups.map((group) => [group, []]));
     const next: typeof known = new Map();
     for (const [text, term] of [...terms].sort(([a], [b]) => compareText(a, b))) {
       const answers = known.get(text);
       const now = new Map<Alike, boolean>();
       for (const group of groups) {
-        const holds = answers?.get(group) ?? matches(places, term, group);
+        const holds = answers?.get(group) ?? selectsPod(places, term, group);
         now.set(group, holds);
         if (holds) held.get(group)!.push(text);
       }
@@ -95,7 +97,8 @@ function sort(scene: Places, groups: ReadonlyMap<Alike, readonly string[]>, peer
     value: draft(terms, new Map()),
   }));
   for (const [group, held] of groups) {
-    const withBlocks = memoize((within: readonly string[]) => [...held, ...within].sort());
+    const own = [...held, ...podEntities(peers)];
+    const withBlocks = memoize((within: readonly string[]) => [...new Set([...own, ...within])].sort());
     for (const pod of group.pods)
       for (const address of uniqueAddresses(scene, pod)) {
         const all = withBlocks(blocks.match(address));
@@ -106,18 +109,58 @@ function sort(scene: Places, groups: ReadonlyMap<Alike, readonly string[]>, peer
 }
 
 /** Terms that hold for addresses, whosoever they are. */
-export function addressTerms({ nodes }: Places, peers: Peers): Map<string, Block> {
+export function addressTerms({ nodes, world }: Places, peers: Peers): Map<string, Block> {
   const terms = new Map<string, Block>();
   for (const [text, { cidr, except }] of peers.blocks) terms.set(text, { ranges: [cidr], except });
   for (const [text, peer] of peers.nodes) {
-    const addresses = nodes
-      .filter(({ labels }) => peer.nodes.selects(labels ?? {}))
-      .flatMap(nodeAddresses)
-      .map(tryParseAddress)
-      .filter((address) => address !== undefined);
-    terms.set(text, { ranges: addresses.map(hostCidr), except: [] });
+    const own = nodes.filter(({ labels }) => peer.nodes.selects(labels ?? {}));
+    terms.set(text, hosts(own.flatMap(nodeAddresses)));
   }
+  for (const [text, { patterns }] of peers.domains) {
+    const own = (world.names ?? []).filter(({ name }) => patterns.some((each) => each.matches(name)));
+    terms.set(text, hosts(own.flatMap(({ addresses }) => addresses)));
+  }
+  if (peers.entities.size > 0)
+    for (const text of [IN_CLUSTER, ON_NODE]) terms.set(text, hosts(nodes.flatMap(nodeAddresses)));
   return terms;
+}
+
+const hosts = (addresses: readonly string[]): Block => ({
+  ranges: addresses
+    .map(tryParseAddress)
+    .filter((address) => address !== undefined)
+    .map(hostCidr),
+  except: [],
+});
+
+/** What rules ask of entities comes down to these. Who is neither is outside: identity 0 has no term. */
+const IN_CLUSTER = 'entity cluster';
+const ON_NODE = 'entity remote-node';
+
+/** Terms of every pod, whoever it is. */
+export const podEntities = ({ entities }: Peers): readonly string[] =>
+  entities.size > 0 ? [IN_CLUSTER] : [];
+
+export const nodeEntities = ({ entities }: Peers): readonly string[] =>
+  entities.size > 0 ? [IN_CLUSTER, ON_NODE] : [];
+
+/** Whether a peer holds for whom these terms hold. */
+export const holdsFor = (peer: Peer, terms: ReadonlySet<string>): boolean =>
+  holdsPeer(peer, (leaf) => (leaf.type === 'entity' ? entityHolds(leaf, terms) : terms.has(leaf.text)));
+
+function entityHolds({ entity }: EntityPeer, terms: ReadonlySet<string>): boolean {
+  switch (entity) {
+    case 'all':
+      return true;
+    case 'world':
+      return !terms.has(IN_CLUSTER);
+    case 'cluster':
+      return terms.has(IN_CLUSTER);
+    case 'remote-node':
+      return terms.has(ON_NODE);
+    default:
+      return false;
+  }
 }
 
 interface Draft {
@@ -153,14 +196,6 @@ function withoutRepeats(places: Place<number>[]): Place<number>[] {
     if (place.value !== (around?.value ?? 0)) kept.push(place);
   });
   return kept;
-}
-
-function matches(places: Places, { namespace, pods }: PodPeer, group: Alike): boolean {
-  const inNamespace =
-    'name' in namespace
-      ? namespace.name === group.namespace
-      : namespace.selector.selects(places.namespaceLabels(group.namespace));
-  return inNamespace && pods.selects(group.labels);
 }
 
 /** Addresses that mean this pod. */

@@ -1,11 +1,12 @@
 /**
  * The one model that every policy language is lowered to. Each part keeps where it came from. Tiers (tiers.ts) and
- * priorities order rules across languages; NetworkPolicy uses one tier and one priority.
+ * priorities order rules across languages; NetworkPolicy uses one tier and one priority. Peers are in peers.ts.
  */
-import { type Cidr, formatCidr } from '../lib/ip.ts';
-import type { Direction, PolicyRef, RuleRef } from './decision.ts';
+import type { Family } from '../lib/ip.ts';
+import type { Authentication, Direction, PolicyRef, RuleRef } from './decision.ts';
+import type { Peer, PodPeer } from './peers.ts';
+import type { RequestMatch } from './request.ts';
 import type { Stage } from './stage.ts';
-import type { Selector } from './selector.ts';
 import type { PolicyProblem } from './tables.ts';
 import type { PortProtocol } from './world.ts';
 
@@ -14,7 +15,9 @@ export interface Policy {
   /** What is audited is counted and told, and decides nothing. */
   readonly stage: Stage;
   readonly subject: PodPeer;
-  /** Directions in which a selected pod is denied what no rule allows, before the tiers behind NetworkPolicy's. */
+  /** The one that all of its rules are in, and that it closes where it isolates. */
+  readonly tier: number;
+  /** Directions in which a selected pod is denied what no rule of the tier decides, before the tiers behind it. */
   readonly isolates: Readonly<Record<Direction, boolean>>;
   /** Directions of which it says anything: it isolates, or has rules. */
   readonly concerns: Readonly<Record<Direction, boolean>>;
@@ -24,68 +27,66 @@ export interface Policy {
 
 export interface Rule {
   readonly ref: RuleRef;
-  /** Lower decides first. */
+  /** That of its policy. Lower decides first. */
   readonly tier: number;
   /** Lower decides first within a tier. */
   readonly priority: number;
   readonly verdict: RuleVerdict;
+  /** It decides nothing, whatever its verdict: that it was asked is told (`Side.logged`). */
+  readonly log?: true;
   /** Null = everything, the outside included. Empty = nothing. */
   readonly peers: readonly Peer[] | null;
   /** Null = every protocol and port. Empty = nothing. */
   readonly ports: readonly PortMatch[] | null;
+  /** Of the sender, names as its pod says them; absent = every one. No table can say it. */
+  readonly sourcePorts?: readonly PortMatch[];
+  /** Only of rules that allow: the connection passes, and each request on it must match one of these. */
+  readonly l7?: readonly RequestMatch[];
+  /** Only of rules that allow: both ends must prove who they are first. */
+  readonly auth?: Authentication;
 }
 
 /** `pass`: the rest of the tier is left out, the next one is asked. */
 export type RuleVerdict = 'allow' | 'deny' | 'pass';
 
-export type Peer = PodPeer | BlockPeer | NodePeer;
+export type PortMatch = PortRange | NamedPort | IcmpMatch | ProtocolMatch;
 
-/** Pods by their labels and those of their namespace. */
-export interface PodPeer {
-  readonly type: 'pods';
-  readonly namespace: { readonly name: string } | { readonly selector: Selector };
-  readonly pods: Selector;
-  /** Equal texts match the same peers. */
-  readonly text: string;
+export interface PortRange {
+  readonly protocol: PortProtocol;
+  readonly first: number;
+  readonly last: number;
 }
 
-/** Addresses by range, whosoever they are: a pod's own address counts. */
-export interface BlockPeer {
-  readonly type: 'block';
-  readonly cidr: Cidr;
-  readonly except: readonly Cidr[];
-  /** Equal texts match the same peers. */
-  readonly text: string;
+/** Resolved on the destination pod. */
+export interface NamedPort {
+  readonly protocol: PortProtocol;
+  readonly name: string;
 }
 
-/** Addresses of nodes by the labels of the nodes, and so pods on their network. */
-export interface NodePeer {
-  readonly type: 'nodes';
-  readonly nodes: Selector;
-  /** Equal texts match the same peers. */
-  readonly text: string;
+export interface IcmpMatch {
+  readonly protocol: 'ICMP';
+  /** ICMP or ICMPv6; absent = both. */
+  readonly family?: Family;
+  /** Absent = every one. */
+  readonly type?: number;
+  readonly code?: number;
 }
 
-export type PortMatch =
-  | { readonly protocol: PortProtocol; readonly first: number; readonly last: number }
-  /** Resolved on the destination pod. */
-  | { readonly protocol: PortProtocol; readonly name: string };
-
-export function podPeer(namespace: PodPeer['namespace'], pods: Selector): PodPeer {
-  const where = 'name' in namespace ? `in ${namespace.name}` : `where ${namespace.selector.text}`;
-  return { type: 'pods', namespace, pods, text: `pods ${where} / ${pods.text}` };
+/** A protocol that has neither ports nor types: not that of a PortProtocol or of ICMP. Use `matchesOfProtocol`. */
+export interface ProtocolMatch {
+  readonly protocolNumber: number;
 }
 
-export function blockPeer(cidr: Cidr, except: readonly Cidr[]): BlockPeer {
-  const text = `block ${formatCidr(cidr)} except ${except.map(formatCidr).sort().join(',')}`;
-  return { type: 'block', cidr, except, text };
+/** Everything of an IP protocol. */
+export function matchesOfProtocol(protocolNumber: number): PortMatch {
+  const known = WITH_PORTS[protocolNumber];
+  if (known) return { protocol: known, first: 0, last: 65535 };
+  if (protocolNumber === 1) return { protocol: 'ICMP', family: 4 };
+  if (protocolNumber === 58) return { protocol: 'ICMP', family: 6 };
+  return { protocolNumber };
 }
 
-export const nodePeer = (nodes: Selector): NodePeer => ({
-  type: 'nodes',
-  nodes,
-  text: `nodes ${nodes.text}`,
-});
+const WITH_PORTS: Readonly<Record<number, PortProtocol>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
 
 /** Fills in what follows from the rest. */
 export function policyOf(parts: Omit<Policy, 'concerns'>): Policy {

@@ -1,6 +1,6 @@
 /** Port names, which mean what the destination pod says they mean. A pod may use a name for several ports. */
-import type { PortRange } from './entries.ts';
-import type { Rule } from './model.ts';
+import type { PortRange, Rule } from './model.ts';
+import { isLeaf } from './peers.ts';
 import type { WorldPod } from './world.ts';
 
 /** `TCP/http` → its ports, ascending. A name that means nothing is absent. */
@@ -60,6 +60,9 @@ function collect(rules: readonly Rule[]): Wanted {
     if (rule.ref.direction !== 'egress') continue;
     const names = namesIn(rule);
     if (rule.peers === null) for (const name of names) always.add(name);
+    // Which leaves make an expression hold is not looked at: whoever it may be is told apart.
+    else if (!rule.peers.every((peer) => isLeaf(peer) && peer.type !== 'entity'))
+      for (const name of names) always.add(name);
     else if (names.length > 0)
       for (const { text } of rule.peers) byTerm.set(text, new Set([...(byTerm.get(text) ?? []), ...names]));
   }

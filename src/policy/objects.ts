@@ -9,9 +9,12 @@ import { errorText } from '../lib/errors.ts';
 import { lowerAdminNetworkPolicy, lowerBaselineAdminNetworkPolicy } from './language/admin-network-policy.ts';
 import { lowerClusterNetworkPolicy } from './language/cluster-network-policy.ts';
 import { lowerNetworkPolicy } from './language/network-policy.ts';
-import { type Policy, podPeer, policyOf } from './model.ts';
+import { type Policy, policyOf } from './model.ts';
+import { podPeer } from './peers.ts';
 import { everything } from './selector.ts';
 import type { Stage } from './stage.ts';
+import { TIERS } from './tiers.ts';
+import type { Surroundings } from './world.ts';
 
 export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
 
@@ -19,12 +22,16 @@ export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolic
 export type PolicyObject = NetworkPolicy | ClusterPolicyObject;
 
 /**
- * `inherited`: the stage of the object's namespace. An object that is not even of the form of its kind, which no API
+ * `inherited`: the stage of the object's namespace; `surroundings`: what languages in READS_SURROUNDINGS may read. An object that is not even of the form of its kind, which no API
  * server stores, is for nobody: what else there is is decided all the same.
  */
-export function lowerPolicy(object: PolicyObject, inherited?: Stage): Policy {
+export function lowerPolicy(
+  object: PolicyObject,
+  inherited?: Stage,
+  surroundings: Surroundings = {},
+): Policy {
   try {
-    return lower(object, inherited);
+    return lower(object, inherited, surroundings);
   } catch (error) {
     const ref = {
       kind: object.kind ?? 'NetworkPolicy',
@@ -35,11 +42,12 @@ export function lowerPolicy(object: PolicyObject, inherited?: Stage): Policy {
     const subject = podPeer({ name: '' }, everything);
     const isolates = { ingress: false, egress: false };
     const problems = [{ policy: ref, path: 'spec', message }];
-    return policyOf({ ref, stage: 'enforce', subject, isolates, rules: [], problems });
+    const tier = TIERS.default;
+    return policyOf({ ref, stage: 'enforce', subject, tier, isolates, rules: [], problems });
   }
 }
 
-function lower(object: PolicyObject, inherited: Stage | undefined): Policy {
+function lower(object: PolicyObject, inherited: Stage | undefined, _surroundings: Surroundings): Policy {
   switch (object.kind) {
     case 'AdminNetworkPolicy':
       return lowerAdminNetworkPolicy(object);
@@ -57,6 +65,9 @@ const CLUSTER_WIDE: ReadonlySet<string> = new Set<ClusterPolicyObject['kind']>([
   'BaselineAdminNetworkPolicy',
   'ClusterNetworkPolicy',
 ]);
+
+/** Kinds whose meaning depends on `World.surroundings`. */
+export const READS_SURROUNDINGS: ReadonlySet<string> = new Set<string>([]);
 
 /** Empty for cluster-wide kinds. */
 export const namespaceOf = ({ kind, metadata }: PolicyObject): string =>

@@ -1,13 +1,24 @@
 /** What the rules of the compiled tables ask of peers, counted over roles that come and go. */
 import type { Role } from './build-table.ts';
-import type { BlockPeer, NodePeer, Peer, PodPeer, Rule } from './model.ts';
+import type { Rule } from './model.ts';
 import { egressNames, namesIn } from './named-ports.ts';
+import {
+  type BlockPeer,
+  type EntityPeer,
+  type LeafPeer,
+  leavesOf,
+  type NamePeer,
+  type NodePeer,
+  type PodPeer,
+} from './peers.ts';
 
 export interface Peers {
   /** By text: equal texts match the same peers. */
   readonly pods: ReadonlyMap<string, PodPeer>;
   readonly blocks: ReadonlyMap<string, BlockPeer>;
   readonly nodes: ReadonlyMap<string, NodePeer>;
+  readonly domains: ReadonlyMap<string, NamePeer>;
+  readonly entities: ReadonlyMap<string, EntityPeer>;
   readonly names: ReturnType<typeof egressNames>;
 }
 
@@ -22,9 +33,21 @@ export function createTerms(): Terms {
   const pods = createCounted<PodPeer>();
   const blocks = createCounted<BlockPeer>();
   const nodes = createCounted<NodePeer>();
-  const add = (peer: Peer, by: 1 | -1): boolean => {
-    if (peer.type === 'pods') return pods.add(peer, by);
-    return peer.type === 'block' ? blocks.add(peer, by) : nodes.add(peer, by);
+  const domains = createCounted<NamePeer>();
+  const entities = createCounted<EntityPeer>();
+  const add = (leaf: LeafPeer, by: 1 | -1): boolean => {
+    switch (leaf.type) {
+      case 'pods':
+        return pods.add(leaf, by);
+      case 'block':
+        return blocks.add(leaf, by);
+      case 'nodes':
+        return nodes.add(leaf, by);
+      case 'names':
+        return domains.add(leaf, by);
+      default:
+        return entities.add(leaf, by);
+    }
   };
   /** Egress rules with port names: they are rare, and any change of roles counts while there are some. */
   let naming = 0;
@@ -33,7 +56,7 @@ export function createTerms(): Terms {
     let isNew = false;
     for (const rule of rules) {
       if (isNaming(rule)) naming += by;
-      for (const peer of rule.peers ?? []) isNew = add(peer, by) || isNew;
+      for (const peer of rule.peers ?? []) for (const leaf of leavesOf(peer)) isNew = add(leaf, by) || isNew;
     }
     return isNew;
   }
@@ -52,6 +75,8 @@ export function createTerms(): Terms {
       pods: pods.all(),
       blocks: blocks.all(),
       nodes: nodes.all(),
+      domains: domains.all(),
+      entities: entities.all(),
       names: egressNames(naming > 0 ? [...new Set([...held].flatMap((role) => role.rules))] : []),
     }),
   };

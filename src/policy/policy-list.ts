@@ -1,10 +1,10 @@
 /** The policies of a world, and how they differ from those of the world before. */
 import type { Policy } from './model.ts';
-import { lowerPolicy, namespaceOf, objectKey, type PolicyObject } from './objects.ts';
+import { lowerPolicy, namespaceOf, objectKey, type PolicyObject, READS_SURROUNDINGS } from './objects.ts';
 import type { PolicyDifference } from './roles.ts';
 import { namespaceStages } from './scene.ts';
 import type { Stage } from './stage.ts';
-import type { WorldNamespace } from './world.ts';
+import type { Surroundings, World, WorldNamespace } from './world.ts';
 
 export const sameItems = (a: readonly unknown[], b: readonly unknown[]): boolean =>
   a === b || (a.length === b.length && a.every((item, i) => item === b[i]));
@@ -14,11 +14,12 @@ export function createPolicyList() {
   let last: readonly PolicyObject[] = [];
   let namespaces: readonly WorldNamespace[] = [];
   let stages: ReadonlyMap<string, Stage> = new Map();
+  let surroundings: Surroundings = {};
   const byKey = new Map<string, Known>();
   const stageOf = (object: PolicyObject): Stage | undefined => stages.get(namespaceOf(object));
   const known = (object: PolicyObject): Known => {
     const stage = stageOf(object);
-    return { object, stage, policy: lowerPolicy(object, stage) };
+    return { object, stage, policy: lowerPolicy(object, stage, surroundings) };
   };
 
   /** By far the most frequent: some objects have a new version, the list is as it was. */
@@ -32,10 +33,13 @@ export function createPolicyList() {
     return { gone, come: places.map((i) => byKey.get(objectKey(objects[i]!))!.policy) };
   }
 
-  function compared(objects: readonly PolicyObject[]): PolicyDifference {
+  function compared(objects: readonly PolicyObject[], isSurrounded: boolean): PolicyDifference {
     const wanted = new Map(objects.map((object) => [objectKey(object), object]));
     const gone = [...byKey].filter(
-      ([key, { object, stage }]) => wanted.get(key) !== object || stageOf(object) !== stage,
+      ([key, { object, stage }]) =>
+        wanted.get(key) !== object ||
+        stageOf(object) !== stage ||
+        (isSurrounded && READS_SURROUNDINGS.has(object.kind)),
     );
     for (const [key] of gone) byKey.delete(key);
     const come = [...wanted]
@@ -47,13 +51,20 @@ export function createPolicyList() {
 
   return {
     /** Stages of namespaces are those of the policies in them. */
-    update(objects: readonly PolicyObject[], within: readonly WorldNamespace[]): PolicyDifference {
+    update(
+      objects: readonly PolicyObject[],
+      within: readonly WorldNamespace[],
+      around: World['surroundings'] = {},
+    ): PolicyDifference {
       const staged = within === namespaces ? stages : namespaceStages(within);
       const sameStages = sameMap(staged, stages);
       namespaces = within;
       stages = staged;
-      if (last === objects && sameStages) return { gone: [], come: [] };
-      const difference = (sameStages ? replaced(objects) : undefined) ?? compared(objects);
+      const isSurrounded = !sameSurroundings(surroundings, around);
+      surroundings = around;
+      if (last === objects && sameStages && !isSurrounded) return { gone: [], come: [] };
+      const small = sameStages && !isSurrounded ? replaced(objects) : undefined;
+      const difference = small ?? compared(objects, isSurrounded);
       last = objects;
       return difference;
     },
@@ -69,3 +80,9 @@ interface Known {
 
 const sameMap = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean =>
   a === b || (a.size === b.size && [...a].every(([key, value]) => b.get(key) === value));
+
+const sameSurroundings = (a: Surroundings, b: Surroundings): boolean =>
+  a === b ||
+  (sameItems(a.tiers ?? [], b.tiers ?? []) &&
+    sameItems(a.services ?? [], b.services ?? []) &&
+    sameItems(a.addressSets ?? [], b.addressSets ?? []));

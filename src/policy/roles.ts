@@ -5,6 +5,7 @@
 import type { Labels } from '../api/selector.ts';
 import type { Direction } from './decision.ts';
 import { comparePolicies, type Policy } from './model.ts';
+import { accountOf, selectsPod } from './peers.ts';
 import type { Places, Scene } from './scene.ts';
 import type { WorldPod } from './world.ts';
 
@@ -12,6 +13,7 @@ import type { WorldPod } from './world.ts';
 export interface Alike {
   readonly namespace: string;
   readonly labels: Labels;
+  readonly serviceAccount: string;
   readonly pods: readonly WorldPod[];
 }
 
@@ -59,7 +61,7 @@ export function createGroups(): Groups {
   function regroup(next: Places): void {
     const former = selected;
     holders = undefined;
-    const sameNamespaces = places?.namespaces === next.namespaces;
+    const sameNamespaces = places?.namespaces === next.namespaces && places.accounts === next.accounts;
     alike = alikeIn(next, alike);
     selected = new Map();
     for (const [key, each] of alike) {
@@ -146,7 +148,7 @@ function compare(
 function alikeIn({ pods }: Places, former: ReadonlyMap<string, Alike>): Map<string, Alike> {
   const members = new Map<string, WorldPod[]>();
   for (const pod of pods) {
-    const key = `${pod.namespace} ${labelsText(pod.labels)}`;
+    const key = `${pod.namespace} ${accountOf(pod)} ${labelsText(pod.labels)}`;
     const list = members.get(key);
     if (list) list.push(pod);
     else members.set(key, [pod]);
@@ -157,7 +159,7 @@ function alikeIn({ pods }: Places, former: ReadonlyMap<string, Alike>): Map<stri
       if (known?.pods.length === list.length && known.pods.every((pod, i) => pod === list[i]))
         return [key, known];
       const { namespace, labels } = list[0]!;
-      return [key, { namespace, labels, pods: list }];
+      return [key, { namespace, labels, serviceAccount: accountOf(list[0]!), pods: list }];
     }),
   );
 }
@@ -182,10 +184,8 @@ function changed(
   return [...stay, ...fresh].sort((a, b) => comparePolicies(a.ref, b.ref));
 }
 
-const selects = ({ subject }: Policy, { namespace, labels }: Alike, places: Places): boolean =>
-  ('name' in subject.namespace
-    ? subject.namespace.name === namespace
-    : subject.namespace.selector.selects(places.namespaceLabels(namespace))) && subject.pods.selects(labels);
+const selects = ({ subject }: Policy, alike: Alike, places: Places): boolean =>
+  selectsPod(places, subject, alike);
 
 function createSubjectIndex() {
   const byNamespace = new Map<string, Set<Policy>>();

@@ -4,6 +4,8 @@ import type { Labels } from '../api/selector.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
 import { comparePolicies, compareText, type Policy } from './model.ts';
+import type { Belongings } from './peers.ts';
+import type { Request } from './request.ts';
 import { lowerPolicy, namespaceOf, objectKey } from './objects.ts';
 import { type Stage, stageIn } from './stage.ts';
 import {
@@ -12,6 +14,7 @@ import {
   type Protocol,
   podKey,
   type World,
+  type WorldName,
   type WorldNamespace,
   type WorldNode,
   type WorldPod,
@@ -23,13 +26,15 @@ export interface Scene extends Places {
 }
 
 /** A Scene but for what the policies say. */
-export interface Places {
+export interface Places extends Belongings {
   /** Pods with an address of their own, ordered by key. */
   readonly pods: readonly WorldPod[];
   readonly nodes: readonly WorldNode[];
   /** As given, to be compared with what is given next. */
   readonly world: Omit<World, 'policies'>;
   readonly namespaces: readonly WorldNamespace[];
+  /** Service accounts, as given. */
+  readonly accounts: World['serviceAccounts'];
   readonly nodeLocal: ReadonlySet<string>;
   isNodeLocal(address: Address): boolean;
   pod(key: string): WorldPod | undefined;
@@ -38,7 +43,8 @@ export interface Places {
   nodeAt(address: string): WorldNode | undefined;
   /** All that have it, among their external addresses too. */
   nodesWith(address: string): readonly WorldNode[];
-  namespaceLabels(name: string): Labels;
+  /** Names that were seen to mean it. */
+  namesOf(address: string): readonly string[];
 }
 
 /** One end of a flow as the enforcement points see it. */
@@ -52,13 +58,21 @@ export interface ResolvedFlow {
   readonly dst: End;
   readonly protocol: Protocol;
   readonly port: number | undefined;
+  readonly sourcePort: number | undefined;
+  readonly icmp:
+    | { readonly family: Family; readonly type: number | undefined; readonly code: number | undefined }
+    | undefined;
+  readonly protocolNumber: number | undefined;
+  readonly request: Request | undefined;
 }
 
 /** Of objects with the same name the last counts, as if they had been applied in order. */
 export function buildScene(world: World): Scene {
   const objects = new Map(world.policies.map((p) => [objectKey(p), p]));
   const stages = namespaceStages(world.namespaces);
-  const policies = [...objects.values()].map((p) => lowerPolicy(p, stages.get(namespaceOf(p))));
+  const policies = [...objects.values()].map((p) =>
+    lowerPolicy(p, stages.get(namespaceOf(p)), world.surroundings),
+  );
   return { ...buildPlaces(world), policies: policies.sort((a, b) => comparePolicies(a.ref, b.ref)) };
 }
 
@@ -83,11 +97,14 @@ export function buildPlaces(world: Omit<World, 'policies'>): Places {
   const nodeAt = byAddress(nodes);
   const nodesWith = ownersByAddress(nodes);
   const nodeLocal = new Set((world.nodeLocal ?? []).map(canonical));
+  const accounts = new Map((world.serviceAccounts ?? []).map((each) => [podKey(each), each.labels]));
+  const names = namesByAddress(world.names ?? []);
   return {
     pods,
     nodes,
     world,
     namespaces: world.namespaces,
+    accounts: world.serviceAccounts,
     nodeLocal,
     isNodeLocal: (address) => nodeLocal.has(formatAddress(address)),
     pod: (key) => byKey.get(key),
@@ -95,7 +112,9 @@ export function buildPlaces(world: Omit<World, 'policies'>): Places {
     node: (name) => byName.get(name),
     nodeAt: (address) => nodeAt.get(address),
     nodesWith: (address) => nodesWith.get(address) ?? [],
+    namesOf: (address) => names.get(address) ?? [],
     namespaceLabels: (name) => namespaces.get(name) ?? withName(name, {}),
+    accountLabels: (namespace, name) => accounts.get(podKey({ namespace, name })) ?? {},
   };
 }
 
@@ -132,6 +151,17 @@ function ownersByAddress(nodes: readonly WorldNode[]): Map<string, WorldNode[]> 
   return owners;
 }
 
+function namesByAddress(known: readonly WorldName[]): Map<string, string[]> {
+  const names = new Map<string, string[]>();
+  for (const { name, addresses } of known)
+    for (const address of new Set(addresses.map(canonical))) {
+      const others = names.get(address);
+      if (others) others.push(name);
+      else names.set(address, [name]);
+    }
+  return names;
+}
+
 /** All that rules for nodes know it by. */
 export const nodeAddresses = ({ addresses, externalAddresses = [] }: WorldNode): readonly string[] => [
   ...addresses,
@@ -153,12 +183,18 @@ export function resolveFlow(scene: Scene, flow: Flow): ResolvedFlow {
       'BadFlow',
       `a ${protocol} flow needs a destination port from 0 to 65535, not ${port}`,
     );
+  if (flow.request && protocol !== 'TCP' && !(protocol === 'UDP' && flow.request.type === 'dns'))
+    throw new HeddleError('BadFlow', `a ${protocol} flow has no ${flow.request.type} requests`);
   const family = familyOf(scene, flow);
   return {
     src: resolveEnd(scene, flow.src, family),
     dst: resolveEnd(scene, flow.dst, family),
     protocol,
     port: hasPorts ? port : undefined,
+    sourcePort: hasPorts ? flow.sourcePort : undefined,
+    icmp: protocol === 'ICMP' ? { family, type: flow.icmp?.type, code: flow.icmp?.code } : undefined,
+    protocolNumber: protocol === 'OTHER' ? flow.protocolNumber : undefined,
+    request: flow.request,
   };
 }
 

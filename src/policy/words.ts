@@ -1,6 +1,14 @@
 /** The parts of rules in words. */
 import { formatCidr } from '../lib/ip.ts';
-import type { Peer, PortMatch } from './model.ts';
+import type { IcmpMatch, PortMatch } from './model.ts';
+import {
+  accountsText,
+  type BlockPeer,
+  type EntityPeer,
+  type NodePeer,
+  type Peer,
+  type PodPeer,
+} from './peers.ts';
 
 /** `pods app=web in shop, or 10.0.0.0/8 except 10.1.0.0/16`; empty if nothing matches. */
 export const peersText = (peers: readonly Peer[] | null): string =>
@@ -11,19 +19,58 @@ export const portsText = (ports: readonly PortMatch[] | null): string =>
   ports === null ? 'every port' : ports.map(portText).join(', ');
 
 function peerText(peer: Peer): string {
+  switch (peer.type) {
+    case 'all-of':
+      return peer.peers.map(nestedText).join(' and ') || 'everything';
+    case 'any-of':
+      return peer.peers.map(peerText).join(', or ') || 'nothing';
+    case 'not':
+      return `not ${nestedText(peer.peer)}`;
+    case 'entity':
+      return ENTITY_WORDS[peer.entity];
+    case 'names':
+      return `names ${peer.patterns.map(({ text }) => text).join(', ')}`;
+    default:
+      return leafText(peer);
+  }
+}
+
+const nestedText = (peer: Peer): string =>
+  (peer.type === 'all-of' || peer.type === 'any-of') && peer.peers.length > 1
+    ? `(${peerText(peer)})`
+    : peerText(peer);
+
+const ENTITY_WORDS: Readonly<Record<EntityPeer['entity'], string>> = {
+  world: 'everything outside the cluster',
+  cluster: 'every pod and node',
+  host: "the pod's own node",
+  'remote-node': 'every other node',
+  all: 'everything',
+};
+
+function leafText(peer: PodPeer | BlockPeer | NodePeer): string {
   if (peer.type === 'block') {
     const except = peer.except.length > 0 ? ` except ${peer.except.map(formatCidr).join(', ')}` : '';
     return `${formatCidr(peer.cidr)}${except}`;
   }
   if (peer.type === 'nodes') return peer.nodes.text === '*' ? 'every node' : `nodes ${peer.nodes.text}`;
-  const pods = peer.pods.text === '*' ? 'every pod' : `pods ${peer.pods.text}`;
+  const as = peer.accounts ? ` as ${accountsText(peer.accounts)}` : '';
+  const pods = `${peer.pods.text === '*' ? 'every pod' : `pods ${peer.pods.text}`}${as}`;
   if ('name' in peer.namespace) return `${pods} in ${peer.namespace.name}`;
   const { text } = peer.namespace.selector;
   return `${pods} in ${text === '*' ? 'every namespace' : `namespaces ${text}`}`;
 }
 
 function portText(match: PortMatch): string {
+  if ('protocolNumber' in match) return `protocol ${match.protocolNumber}`;
+  if (match.protocol === 'ICMP') return icmpText(match);
   if ('name' in match) return `${match.protocol} ${match.name}`;
   if (match.first === 0 && match.last === 65535) return match.protocol;
   return `${match.protocol} ${match.first === match.last ? match.first : `${match.first}-${match.last}`}`;
+}
+
+/** `ICMP`, `ICMPv6 type 128 code 0` */
+function icmpText({ family, type, code }: IcmpMatch): string {
+  const name = family === undefined ? 'ICMP' : family === 4 ? 'ICMPv4' : 'ICMPv6';
+  return `${name}${type === undefined ? '' : ` type ${type}`}${code === undefined ? '' : ` code ${code}`}`;
 }

@@ -5,6 +5,7 @@
 import type { Labels } from '../api/selector.ts';
 import type { PolicyObject } from './objects.ts';
 import type { Family } from '../lib/ip.ts';
+import type { Request } from './request.ts';
 
 export interface World {
   readonly pods: readonly WorldPod[];
@@ -15,6 +16,63 @@ export interface World {
   readonly policies: readonly PolicyObject[];
   /** Addresses that each node answers itself (the cluster DNS addresses): part of every pod's own node. */
   readonly nodeLocal?: readonly string[];
+  /** Those with labels that a rule may ask for. One that is not listed has none. */
+  readonly serviceAccounts?: readonly WorldServiceAccount[];
+  /** What domain names were seen to mean. */
+  readonly names?: readonly WorldName[];
+  /** Whatever else an object of a policy language refers to, read by that language alone. */
+  readonly surroundings?: Surroundings;
+}
+
+export interface WorldServiceAccount {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+}
+
+export interface WorldName {
+  /** In lower case, without the last dot. */
+  readonly name: string;
+  readonly addresses: readonly string[];
+}
+
+/**
+ * Objects that policies refer to: lowering a policy may read them, so that another version of any of them lowers all
+ * policies of the languages that do so anew.
+ */
+export interface Surroundings {
+  /** Calico's. The tiers that every cluster has need not be here. */
+  readonly tiers?: readonly WorldTier[];
+  readonly services?: readonly WorldService[];
+  /** Calico's NetworkSets and GlobalNetworkSets, Cilium's CIDR groups. */
+  readonly addressSets?: readonly WorldAddressSet[];
+}
+
+export interface WorldTier {
+  readonly name: string;
+  /** Absent = the last. */
+  readonly order?: number | undefined;
+  readonly defaultAction?: 'Deny' | 'Pass' | undefined;
+}
+
+export interface WorldService {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  /** Absent: its endpoints are kept by hand. */
+  readonly selector?: Labels | undefined;
+  /** Of its endpoints, where they are kept by hand. */
+  readonly addresses?: readonly string[];
+  readonly ports: readonly WorldPort[];
+}
+
+export interface WorldAddressSet {
+  readonly kind: string;
+  /** Empty for cluster-wide kinds. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  readonly cidrs: readonly string[];
 }
 
 export interface WorldNamespace {
@@ -45,6 +103,8 @@ export interface WorldPod {
   readonly ports: readonly WorldPort[];
   /** Such a pod is its node: no policy selects it, no pod selector matches it. */
   readonly hostNetwork?: boolean;
+  /** Absent = `default`. */
+  readonly serviceAccount?: string | undefined;
 }
 
 export interface WorldPort {
@@ -60,15 +120,30 @@ export type Protocol = PortProtocol | 'ICMP' | 'OTHER';
 /** `{pod: 'namespace/name'}`, or an address, which may turn out to be a pod's or a node's. */
 export type FlowEnd = { readonly pod: string } | { readonly address: string };
 
-/** A connection in the direction of its first packet, after service translation. */
+/** A connection in the direction of its first packet, after service translation; or one request on it. */
 export interface Flow {
   readonly src: FlowEnd;
   readonly dst: FlowEnd;
   readonly protocol: Protocol;
   /** Destination port; needed for TCP, UDP and SCTP. */
   readonly port?: number | undefined;
+  /** Absent: none that a rule asks for. */
+  readonly sourcePort?: number | undefined;
+  /** Of protocol ICMP; absent: none that a rule asks for. */
+  readonly icmp?: { readonly type: number; readonly code: number } | undefined;
+  /** Of protocol OTHER: its IP protocol number; absent: none that a rule asks for. */
+  readonly protocolNumber?: number | undefined;
+  /** Absent: may the connection be opened at all? */
+  readonly request?: Request | undefined;
+  /** What the sender proved of itself, as the mesh sees it. */
+  readonly peer?: FlowPeer | undefined;
   /** Needed only between two dual-stack pods; absent means IPv4 where both have it. */
   readonly family?: Family | undefined;
+}
+
+export interface FlowPeer {
+  /** Absent = none. */
+  readonly tls?: 'mutual' | 'simple' | 'none';
 }
 
 export const podKey = (pod: { namespace: string; name: string }): string => `${pod.namespace}/${pod.name}`;

@@ -1,5 +1,6 @@
 /** What a workload passes to or from pods that are not known: any pod of the cluster, and those that a selector awaits. */
-import { compareRules, type Peer, type PodPeer } from '../model.ts';
+import { compareRules } from '../model.ts';
+import type { Peer, PodPeer } from '../peers.ts';
 import type { Role } from '../build-table.ts';
 import type { Direction } from '../decision.ts';
 import { peersText } from '../words.ts';

@@ -1,7 +1,8 @@
 /** What in the policies of a world does nothing: unread parts, selectors of nothing, rules that decide nothing. */
 import { type PolicyRef, policyText, type RuleRef, ruleText } from '../decision.ts';
-import { compareText, type Peer, type Policy, type Rule } from '../model.ts';
+import { compareText, type Policy, type Rule } from '../model.ts';
 import { nameKey } from '../named-ports.ts';
+import { type Peer, selectsPod } from '../peers.ts';
 import { peersText } from '../words.ts';
 import type { WorldPod } from '../world.ts';
 import type { Estate } from './estate.ts';
@@ -89,13 +90,7 @@ export const subjectPath = ({ kind }: PolicyRef): string =>
   kind === 'NetworkPolicy' ? 'spec.podSelector' : 'spec.subject';
 
 function holds(scene: Sides['scene'], peer: Peer, pod: WorldPod): boolean {
-  if (peer.type !== 'pods') return false;
-  const { namespace, pods } = peer;
-  const here =
-    'name' in namespace
-      ? namespace.name === pod.namespace
-      : namespace.selector.selects(scene.namespaceLabels(pod.namespace));
-  return here && pods.selects(pod.labels);
+  return peer.type === 'pods' && selectsPod(scene, peer, pod);
 }
 
 function ruleFindings(sides: Sides, policy: Policy, rule: Rule): Finding[] {

@@ -1,10 +1,10 @@
 /** Sorts pods by the peer terms that hold for them, as the compiler's identities do, but also pods without address. */
 import type { Address, Family } from '../../lib/ip.ts';
 import { nestBlocks } from '../blocks.ts';
-import { addressTerms, type PeerClass } from '../identities.ts';
-import type { PodPeer } from '../model.ts';
+import { addressTerms, nodeEntities, type PeerClass, podEntities } from '../identities.ts';
 import { type NamedPorts, namedPortsText } from '../named-ports.ts';
 import type { Peers } from '../peer-terms.ts';
+import { hasAccount, type PodPeer } from '../peers.ts';
 import type { Alike } from '../roles.ts';
 import type { Scene } from '../scene.ts';
 import type { WorldPod } from '../world.ts';
@@ -16,16 +16,17 @@ export function createPodClasses(scene: Scene, groups: readonly Alike[], peers: 
   const byText = new Map<string, number>();
   const blocks = nestBlocks(addressTerms(scene, peers));
   const held = createHolders(scene, peers.pods);
+  const ofNode = nodeEntities(peers);
   const alikeOf = new Map<WorldPod, readonly string[]>();
   for (const group of groups) {
-    const own = held(group);
+    const own = [...held(group), ...podEntities(peers)];
     for (const pod of group.pods) alikeOf.set(pod, own);
   }
   return {
     classes,
     number(pod: WorldPod, address: Address | undefined): number {
       const within = address ? blocks.match(address) : [];
-      const own = alikeOf.get(pod) ?? [];
+      const own = alikeOf.get(pod) ?? (pod.hostNetwork === true ? ofNode : []);
       const all = within.length === 0 ? own : [...own, ...within];
       const named = pod.hostNetwork === true ? noNames : peers.names(all, pod);
       const text = `${family} ${all.join(' | ')} # ${namedPortsText(named)}`;
@@ -47,15 +48,16 @@ function createHolders(scene: Scene, terms: ReadonlyMap<string, PodPeer>) {
     else byNamespace.set(namespace.name, [...(byNamespace.get(namespace.name) ?? []), entry]);
   }
   const openIn = new Map<string, [string, PodPeer][]>();
-  return ({ namespace, labels }: Alike): string[] => {
+  return (alike: Alike): string[] => {
+    const { namespace, labels } = alike;
     let here = openIn.get(namespace);
     if (!here) {
       const own = scene.namespaceLabels(namespace);
       here = open.filter(([, peer]) => 'selector' in peer.namespace && peer.namespace.selector.selects(own));
       openIn.set(namespace, here);
     }
-    return [...(byNamespace.get(namespace) ?? []), ...here].flatMap(([text, { pods }]) =>
-      pods.selects(labels) ? [text] : [],
+    return [...(byNamespace.get(namespace) ?? []), ...here].flatMap(([text, { pods, accounts }]) =>
+      pods.selects(labels) && hasAccount(scene, accounts, alike) ? [text] : [],
     );
   };
 }

@@ -3,7 +3,8 @@ import { createFlattener, type Role } from '../build-table.ts';
 import type { RuleRef } from '../decision.ts';
 import type { PortEntry } from '../entries.ts';
 import type { PeerClass } from '../identities.ts';
-import { compareRules, type Peer, type Rule } from '../model.ts';
+import { compareRules, type Rule } from '../model.ts';
+import type { Peer } from '../peers.ts';
 import { type Block, nestBlocks } from '../blocks.ts';
 import type { Sides } from './sides.ts';
 

@@ -10,18 +10,8 @@ import type {
   PolicySubject,
 } from '../../api/types.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
-import {
-  blockPeer,
-  nodePeer,
-  type Peer,
-  type PodPeer,
-  type Policy,
-  type PortMatch,
-  podPeer,
-  policyOf,
-  type Rule,
-  type RuleVerdict,
-} from '../model.ts';
+import { type Policy, type PortMatch, policyOf, type Rule, type RuleVerdict } from '../model.ts';
+import { blockPeer, nodePeer, type Peer, type PodPeer, podPeer } from '../peers.ts';
 import { everything } from '../selector.ts';
 import { stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
@@ -61,6 +51,7 @@ export function lowerClusterPolicy<R extends ClusterPolicyRule>(
     ref,
     stage: stageIn(metadata.labels) ?? 'enforce',
     subject: subject ?? podPeer({ name: '' }, everything),
+    tier: language.tier,
     isolates: { ingress: false, egress: false },
     rules: subject ? [...rulesOf('ingress'), ...rulesOf('egress')] : [],
     problems,

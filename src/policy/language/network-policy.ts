@@ -5,20 +5,13 @@
 import type { NetworkPolicy } from '../../api/types.ts';
 import { formatCidr, overlaps } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
-import {
-  blockPeer,
-  type Peer,
-  type PodPeer,
-  type Policy,
-  type PortMatch,
-  podPeer,
-  policyOf,
-  type Rule,
-} from '../model.ts';
+import { type Policy, type PortMatch, policyOf, type Rule } from '../model.ts';
+import { blockPeer, type Peer, type PodPeer, podPeer } from '../peers.ts';
 import { everything, type Selector } from '../selector.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
-import { TIERS } from '../tiers.ts';
+import { PRIORITIES, TIERS } from '../tiers.ts';
+import type { PortProtocol } from '../world.ts';
 import { isPort, type Report, readCidr, readProtocol, readSelector } from './read.ts';
 
 type Spec = NonNullable<NetworkPolicy['spec']>;
@@ -27,8 +20,6 @@ type EgressRule = NonNullable<Spec['egress']>[number];
 type PeerInput = NonNullable<IngressRule['from']>[number];
 type PortInput = NonNullable<IngressRule['ports']>[number];
 type BlockInput = NonNullable<PeerInput['ipBlock']>;
-
-const PRIORITY = 0;
 
 export function lowerNetworkPolicy(object: NetworkPolicy, inherited?: Stage): Policy {
   const ref: PolicyRef = {
@@ -47,6 +38,7 @@ export function lowerNetworkPolicy(object: NetworkPolicy, inherited?: Stage): Po
       ref,
       stage,
       subject: noPods(ref.namespace),
+      tier: TIERS.default,
       isolates: { ingress: false, egress: false },
       rules: [],
       problems,
@@ -59,7 +51,15 @@ export function lowerNetworkPolicy(object: NetworkPolicy, inherited?: Stage): Po
   if (isolates.egress)
     for (const [index, rule] of (spec.egress ?? []).entries())
       rules.push(lowerRule(ref, 'egress', index, rule.to, rule.ports, report));
-  return policyOf({ ref, stage, subject: podsIn(ref.namespace, subject), isolates, rules, problems });
+  return policyOf({
+    ref,
+    stage,
+    subject: podsIn(ref.namespace, subject),
+    tier: TIERS.default,
+    isolates,
+    rules,
+    problems,
+  });
 }
 
 /** Absent policyTypes: always Ingress, and Egress if there is an egress rule. */
@@ -81,8 +81,8 @@ function lowerRule(
   const peersPath = `${path}.${direction === 'ingress' ? 'from' : 'to'}`;
   return {
     ref: { ...policy, direction, index, path },
-    tier: TIERS.networkPolicy,
-    priority: PRIORITY,
+    tier: TIERS.default,
+    priority: PRIORITIES.unordered,
     verdict: 'allow',
     peers: readAll(peers, (peer, i) => readPeer(policy.namespace, peer, `${peersPath}[${i}]`, report)),
     ports: readAll(ports, (port, i) => readPort(port, `${path}.ports[${i}]`, report)),
@@ -148,7 +148,7 @@ function readPort(input: PortInput, path: string, report: Report): PortMatch | u
 }
 
 function readPortName(
-  protocol: PortMatch['protocol'],
+  protocol: PortProtocol,
   name: string,
   endPort: number | null | undefined,
   path: string,

@@ -23,6 +23,8 @@ export interface Definition<T> {
   prepareUpdate?(now: T, before: T): T;
   validate?(obj: T): Problems;
   validateUpdate?(now: T, before: T): Problems;
+  /** Of a valid object that is written: what its author should know. */
+  warnings?(obj: T): Iterable<string>;
   readonly selectable?: Readonly<Record<string, (obj: T) => string>>;
 }
 
@@ -52,6 +54,7 @@ export function define<T extends { metadata: ObjectMeta }>(definition: Definitio
       ...validateMetadataUpdate(now.metadata, before.metadata),
       ...(definition.validateUpdate?.(now, before) ?? []),
     ],
+    warnings: (obj) => [...(definition.warnings?.(obj) ?? [])],
     selectableFields: {
       'metadata.name': (obj) => obj.metadata.name,
       ...(kind.namespaced ? { 'metadata.namespace': (obj: T) => obj.metadata.namespace ?? '' } : {}),

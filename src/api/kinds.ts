@@ -1,4 +1,5 @@
 /** Names of the kinds: what a client needs to build a path, nothing more. */
+import type { AuthorizationPolicy, PeerAuthentication } from './istio-types.ts';
 import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
@@ -80,6 +81,16 @@ export const CLUSTER_NETWORK_POLICY: Kind<ClusterNetworkPolicy> = {
   resource: 'clusternetworkpolicies',
   namespaced: false,
 };
+
+const istio = (kind: string, resource: string) => grouped('security.istio.io', kind, resource);
+export const AUTHORIZATION_POLICY: Kind<AuthorizationPolicy> = istio(
+  'AuthorizationPolicy',
+  'authorizationpolicies',
+);
+export const PEER_AUTHENTICATION: Kind<PeerAuthentication> = istio(
+  'PeerAuthentication',
+  'peerauthentications',
+);
 
 export const LEASE: Kind<Lease> = grouped('coordination.k8s.io', 'Lease', 'leases');
 export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {

@@ -1,5 +1,6 @@
 /** The kinds that Heddle serves, in the order in which discovery lists them. */
 import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-policy.ts';
+import { authorizationPolicy } from './authorization-policy.ts';
 import { loadBalancerIpPool } from './balancer-pool.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
 import { configMap } from './config-map.ts';
@@ -11,6 +12,7 @@ import { lease } from './lease.ts';
 import { namespace } from './namespace.ts';
 import { networkPolicy } from './network-policy.ts';
 import { node } from './node.ts';
+import { peerAuthentication } from './peer-authentication.ts';
 import { pod } from './pod.ts';
 import { replicaSet } from './replica-set.ts';
 import type { Resource } from './resource.ts';
@@ -40,6 +42,8 @@ export const registry: readonly Resource[] = [
   erase(adminNetworkPolicy),
   erase(baselineAdminNetworkPolicy),
   erase(clusterNetworkPolicy),
+  erase(authorizationPolicy),
+  erase(peerAuthentication),
   erase(lease),
   erase(loadBalancerIpPool),
   erase(uplinkProtection),

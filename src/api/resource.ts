@@ -52,6 +52,8 @@ export interface Resource<T = KubeObject> {
   validate(obj: T): FieldError[];
   /** Immutable fields; `validate` is called besides. */
   validateUpdate(now: T, before: T): FieldError[];
+  /** Of a valid object that is written: what its author should know, for Warning headers. */
+  warnings(obj: T): string[];
   /** What a field selector may name, `metadata.name` and `metadata.namespace` included. */
   readonly selectableFields: Readonly<Record<string, (obj: T) => string>>;
 }

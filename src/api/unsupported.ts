@@ -86,10 +86,15 @@ const POD: readonly Row[] = [
 
 const prefixed = (prefix: string): Row[] => POD.map((row) => ({ ...row, path: `${prefix}.${row.path}` }));
 
+/** Without a proxy nobody asks them. */
+const MESH: readonly Row[] = [{ path: 'spec', why: 'stored, not enforced yet; heddle policy answers by it' }];
+
 const TABLE: Readonly<Record<string, readonly Row[]>> = {
   Pod: prefixed('spec'),
   Deployment: prefixed('spec.template.spec'),
   ReplicaSet: prefixed('spec.template.spec'),
+  AuthorizationPolicy: MESH,
+  PeerAuthentication: MESH,
 };
 
 /** Kinds whose absence changes what the application does get more than "not acted on". */

@@ -78,7 +78,7 @@ function sliceOf(family: 4 | 6, addresses: readonly string[], port: number): Kub
 async function ensure(deps: BootstrapDeps, kindName: string, object: KubeObject): Promise<void> {
   const resource: Resource = mustFind(deps.registry, kindName);
   const namespace = object.metadata.namespace ?? '';
-  const target = { resource, namespace, user: SELF, dryRun: false };
+  const target = { resource, namespace, user: SELF, dryRun: false, warn: () => {} };
   try {
     await createObject(deps, target, object);
   } catch (error) {

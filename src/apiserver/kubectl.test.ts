@@ -94,6 +94,16 @@ const EVERY_KIND = [
       ],
     },
   }),
+  one('AuthorizationPolicy', 'security.istio.io/v1', 'every', {
+    spec: { action: 'DENY', rules: [{ to: [{ operation: { ports: ['80'], methods: ['GET'] } }] }] },
+  }),
+  one('PeerAuthentication', 'security.istio.io/v1', 'every', {
+    spec: {
+      selector: { matchLabels: { app: 'every' } },
+      mtls: { mode: 'STRICT' },
+      portLevelMtls: { 8080: { mode: 'PERMISSIVE' } },
+    },
+  }),
   one('Lease', 'coordination.k8s.io/v1', 'every', {
     spec: { holderIdentity: 'a', leaseDurationSeconds: 15, renewTime: '2026-01-31T12:00:00.000000Z' },
   }),
@@ -147,7 +157,7 @@ test('kubectl knows the kinds, their versions and their fields', async () => {
   assert.equal(resources.trim().split('\n').length, registry.length);
   assert.match(
     await k('api-versions'),
-    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\npolicy\.networking\.k8s\.io\/v1alpha1\npolicy\.networking\.k8s\.io\/v1alpha2\nv1$/m,
+    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\npolicy\.networking\.k8s\.io\/v1alpha1\npolicy\.networking\.k8s\.io\/v1alpha2\nsecurity\.istio\.io\/v1\nv1$/m,
   );
   for (const { kind } of registry)
     assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));

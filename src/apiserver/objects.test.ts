@@ -209,6 +209,24 @@ test('unknown fields are refused, told or dropped, as asked', async () => {
   assert.equal((await api.request('POST', `${configMaps}?fieldValidation=x`, { body })).status, 422);
 });
 
+test('what is stored and not acted on yet is told with each write, not with its status', async () => {
+  const path = '/apis/security.istio.io/v1/namespaces/default/peerauthentications';
+  const body = { metadata: { name: 'told' }, spec: { mtls: { mode: 'STRICT' } } };
+  const made = await api.request('POST', path, { body });
+  assert.equal(made.status, 201);
+  assert.match(String(made.headers.warning), /^299 - "PeerAuthentication is stored and not enforced yet/);
+  const status = { ...made.json, status: { observedGeneration: 1 } };
+  assert.equal(
+    (await api.request('PUT', `${path}/told/status`, { body: status })).headers.warning,
+    undefined,
+  );
+  const refused = await api.request('POST', path, {
+    body: { metadata: { name: 'bad' }, spec: { mtls: { mode: 'ON' } } },
+  });
+  assert.equal(refused.status, 422);
+  assert.equal(refused.headers.warning, undefined);
+});
+
 test('values of a wrong type are named', async () => {
   const body = { metadata: { name: 'typed' }, data: { a: 1 } };
   const { status, json } = await api.request('POST', configMaps, { body });

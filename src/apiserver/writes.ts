@@ -19,6 +19,8 @@ export interface Target {
   readonly namespace: string;
   readonly user: User;
   readonly dryRun: boolean;
+  /** For the response's Warning headers. */
+  warn(text: string): void;
 }
 
 /** Names are drawn again when taken; with 27^5 of them this ends soon or means something is wrong. */
@@ -60,6 +62,7 @@ async function createOnce(deps: WriteDeps, target: Target, given: KubeObject): P
   );
   const errors = resource.validate(object);
   if (errors.length > 0) throw invalid(resource.kind, name ?? '', errors);
+  for (const text of resource.warnings(object)) target.warn(text);
   const key = keyOf(resource.kind, namespace, name);
   // Before an address is claimed for it; the write looks again.
   const existing = deps.store.get(key);
@@ -133,6 +136,7 @@ async function changeOnce(deps: WriteDeps, target: Target, change: Change, entry
   admit({ operation: 'update', resource, namespace, name, subresource, user, object: next, before }, deps);
   const errors = [...resource.validate(next), ...resource.validateUpdate(next, before)];
   if (errors.length > 0) throw invalid(kind, name, dedupe(errors));
+  if (subresource === '') for (const text of resource.warnings(next)) target.warn(text);
   const release = claim(deps, resource, entry.key, next, before);
   const gone = isReleased(kind, next);
   if (dryRun || (!gone && sameJson(next, before))) {

@@ -1,4 +1,5 @@
 /** Field lists of kinds that kubernetes-models does not have, in the words of who defined them. */
+import { ISTIO_TYPES } from './istio-types.ts';
 import type { Definition, FieldType } from './model.ts';
 import { POLICY_TYPES } from './policy-types.ts';
 
@@ -21,6 +22,7 @@ const TYPE_META: Definition['p'] = {
 /** `io.k8s.api.cilium.io.v2alpha1.CiliumLoadBalancerIPPool` → its fields; a kind's list is there too. */
 export const OWN_TYPES: Readonly<Record<string, Definition>> = {
   ...POLICY_TYPES,
+  ...ISTIO_TYPES,
   [POOL]: {
     d: 'CiliumLoadBalancerIPPool is a set of addresses that Services of type LoadBalancer are given.',
     p: {

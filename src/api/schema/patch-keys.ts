@@ -57,6 +57,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, ListRule>>>> = {
   'io.k8s.api.policy.networking.v1alpha1.AdminNetworkPolicyStatus': CONDITIONS,
   'io.k8s.api.policy.networking.v1alpha1.BaselineAdminNetworkPolicyStatus': CONDITIONS,
   'io.k8s.api.policy.networking.v1alpha2.ClusterNetworkPolicyStatus': CONDITIONS,
+  'io.k8s.api.security.istio.io.v1.IstioStatus': CONDITIONS,
   'io.k8s.api.apps.v1.DeploymentSpec': { strategy: { strategy: 'retainKeys' } },
   'io.k8s.api.apps.v1.DeploymentStatus': CONDITIONS,
   'io.k8s.api.apps.v1.ReplicaSetStatus': CONDITIONS,

@@ -11,8 +11,8 @@ import { patcherOf } from '../patching.ts';
 import { changeObject, createObject, type Target } from '../writes.ts';
 
 /** @throws ApiFailure 400 */
-export function targetOf({ resource, info, user, query }: Call): Target {
-  return { resource, namespace: info.namespace, user, dryRun: isDryRun(query.getAll('dryRun')) };
+export function targetOf({ resource, info, user, query, warn }: Call): Target {
+  return { resource, namespace: info.namespace, user, dryRun: isDryRun(query.getAll('dryRun')), warn };
 }
 
 export function isDryRun(values: readonly string[]): boolean {

@@ -1,5 +1,6 @@
 /** Names of the kinds: what a client needs to build a path, nothing more. */
 import type { AuthorizationPolicy, PeerAuthentication } from './istio-types.ts';
+import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from './cilium-policy-types.ts';
 import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
@@ -93,8 +94,23 @@ export const PEER_AUTHENTICATION: Kind<PeerAuthentication> = istio(
 );
 
 export const LEASE: Kind<Lease> = grouped('coordination.k8s.io', 'Lease', 'leases');
+const CILIUM_GROUP = 'cilium.io';
+export const CILIUM_NETWORK_POLICY: Kind<CiliumNetworkPolicy> = {
+  group: CILIUM_GROUP,
+  version: 'v2',
+  kind: 'CiliumNetworkPolicy',
+  resource: 'ciliumnetworkpolicies',
+  namespaced: true,
+};
+export const CILIUM_CLUSTERWIDE_NETWORK_POLICY: Kind<CiliumClusterwideNetworkPolicy> = {
+  group: CILIUM_GROUP,
+  version: 'v2',
+  kind: 'CiliumClusterwideNetworkPolicy',
+  resource: 'ciliumclusterwidenetworkpolicies',
+  namespaced: false,
+};
 export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {
-  group: 'cilium.io',
+  group: CILIUM_GROUP,
   version: 'v2alpha1',
   kind: 'CiliumLoadBalancerIPPool',
   resource: 'ciliumloadbalancerippools',

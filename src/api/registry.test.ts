@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { findByUserWord, findKind, findResource, ofCategory, registry } from './registry.ts';
+import { allByUserWord, findByUserWord, findKind, findResource, ofCategory, registry } from './registry.ts';
 import { pruneUnknown, typeErrors, unknownFields } from './schema/check.ts';
 import { anyObject } from './testing/arbitrary.ts';
 import type { KubeObject } from './types.ts';
@@ -20,10 +20,19 @@ test('a kind is found by its path, its name and by what users write', () => {
   );
 });
 
-test('no two kinds share a word', () => {
+test('no two kinds share a word, but for cnp, which both upstreams have', () => {
   const words = registry.flatMap((r) => [r.kind.resource, r.singular, ...r.shortNames]);
   const doubled = words.filter((word, i) => words.indexOf(word) < i);
-  assert.deepEqual(doubled, []);
+  assert.deepEqual(doubled, ['cnp']);
+});
+
+test('cnp is Cilium’s, whose group discovery lists first; with its group it is the other', () => {
+  assert.deepEqual(
+    allByUserWord('cnp').map(({ kind }) => kind.kind),
+    ['CiliumNetworkPolicy', 'ClusterNetworkPolicy'],
+  );
+  assert.equal(findByUserWord('cnp')?.kind.kind, 'CiliumNetworkPolicy');
+  assert.equal(findByUserWord('cnp.policy.networking.k8s.io')?.kind.kind, 'ClusterNetworkPolicy');
 });
 
 for (const resource of registry) {

@@ -2,6 +2,7 @@
 import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-policy.ts';
 import { authorizationPolicy } from './authorization-policy.ts';
 import { loadBalancerIpPool } from './balancer-pool.ts';
+import { ciliumClusterwideNetworkPolicy, ciliumNetworkPolicy } from './cilium-policy.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
 import { configMap } from './config-map.ts';
 import { deployment } from './deployment.ts';
@@ -39,6 +40,9 @@ export const registry: readonly Resource[] = [
   erase(replicaSet),
   erase(endpointSlice),
   erase(networkPolicy),
+  // Before ClusterNetworkPolicy: both have the short name cnp, and the first that is listed has it.
+  erase(ciliumNetworkPolicy),
+  erase(ciliumClusterwideNetworkPolicy),
   erase(adminNetworkPolicy),
   erase(baselineAdminNetworkPolicy),
   erase(clusterNetworkPolicy),
@@ -64,10 +68,13 @@ export const findKind = (apiVersion: string, kind: string): Resource | undefined
  * What a user writes on a command line: plural, singular, short name or kind, in any case, with or without
  * the group (`deploy`, `deployments.apps`).
  */
-export function findByUserWord(word: string): Resource | undefined {
+export const findByUserWord = (word: string): Resource | undefined => allByUserWord(word)[0];
+
+/** Two kinds may have one short name: the first is meant, as kubectl takes the first that discovery lists. */
+export function allByUserWord(word: string): Resource[] {
   const [name = '', ...group] = word.toLowerCase().split('.');
   const wanted = group.join('.');
-  return registry.find(
+  return registry.filter(
     (r) =>
       (wanted === '' || wanted === r.kind.group || wanted === `${r.kind.version}.${r.kind.group}`) &&
       (r.kind.resource === name ||

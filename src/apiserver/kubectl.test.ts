@@ -68,6 +68,24 @@ const EVERY_KIND = [
       ingress: [{ ports: [{ port: 80, protocol: 'TCP' }] }],
     },
   }),
+  one('CiliumNetworkPolicy', 'cilium.io/v2', 'every', {
+    spec: {
+      endpointSelector: { matchLabels: { 'k8s:app': 'web' } },
+      ingress: [
+        {
+          fromEndpoints: [{ matchLabels: { 'k8s:io.kubernetes.pod.namespace': 'shop' } }],
+          toPorts: [
+            { ports: [{ port: '80', protocol: 'TCP' }], rules: { http: [{ method: 'GET', path: '/.*' }] } },
+          ],
+        },
+      ],
+      egressDeny: [{ toCIDRSet: [{ cidr: '10.0.0.0/8', except: ['10.1.0.0/16'] }] }],
+      enableDefaultDeny: { egress: false },
+    },
+  }),
+  one('CiliumClusterwideNetworkPolicy', 'cilium.io/v2', 'every', {
+    specs: [{ endpointSelector: {}, ingress: [{ fromEntities: ['cluster'] }] }],
+  }),
   one('AdminNetworkPolicy', 'policy.networking.k8s.io/v1alpha1', 'every', {
     spec: {
       priority: 5,
@@ -157,7 +175,7 @@ test('kubectl knows the kinds, their versions and their fields', async () => {
   assert.equal(resources.trim().split('\n').length, registry.length);
   assert.match(
     await k('api-versions'),
-    /^apps\/v1\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\npolicy\.networking\.k8s\.io\/v1alpha1\npolicy\.networking\.k8s\.io\/v1alpha2\nsecurity\.istio\.io\/v1\nv1$/m,
+    /^apps\/v1\ncilium\.io\/v2\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\npolicy\.networking\.k8s\.io\/v1alpha1\npolicy\.networking\.k8s\.io\/v1alpha2\nsecurity\.istio\.io\/v1\nv1$/m,
   );
   for (const { kind } of registry)
     assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));

@@ -14,7 +14,7 @@ import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, duration, withDataDir } from './flags.ts';
 import { kindWord } from './object-words.ts';
-import { targetsOf } from './resource-words.ts';
+import { ambiguityNote, targetsOf } from './resource-words.ts';
 
 interface DeleteFlags {
   file?: string[];
@@ -75,6 +75,7 @@ async function deleteObjects(words: readonly string[], flags: DeleteFlags, deps:
     throw new HeddleError('BadFlag', 'expected either kinds and names, or -f with manifests');
   const named = fromFiles ? await victimsOfFiles(flags, deps) : undefined;
   if (!fromFiles) checkSelection(words, flags);
+  deps.stderr.write(ambiguityNote(words) ?? '');
   const client = await connect(clusterPaths(flags.dataDir));
   try {
     const victims = named ?? (await victimsOfWords(client, words, flags));

@@ -11,7 +11,7 @@ import type { CliDeps } from './deps.ts';
 import { outputFormat, withDataDir } from './flags.ts';
 import { kindWord, objectWord } from './object-words.ts';
 import { writeObjects } from './print-objects.ts';
-import { type Target, targetsOf } from './resource-words.ts';
+import { ambiguityNote, type Target, targetsOf } from './resource-words.ts';
 import { TABLE_TYPE, type Table, tableLines } from './table.ts';
 
 export interface GetFlags {
@@ -50,6 +50,7 @@ export function register(program: Command, deps: CliDeps): void {
 
 async function getObjects(words: readonly string[], flags: GetFlags, deps: CliDeps): Promise<void> {
   const targets = targetsOf(words);
+  deps.stderr.write(ambiguityNote(words) ?? '');
   const format = outputFormat(flags.output, ['wide', 'json', 'yaml', 'name'] as const);
   if (
     targets.some((t) => t.name !== undefined) &&

@@ -217,6 +217,20 @@ test('words that name no kind are refused with a guess', async () => {
   assert.equal((await heddle(['get', 'pod/a', 'b'])).code, 2);
 });
 
+test('a short name of two kinds is the first that discovery lists, as kubectl has it, and the other is named', async () => {
+  const { out, err } = await heddle(['get', 'cnp']);
+  assert.equal(
+    err,
+    'note: cnp is ciliumnetworkpolicies.cilium.io here; for the other write clusternetworkpolicies.policy.networking.k8s.io\nNo resources found in default namespace.\n',
+  );
+  assert.equal(out, '');
+  const kubectlSays = await kubectl(['get', 'cnp', '-A'], {
+    kubeconfig: server.kubeconfig,
+    home: server.dir,
+  });
+  assert.match(kubectlSays.stderr, /could also match lower priority resource clusternetworkpolicies\.policy/);
+});
+
 test('delete takes objects by name, by selector and by manifest, and waits', async () => {
   const all = namespace('gone') + config('a', 'gone', '{}') + config('b', 'gone', '{}') + deployment('gone');
   await heddle(['apply', '-f', '-'], all);

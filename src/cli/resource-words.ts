@@ -1,7 +1,7 @@
 /** What the user names on the command line: `pods`, `pod/web`, `svc,deploy`, `all`. */
 
 import { nearest } from '../api/manifest/nearest.ts';
-import { findByUserWord, ofCategory, registry } from '../api/registry.ts';
+import { allByUserWord, findByUserWord, ofCategory, registry } from '../api/registry.ts';
 import type { Resource } from '../api/resource.ts';
 import { HeddleError } from '../lib/errors.ts';
 
@@ -32,6 +32,19 @@ export function targetsOf(words: readonly string[]): Target[] {
       },
     );
   return rest.map((name) => ({ resource, name }));
+}
+
+/** What kubectl warns of: words that could be another kind as well. Undefined if none is. */
+export function ambiguityNote(words: readonly string[]): string | undefined {
+  const [first = ''] = words;
+  const named = first.includes('/') ? words.map((word) => word.split('/')[0] ?? '') : first.split(',');
+  const lines = [...new Set(named)].flatMap((word) => {
+    const [meant, ...others] = allByUserWord(word).map(({ kind }) => `${kind.resource}.${kind.group}`);
+    return others.length > 0
+      ? [`note: ${word} is ${meant} here; for the other write ${others.join(' or ')}\n`]
+      : [];
+  });
+  return lines.length > 0 ? lines.join('') : undefined;
 }
 
 function slashed(word: string): Target {

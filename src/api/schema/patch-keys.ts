@@ -54,6 +54,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, ListRule>>>> = {
   'io.k8s.api.core.v1.NodeStatus': { ...CONDITIONS, addresses: by('type') },
   'io.k8s.api.core.v1.NamespaceStatus': CONDITIONS,
   'io.k8s.api.cilium.io.v2alpha1.CiliumLoadBalancerIPPoolStatus': CONDITIONS,
+  'io.k8s.api.cilium.io.v2.CiliumNetworkPolicyStatus': CONDITIONS,
   'io.k8s.api.policy.networking.v1alpha1.AdminNetworkPolicyStatus': CONDITIONS,
   'io.k8s.api.policy.networking.v1alpha1.BaselineAdminNetworkPolicyStatus': CONDITIONS,
   'io.k8s.api.policy.networking.v1alpha2.ClusterNetworkPolicyStatus': CONDITIONS,

@@ -248,6 +248,7 @@ test('OpenAPI: every group is in the index, and its document is closed under ref
   assert.deepEqual(paths.sort(), [
     'api/v1',
     'apis/apps/v1',
+    'apis/cilium.io/v2',
     'apis/cilium.io/v2alpha1',
     'apis/coordination.k8s.io/v1',
     'apis/discovery.k8s.io/v1',

@@ -1,4 +1,5 @@
 /** One request on a connection, as a proxy reads it, and what rules say of requests. */
+import { compileRegex } from '../lib/regex/regex.ts';
 
 export type Request = HttpRequest | GrpcRequest | DnsRequest | KafkaRequest;
 
@@ -171,6 +172,12 @@ export const startsWith = (value: string): TextMatch => ({
 export const endsWith = (value: string): TextMatch => ({
   matches: (text) => text.endsWith(value),
   text: `*${value}`,
+});
+
+/** The whole text, by an expression of RE2 syntax, in linear time. @throws HeddleError `BadRegex` */
+export const fullMatch = (source: string): TextMatch => ({
+  matches: compileRegex(source).fullMatch,
+  text: `~${source}`,
 });
 
 /** Not empty. */

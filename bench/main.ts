@@ -19,6 +19,7 @@ const helpers = new Set([
   'policies.ts',
   'agent.ts',
   'policy-estates.ts',
+  'policy-worlds.ts',
 ]);
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !helpers.has(file))

@@ -1,13 +1,14 @@
 /** Compiles a World to tables that a data path can look up without knowing any policy. */
-import type { Role } from './build-table.ts';
+
 import { createRoles } from './assign-roles.ts';
+import type { Role } from './build-table.ts';
 import type { Direction } from './decision.ts';
 import { createClassifier } from './identities.ts';
 import { comparePolicies, type Policy } from './model.ts';
 import { createNumbering } from './numbering.ts';
 import { createPolicyList, sameItems } from './policy-list.ts';
-import { createGroups, type PolicyDifference } from './roles.ts';
 import { createTables } from './role-tables.ts';
+import { createGroups, type PolicyDifference } from './roles.ts';
 import { buildPlaces, canonical, type Places } from './scene.ts';
 import type { PolicyEndpoint, PolicyProblem, PolicyTables } from './tables.ts';
 import { podKey, type World, type WorldPod } from './world.ts';
@@ -107,7 +108,7 @@ function compileParts(parts: ReturnType<typeof createParts>, input: Input): Poli
 }
 
 /** The former ones where nothing but policies has changed. */
-function samePlaces(former: Places | undefined, world: World): Places {
+export function samePlaces(former: Places | undefined, world: World): Places {
   if (!former) return buildPlaces(world);
   const same =
     sameItems(former.world.pods, world.pods) &&

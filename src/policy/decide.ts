@@ -13,9 +13,9 @@ import {
 import { isEnforced, isolationOf } from './isolation.ts';
 import { compareRules, type IcmpMatch, type Policy, type PortMatch, type Rule } from './model.ts';
 import { type Numbering, numberRules } from './numbering.ts';
-import { type Entity, holdsPeer, type LeafPeer, selectsPod } from './peers.ts';
+import { type Entity, holdsPeer, type LeafPeer, type Peer, selectsPod } from './peers.ts';
 import { groupPods } from './roles.ts';
-import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
+import { buildScene, type End, type Places, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
 import { TIERS } from './tiers.ts';
 import { type Flow, podKey, type World, type WorldPod } from './world.ts';
 
@@ -107,12 +107,13 @@ function isOwnNode(scene: Scene, pod: WorldPod, there: End): boolean {
   return there.address !== undefined && scene.isNodeLocal(there.address);
 }
 
-export function peersMatch(scene: Scene, rule: Rule, there: End): boolean {
-  const { peers } = rule;
-  return peers === null || peers.some((peer) => holdsPeer(peer, (leaf) => holdsLeaf(scene, leaf, there)));
-}
+export const peersMatch = (scene: Places, { peers }: Rule, there: End): boolean =>
+  peers === null || peers.some((peer) => peerMatches(scene, peer, there));
 
-function holdsLeaf(scene: Scene, leaf: LeafPeer, there: End): boolean {
+export const peerMatches = (scene: Places, peer: Peer, there: End): boolean =>
+  holdsPeer(peer, (leaf) => holdsLeaf(scene, leaf, there));
+
+function holdsLeaf(scene: Places, leaf: LeafPeer, there: End): boolean {
   if (leaf.type === 'pods') return there.type === 'pod' && selectsPod(scene, leaf, there.pod);
   if (leaf.type === 'entity') return isEntity(scene, leaf.entity, there);
   const { address } = there;
@@ -125,7 +126,7 @@ function holdsLeaf(scene: Scene, leaf: LeafPeer, there: End): boolean {
   return scene.namesOf(text).some((name) => leaf.patterns.some((pattern) => pattern.matches(name)));
 }
 
-function isEntity(scene: Scene, entity: Entity, there: End): boolean {
+function isEntity(scene: Places, entity: Entity, there: End): boolean {
   const isNode =
     there.type === 'node' ||
     (there.type === 'outside' && scene.nodesWith(formatAddress(there.address)).length > 0);
@@ -142,7 +143,7 @@ function isEntity(scene: Scene, entity: Entity, there: End): boolean {
   }
 }
 
-export function portsMatch(rule: Rule, flow: ResolvedFlow): boolean {
+export function portsMatch(rule: Pick<Rule, 'ports' | 'sourcePorts'>, flow: ResolvedFlow): boolean {
   const { ports, sourcePorts } = rule;
   const { src, dst, port, sourcePort } = flow;
   return (

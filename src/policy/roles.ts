@@ -209,7 +209,7 @@ function createSubjectIndex() {
   };
 }
 
-function labelsText(labels: Labels): string {
+export function labelsText(labels: Labels): string {
   return Object.keys(labels)
     .sort()
     .map((key) => `${key}=${labels[key]}`)

@@ -175,30 +175,43 @@ export function canonical(text: string): string {
 }
 
 /** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
-export function resolveFlow(scene: Scene, flow: Flow): ResolvedFlow {
-  const { protocol, port } = flow;
-  const hasPorts = protocol === 'TCP' || protocol === 'UDP' || protocol === 'SCTP';
-  if (hasPorts && !(Number.isInteger(port) && port! >= 0 && port! <= 65535))
+export function resolveFlow(scene: Places, flow: Flow): ResolvedFlow {
+  checkFlow(flow);
+  const family = familyOf(scene, flow);
+  return flowBetween(resolveEnd(scene, flow.src, family), resolveEnd(scene, flow.dst, family), flow, family);
+}
+
+const hasPorts = (protocol: Protocol): boolean =>
+  protocol === 'TCP' || protocol === 'UDP' || protocol === 'SCTP';
+
+/** Of what does not depend on who is at its ends. @throws HeddleError `BadFlow` */
+export function checkFlow({ protocol, port, request }: Flow): void {
+  if (hasPorts(protocol) && !(Number.isInteger(port) && port! >= 0 && port! <= 65535))
     throw new HeddleError(
       'BadFlow',
       `a ${protocol} flow needs a destination port from 0 to 65535, not ${port}`,
     );
-  if (flow.request && protocol !== 'TCP' && !(protocol === 'UDP' && flow.request.type === 'dns'))
-    throw new HeddleError('BadFlow', `a ${protocol} flow has no ${flow.request.type} requests`);
-  const family = familyOf(scene, flow);
+  if (request && protocol !== 'TCP' && !(protocol === 'UDP' && request.type === 'dns'))
+    throw new HeddleError('BadFlow', `a ${protocol} flow has no ${request.type} requests`);
+}
+
+/** Of a flow that has been checked. */
+export function flowBetween(src: End, dst: End, flow: Flow, family: Family): ResolvedFlow {
+  const { protocol, port, sourcePort, icmp, protocolNumber, request } = flow;
+  const ports = hasPorts(protocol);
   return {
-    src: resolveEnd(scene, flow.src, family),
-    dst: resolveEnd(scene, flow.dst, family),
+    src,
+    dst,
     protocol,
-    port: hasPorts ? port : undefined,
-    sourcePort: hasPorts ? flow.sourcePort : undefined,
-    icmp: protocol === 'ICMP' ? { family, type: flow.icmp?.type, code: flow.icmp?.code } : undefined,
-    protocolNumber: protocol === 'OTHER' ? flow.protocolNumber : undefined,
-    request: flow.request,
+    port: ports ? port : undefined,
+    sourcePort: ports ? sourcePort : undefined,
+    icmp: protocol === 'ICMP' ? { family, type: icmp?.type, code: icmp?.code } : undefined,
+    protocolNumber: protocol === 'OTHER' ? protocolNumber : undefined,
+    request,
   };
 }
 
-function familyOf(scene: Scene, flow: Flow): Family {
+function familyOf(scene: Places, flow: Flow): Family {
   const ends = [flow.src, flow.dst];
   const fixed = ends.flatMap((end) => ('address' in end ? [parseAddress(end.address).family] : []));
   const family = flow.family ?? fixed[0];
@@ -210,14 +223,14 @@ function familyOf(scene: Scene, flow: Flow): Family {
   return families.some((of) => of.length > 0 && !of.includes(4)) ? 6 : 4;
 }
 
-function resolveEnd(scene: Scene, end: FlowEnd, family: Family): End {
+function resolveEnd(scene: Places, end: FlowEnd, family: Family): End {
   if ('address' in end) return whoIs(scene, parseAddress(end.address));
   const pod = podOf(scene, end);
   const address = addressesOf(scene, pod).find((a) => a.family === family);
   return pod.hostNetwork === true ? { type: 'node', node: pod.node, address } : { type: 'pod', pod, address };
 }
 
-function podOf(scene: Scene, end: FlowEnd): WorldPod {
+function podOf(scene: Places, end: FlowEnd): WorldPod {
   const key = 'pod' in end ? end.pod : '';
   const pod = scene.pod(key);
   if (pod) return pod;
@@ -226,12 +239,13 @@ function podOf(scene: Scene, end: FlowEnd): WorldPod {
   });
 }
 
-function addressesOf(scene: Scene, pod: WorldPod): Address[] {
+/** In its family at most one. */
+export function addressesOf(scene: Places, pod: WorldPod): Address[] {
   const texts = pod.hostNetwork === true ? (scene.node(pod.node)?.addresses ?? []) : pod.addresses;
   return texts.map(tryParseAddress).filter((address) => address !== undefined);
 }
 
-function whoIs(scene: Scene, address: Address): End {
+export function whoIs(scene: Places, address: Address): End {
   const text = formatAddress(address);
   const pod = scene.podAt(text);
   if (pod) return { type: 'pod', pod, address };

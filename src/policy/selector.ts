@@ -11,7 +11,11 @@ export interface Selector {
   readonly selects: Matcher;
   /** `app=web,tier in (a,b),!old`; `*` if it selects everything. Equal texts select the same. */
   readonly text: string;
+  /** Labels (`labelText`) that all that it selects have, as far as they are known: to look up, not to decide. */
+  readonly needs?: readonly string[];
 }
+
+export const labelText = (key: string, value: string): string => `${key}=${value}`;
 
 /** Every word of a complaint starts with the path within the selector. */
 export function parseSelector(
@@ -45,7 +49,18 @@ function selectorOf(input: LabelSelector): Selector {
     ...Object.entries(input.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`),
     ...(input.matchExpressions ?? []).map(expressionText),
   ];
-  return { selects: compileSelector(input), text: [...new Set(texts)].sort().join(',') || '*' };
+  return {
+    selects: compileSelector(input),
+    text: [...new Set(texts)].sort().join(',') || '*',
+    needs: needsOf(input),
+  };
+}
+
+function needsOf({ matchLabels, matchExpressions }: LabelSelector): string[] {
+  const needs = Object.entries(matchLabels ?? {}).map(([key, value]) => labelText(key, value));
+  for (const { key, operator, values } of matchExpressions ?? [])
+    if (operator === 'In' && values?.length === 1) needs.push(labelText(key, values[0]!));
+  return needs;
 }
 
 /** One value reads like a label, so that both ways to write it have the same text. */

@@ -1,0 +1,121 @@
+/**
+ * The decision by index: what `decide` says, hundreds of thousands of times a second. It remembers nothing of flows. What
+ * it remembers is who there is (parties.ts), and for each role its rules (role-index.ts); of a world that differs
+ * a little from the one before, only what differs is worked out again.
+ */
+import { createRoles } from '../assign-roles.ts';
+import type { Role } from '../build-table.ts';
+import { samePlaces } from '../compile.ts';
+import { type Decision, type Direction, decisionOf, type Side } from '../decision.ts';
+import { createNumbering } from '../numbering.ts';
+import { createPolicyList } from '../policy-list.ts';
+import { createGroups } from '../roles.ts';
+import { checkFlow, flowBetween, type Places, type ResolvedFlow, resolveFlow } from '../scene.ts';
+import type { Flow, World, WorldPod } from '../world.ts';
+import { createEndClasses } from './end-classes.ts';
+import { createParties, type Parties, type Party } from './parties.ts';
+import { createPeerSets } from './peer-sets.ts';
+import { indexRole, type RoleIndex } from './role-index.ts';
+
+/** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
+export type Decider = (flow: Flow) => Decision;
+
+/** For many flows in one world, or in a world that changes. A decider is of the world that was last given. */
+export function createIndexedDecider(): (world: World) => Decider {
+  let parts = createParts();
+  return (world) => {
+    try {
+      return parts(world);
+    } catch (error) {
+      // Half of the parts may have heard of the change: begin anew.
+      parts = createParts();
+      throw error;
+    }
+  };
+}
+
+function createParts(): (world: World) => Decider {
+  const policies = createPolicyList();
+  const groups = createGroups();
+  const numbering = createNumbering();
+  const roles = createRoles();
+  const peerSets = createPeerSets();
+  let places: Places | undefined;
+  let parties: Parties | undefined;
+  let indexes = new Map<Role, RoleIndex>();
+  let epoch: number | undefined;
+  return (world) => {
+    const next = samePlaces(places, world);
+    const difference = policies.update(world.policies, next.namespaces, world.surroundings);
+    const grouped = groups.update(next, difference);
+    const numbers = numbering.update(difference, grouped);
+    roles.update(grouped);
+    const isSame = !peerSets.update(difference) && next === places;
+    if (!parties || !isSame) parties = createParties(next, createEndClasses(next, peerSets.all));
+    places = next;
+    const known = epoch === numbers.epoch() ? indexes : new Map<Role, RoleIndex>();
+    epoch = numbers.epoch();
+    indexes = new Map();
+    return createDecider({
+      places: next,
+      parties,
+      indexOf(pod, direction) {
+        const role = roles.roleOf(pod, direction);
+        if (!role) return undefined;
+        let index = indexes.get(role);
+        if (!index) {
+          index = known.get(role) ?? indexRole(role, numbers, peerSets);
+          indexes.set(role, index);
+        }
+        return index;
+      },
+    });
+  };
+}
+
+interface Deps {
+  readonly places: Places;
+  readonly parties: Parties;
+  /** Undefined: no policy says anything of it. */
+  indexOf(pod: WorldPod, direction: Direction): RoleIndex | undefined;
+}
+
+const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
+const FREE = { ...ALLOWED, isolated: false, isolatedBy: [], audit: ALLOWED } as const;
+const NOT_A_POD: Side = { ...FREE, reason: 'not-a-pod' };
+
+function createDecider({ places, parties, indexOf }: Deps): Decider {
+  const free = {
+    self: { ...FREE, reason: 'self' },
+    'own-node': { ...FREE, reason: 'own-node' },
+    'not-isolated': { ...FREE, reason: 'not-isolated' },
+  } as const;
+  function side(here: Party, there: Party, flow: ResolvedFlow, direction: Direction): Side {
+    if (here.end.type !== 'pod') return NOT_A_POD;
+    const { pod } = here.end;
+    const index = indexOf(pod, direction);
+    const reason = exemption(pod, there);
+    if (reason) return index ? index.allowed(reason) : free[reason];
+    return index ? index.decide(there.class, flow) : free['not-isolated'];
+  }
+  return (flow) => {
+    checkFlow(flow);
+    const family = parties.familyOf(flow);
+    const src = family && parties.of(flow.src, family);
+    const dst = family && parties.of(flow.dst, family);
+    // It says what is wrong.
+    if (!src || !dst) return refuse(places, flow);
+    const resolved = flowBetween(src.end, dst.end, flow, family);
+    return decisionOf(side(src, dst, resolved, 'egress'), side(dst, src, resolved, 'ingress'));
+  };
+}
+
+function refuse(places: Places, flow: Flow): never {
+  resolveFlow(places, flow);
+  throw new Error('a flow whose ends are known was refused');
+}
+
+function exemption(pod: WorldPod, { end, isNodeLocal }: Party): 'self' | 'own-node' | undefined {
+  if (end.type === 'pod') return end.pod === pod ? 'self' : undefined;
+  return isNodeLocal || (end.type === 'node' && end.node === pod.node) ? 'own-node' : undefined;
+}

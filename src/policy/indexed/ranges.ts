@@ -1,0 +1,99 @@
+/**
+ * Address ranges that overlap at will, each with a value. Ranges are cut where any begins or ends; a place is an
+ * interval between two cuts. A range is kept at the few nodes of a binary tree over the places that cover it, so that
+ * n ranges need about n log n room however they overlap.
+ */
+import { type Address, bits, type Cidr, type Family } from '../../lib/ip.ts';
+
+export interface RangeIndex<T> {
+  /** Addresses of one place are in the same ranges. From 0; places of IPv6 come after those of IPv4. */
+  place(address: Address): number;
+  /** Faster, of an IPv4 address as a number. */
+  place4(value: number): number;
+  readonly places: number;
+  /** Values of the ranges that hold the place, each as often as it was given. */
+  valuesAt(place: number): T[];
+}
+
+export interface Ranged<T> {
+  readonly cidr: Cidr;
+  readonly value: T;
+}
+
+export function indexRanges<T>(ranges: readonly Ranged<T>[]): RangeIndex<T> {
+  const [four, six] = ([4, 6] as const).map((family) =>
+    indexFamily(
+      family,
+      ranges.filter(({ cidr }) => cidr.family === family),
+    ),
+  ) as [FamilyIndex<T>, FamilyIndex<T>];
+  const starts4 = Float64Array.from(four.starts, Number);
+  const place4 = (value: number): number => {
+    let [low, high] = [0, starts4.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (starts4[middle]! <= value) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  };
+  return {
+    place4,
+    place: ({ family, value }) =>
+      family === 4 ? place4(Number(value)) : starts4.length + lastUpTo(six.starts, value),
+    places: starts4.length + six.starts.length,
+    valuesAt: (place) =>
+      place < starts4.length ? four.valuesAt(place) : six.valuesAt(place - starts4.length),
+  };
+}
+
+interface FamilyIndex<T> {
+  /** Where places begin; the first is 0. */
+  readonly starts: readonly bigint[];
+  valuesAt(place: number): T[];
+}
+
+function indexFamily<T>(family: Family, ranges: readonly Ranged<T>[]): FamilyIndex<T> {
+  const size = bits(family);
+  const after = (cidr: Cidr) => cidr.value + (1n << BigInt(size - cidr.length));
+  const cuts = new Set<bigint>([0n]);
+  for (const { cidr } of ranges) cuts.add(cidr.value).add(after(cidr));
+  cuts.delete(1n << BigInt(size));
+  const starts = [...cuts].sort(compare);
+  const places = new Map(starts.map((start, i) => [start, i]));
+  const tree = new Map<number, T[]>();
+  const put = (node: number, value: T) => {
+    const values = tree.get(node);
+    if (values) values.push(value);
+    else tree.set(node, [value]);
+  };
+  for (const { cidr, value } of ranges) {
+    let left = places.get(cidr.value)! + starts.length;
+    let right = (places.get(after(cidr)) ?? starts.length) + starts.length;
+    for (; left < right; left >>= 1, right >>= 1) {
+      if (left & 1) put(left++, value);
+      if (right & 1) put(--right, value);
+    }
+  }
+  return {
+    starts,
+    valuesAt(place) {
+      const values: T[] = [];
+      for (let node = place + starts.length; node > 0; node >>= 1)
+        for (const value of tree.get(node) ?? []) values.push(value);
+      return values;
+    },
+  };
+}
+
+const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function lastUpTo(starts: readonly bigint[], value: bigint): number {
+  let [low, high] = [0, starts.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (starts[middle]! <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}

@@ -13,7 +13,7 @@ import { createGroups } from '../roles.ts';
 import { checkFlow, flowBetween, type Places, type ResolvedFlow, resolveFlow } from '../scene.ts';
 import type { Flow, World, WorldPod } from '../world.ts';
 import { createEndClasses } from './end-classes.ts';
-import { createParties, type Parties, type Party } from './parties.ts';
+import { createParties, type Parties, type Party, type PartyRoles } from './parties.ts';
 import { createPeerSets } from './peer-sets.ts';
 import { indexRole, type RoleIndex } from './role-index.ts';
 
@@ -44,6 +44,7 @@ function createParts(): (world: World) => Decider {
   let parties: Parties | undefined;
   let indexes = new Map<Role, RoleIndex>();
   let epoch: number | undefined;
+  let version = 0;
   return (world) => {
     const next = samePlaces(places, world);
     const difference = policies.update(world.policies, next.namespaces, world.surroundings);
@@ -56,26 +57,22 @@ function createParts(): (world: World) => Decider {
     const known = epoch === numbers.epoch() ? indexes : new Map<Role, RoleIndex>();
     epoch = numbers.epoch();
     indexes = new Map();
-    return createDecider({
-      places: next,
-      parties,
-      indexOf(pod, direction) {
-        const role = roles.roleOf(pod, direction);
-        if (!role) return undefined;
-        let index = indexes.get(role);
-        if (!index) {
-          index = known.get(role) ?? indexRole(role, numbers, peerSets);
-          indexes.set(role, index);
-        }
-        return index;
-      },
-    });
+    const indexOf = (pod: WorldPod, direction: Direction): RoleIndex | undefined => {
+      const role = roles.roleOf(pod, direction);
+      if (!role) return undefined;
+      const index = indexes.get(role) ?? known.get(role) ?? indexRole(role, numbers, peerSets);
+      indexes.set(role, index);
+      return index;
+    };
+    return createDecider({ places: next, parties, version: ++version, indexOf });
   };
 }
 
 interface Deps {
   readonly places: Places;
   readonly parties: Parties;
+  /** Another after each change. */
+  readonly version: number;
   /** Undefined: no policy says anything of it. */
   indexOf(pod: WorldPod, direction: Direction): RoleIndex | undefined;
 }
@@ -84,16 +81,23 @@ const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
 const FREE = { ...ALLOWED, isolated: false, isolatedBy: [], audit: ALLOWED } as const;
 const NOT_A_POD: Side = { ...FREE, reason: 'not-a-pod' };
 
-function createDecider({ places, parties, indexOf }: Deps): Decider {
+function createDecider({ places, parties, version, indexOf }: Deps): Decider {
   const free = {
     self: { ...FREE, reason: 'self' },
     'own-node': { ...FREE, reason: 'own-node' },
     'not-isolated': { ...FREE, reason: 'not-isolated' },
   } as const;
+  function rolesOf(party: Party, pod: WorldPod): PartyRoles {
+    if (party.roles?.version === version) return party.roles;
+    const roles = { version, ingress: indexOf(pod, 'ingress'), egress: indexOf(pod, 'egress') };
+    party.roles = roles;
+    return roles;
+  }
+
   function side(here: Party, there: Party, flow: ResolvedFlow, direction: Direction): Side {
     if (here.end.type !== 'pod') return NOT_A_POD;
     const { pod } = here.end;
-    const index = indexOf(pod, direction);
+    const index = rolesOf(here, pod)[direction];
     const reason = exemption(pod, there);
     if (reason) return index ? index.allowed(reason) : free[reason];
     return index ? index.decide(there.class, flow) : free['not-isolated'];

@@ -15,8 +15,9 @@ export interface EndClass {
 
 export interface EndClasses {
   of(end: End): EndClass;
-  /** Of an IPv4 address, as a number, of nobody that is known. */
+  /** Of an address of nobody that is known: as a number, or in eight groups. Faster. */
   outside4(value: number): EndClass;
+  outside6(groups: readonly number[]): EndClass;
 }
 
 export const holds = ({ bits }: EndClass, set: number): boolean =>
@@ -84,6 +85,11 @@ export function createEndClasses(scene: Places, sets: readonly (readonly Peer[] 
       return (
         ofPlaces[place] ?? atPlace(place, { type: 'outside', address: { family: 4, value: BigInt(value) } })
       );
+    },
+    outside6(groups) {
+      const place = index.place6(groups);
+      const value = () => groups.reduce((all, group) => (all << 16n) | BigInt(group), 0n);
+      return ofPlaces[place] ?? atPlace(place, { type: 'outside', address: { family: 6, value: value() } });
     },
   };
 

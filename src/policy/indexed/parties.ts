@@ -1,8 +1,9 @@
 /** Who is at an end of a flow: found once for a pod, a node, or addresses that nothing tells apart. */
-import { type Family, formatAddress, parseAddress } from '../../lib/ip.ts';
+import { type Family, formatAddress, groups6, parseAddress } from '../../lib/ip.ts';
 import { addressesOf, canonical, type End, nodeAddresses, type Places, whoIs } from '../scene.ts';
 import type { Flow, FlowEnd } from '../world.ts';
 import type { EndClass, EndClasses } from './end-classes.ts';
+import type { RoleIndex } from './role-index.ts';
 import { readIpv4 } from './read-ipv4.ts';
 
 export interface Party {
@@ -11,6 +12,15 @@ export interface Party {
   readonly class: EndClass;
   /** No pod, and an address that every node answers itself. */
   readonly isNodeLocal: boolean;
+  /** What is known of it as long as the policies stay; undefined before it is asked for. */
+  roles: PartyRoles | undefined;
+}
+
+export interface PartyRoles {
+  /** Of which policies. */
+  readonly version: number;
+  readonly ingress: RoleIndex | undefined;
+  readonly egress: RoleIndex | undefined;
 }
 
 export interface Parties {
@@ -23,7 +33,8 @@ export interface Parties {
 interface PodParties {
   readonly hasAddress: boolean;
   readonly hasFour: boolean;
-  readonly byFamily: Readonly<Record<Family, Party>>;
+  readonly four: Party;
+  readonly six: Party;
 }
 
 export function createParties(scene: Places, classes: EndClasses): Parties {
@@ -31,11 +42,13 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
   /** Addresses of somebody, or with a name; who it is once it is asked for. */
   const byAddress = new Map<string, Party | null>(addressesIn(scene).map((text) => [text, null]));
   const outside = new Map<EndClass, Party>();
+  const summaries = new Set([...byAddress.keys()].flatMap((text) => summaryOf(groups6(text)) ?? []));
 
   const partyOf = (end: End): Party => ({
     end,
     class: classes.of(end),
     isNodeLocal: end.type !== 'pod' && end.address !== undefined && scene.isNodeLocal(end.address),
+    roles: undefined,
   });
 
   function ofPod(key: string): PodParties | undefined {
@@ -53,7 +66,8 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
     const made = {
       hasAddress: addresses.length > 0,
       hasFour: addresses.some(({ family }) => family === 4),
-      byFamily: { 4: inFamily(4), 6: inFamily(6) },
+      four: inFamily(4),
+      six: inFamily(6),
     };
     byPod.set(key, made);
     return made;
@@ -68,7 +82,7 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
   function ofOutside(held: EndClass, end: () => End): Party {
     const known = outside.get(held);
     if (known) return known;
-    const made = { end: end(), class: held, isNodeLocal: false };
+    const made = { end: end(), class: held, isNodeLocal: false, roles: undefined };
     outside.set(held, made);
     return made;
   }
@@ -80,11 +94,14 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
     const value = readIpv4(text);
     if (value !== undefined)
       return ofOutside(classes.outside4(value), () => ({ type: 'outside', address: parseAddress(text) }));
-    const address = parseAddress(text);
-    const written = formatAddress(address);
-    if (byAddress.has(written)) return ofAddress(written);
-    const end: End = { type: 'outside', address };
-    return ofOutside(classes.of(end), () => end);
+    const groups = groups6(text);
+    if (!groups) return refuse(text);
+    if (summaries.has(summaryOf(groups)!)) {
+      // It may be written in another way.
+      const written = formatAddress(parseAddress(text));
+      if (byAddress.has(written)) return ofAddress(written);
+    }
+    return ofOutside(classes.outside6(groups), () => ({ type: 'outside', address: parseAddress(text) }));
   }
 
   /** What this pod says of the family where no address does: IPv6 if it has only that. */
@@ -101,9 +118,23 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
       if (said === undefined) return isOnlySix(src) || isOnlySix(dst) ? 6 : 4;
       return (own ?? said) === said && (other ?? said) === said ? said : undefined;
     },
-    of: (end, family) => ('address' in end ? ofAddress(end.address) : ofPod(end.pod)?.byFamily[family]),
+    of(end, family) {
+      if ('address' in end) return ofAddress(end.address);
+      const pod = ofPod(end.pod);
+      return family === 4 ? pod?.four : pod?.six;
+    },
   };
 }
+
+/** @throws HeddleError `BadAddress` */
+function refuse(text: string): never {
+  parseAddress(text);
+  throw new Error('an address can be read and cannot');
+}
+
+/** The same of equal addresses, seldom of others. */
+const summaryOf = (groups: readonly number[] | undefined): number | undefined =>
+  groups?.reduce((all, group) => (Math.imul(all, 65_599) + group) | 0, 0);
 
 const familyIn = (end: FlowEnd): Family | undefined =>
   'address' in end ? (end.address.includes(':') ? 6 : 4) : undefined;

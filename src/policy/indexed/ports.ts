@@ -1,26 +1,28 @@
-/** The ports of a rule, made ready to ask: ranges of numbers by protocol, in order; the rest is asked one by one. */
-import type { PortMatch } from '../model.ts';
-import type { PortProtocol, Protocol } from '../world.ts';
+/** The ports of a rule, made ready to ask: numbers by search, one by one only what the destination alone can tell. */
+import { portsMatch } from '../decide.ts';
+import type { PortMatch, Rule } from '../model.ts';
+import type { ResolvedFlow } from '../scene.ts';
+import type { PortProtocol } from '../world.ts';
 
-export interface PortIndex {
-  /** First and last of each range, ascending and apart. */
-  readonly ranges: Readonly<Record<PortProtocol, Uint16Array>>;
-  /** What only the destination can tell. */
-  readonly others: readonly PortMatch[];
+export function createPortMatcher(rule: Rule): (flow: ResolvedFlow) => boolean {
+  const { ports, sourcePorts } = rule;
+  if (sourcePorts) return (flow) => portsMatch(rule, flow);
+  if (ports === null) return () => true;
+  const [tcp, udp, sctp] = (['TCP', 'UDP', 'SCTP'] as const).map((protocol) => rangesOf(ports, protocol));
+  const others = ports.filter((port) => !('first' in port));
+  const rest = others.length > 0 ? { ports: others } : undefined;
+  return (flow) => {
+    const { protocol, port } = flow;
+    const ranges =
+      protocol === 'TCP' ? tcp : protocol === 'UDP' ? udp : protocol === 'SCTP' ? sctp : undefined;
+    if (ranges && port !== undefined && isIn(ranges, port)) return true;
+    return rest !== undefined && portsMatch(rest, flow);
+  };
 }
-
-/** Undefined: every protocol and port. */
-export function indexPorts(ports: readonly PortMatch[] | null): PortIndex | undefined {
-  if (ports === null) return undefined;
-  const ranges = { TCP: rangesOf(ports, 'TCP'), UDP: rangesOf(ports, 'UDP'), SCTP: rangesOf(ports, 'SCTP') };
-  return { ranges, others: ports.filter((port) => !('first' in port)) };
-}
-
-export const hasRange = ({ ranges }: PortIndex, protocol: Protocol, port: number | undefined): boolean =>
-  port !== undefined && protocol !== 'ICMP' && protocol !== 'OTHER' && isIn(ranges[protocol], port);
 
 const none = new Uint16Array();
 
+/** First and last of each, ascending and apart. */
 function rangesOf(ports: readonly PortMatch[], protocol: PortProtocol): Uint16Array {
   const own = ports
     .flatMap((port) => ('first' in port && port.protocol === protocol ? [port] : []))
@@ -36,7 +38,8 @@ function rangesOf(ports: readonly PortMatch[], protocol: PortProtocol): Uint16Ar
 }
 
 function isIn(ranges: Uint16Array, port: number): boolean {
-  let [low, high] = [0, ranges.length >> 1];
+  let low = 0;
+  let high = ranges.length >> 1;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (ranges[2 * middle + 1]! < port) low = middle + 1;

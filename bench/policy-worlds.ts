@@ -128,7 +128,7 @@ export function makeMixedWorld(): World {
   };
 }
 
-/** Random flows, no two of them alike: half between pods, the others from or to addresses outside. */
+/** Random flows, no two of them alike: most between pods, the others from or to addresses outside. */
 export function createFlows({ pods }: World): () => Flow {
   const random = createRandom(4);
   const below = (limit: number) => Math.floor(random() * limit);
@@ -147,9 +147,9 @@ export function createFlows({ pods }: World): () => Flow {
   return () => {
     const kind = random();
     const flow = {
-      src: kind < 0.75 ? pod() : outside(),
-      dst: kind < 0.75 && kind >= 0.5 ? outside() : pod(),
-      port: random() < 0.4 ? ports[below(3)]! : 7000 + below(2500),
+      src: kind < 0.8 ? pod() : outside(),
+      dst: kind < 0.8 && kind >= 0.6 ? outside() : pod(),
+      port: random() < 0.4 ? ports[below(ports.length)]! : 7000 + below(2500),
     };
     return { ...flow, protocol: random() < 0.1 ? 'UDP' : 'TCP' };
   };

@@ -13,6 +13,8 @@ export interface RangeIndex<T> {
   /** Faster, of an IPv6 address in groups of 16 bits, the most significant first. */
   place6(groups: readonly number[]): number;
   readonly places: number;
+  /** How many values are kept. */
+  readonly room: number;
   /** Values of the ranges that hold the place, each as often as it was given. */
   valuesAt(place: number): T[];
 }
@@ -39,6 +41,7 @@ export function indexRanges<T>(ranges: readonly Ranged<T>[]): RangeIndex<T> {
     place6,
     place: ({ family, value }) => (family === 4 ? place4(Number(value)) : place6(groupsOf(value))),
     places: starts4.length + six.starts.length,
+    room: four.room + six.room,
     valuesAt: (place) =>
       place < starts4.length ? four.valuesAt(place) : six.valuesAt(place - starts4.length),
   };
@@ -47,6 +50,7 @@ export function indexRanges<T>(ranges: readonly Ranged<T>[]): RangeIndex<T> {
 interface FamilyIndex<T> {
   /** Where places begin; the first is 0. */
   readonly starts: readonly bigint[];
+  readonly room: number;
   valuesAt(place: number): T[];
 }
 
@@ -74,6 +78,7 @@ function indexFamily<T>(family: Family, ranges: readonly Ranged<T>[]): FamilyInd
   }
   return {
     starts,
+    room: Iterator.from(tree.values()).reduce((sum, values) => sum + values.length, 0),
     valuesAt(place) {
       const values: T[] = [];
       for (let node = place + starts.length; node > 0; node >>= 1)

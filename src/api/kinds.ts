@@ -2,6 +2,13 @@
 import type { AuthorizationPolicy, PeerAuthentication } from './istio-types.ts';
 import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from './cilium-policy-types.ts';
 import type {
+  CalicoGlobalNetworkPolicy,
+  CalicoGlobalNetworkSet,
+  CalicoNetworkPolicy,
+  CalicoNetworkSet,
+  CalicoTier,
+} from './calico-types.ts';
+import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
   ClusterNetworkPolicy,
@@ -91,6 +98,26 @@ export const AUTHORIZATION_POLICY: Kind<AuthorizationPolicy> = istio(
 export const PEER_AUTHENTICATION: Kind<PeerAuthentication> = istio(
   'PeerAuthentication',
   'peerauthentications',
+);
+const calico = (kind: string, resource: string, namespaced: boolean) =>
+  ({ group: 'projectcalico.org', version: 'v3', kind, resource, namespaced }) as const;
+
+export const CALICO_NETWORK_POLICY: Kind<CalicoNetworkPolicy> = calico(
+  'NetworkPolicy',
+  'networkpolicies',
+  true,
+);
+export const GLOBAL_NETWORK_POLICY: Kind<CalicoGlobalNetworkPolicy> = calico(
+  'GlobalNetworkPolicy',
+  'globalnetworkpolicies',
+  false,
+);
+export const TIER: Kind<CalicoTier> = calico('Tier', 'tiers', false);
+export const NETWORK_SET: Kind<CalicoNetworkSet> = calico('NetworkSet', 'networksets', true);
+export const GLOBAL_NETWORK_SET: Kind<CalicoGlobalNetworkSet> = calico(
+  'GlobalNetworkSet',
+  'globalnetworksets',
+  false,
 );
 
 export const LEASE: Kind<Lease> = grouped('coordination.k8s.io', 'Lease', 'leases');

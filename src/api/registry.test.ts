@@ -13,6 +13,10 @@ test('a kind is found by its path, its name and by what users write', () => {
     assert.equal(findByUserWord(word)?.kind.kind, 'Deployment', word);
   assert.equal(findByUserWord('netpol')?.kind.kind, 'NetworkPolicy');
   assert.equal(findByUserWord('deployments.extensions'), undefined);
+  for (const word of ['netpol', 'networkpolicy', 'networkpolicies.networking.k8s.io', 'networkpolicy.n'])
+    assert.equal(findByUserWord(word)?.kind.group, 'networking.k8s.io', word);
+  for (const word of ['networkpolicies.projectcalico.org', 'networkpolicy.p', 'caliconetworkpolicy'])
+    assert.equal(findByUserWord(word)?.kind.group, 'projectcalico.org', word);
   assert.equal(findResource('apps', 'v1beta1', 'deployments'), undefined);
   assert.deepEqual(
     ofCategory('all').map((r) => r.kind.kind),
@@ -21,7 +25,9 @@ test('a kind is found by its path, its name and by what users write', () => {
 });
 
 test('no two kinds share a word, but for cnp, which both upstreams have', () => {
-  const words = registry.flatMap((r) => [r.kind.resource, r.singular, ...r.shortNames]);
+  // As in a cluster with Calico: its NetworkPolicy is said with its group.
+  const others = registry.filter((r) => r !== findKind('projectcalico.org/v3', 'NetworkPolicy'));
+  const words = others.flatMap((r) => [r.kind.resource, r.singular, ...r.shortNames]);
   const doubled = words.filter((word, i) => words.indexOf(word) < i);
   assert.deepEqual(doubled, ['cnp']);
 });

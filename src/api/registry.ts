@@ -3,6 +3,8 @@ import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-
 import { authorizationPolicy } from './authorization-policy.ts';
 import { loadBalancerIpPool } from './balancer-pool.ts';
 import { ciliumClusterwideNetworkPolicy, ciliumNetworkPolicy } from './cilium-policy.ts';
+import { calicoNetworkPolicy, globalNetworkPolicy } from './calico-policy.ts';
+import { globalNetworkSet, networkSet, tier } from './calico-sets.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
 import { configMap } from './config-map.ts';
 import { deployment } from './deployment.ts';
@@ -48,6 +50,11 @@ export const registry: readonly Resource[] = [
   erase(clusterNetworkPolicy),
   erase(authorizationPolicy),
   erase(peerAuthentication),
+  erase(calicoNetworkPolicy),
+  erase(globalNetworkPolicy),
+  erase(tier),
+  erase(networkSet),
+  erase(globalNetworkSet),
   erase(lease),
   erase(loadBalancerIpPool),
   erase(uplinkProtection),
@@ -66,7 +73,7 @@ export const findKind = (apiVersion: string, kind: string): Resource | undefined
 
 /**
  * What a user writes on a command line: plural, singular, short name or kind, in any case, with or without
- * the group (`deploy`, `deployments.apps`).
+ * the group or its beginning (`deploy`, `deployments.apps`, `networkpolicy.p`). Of several the first listed.
  */
 export const findByUserWord = (word: string): Resource | undefined => allByUserWord(word)[0];
 
@@ -74,14 +81,18 @@ export const findByUserWord = (word: string): Resource | undefined => allByUserW
 export function allByUserWord(word: string): Resource[] {
   const [name = '', ...group] = word.toLowerCase().split('.');
   const wanted = group.join('.');
-  return registry.filter(
+  const named = registry.filter(
     (r) =>
-      (wanted === '' || wanted === r.kind.group || wanted === `${r.kind.version}.${r.kind.group}`) &&
-      (r.kind.resource === name ||
-        r.singular === name ||
-        r.kind.kind.toLowerCase() === name ||
-        r.shortNames.includes(name)),
+      r.kind.resource === name ||
+      r.singular === name ||
+      r.kind.kind.toLowerCase() === name ||
+      r.shortNames.includes(name),
   );
+  if (wanted === '') return named;
+  const exact = named.filter(
+    ({ kind }) => wanted === kind.group || wanted === `${kind.version}.${kind.group}`,
+  );
+  return exact.length > 0 ? exact : named.filter(({ kind }) => kind.group.startsWith(wanted));
 }
 
 /** The resources of a category, such as `all`. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { kubectl } from '../../test/kubectl.ts';
+import { apiVersionOf } from '../api/kinds.ts';
 import { registry } from '../api/registry.ts';
 import { type Harness, startHarness } from './testing/harness.ts';
 
@@ -122,6 +123,20 @@ const EVERY_KIND = [
       portLevelMtls: { 8080: { mode: 'PERMISSIVE' } },
     },
   }),
+  one('NetworkPolicy', 'projectcalico.org/v3', 'every', {
+    spec: {
+      tier: 'security',
+      order: 7.5,
+      selector: "role == 'db'",
+      ingress: [{ action: 'Allow', protocol: 'TCP', destination: { ports: [80, '90:99', 'http'] } }],
+    },
+  }),
+  one('GlobalNetworkPolicy', 'projectcalico.org/v3', 'every', {
+    spec: { order: 7.5, egress: [{ action: 'Deny', destination: { notNets: ['10.0.0.0/8'] } }] },
+  }),
+  one('Tier', 'projectcalico.org/v3', 'every', { spec: { order: 300, defaultAction: 'Pass' } }),
+  one('NetworkSet', 'projectcalico.org/v3', 'every', { spec: { nets: ['192.0.2.0/24', '198.51.100.7'] } }),
+  one('GlobalNetworkSet', 'projectcalico.org/v3', 'every', { spec: { nets: ['2001:db8::/32'] } }),
   one('Lease', 'coordination.k8s.io/v1', 'every', {
     spec: { holderIdentity: 'a', leaseDurationSeconds: 15, renewTime: '2026-01-31T12:00:00.000000Z' },
   }),
@@ -147,7 +162,8 @@ test('every kind: apply, apply again, get in all forms, describe, label, annotat
   for (const line of second.trim().split('\n')) assert.match(line, /unchanged$|secret\/every configured$/);
   for (const { kind, apiVersion, metadata } of EVERY_KIND) {
     const { name } = metadata;
-    const word = kind.toLowerCase();
+    // Of two groups' kinds of one name, kubectl wants the group said.
+    const word = apiVersion.startsWith('projectcalico.org') ? `${kind.toLowerCase()}.p` : kind.toLowerCase();
     assert.match(await k(`get ${word} ${name}`), new RegExp(`${name}|Tested`));
     assert.match(await k(`get ${word} ${name} -o wide`), /NAME|LAST SEEN/);
     const object = JSON.parse(await k(`get ${word} ${name} -o json`));
@@ -170,15 +186,34 @@ test('every kind: apply, apply again, get in all forms, describe, label, annotat
   }
 });
 
+test('two kinds of one name are told apart by their groups, as kubectl does it', async () => {
+  const kube = one('NetworkPolicy', 'networking.k8s.io/v1', 'twin', { spec: { podSelector: {} } });
+  const calico = one('NetworkPolicy', 'projectcalico.org/v3', 'twin', { spec: { selector: 'all()' } });
+  await k('apply -f -', list(kube, calico));
+  const versions = async (word: string) => (await k(`get ${word} twin -o jsonpath={.apiVersion}`)).trim();
+  for (const word of ['netpol', 'networkpolicy', 'networkpolicies', 'networkpolicies.networking.k8s.io'])
+    assert.equal(await versions(word), 'networking.k8s.io/v1', word);
+  for (const word of ['networkpolicy.p', 'networkpolicies.projectcalico.org', 'caliconetworkpolicy'])
+    assert.equal(await versions(word), 'projectcalico.org/v3', word);
+  assert.match(await k('get networkpolicy.p twin'), /TIER +ORDER +AGE\ntwin +default/);
+  assert.match(await k('get networkpolicy twin'), /POD-SELECTOR/);
+  await k('delete networkpolicy.p twin');
+  assert.equal(await versions('networkpolicy'), 'networking.k8s.io/v1');
+  await k('delete networkpolicy twin');
+});
+
 test('kubectl knows the kinds, their versions and their fields', async () => {
   const resources = await k('api-resources --no-headers');
   assert.equal(resources.trim().split('\n').length, registry.length);
   assert.match(
     await k('api-versions'),
-    /^apps\/v1\ncilium\.io\/v2\ncilium\.io\/v2alpha1\ncoordination\.k8s\.io\/v1\ndiscovery\.k8s\.io\/v1\nheddle\.dev\/v1alpha1\nnetworking\.k8s\.io\/v1\npolicy\.networking\.k8s\.io\/v1alpha1\npolicy\.networking\.k8s\.io\/v1alpha2\nsecurity\.istio\.io\/v1\nv1$/m,
+    new RegExp(`^${[...new Set(registry.map(({ kind }) => apiVersionOf(kind)))].sort().join('\n')}$`, 'm'),
   );
   for (const { kind } of registry)
-    assert.match(await k(`explain ${kind.resource}`), new RegExp(`KIND:\\s+${kind.kind}`));
+    assert.match(
+      await k(`explain ${kind.resource} --api-version=${apiVersionOf(kind)}`),
+      new RegExp(`KIND:\\s+${kind.kind}`),
+    );
   assert.match(await k('explain deployment.spec.template.spec.containers.ports.containerPort'), /<integer>/);
   assert.match(await k('version'), /Server Version: v1\.35\.0\+heddle/);
 });

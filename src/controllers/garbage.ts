@@ -34,6 +34,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   const { namespaces, nodes, pods, services, slices, deployments, replicaSets } = informers;
   const { serviceAccounts, configMaps, secrets, policies } = informers;
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
+  const { calicoPolicies, globalPolicies, tiers, networkSets, globalNetworkSets } = informers;
   const watched: Watched[] = [
     namespaces,
     nodes,
@@ -49,8 +50,13 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     adminPolicies,
     baselinePolicies,
     clusterPolicies,
+    calicoPolicies,
+    globalPolicies,
+    tiers,
+    networkSets,
+    globalNetworkSets,
   ].map((informer) => ({ kind: informer.kind, informer: informer as unknown as AnyInformer }));
-  const byKind = new Map(watched.map((one) => [one.kind.kind, one] as const));
+  const byKind = new Map(watched.map((one) => [groupKind(one.kind), one] as const));
   const dependantsOf = watched.map(({ kind, informer }) => ({
     kind,
     lookup: informer.byIndex('owner', ({ metadata }) =>
@@ -60,7 +66,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   /** Uids that were found to be gone; they never come back. */
   const absent = new Set<string>();
   const queue = queueFor(deps, 'garbage', reconcile, { concurrency: 8 });
-  const add = (kind: string, metadata: ObjectMeta) => queue.add(`${kind} ${keyOf(metadata)}`);
+  const add = (kind: kinds.Kind, metadata: ObjectMeta) => queue.add(`${groupKind(kind)} ${keyOf(metadata)}`);
 
   async function reconcile(entry: string): Promise<void> {
     const space = entry.indexOf(' ');
@@ -94,7 +100,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   }
 
   async function stateOf(reference: OwnerReference, namespace: string | undefined): Promise<OwnerState> {
-    const one = byKind.get(reference.kind);
+    const one = byKind.get(ownerKind(reference));
     // A kind of somebody else: theirs to say.
     if (!one || kinds.apiVersionOf(one.kind) !== reference.apiVersion) return 'present';
     const where = one.kind.namespaced ? namespace : undefined;
@@ -123,7 +129,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     if (served === ORPHAN)
       for (const { kind, object } of dependants) await disown(kind, object.metadata, uid);
     else {
-      for (const { kind, object } of dependants) add(kind.kind, object.metadata);
+      for (const { kind, object } of dependants) add(kind, object.metadata);
       if (dependants.some(({ object }) => blocks(object.metadata, uid))) return;
     }
     const rest = finalizers.filter((one) => one !== served);
@@ -145,17 +151,19 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   for (const { kind, informer } of watched)
     informer.onChange((key, now, before) => {
       const references = (now ?? before)?.metadata.ownerReferences ?? [];
-      if (now && (references.length > 0 || now.metadata.deletionTimestamp)) queue.add(`${kind.kind} ${key}`);
+      if (now && (references.length > 0 || now.metadata.deletionTimestamp))
+        queue.add(`${groupKind(kind)} ${key}`);
       const gone = before && now?.metadata.uid !== before.metadata.uid;
       const uid = gone || now?.metadata.deletionTimestamp ? before?.metadata.uid : undefined;
       if (uid)
         for (const { kind, lookup } of dependantsOf)
-          for (const { metadata } of lookup(uid)) add(kind.kind, metadata);
+          for (const { metadata } of lookup(uid)) add(kind, metadata);
       // An owner that waits for its dependants.
       if (!now)
         for (const reference of references) {
-          const namespace = byKind.get(reference.kind)?.kind.namespaced ? splitKey(key).namespace : undefined;
-          queue.add(`${reference.kind} ${keyOf({ name: reference.name, namespace })}`);
+          const owner = ownerKind(reference);
+          const namespace = byKind.get(owner)?.kind.namespaced ? splitKey(key).namespace : undefined;
+          queue.add(`${owner} ${keyOf({ name: reference.name, namespace })}`);
         }
     });
 
@@ -169,6 +177,12 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
       ),
   };
 }
+
+/** Kinds of two groups may have one name. */
+const groupKind = ({ group, kind }: kinds.Kind): string => `${kind}.${group}`;
+
+const ownerKind = ({ apiVersion, kind }: OwnerReference): string =>
+  `${kind}.${apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : ''}`;
 
 const stateFrom = ({ deletionTimestamp, finalizers }: ObjectMeta): OwnerState =>
   deletionTimestamp && finalizers?.includes(FOREGROUND) ? 'waits-for-dependants' : 'present';

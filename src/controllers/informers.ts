@@ -2,21 +2,33 @@
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CALICO_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   CONFIG_MAP,
   DEPLOYMENT,
   ENDPOINT_SLICE,
+  GLOBAL_NETWORK_POLICY,
+  GLOBAL_NETWORK_SET,
   type Kind,
   LOAD_BALANCER_IP_POOL,
   NAMESPACE,
   NETWORK_POLICY,
+  NETWORK_SET,
   NODE,
   POD,
   REPLICA_SET,
   SECRET,
   SERVICE,
   SERVICE_ACCOUNT,
+  TIER,
 } from '../api/kinds.ts';
+import type {
+  CalicoGlobalNetworkPolicy,
+  CalicoGlobalNetworkSet,
+  CalicoNetworkPolicy,
+  CalicoNetworkSet,
+  CalicoTier,
+} from '../api/calico-types.ts';
 import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
@@ -64,6 +76,11 @@ export interface ClusterInformers {
   adminPolicies: Informer<AdminNetworkPolicy, MetadataOnly>;
   baselinePolicies: Informer<BaselineAdminNetworkPolicy, MetadataOnly>;
   clusterPolicies: Informer<ClusterNetworkPolicy, MetadataOnly>;
+  calicoPolicies: Informer<CalicoNetworkPolicy, MetadataOnly>;
+  globalPolicies: Informer<CalicoGlobalNetworkPolicy, MetadataOnly>;
+  tiers: Informer<CalicoTier, MetadataOnly>;
+  networkSets: Informer<CalicoNetworkSet, MetadataOnly>;
+  globalNetworkSets: Informer<CalicoGlobalNetworkSet, MetadataOnly>;
   pools: Informer<LoadBalancerIpPool>;
   run(signal: AbortSignal): Promise<void>;
 }
@@ -116,6 +133,11 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     adminPolicies: thin(ADMIN_NETWORK_POLICY),
     baselinePolicies: thin(BASELINE_ADMIN_NETWORK_POLICY),
     clusterPolicies: thin(CLUSTER_NETWORK_POLICY),
+    calicoPolicies: thin(CALICO_NETWORK_POLICY),
+    globalPolicies: thin(GLOBAL_NETWORK_POLICY),
+    tiers: thin(TIER),
+    networkSets: thin(NETWORK_SET),
+    globalNetworkSets: thin(GLOBAL_NETWORK_SET),
     pools: whole(LOAD_BALANCER_IP_POOL),
   };
   return {

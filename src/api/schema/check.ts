@@ -84,6 +84,8 @@ function scalarProblem(type: string, value: unknown): string | undefined {
       return typeof value === 'string' ? undefined : 'string';
     case 'i':
       return Number.isSafeInteger(value) ? undefined : 'integer';
+    case 'n':
+      return Number.isFinite(value) ? undefined : 'number';
     case 'b':
       return typeof value === 'boolean' ? undefined : 'boolean';
     case 'x':
@@ -128,7 +130,7 @@ function requiredOf(definition: Definition): [string, FieldType][] {
   const known = required.get(definition);
   if (known) return known;
   const fields = Object.entries(definition.p).flatMap(([key, [type, , must]]): [string, FieldType][] =>
-    must === 1 && (typeof type === 'string' ? 'sibxq'.includes(type) : 'a' in type) ? [[key, type]] : [],
+    must === 1 && (typeof type === 'string' ? 'sinbxq'.includes(type) : 'a' in type) ? [[key, type]] : [],
   );
   required.set(definition, fields);
   return fields;
@@ -156,7 +158,7 @@ function prune(type: FieldType, value: unknown): unknown {
 
 function zero(type: FieldType): unknown {
   if (typeof type === 'object') return 'a' in type ? [] : 'e' in type ? '' : {};
-  if (type === 'i' || type === 'x') return 0;
+  if (type === 'i' || type === 'n' || type === 'x') return 0;
   if (type === 'b') return false;
   return type === 'o' ? {} : type === 'q' ? '0' : '';
 }

@@ -8,7 +8,7 @@ import { OWN_TYPES } from './own-types.ts';
 import { readTypeFile } from './read-types.ts';
 
 /** Changes with the format of the schemas, so that old files are made anew. */
-const FORMAT = 2;
+const FORMAT = 3;
 const PACKAGES = ['kubernetes-models', '@kubernetes-models/apimachinery'] as const;
 
 /** Aliases and types without fields: what they hold is decided here. */

@@ -1,12 +1,13 @@
 /** The shape of a kind's fields, small enough to be read whole at start. */
 
 /**
- * string, integer, boolean, IntOrString, quantity, time, anything at all (`o`), a definition (`r`), a list
+ * string, integer, number, boolean, IntOrString, quantity, time, anything at all (`o`), a definition (`r`), a list
  * (`a`), a map of texts to values (`m`), one of these texts (`e`).
  */
 export type FieldType =
   | 's'
   | 'i'
+  | 'n'
   | 'b'
   | 'x'
   | 'q'

@@ -148,6 +148,7 @@ function itemSchema(type: FieldType, queue: string[]): object {
 const SCALARS = {
   s: { type: 'string' },
   i: { type: 'integer' },
+  n: { type: 'number' },
   b: { type: 'boolean' },
   x: { oneOf: [{ type: 'integer' }, { type: 'string' }], format: 'int-or-string' },
   q: { oneOf: [{ type: 'string' }, { type: 'number' }] },

@@ -1,6 +1,7 @@
 /** Field lists of kinds that kubernetes-models does not have, in the words of who defined them. */
 import { ISTIO_TYPES } from './istio-types.ts';
 import { CILIUM_POLICY_TYPES } from './cilium-policy-types.ts';
+import { CALICO_TYPES } from './calico-types.ts';
 import type { Definition, FieldType } from './model.ts';
 import { POLICY_TYPES } from './policy-types.ts';
 
@@ -25,6 +26,7 @@ export const OWN_TYPES: Readonly<Record<string, Definition>> = {
   ...POLICY_TYPES,
   ...ISTIO_TYPES,
   ...CILIUM_POLICY_TYPES,
+  ...CALICO_TYPES,
   [POOL]: {
     d: 'CiliumLoadBalancerIPPool is a set of addresses that Services of type LoadBalancer are given.',
     p: {

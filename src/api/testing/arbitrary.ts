@@ -31,6 +31,7 @@ const time = fc.constantFrom('2026-01-31T12:00:00Z', '2026-01-31T12:00:00.123456
 const SCALARS: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   s: text,
   i: integer,
+  n: fc.oneof(integer, fc.constantFrom(0.5, -2.25, 1e6)),
   b: fc.boolean(),
   x: fc.oneof(text, integer),
   q: fc.constantFrom('100m', '1Gi', 2, 'x', '-1'),

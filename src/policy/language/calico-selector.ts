@@ -1,0 +1,126 @@
+/** Selector expressions of projectcalico.org/v3 → selectors of the model. */
+import { parseSelectorExpression, type SelectorExpression, usesGlobal } from '../../api/calico-selector.ts';
+import type { Labels, Matcher } from '../../api/selector.ts';
+import type { Selector } from '../selector.ts';
+
+export type CalicoSelector =
+  | { readonly ok: true; readonly selector: Selector; readonly isGlobal: boolean }
+  | { readonly ok: false; readonly message: string };
+
+/** `isGlobal`: it is `global()`, which selects by where a thing is and not by its labels. Alone it may stand. */
+export function parseCalicoSelector(text: string): CalicoSelector {
+  const parsed = parseSelectorExpression(text);
+  if (!parsed.ok) return parsed;
+  const expression = normal(parsed.expression);
+  const isGlobal = expression.op === 'global';
+  if (!isGlobal && usesGlobal(expression))
+    return { ok: false, message: 'global() stands alone: it cannot be combined with other selectors' };
+  return { ok: true, selector: { selects: matcherOf(expression), text: textOf(expression) }, isGlobal };
+}
+
+const NEGATED = {
+  '==': '!=',
+  '!=': '==',
+  in: 'not in',
+  'not in': 'in',
+} as const satisfies Partial<Record<SelectorExpression['op'], SelectorExpression['op']>>;
+
+/** One way to write what has several, so that equal selectors mostly have equal texts. */
+function normal(expression: SelectorExpression): SelectorExpression {
+  switch (expression.op) {
+    case 'in':
+    case 'not in': {
+      const values = [...new Set(expression.values)].sort();
+      const [value = ''] = values;
+      if (values.length !== 1) return { ...expression, values };
+      return { op: expression.op === 'in' ? '==' : '!=', key: expression.key, value };
+    }
+    case 'not':
+      return negated(normal(expression.of));
+    case 'and':
+    case 'or': {
+      const flat = expression.of
+        .map(normal)
+        .flatMap((each) => (each.op === expression.op ? each.of : [each]));
+      const unique = new Map(flat.map((each) => [textOf(each), each]));
+      const of = [...unique.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
+      return of.length === 1 ? of[0]! : { op: expression.op, of };
+    }
+    default:
+      return expression;
+  }
+}
+
+function negated(expression: SelectorExpression): SelectorExpression {
+  if (expression.op === 'not') return expression.of;
+  if (expression.op === '==' || expression.op === '!=') return { ...expression, op: NEGATED[expression.op] };
+  if (expression.op === 'in' || expression.op === 'not in')
+    return { ...expression, op: NEGATED[expression.op] };
+  return { op: 'not', of: expression };
+}
+
+function textOf(expression: SelectorExpression): string {
+  switch (expression.op) {
+    case 'all':
+    case 'global':
+      return `${expression.op}()`;
+    case 'has':
+      return `has(${expression.key})`;
+    case 'in':
+    case 'not in':
+      return `${expression.key} ${expression.op} {${expression.values.map(quoted).join(', ')}}`;
+    case 'not':
+      return `!${textOf(expression.of)}`;
+    case 'and':
+    case 'or':
+      return `(${expression.of.map(textOf).join(expression.op === 'and' ? ' && ' : ' || ')})`;
+    default:
+      return `${expression.key} ${expression.op} ${quoted(expression.value)}`;
+  }
+}
+
+/** A text has no more than one of the two quotes in it: nothing in it can be escaped. */
+const quoted = (text: string): string => (text.includes('"') ? `'${text}'` : `"${text}"`);
+
+const valueOf = (labels: Labels | undefined, key: string): string | undefined =>
+  labels !== undefined && Object.hasOwn(labels, key) ? labels[key] : undefined;
+
+function matcherOf(expression: SelectorExpression): Matcher {
+  switch (expression.op) {
+    case 'all':
+    case 'global':
+      return () => true;
+    case 'has':
+      return (labels) => valueOf(labels, expression.key) !== undefined;
+    case 'in': {
+      const values = new Set<string | undefined>(expression.values);
+      return (labels) => values.has(valueOf(labels, expression.key));
+    }
+    case 'not in': {
+      const values = new Set<string | undefined>(expression.values);
+      return (labels) => !values.has(valueOf(labels, expression.key));
+    }
+    case 'not': {
+      const inner = matcherOf(expression.of);
+      return (labels) => !inner(labels);
+    }
+    case 'and': {
+      const parts = expression.of.map(matcherOf);
+      return (labels) => parts.every((part) => part(labels));
+    }
+    case 'or': {
+      const parts = expression.of.map(matcherOf);
+      return (labels) => parts.some((part) => part(labels));
+    }
+    case '!=':
+      return (labels) => valueOf(labels, expression.key) !== expression.value;
+    case 'contains':
+      return (labels) => valueOf(labels, expression.key)?.includes(expression.value) ?? false;
+    case 'starts with':
+      return (labels) => valueOf(labels, expression.key)?.startsWith(expression.value) ?? false;
+    case 'ends with':
+      return (labels) => valueOf(labels, expression.key)?.endsWith(expression.value) ?? false;
+    default:
+      return (labels) => valueOf(labels, expression.key) === expression.value;
+  }
+}

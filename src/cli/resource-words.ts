@@ -34,13 +34,14 @@ export function targetsOf(words: readonly string[]): Target[] {
   return rest.map((name) => ({ resource, name }));
 }
 
-/** What kubectl warns of: words that could be another kind as well. Undefined if none is. */
+/** What kubectl warns of: short names that could be another kind as well. Undefined if none is. */
 export function ambiguityNote(words: readonly string[]): string | undefined {
   const [first = ''] = words;
   const named = first.includes('/') ? words.map((word) => word.split('/')[0] ?? '') : first.split(',');
   const lines = [...new Set(named)].flatMap((word) => {
-    const [meant, ...others] = allByUserWord(word).map(({ kind }) => `${kind.resource}.${kind.group}`);
-    return others.length > 0
+    const found = allByUserWord(word);
+    const [meant, ...others] = found.map(({ kind }) => `${kind.resource}.${kind.group}`);
+    return others.length > 0 && found[0]?.shortNames.includes(word.toLowerCase())
       ? [`note: ${word} is ${meant} here; for the other write ${others.join(' or ')}\n`]
       : [];
   });

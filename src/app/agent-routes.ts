@@ -2,10 +2,13 @@
 import type { PodUseWatch } from '../controllers/node/pod-use.ts';
 import type { DatapathController } from '../controllers/node/datapath.ts';
 import type { Movable } from '../datapath/movable.ts';
+import { NO_RULE } from '../datapath/plan/pairs.ts';
+import { unfold } from '../datapath/plan/unfold.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { METRICS_CONTENT_TYPE, type Metrics } from '../lib/metrics.ts';
 import { type Routes, type UpgradeHandler, json } from '../lib/socket-server.ts';
+import type { AuditCount } from '../observe/audit-count.ts';
 import type { FlowLog } from '../observe/flow-log.ts';
 import { podHostRoutes } from '../podhost/http.ts';
 import type { PodHost } from '../podhost/pod-host.ts';
@@ -48,6 +51,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
       })),
       'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),
       'GET /datapath/counters': json(async () => ruleCounters(await backend.counters(), datapath)),
+      'GET /policy/audit': json(async () => auditCounts(await backend.counters(), datapath)),
       'GET /datapath/will-cut': json((url) => backend.willCut(url.searchParams.get('to') ?? '')),
       'POST /datapath/move': json(async (url) => {
         await deps.moveTo(url.searchParams.get('to') ?? '');
@@ -64,8 +68,25 @@ export function agentRoutes(deps: AgentRoutesDeps): {
   };
 }
 
-function ruleCounters(counters: Awaited<ReturnType<Movable['counters']>>, datapath: DatapathController) {
-  return [...counters].map(([rule, counter]) => ({ rule, text: datapath.rule(rule)?.text, ...counter }));
+type Counters = Awaited<ReturnType<Movable['counters']>>;
+
+function ruleCounters(counters: Counters, { rule }: DatapathController) {
+  return [...unfold(counters, rule).rules].map(([number, counter]) => ({
+    rule: number,
+    text: rule(number)?.text,
+    ...counter,
+  }));
+}
+
+function auditCounts(counters: Counters, { rule }: DatapathController): AuditCount[] {
+  const textOf = (number: number) => (number === 0 ? NO_RULE : rule(number)?.text);
+  return unfold(counters, rule).audited.map(({ direction, verdict, rule: own, audit, packets, bytes }) => ({
+    direction,
+    enforced: { verdict, rule: own, text: textOf(own) },
+    audit: { ...audit, text: textOf(audit.rule) },
+    packets,
+    bytes,
+  }));
 }
 
 function number(url: URL, name: string, fallback: number): number {

@@ -84,6 +84,7 @@ const columns: { readonly [N in DumpName]: Columns<Dumps[N]> } = {
     ['VERDICT', (row) => row.verdict],
     ['PACKETS', (row) => row.packets],
     ['RULE', (row) => row.text],
+    ['AUDITED', (row) => (row.audit ? `${row.audit.verdict}: ${row.audit.text}` : null)],
   ],
   conntrack: [
     ['PROTOCOL', (row) => row.protocol],

@@ -31,8 +31,10 @@ function planLines({ packet, branches, verdict, steps }: Trace): string[] {
   return lines;
 }
 
-const stepLine = ({ at, stage, verdict, direction, text }: TraceStep): string =>
-  `${verdict === 'pass' ? '  ' : '✗ '}${at.padEnd(10)} ${(direction ?? stage).padEnd(9)} ${text}`;
+const stepLine = ({ at, stage, verdict, direction, text, audit }: TraceStep): string =>
+  `${verdict === 'pass' ? '  ' : '✗ '}${at.padEnd(10)} ${(direction ?? stage).padEnd(9)} ${text}${
+    audit ? `; audited: ${audit.verdict} by ${audit.text}` : ''
+  }`;
 
 function dryLines({ byPlan, ways, differences }: Dry): string[] {
   const lines = byPlan.flatMap(({ node, backend }) => [

@@ -11,7 +11,7 @@ import type { Dry, Trace } from '../datapath/trace/result.ts';
 import { trace } from '../datapath/trace/trace.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Family, formatHostPort } from '../lib/ip.ts';
-import type { FlowEvent, FlowPage } from '../observe/flow-event.ts';
+import type { FlowAudit, FlowEvent, FlowPage } from '../observe/flow-event.ts';
 import type { Protocol } from '../policy/world.ts';
 import type { Agents } from './datapath-nodes.ts';
 
@@ -34,6 +34,8 @@ export interface LiveEvent {
   readonly src: string;
   readonly dst: string;
   readonly text: string;
+  /** What would have decided if audited policies were enforced, where that is another rule. */
+  readonly audit?: FlowAudit;
 }
 
 export interface TraceOutput {
@@ -113,6 +115,7 @@ const liveEvent = ({
   dport,
   text,
   rule,
+  audit,
 }: FlowEvent): LiveEvent => ({
   node,
   time: new Date(time).toISOString(),
@@ -121,7 +124,10 @@ const liveEvent = ({
   src: formatHostPort(src, sport),
   dst: formatHostPort(dst, dport),
   text: text ?? `rule ${rule}`,
+  ...(audit ? { audit } : {}),
 });
 
-export const liveText = ({ time, node, verdict, direction, src, dst, text }: LiveEvent): string =>
-  `${time}  ${node}  ${verdict} ${direction}  ${src} → ${dst}  ${text}\n`;
+export function liveText({ time, node, verdict, direction, src, dst, text, audit }: LiveEvent): string {
+  const audited = audit ? `; audited: ${audit.verdict} by ${audit.text ?? `rule ${audit.rule}`}` : '';
+  return `${time}  ${node}  ${verdict} ${direction}  ${src} → ${dst}  ${text}${audited}\n`;
+}

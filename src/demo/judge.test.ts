@@ -162,3 +162,24 @@ test('the table joins families that fared alike and marks mismatches', () => {
   assert.match(lines[2] ?? '', /allowed !/);
   assert.match(matrix(judgements), /shop\/web\s+!/);
 });
+
+test('what the kernel says of audited policies is held against them too', () => {
+  const audited = world([
+    { ...policy([]), metadata: { name: 'p', namespace: 'shop', labels: { 'heddle.dev/stage': 'audit' } } },
+  ]);
+  const { rule, verdict } = auditOf(audited);
+  const told = { ...event(0, 'allow'), text: 'no rule decides', audit: { verdict, rule, text: 'p' } };
+  const judgement = judge(audited, attempt, { ...allowed, events: [told] });
+  assert.deepEqual([judgement.problems, judgement.by], [[], 'no rule decides; audited: deny by p']);
+  const { audit: _, ...silent } = told;
+  assert.match(
+    judge(audited, attempt, { ...allowed, events: [silent] }).problems.join(),
+    /of audited policies/,
+  );
+});
+
+function auditOf(w: World) {
+  const flow = { src: { pod: 'shop/web' }, dst: { pod: 'shop/api' }, protocol: 'TCP', port: 80 } as const;
+  const { audit } = decide(w, flow).ingress;
+  return { verdict: audit.verdict, rule: audit.ruleNumber };
+}

@@ -53,15 +53,23 @@ function expectedRule(side: Side, reached: boolean): number {
   return reached && (side.reason === 'rule' || side.reason === 'default-deny') ? side.ruleNumber : 0;
 }
 
+/** The rule beside it, where audited policies would decide by another one. */
+function expectedAudit(side: Side, reached: boolean): number | undefined {
+  return reached && side.audit.ruleNumber !== side.ruleNumber ? side.audit.ruleNumber : undefined;
+}
+
 function attributionProblems(expected: Decision, events: readonly FlowEvent[]): string[] {
+  const reached = expected.egress.verdict === 'allow';
+  const { egress, ingress } = expected;
   const sides = [
-    { direction: 'egress', rule: expectedRule(expected.egress, true) },
-    { direction: 'ingress', rule: expectedRule(expected.ingress, expected.egress.verdict === 'allow') },
+    { direction: 'egress', rule: expectedRule(egress, true), audit: expectedAudit(egress, true) },
+    { direction: 'ingress', rule: expectedRule(ingress, reached), audit: expectedAudit(ingress, reached) },
   ] as const;
-  return sides.flatMap(({ direction, rule }) => {
+  return sides.flatMap(({ direction, rule, audit }) => {
     const event = eventOf(events, direction);
     const named = event?.rule ?? 0;
-    if (named === rule) return [];
+    if (named === rule && event?.audit?.rule === audit) return [];
+    if (named === rule) return [`${direction}: of audited policies the kernel named another rule`];
     const text = event?.text ?? (named === 0 ? 'no rule' : `rule ${named.toString(16)}`);
     return [
       `${direction}: the kernel named ${text}, the policies say ${rule === 0 ? 'no rule' : rule.toString(16)}`,
@@ -92,7 +100,10 @@ function byText(observation: Observation, expected: Decision | undefined): strin
   const named = denial
     ? [denial]
     : (['egress', 'ingress'] as const).flatMap((d) => eventOf(observation.events, d) ?? []);
-  const texts = named.map(({ text, rule }) => text ?? `rule ${rule.toString(16)}`);
+  const texts = named.map(({ text, rule, audit }) => {
+    const audited = audit ? `; audited: ${audit.verdict} by ${audit.text ?? audit.rule.toString(16)}` : '';
+    return `${text ?? `rule ${rule.toString(16)}`}${audited}`;
+  });
   return texts.length > 0 ? texts.join('; ') : reasonText(expected);
 }
 

@@ -9,15 +9,24 @@ export interface FlowEvent {
   readonly time: number;
   readonly verdict: 'allow' | 'deny';
   readonly direction: Direction;
-  /** Number of the rule that the kernel named. */
+  /** Number of the rule that decided; 0: none did, and it is told for what is audited. */
   readonly rule: number;
   /** What the rule is, for people; absent when the agent no longer knows the number. */
   readonly text?: string;
+  /** What would have decided if audited policies were enforced, where that is another rule. */
+  readonly audit?: FlowAudit;
   readonly protocol: string;
   readonly src: string;
   readonly dst: string;
   readonly sport: number;
   readonly dport: number;
+}
+
+export interface FlowAudit {
+  readonly verdict: 'allow' | 'deny';
+  /** 0: no rule would decide. */
+  readonly rule: number;
+  readonly text?: string;
 }
 
 export interface FlowPage {

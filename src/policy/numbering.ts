@@ -5,7 +5,7 @@
 import { type Direction, type PolicyRef, policyText, type RuleRef, ruleKey } from './decision.ts';
 import { isolationOf } from './isolation.ts';
 import type { Policy } from './model.ts';
-import { createNumberer } from './numbers.ts';
+import { createNumberer, ruleHash } from './numbers.ts';
 import type { GroupDifference, PodGroup, PolicyDifference } from './roles.ts';
 import type { Scene } from './scene.ts';
 
@@ -27,7 +27,7 @@ export interface RuleNumberer {
 
 /** Draws over a world that changes a little at a time. */
 export function createNumbering(): RuleNumberer {
-  const numberer = createNumberer();
+  const numberer = createNumberer(ruleHash);
   const numbering: Numbering = {
     rule: (ref) => numberer.number(ruleKey(ref)),
     defaultDeny: (direction, policies) =>

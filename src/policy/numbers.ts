@@ -16,6 +16,12 @@ function hash32(text: string): number {
   return hash >>> 0;
 }
 
+/** Of rules: the upper half of the numbers is left to whoever needs a number for two rules at once. */
+export const ruleHash = (text: string): number => hash32(text) >>> 1;
+
+/** Of such pairs. */
+export const pairHash = (text: string): number => (hash32(text) | 0x80000000) >>> 0;
+
 /** Collisions go to the next free number, in the order of the texts, whatever order they came in. */
 export function assignNumbers(
   texts: Iterable<string>,

@@ -69,7 +69,14 @@ export interface PolicyEntry {
   /** The rule or default deny that is enforced; 0 if none is. */
   readonly rule: number;
   /** What would decide if what is audited were enforced, where that is another rule. */
-  readonly audit?: { readonly verdict: 'allow' | 'deny'; readonly rule: number };
+  readonly audit?: EntryAudit;
+}
+
+export interface EntryAudit {
+  readonly verdict: 'allow' | 'deny';
+  readonly rule: number;
+  /** Number of this rule and the entry's own together. Only in a plan: a data path counts and logs by one number. */
+  readonly pair?: number;
 }
 
 export interface RuleInfo {
@@ -79,6 +86,8 @@ export interface RuleInfo {
   readonly origin: RuleRef | { readonly default: readonly PolicyRef[] };
   /** For people: `NetworkPolicy payments/allow-web spec.ingress[0]`, `default deny ingress: NetworkPolicy payments/…`. */
   readonly text: string;
+  /** Of a number that stands for two rules: the enforced one (0: none), and what would decide under audit. */
+  readonly pair?: { readonly rule: number; readonly audit: Omit<EntryAudit, 'pair'> };
 }
 
 export interface PolicyProblem {

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { CliDeps } from '../deps.ts';
 import { withDataDir } from '../flags.ts';
+import { addAudit } from './audit.ts';
 import { addBlastRadius } from './blast-radius.ts';
 import { addConnectivity } from './connectivity.ts';
 import { addDiff } from './diff.ts';
@@ -39,4 +40,5 @@ export function register(program: Command, deps: CliDeps): void {
   addTest(policy, deps);
   addBlastRadius(policy, deps);
   addGenerate(policy, deps);
+  addAudit(policy, deps);
 }

@@ -1,6 +1,8 @@
 /** What the data path of a node counts, for `GET /metrics`. Names of the field where it has them. */
 import type { Backend, Counter, Pressure } from '../../datapath/backend.ts';
+import { NO_RULE } from '../../datapath/plan/pairs.ts';
 import { type PlanState, TABLE_NAMES } from '../../datapath/plan/tables.ts';
+import { unfold } from '../../datapath/plan/unfold.ts';
 import type { Metrics, Sample } from '../../lib/metrics.ts';
 import type { RuleInfo } from '../../policy/tables.ts';
 import type { DatapathOutcome } from './datapath.ts';
@@ -202,10 +204,51 @@ function exposeRules(metrics: Metrics, deps: DatapathMetricsDeps): { refresh(): 
     const others = [...(deps.backend.drops?.() ?? [])].filter(([reason]) => reason !== 'policy');
     return [policy, ...others.map(([reason, { packets }]) => ({ labels: { reason }, value: packets }))];
   });
+  exposeAudit(metrics, () => auditSums(counters, deps.rule));
   return {
     async refresh() {
       // Between two backends there is a moment in which nobody can be asked.
       counters = await deps.backend.counters().catch(() => counters);
     },
   };
+}
+
+interface AuditSum extends Counter {
+  readonly labels: {
+    readonly direction: string;
+    readonly verdict: string;
+    readonly audit: string;
+    readonly rule: string;
+  };
+}
+
+/** By what would decide, whatever decides now. As many as audited policies have rules, and a few. */
+function auditSums(counters: ReadonlyMap<number, Counter>, rule: DatapathMetricsDeps['rule']): AuditSum[] {
+  const sums = new Map<string, AuditSum>();
+  for (const { direction, verdict, audit, packets, bytes } of unfold(counters, rule).audited) {
+    const text = audit.rule === 0 ? NO_RULE : (rule(audit.rule)?.text ?? `rule ${audit.rule.toString(16)}`);
+    const key = `${verdict} ${audit.verdict} ${text}`;
+    const sum = sums.get(key);
+    sums.set(key, {
+      labels: { direction, verdict, audit: audit.verdict, rule: text },
+      packets: packets + (sum?.packets ?? 0),
+      bytes: bytes + (sum?.bytes ?? 0),
+    });
+  }
+  return [...sums.values()];
+}
+
+function exposeAudit(metrics: Metrics, sums: () => readonly AuditSum[]): void {
+  metrics.sampled(
+    'counter',
+    'heddle_policy_audit_packets_total',
+    'Packets that another rule would decide if audited policies were enforced, by that rule.',
+    () => sums().map(({ labels, packets }) => ({ labels: { ...labels }, value: packets })),
+  );
+  metrics.sampled(
+    'counter',
+    'heddle_policy_audit_bytes_total',
+    'Bytes that another rule would decide if audited policies were enforced, by that rule.',
+    () => sums().map(({ labels, bytes }) => ({ labels: { ...labels }, value: bytes })),
+  );
 }

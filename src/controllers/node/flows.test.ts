@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { PolicyEvent } from '../../datapath/backend.ts';
 import { createMetrics } from '../../lib/metrics.ts';
 import { createFlowLog } from '../../observe/flow-log.ts';
+import type { RuleInfo } from '../../policy/tables.ts';
 import { createFlowRecorder } from './flows.ts';
 
 const event: PolicyEvent = {
@@ -47,4 +48,32 @@ test('an event is kept with its protocol’s name and the words of its rule, and
   assert.equal(lost, 3);
   assert.match(metrics.text(), /heddle_flow_events_total\{direction="ingress",verdict="deny"\} 2/);
   assert.match(metrics.text(), /heddle_flow_events_lost_total 3/);
+});
+
+test('what is audited is told with its rule, also where no enforced rule decides', () => {
+  const flowLog = createFlowLog({ node: 'n' });
+  const metrics = createMetrics();
+  const info = (number: number, text: string, more: Partial<RuleInfo> = {}): RuleInfo => ({
+    number,
+    verdict: 'deny',
+    direction: 'ingress',
+    origin: { default: [] },
+    text,
+    ...more,
+  });
+  const rules = new Map([
+    [7, info(7, 'default deny')],
+    [8, info(8, '', { verdict: 'audit-deny', pair: { rule: 0, audit: { verdict: 'deny', rule: 7 } } })],
+  ]);
+  const recorder = createFlowRecorder({ flowLog, rule: (n) => rules.get(n), lost: () => 0, metrics });
+  recorder.take([{ ...event, rule: 8, verdict: 'allow' }]);
+  const [told] = flowLog.since(0).events;
+  assert.deepEqual(
+    [told?.verdict, told?.rule, told?.text, told?.audit],
+    ['allow', 0, 'no rule decides', { verdict: 'deny', rule: 7, text: 'default deny' }],
+  );
+  assert.match(
+    metrics.text(),
+    /heddle_flow_events_audited_total\{audit="deny",direction="ingress",verdict="allow"\} 1/,
+  );
 });

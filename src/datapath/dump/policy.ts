@@ -1,5 +1,8 @@
 /** Identities and policy tables, with what the numbers mean. */
 import { protocolName } from '../../lib/protocols.ts';
+import type { PolicyEntry } from '../../policy/tables.ts';
+import { countedAs, NO_RULE } from '../plan/pairs.ts';
+import { unfold } from '../plan/unfold.ts';
 import { compareAddressTexts, createMembers, type Members } from './members.ts';
 import { type DumpFilter, type DumpSource, hex, isAskedFor, type NodeView } from './source.ts';
 
@@ -58,6 +61,8 @@ export interface PolicyRow {
   readonly verdict: string;
   readonly rule: number | null;
   readonly text: string;
+  /** What would decide if audited policies were enforced, where that is another rule; then the counts are of these two. */
+  readonly audit: { readonly verdict: string; readonly rule: number; readonly text: string } | null;
   readonly packets: number | null;
   readonly bytes: number | null;
 }
@@ -78,12 +83,21 @@ export function dumpPolicy(source: DumpSource, filter: DumpFilter): PolicyRow[] 
 }
 
 function tableRows(
-  { state, counters }: DumpSource,
+  { state, counters: all }: DumpSource,
   members: (identity: number) => Members,
   { pod, direction, number }: { pod: string; direction: 'ingress' | 'egress'; number: number },
 ): PolicyRow[] {
   const table = state.policies.get(String(number));
-  const open = { pod, direction, table: 0, identity: null, peers: [], protocol: null, ports: null };
+  const open = {
+    pod,
+    direction,
+    table: 0,
+    identity: null,
+    peers: [],
+    protocol: null,
+    ports: null,
+    audit: null,
+  };
   if (!table)
     return [
       {
@@ -95,16 +109,29 @@ function tableRows(
         bytes: null,
       },
     ];
+  const ruleOf = (rule: number) => state.rules.get(String(rule));
+  const counters = unfold(all, ruleOf).rules;
+  const textOf = (rule: number): string => (rule === 0 ? NONE : (ruleOf(rule)?.text ?? hex(rule)));
   const row = (rule: number, rest: Partial<PolicyRow>): PolicyRow => ({
     ...open,
     table: number,
-    verdict: state.rules.get(String(rule))?.verdict ?? 'deny',
+    verdict: ruleOf(rule)?.verdict ?? 'deny',
     rule: rule === 0 ? null : rule,
-    text: rule === 0 ? NO_RULE : (state.rules.get(String(rule))?.text ?? hex(rule)),
+    text: textOf(rule),
     packets: counters.get(rule)?.packets ?? null,
     bytes: counters.get(rule)?.bytes ?? null,
     ...rest,
   });
+  const auditOf = (entry: PolicyEntry): Partial<PolicyRow> => {
+    if (!entry.audit) return {};
+    const counted = all.get(countedAs(entry));
+    const { verdict, rule } = entry.audit;
+    return {
+      audit: { verdict, rule, text: textOf(rule) },
+      packets: counted?.packets ?? null,
+      bytes: counted?.bytes ?? null,
+    };
+  };
   return [
     ...table.entries.map((entry) =>
       row(entry.rule, {
@@ -114,12 +141,13 @@ function tableRows(
         ports:
           entry.ports && (entry.ports[0] === entry.ports[1] ? `${entry.ports[0]}` : entry.ports.join('-')),
         verdict: entry.verdict,
+        ...auditOf(entry),
       }),
     ),
     ...(table.defaultRule === 0 ? [] : [row(table.defaultRule, { verdict: 'deny' })]),
   ];
 }
 
-const NO_RULE = 'no rule decides, and no policy isolates the pod';
+const NONE = `${NO_RULE}, and no policy isolates the pod`;
 
 const peersOf = ({ pods, ranges }: Members): string[] => [...pods, ...ranges];

@@ -4,6 +4,7 @@
  * way), which goes on with the other end's check.
  */
 import type { PolicyEntry, PolicyTable, RuleInfo } from '../../policy/tables.ts';
+import { countedAs } from '../plan/pairs.ts';
 import { ANY_MAP_SPEC, PORT_MAP_SPEC, SPAN_MAP_SPEC } from './base.ts';
 import {
   anyMap,
@@ -37,13 +38,13 @@ export function lowerPolicy(table: PolicyTable): KernelObject[] {
   const own = mapsOf(table.number, ports, ({ identity }) => identity !== 0);
   const ofAll = mapsOf(table.number, ports, ({ identity }) => identity === 0);
   const hasSpans = ports.some(isSpan);
-  const decides = everybody?.rule ?? table.defaultRule;
+  const decides = everybody ? countedAs(everybody) : table.defaultRule;
   return [
     map(portMap(table.number), PORT_MAP_SPEC),
     ...(hasSpans ? [map(spanMap(table.number), SPAN_MAP_SPEC)] : []),
     map(anyMap(table.number), ANY_MAP_SPEC),
-    ...ports.map((entry) => element(mapOf(table.number, entry), portKey(entry), toRule(entry.rule))),
-    ...any.map((entry) => element(anyMap(table.number), mark(entry.identity), toRule(entry.rule))),
+    ...ports.map((entry) => element(mapOf(table.number, entry), portKey(entry), toRule(countedAs(entry)))),
+    ...any.map((entry) => element(anyMap(table.number), mark(entry.identity), toRule(countedAs(entry)))),
     chain(policyChain(table.number), [
       ...(own.length > 0 || any.length > 0 ? [`jump ${peerOf(table.direction)}`] : []),
       ...own.flatMap(byPort),
@@ -89,7 +90,7 @@ export function lowerRule(rule: RuleInfo): KernelObject[] {
   const log = (verdict: string, reply = false) =>
     `log prefix "${logPrefix(direction, verdict, number, reply)}" group ${NFLOG_GROUP} snaplen 96`;
   const decide =
-    rule.verdict === 'allow'
+    rule.verdict === 'allow' || rule.verdict === 'audit-deny'
       ? [`ct state new ${ALLOW_LIMIT} ${log('allow')}`]
       : [
           `ct direction original ${DENY_LIMIT} ${log('deny')}`,

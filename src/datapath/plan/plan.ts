@@ -9,6 +9,7 @@ import { canonicalAddress, formatCidr, tryParseAddress, tryParseCidr } from '../
 import { sameJson } from '../../lib/json.ts';
 import type { PolicyTables } from '../../policy/tables.ts';
 import { createKeyedTables } from './keyed.ts';
+import { createPairs } from './pairs.ts';
 import { policyChanges } from './policy-changes.ts';
 import {
   backendProblems,
@@ -70,6 +71,7 @@ export function createPlan(options: { node: string }): Plan {
   let policy: PolicyTables | undefined;
   /** The policy that the tables hold. */
   let planned: PolicyTables | undefined;
+  const pairs = createPairs();
   const tables = createKeyedTables();
   const dirty = new Set<string>();
 
@@ -117,7 +119,7 @@ export function createPlan(options: { node: string }): Plan {
   /** Of tens of thousands of entries few change: they are found by looking, and nothing else is made. */
   function updatePolicy(): Change[] {
     if (!policy || policy === planned) return [];
-    const changes = policyChanges(planned, policy, options.node);
+    const changes = pairs.add(policyChanges(planned, policy, options.node), policy);
     planned = policy;
     return tables.patch(changes);
   }

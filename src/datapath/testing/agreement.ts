@@ -1,6 +1,6 @@
 /**
  * Holds the kernel to the policies: draws of small worlds, put into the kernel of two nodes by differences from the
- * draw before, and real packets; what arrives and which rules the kernel's log names must be what `decide` says.
+ * draw before, and real packets; what arrives and which rules the kernel's log names, enforced and audited, must be what `decide` says.
  */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
@@ -14,6 +14,7 @@ import type { Protocol, World } from '../../policy/world.ts';
 import type { Backend, PolicyEvent } from '../backend.ts';
 import type { PacketFlow } from '../packet.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
+import { decidedText, expectedText } from './decided-text.ts';
 import { createLab, type Lab, OUTSIDE } from './lab.ts';
 import { nodeObject, type OpenBackend } from './cluster.ts';
 import { ICMP, sendPacket, settled, witness } from './packets.ts';
@@ -60,10 +61,10 @@ export async function checkAgreement(
       const entry = seen.get(flowKey(flow));
       if (entry) entry.arrived = true;
     });
-  for (const backend of backends)
+  for (const [i, backend] of backends.entries())
     t.after(
       backend.events((events) => {
-        for (const event of events) seen.get(flowKey(event))?.rules.add(ruleText(event));
+        for (const event of events) seen.get(flowKey(event))?.rules.add(ruleText(event, plans[i]!));
       }),
     );
   let serial = 0;
@@ -102,8 +103,8 @@ export async function checkAgreement(
         });
         const sides = [decision.egress, ...(decision.egress.verdict === 'allow' ? [decision.ingress] : [])];
         const names = ['egress', 'ingress'];
-        const rules = sides.flatMap(({ ruleNumber, verdict }, i) =>
-          ruleNumber === 0 ? [] : [`${names[i]} ${verdict} ${ruleNumber}`],
+        const rules = sides.flatMap((side, i) =>
+          expectedText(side) === '0' ? [] : [`${names[i]} ${side.verdict} ${expectedText(side)}`],
         );
         expected.set(key, {
           text: `${key} (${family})`,
@@ -187,7 +188,8 @@ function flowKey({ src, dst, protocol, sport, dport }: Omit<PacketFlow, 'family'
   return `${isOutside ? '' : `${sport} > `}${dst} ${dport} ${protocol}`;
 }
 
-const ruleText = ({ direction, verdict, rule }: PolicyEvent): string => `${direction} ${verdict} ${rule}`;
+const ruleText = ({ direction, verdict, rule }: PolicyEvent, { state }: Plan): string =>
+  `${direction} ${verdict} ${decidedText(rule, state)}`;
 
 function letOutsideAnswer(lab: Lab, t: TestContext): void {
   const route = openRoute(lab.outside);

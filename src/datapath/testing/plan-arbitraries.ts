@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { EndpointSlice, Node, Service } from '../../api/types.ts';
 import { compile } from '../../policy/compile.ts';
-import { worlds } from '../../policy/testing/arbitraries.ts';
+import { stagedWorlds, worlds } from '../../policy/testing/arbitraries.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { LocalPod } from '../plan/tables.ts';
 
@@ -173,7 +173,7 @@ export const steps: fc.Arbitrary<Step> = fc.oneof(
   fc
     .uniqueArray(pod, { maxLength: 4, selector: ({ name }) => name })
     .map((pods): Step => ({ object: 'pods', run: (plan) => plan.setLocalPods(pods) })),
-  worlds.map(
+  fc.oneof(worlds, stagedWorlds).map(
     (world): Step => ({
       object: 'policy',
       run: (plan) => plan.setPolicy(compile(world, { onlyNode: 'node-1' })),

@@ -151,7 +151,7 @@ export function policyStep(
   { protocol }: TracePacket,
   { dport }: Pick<Way, 'dport'>,
 ): TraceStep {
-  const { verdict, text, table, identity, rule }: Judgement = judge(view, {
+  const { verdict, text, table, identity, rule, audit }: Judgement = judge(view, {
     direction,
     pod,
     peer,
@@ -167,6 +167,7 @@ export function policyStep(
     table,
     identity,
     rule,
+    ...(audit ? { audit } : {}),
   };
 }
 

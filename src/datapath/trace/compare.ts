@@ -113,13 +113,15 @@ function compareRule(
     (hop.verdict === 'deny' && !(direction === 'ingress' && hop.direction === 'egress'));
   const step = steps.find((each) => each.direction === direction);
   const rule = direction === 'egress' ? hop.egressRule : hop.ingressRule;
-  if (!isAsked || !step || (step.rule ?? 0) === rule) return [];
+  const audit = direction === 'egress' ? hop.egressAudit : hop.ingressAudit;
+  if (!isAsked || !step || ((step.rule ?? 0) === rule && step.audit?.rule === audit)) return [];
   const text = direction === 'egress' ? hop.egress : hop.ingress;
+  const audited = step.audit ? `; audited: ${step.audit.verdict} by ${step.audit.text}` : '';
   return [
     {
       node: hop.node,
       what: 'rule',
-      plan: `${direction} by ${ruleText(step.rule ?? 0, step.text)}`,
+      plan: `${direction} by ${ruleText(step.rule ?? 0, step.text)}${audited}`,
       kernel: `${direction} by ${ruleText(rule, text)}`,
     },
   ];

@@ -6,6 +6,7 @@
 import { protocolNumbers } from '../../lib/protocols.ts';
 import type { ProbePacket, ProbeResult } from '../backend.ts';
 import { createNames, hex, type NodeView } from '../dump/source.ts';
+import { decidedBy } from '../plan/pairs.ts';
 import { vtepMac } from '../vtep.ts';
 import { compareWay, entryOf } from './compare.ts';
 import type { Dry, DryHop, DryWay, Trace, TraceBranch, TracePacket } from './result.ts';
@@ -47,9 +48,20 @@ type Asker = ReturnType<typeof createAsker>;
 function createAsker(views: Views, ask: Ask) {
   const without = new Map<string, string>();
   const hop = (node: string, result: ProbeResult): DryHop => {
-    const textOf = (rule: number) =>
-      rule === 0 ? null : (views.get(node)?.state.rules.get(String(rule))?.text ?? `rule ${hex(rule)}`);
-    return { node, ...result, egress: textOf(result.egressRule), ingress: textOf(result.ingressRule) };
+    const ruleOf = (rule: number) => views.get(node)?.state.rules.get(String(rule));
+    const textOf = (rule: number) => (rule === 0 ? null : (ruleOf(rule)?.text ?? `rule ${hex(rule)}`));
+    const egress = decidedBy(result.egressRule, ruleOf);
+    const ingress = decidedBy(result.ingressRule, ruleOf);
+    return {
+      node,
+      ...result,
+      egressRule: egress.rule,
+      ingressRule: ingress.rule,
+      egress: textOf(result.egressRule),
+      ingress: textOf(result.ingressRule),
+      ...(egress.audit ? { egressAudit: egress.audit.rule } : {}),
+      ...(ingress.audit ? { ingressAudit: ingress.audit.rule } : {}),
+    };
   };
 
   return {

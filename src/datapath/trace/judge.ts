@@ -4,7 +4,9 @@ import { findEntry } from '../../policy/lookup.ts';
 import type { Protocol } from '../../policy/world.ts';
 import { createIdentify } from '../dump/members.ts';
 import { hex, type NodeView } from '../dump/source.ts';
+import { NO_RULE } from '../plan/pairs.ts';
 import { SETTINGS_KEY } from '../plan/tables.ts';
+import type { StepAudit } from './result.ts';
 
 export interface Judgement {
   readonly verdict: 'allow' | 'deny';
@@ -15,6 +17,8 @@ export interface Judgement {
   readonly identity: number;
   /** Number of the deciding rule or default deny; 0 where none decides. */
   readonly rule: number;
+  /** What would decide if audited policies were enforced, where that is another rule. */
+  readonly audit?: StepAudit;
 }
 
 export interface Question {
@@ -42,8 +46,18 @@ export function judge(view: NodeView, question: Question): Judgement {
   if (number === 0 || !table) return allow(`no policy selects the pod for ${direction}`);
   const entry = findEntry(table, identity, { src: pod, dst: peer, protocol, port });
   const rule = entry?.rule ?? table.defaultRule;
-  if (rule === 0) return { ...allow('no rule decides, and no policy isolates the pod'), table: number };
-  const words = state.rules.get(String(rule))?.text ?? `rule ${hex(rule)}`;
+  const wordsOf = (one: number): string =>
+    one === 0 ? NO_RULE : (state.rules.get(String(one))?.text ?? `rule ${hex(one)}`);
+  const audit = entry?.audit
+    ? {
+        audit: {
+          verdict: entry.audit.verdict,
+          rule: entry.audit.rule,
+          text: wordsOf(entry.audit.rule),
+        },
+      }
+    : {};
+  if (rule === 0) return { ...allow(`${NO_RULE}, and no policy isolates the pod`), table: number, ...audit };
   const verdict = entry && entry.verdict !== 'deny' ? 'allow' : 'deny';
-  return { verdict, text: words, table: number, identity, rule };
+  return { verdict, text: wordsOf(rule), table: number, identity, rule, ...audit };
 }

@@ -30,6 +30,15 @@ export interface TraceStep {
   readonly table?: number;
   readonly identity?: number;
   readonly rule?: number;
+  /** What would decide if audited policies were enforced, where that is another rule. */
+  readonly audit?: StepAudit;
+}
+
+export interface StepAudit {
+  readonly verdict: 'allow' | 'deny';
+  /** 0: no rule would decide. */
+  readonly rule: number;
+  readonly text: string;
 }
 
 export type TraceVerdict = 'allow' | 'deny' | 'drop' | 'refuse';
@@ -62,9 +71,12 @@ export interface Trace {
 /** One program that a packet was run through. */
 export interface DryHop extends ProbeResult {
   readonly node: string;
-  /** Rules in words; null where none decided. */
+  /** Rules in words, with what is audited; null where none decided. */
   readonly egress: string | null;
   readonly ingress: string | null;
+  /** Numbers of the rules that would decide if audited policies were enforced, where they are others. */
+  readonly egressAudit?: number | undefined;
+  readonly ingressAudit?: number | undefined;
 }
 
 /** One way of the packet through the loaded programs, of node after node. */

@@ -60,7 +60,9 @@ test('a trace says what the policies say, rule by rule', () => {
         );
         // Ingress is not asked once egress has denied.
         if (!step || decision[direction].reason === 'not-a-pod') continue;
-        assert.equal(step.rule, decision[direction].ruleNumber, direction);
+        const { ruleNumber, audit } = decision[direction];
+        assert.equal(step.rule, ruleNumber, direction);
+        assert.equal(step.audit?.rule ?? ruleNumber, audit.ruleNumber, direction);
         if (step.rule !== 0) policies++;
       }
       assert.deepEqual(schemaViolations('datapath-trace', { trace: traced, dry: NO_DRY, live: null }), []);

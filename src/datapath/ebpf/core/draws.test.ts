@@ -12,7 +12,9 @@ import { stagedWorlds, worlds } from '../../../policy/testing/arbitraries.ts';
 import type { Protocol, World } from '../../../policy/world.ts';
 import type { ProbeResult } from '../../backend.ts';
 import { createPlan } from '../../plan/plan.ts';
+import type { PlanState } from '../../plan/tables.ts';
 import { nodeObject } from '../../testing/cluster.ts';
+import { decidedText, expectedText } from '../../testing/decided-text.ts';
 import { openEbpfWith } from '../../testing/ebpf.ts';
 import { createLab } from '../../testing/lab.ts';
 import { runs } from '../../testing/runs.ts';
@@ -63,7 +65,9 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
     map: programs.map('policy_events'),
     onRecord(bytes, at) {
       const { rule, verdict, direction } = events.decode(bytes, at);
-      told.push(`${direction === 1 ? 'egress' : 'ingress'} ${verdict === 1 ? 'deny' : 'allow'} ${rule}`);
+      told.push(
+        `${direction === 1 ? 'egress' : 'ingress'} ${verdict === 1 ? 'deny' : 'allow'} ${decidedText(rule, plan.state)}`,
+      );
     },
   });
   t.after(() => ring.close());
@@ -171,7 +175,12 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
           { verdict: decision.verdict === 'allow' ? passes : TC_SHOT, rules: rulesOf(decision) },
           `${from} > ${to} ${protocol} ${port}`,
         );
-        if (said) assert.deepEqual(said.map(saidOf), [expectedOf(decision, passes)], 'asked before');
+        if (said)
+          assert.deepEqual(
+            said.map((each) => saidOf(each, plan.state)),
+            [expectedOf(decision, passes)],
+            'asked before',
+          );
       }
       assert.deepEqual(await backend.verify(), []);
     }),
@@ -194,20 +203,20 @@ function rulesOf({ egress, ingress }: Decision): string[] {
     ['ingress', egress.verdict === 'allow' ? ingress : undefined],
   ] as const;
   return sides.flatMap(([name, side]) =>
-    side && side.ruleNumber !== 0 ? [`${name} ${side.verdict} ${side.ruleNumber}`] : [],
+    side && expectedText(side) !== '0' ? [`${name} ${side.verdict} ${expectedText(side)}`] : [],
   );
 }
 
-const saidOf = ({ verdict, next, egressRule, ingressRule }: ProbeResult) => ({
+const saidOf = ({ verdict, next, egressRule, ingressRule }: ProbeResult, state: PlanState) => ({
   verdict,
   passes: next === 'pod' || next === 'tunnel' ? TC_REDIRECT : next === 'stack' ? TC_OK : TC_SHOT,
-  egressRule,
-  ingressRule,
+  egress: decidedText(egressRule, state),
+  ingress: decidedText(ingressRule, state),
 });
 
 const expectedOf = ({ verdict, egress, ingress }: Decision, passes: number): ReturnType<typeof saidOf> => ({
   verdict: verdict === 'allow' ? 'allow' : 'deny',
   passes: verdict === 'allow' ? passes : TC_SHOT,
-  egressRule: egress.ruleNumber,
-  ingressRule: egress.verdict === 'allow' ? ingress.ruleNumber : 0,
+  egress: expectedText(egress),
+  ingress: egress.verdict === 'allow' ? expectedText(ingress) : '0',
 });

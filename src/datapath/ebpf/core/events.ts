@@ -25,7 +25,8 @@ export interface Events {
   close(): void;
 }
 
-const DENY = 1;
+/** VERDICT_ALLOW and VERDICT_AUDIT_DENY: everything else drops the packet. */
+const PASSES: ReadonlySet<number> = new Set([0, 2]);
 const EGRESS = 1;
 
 /** @param now milliseconds since 1970 */
@@ -78,7 +79,7 @@ export function createEvents(programs: Pick<Programs, 'map' | 'codec'>, now: () 
 const policyEvent = (record: EventRecord, offsetMs: number): PolicyEvent => ({
   time: offsetMs + Number(record.time) / 1e6,
   rule: record.rule,
-  verdict: record.verdict === DENY ? 'deny' : 'allow',
+  verdict: PASSES.has(record.verdict) ? 'allow' : 'deny',
   direction: record.direction === EGRESS ? 'egress' : 'ingress',
   family: record.family === 4 ? 4 : 6,
   src: addressText(record.src),

@@ -1,5 +1,6 @@
 /** Changes of policy in the plan → changes of entries: what a table or range had before and has no more goes. */
 import type { Change } from '../../plan/tables.ts';
+import { countedAs } from '../../plan/pairs.ts';
 import { textOf } from '../map-table.ts';
 import type { CopyChange } from './copies.ts';
 import type { CopiedRow, CoreRecords, SlotOf } from './records.ts';
@@ -58,7 +59,7 @@ export function createPolicyRows(records: CoreRecords, slotOf: SlotOf): PolicyRo
       for (const change of changes) {
         if (change.table !== 'policies' || !change.value) continue;
         rules.add(change.value.defaultRule);
-        for (const { rule } of change.value.entries) rules.add(rule);
+        for (const entry of change.value.entries) rules.add(countedAs(entry));
       }
       return rules;
     },

@@ -1,5 +1,6 @@
 /** Entries of the core's maps: what the plan says, as bytes by the programs' own types. */
 import type { Value } from '../../../kernel/bpf/codec.ts';
+import { countedAs } from '../../plan/pairs.ts';
 import { portPrefixes } from './prefixes.ts';
 import type { PolicyTable } from '../../../policy/tables.ts';
 import type { Verdict } from '../../../policy/decision.ts';
@@ -127,8 +128,9 @@ export function createRecords(programs: Pick<Programs, 'codec'>) {
       key: policyKey({ table: number, identity }),
       value: bytes,
     });
-    const rows = entries.flatMap(({ identity, protocol, ports, rule, verdict }): CopiedRow[] => {
-      const bytes = value(rule, verdict);
+    const rows = entries.flatMap((entry): CopiedRow[] => {
+      const { identity, protocol, ports, verdict } = entry;
+      const bytes = value(countedAs(entry), verdict);
       if (protocol === null || ports === null) return [any(identity, bytes)];
       if (ports[0] === ports[1])
         return [

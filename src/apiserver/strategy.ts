@@ -10,6 +10,18 @@ import { ordered } from './objects.ts';
 /** Kinds whose `metadata.generation` counts the changes of what users ask for. */
 const COUNTED = new Set(['Deployment', 'ReplicaSet', 'NetworkPolicy', 'EndpointSlice', 'Pod']);
 
+/** In a cluster of Kubernetes, kinds of other groups are custom resources; of those it counts for all. */
+const BUILT_IN = new Set([
+  '',
+  'apps',
+  'coordination.k8s.io',
+  'discovery.k8s.io',
+  'events.k8s.io',
+  'networking.k8s.io',
+]);
+
+const isCounted = ({ kind, group }: Kind): boolean => !BUILT_IN.has(group) || COUNTED.has(kind);
+
 const ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
 const SUFFIX = 5;
 const MAX_GENERATED = 63;
@@ -45,7 +57,7 @@ export function prepareCreate(
     ...(resource.kind.namespaced ? { namespace } : {}),
   };
   delete metadata.generation;
-  if (COUNTED.has(resource.kind.kind)) metadata.generation = 1;
+  if (isCounted(resource.kind)) metadata.generation = 1;
   const next: KubeObject = { ...object, metadata };
   // A node reports its own status from the first write on.
   if (resource.hasStatus && resource.kind !== NODE) delete next['status'];
@@ -70,7 +82,7 @@ export function prepareUpdate(
     if (resource.kind === NAMESPACE) object['spec'] = before['spec'];
   }
   object = ordered(resource.kind, resource.applyDefaults(resource.prepareUpdate(object, before)));
-  if (COUNTED.has(resource.kind.kind) && !sameJson(content(object), content(before)))
+  if (isCounted(resource.kind) && !sameJson(content(object), content(before)))
     object.metadata = { ...object.metadata, generation: (before.metadata.generation ?? 0) + 1 };
   return object;
 }

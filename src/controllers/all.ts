@@ -15,6 +15,7 @@ import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { createNodeRangesController } from './node-ranges.ts';
 import { createPodGarbageCollector } from './pod-gc.ts';
+import { createPolicyStatusController } from './policy-status.ts';
 import { createReplicaSetController } from './replicaset.ts';
 import { createScheduler } from './scheduler.ts';
 import { createServiceAccountController } from './service-account.ts';
@@ -55,6 +56,7 @@ export function clusterControllers(options: ControllersOptions): Task[] {
     createDeploymentController(deps),
     createEndpointSliceController(deps),
     createBalancerController(deps, { ranges: balancerRanges }),
+    createPolicyStatusController(deps),
     createPodGarbageCollector(deps),
     createGarbageCollector(deps),
   ];

@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { kubectl } from '../../test/kubectl.ts';
 import { type Harness, startHarness } from '../apiserver/testing/harness.ts';
 import {
+  ADMIN_NETWORK_POLICY,
   CONFIG_MAP,
   DEPLOYMENT,
   ENDPOINT_SLICE,
@@ -195,4 +196,21 @@ test('1,000 pods are scheduled and served; one change writes one slice a family,
     ['IPv4', 'IPv6'],
   );
   assert.ok(bytes[0]! + bytes[1]! < 8000, `events of ${bytes.join(' and ')} bytes`);
+});
+
+test('whoever writes a cluster-wide policy can wait for its condition', async (t) => {
+  const { harness, client } = await start(t);
+  await client.create(ADMIN_NETWORK_POLICY, {
+    apiVersion: 'policy.networking.k8s.io/v1alpha1',
+    kind: 'AdminNetworkPolicy',
+    metadata: { name: 'guard', labels: { 'heddle.dev/stage': 'audit' } },
+    spec: {
+      priority: 1,
+      subject: { namespaces: {} },
+      ingress: [{ action: 'Deny', from: [{ namespaces: {} }] }],
+    },
+  });
+  await ok(harness, 'wait', '--for=condition=Accepted', 'anp/guard', '--timeout=30s');
+  const reason = 'jsonpath={.status.conditions[0].reason} {.status.conditions[0].observedGeneration}';
+  assert.equal(await ok(harness, 'get', 'anp/guard', '-o', reason), 'Audited 1');
 });

@@ -73,9 +73,9 @@ export interface ClusterInformers {
   configMaps: Informer<ConfigMap, MetadataOnly>;
   secrets: Informer<Secret, MetadataOnly>;
   policies: Informer<NetworkPolicy, MetadataOnly>;
-  adminPolicies: Informer<AdminNetworkPolicy, MetadataOnly>;
-  baselinePolicies: Informer<BaselineAdminNetworkPolicy, MetadataOnly>;
-  clusterPolicies: Informer<ClusterNetworkPolicy, MetadataOnly>;
+  adminPolicies: Informer<AdminNetworkPolicy>;
+  baselinePolicies: Informer<BaselineAdminNetworkPolicy>;
+  clusterPolicies: Informer<ClusterNetworkPolicy>;
   calicoPolicies: Informer<CalicoNetworkPolicy, MetadataOnly>;
   globalPolicies: Informer<CalicoGlobalNetworkPolicy, MetadataOnly>;
   tiers: Informer<CalicoTier, MetadataOnly>;
@@ -130,9 +130,9 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     configMaps: thin(CONFIG_MAP),
     secrets: thin(SECRET),
     policies: thin(NETWORK_POLICY),
-    adminPolicies: thin(ADMIN_NETWORK_POLICY),
-    baselinePolicies: thin(BASELINE_ADMIN_NETWORK_POLICY),
-    clusterPolicies: thin(CLUSTER_NETWORK_POLICY),
+    adminPolicies: whole(ADMIN_NETWORK_POLICY),
+    baselinePolicies: whole(BASELINE_ADMIN_NETWORK_POLICY),
+    clusterPolicies: whole(CLUSTER_NETWORK_POLICY),
     calicoPolicies: thin(CALICO_NETWORK_POLICY),
     globalPolicies: thin(GLOBAL_NETWORK_POLICY),
     tiers: thin(TIER),

@@ -1,0 +1,59 @@
+/** Conditions of cluster-wide policies: what of them is read, so that who writes one sees it where he wrote it. */
+import {
+  ADMIN_NETWORK_POLICY,
+  BASELINE_ADMIN_NETWORK_POLICY,
+  CLUSTER_NETWORK_POLICY,
+  type Kind,
+} from '../api/kinds.ts';
+import { isNotFound } from '../client/api-error.ts';
+import type { Informer } from '../client/informer.ts';
+import type { ClusterPolicyObject } from '../policy/objects.ts';
+import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
+import { type ObservedCondition, policyCondition, withObserved } from './policy-status-plan.ts';
+
+const NAME = 'policy-status';
+/** Type of the condition. */
+const ACCEPTED = 'Accepted';
+
+/** Writes once for each generation of an object, and where what is read of it changes (a stage; a newer Heddle). */
+export function createPolicyStatusController(deps: ControllerDeps): Controller {
+  const { client, informers, clock } = deps;
+  const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
+  const reconcilers = new Map<string, (key: string) => Promise<void>>();
+  const queue = queueFor(deps, NAME, reconcile, { concurrency: 2 });
+
+  /** `AdminNetworkPolicy guard` */
+  async function reconcile(key: string): Promise<void> {
+    await reconcilers.get(key.split(' ')[0] ?? '')?.(key);
+  }
+
+  function follow<T extends ClusterPolicyObject>(kind: Kind<T>, informer: Informer<T>): void {
+    const prefix = `${kind.kind} `;
+    informer.onChange((key, now) => {
+      if (now) queue.add(`${prefix}${key}`);
+    });
+    reconcilers.set(kind.kind, async (key) => {
+      const object = informer.get(key.slice(prefix.length));
+      if (!object || object.metadata.deletionTimestamp) return;
+      const before = object.status?.conditions as readonly ObservedCondition[] | undefined;
+      const at = { generation: object.metadata.generation, now: timestamp(clock.now()) };
+      const conditions = withObserved(before, policyCondition(ACCEPTED, object), at);
+      if (conditions === before) return;
+      const written = { ...object, status: { ...object.status, conditions } };
+      await client.updateStatus(kind, written).then(
+        (stored) => informer.remember(stored),
+        (error: unknown) => {
+          if (!isNotFound(error)) throw error;
+        },
+      );
+    });
+  }
+
+  follow(ADMIN_NETWORK_POLICY, adminPolicies);
+  follow(BASELINE_ADMIN_NETWORK_POLICY, baselinePolicies);
+  follow(CLUSTER_NETWORK_POLICY, clusterPolicies);
+  return {
+    name: NAME,
+    run: (signal) => runWhenSynced(queue, [adminPolicies, baselinePolicies, clusterPolicies], signal),
+  };
+}

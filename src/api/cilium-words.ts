@@ -210,3 +210,23 @@ export const KAFKA_ROLES: Readonly<Record<string, readonly string[]>> = {
     'apiversions',
   ],
 };
+
+/** Requests that name topics. */
+export const KAFKA_TOPIC_KEYS: ReadonlySet<string> = new Set([
+  'produce',
+  'fetch',
+  'offsets',
+  'metadata',
+  'leaderandisr',
+  'stopreplica',
+  'updatemetadata',
+  'offsetcommit',
+  'offsetfetch',
+  'createtopics',
+  'deletetopics',
+  'deleterecords',
+  'offsetforleaderepoch',
+  'addpartitionstotxn',
+  'writetxnmarkers',
+  'txnoffsetcommit',
+]);

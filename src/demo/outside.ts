@@ -6,7 +6,7 @@
 import { type Address, type Cidr, contains, formatAddress, nth, parseAddress } from '../lib/ip.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { PortMatch } from '../policy/model.ts';
-import { lowerPolicy, type PolicyObject } from '../policy/objects.ts';
+import { lowerPolicies, type PolicyObject } from '../policy/objects.ts';
 import { type Flow, podKey } from '../policy/world.ts';
 import type { Attempt, DemoPod, Workload } from './attempts.ts';
 
@@ -28,7 +28,7 @@ function representative(cidr: Cidr): Address | undefined {
 
 /** One place in every range, and in every exception, of egress rules of any language; none inside of `cluster`. */
 function places(policies: readonly PolicyObject[], cluster: readonly Cidr[]): Place[] {
-  const rules = policies.flatMap((policy) => lowerPolicy(policy).rules);
+  const rules = policies.flatMap((policy) => lowerPolicies(policy).flatMap((lowered) => lowered.rules));
   const found = rules
     .filter(({ ref }) => ref.direction === 'egress')
     .flatMap(({ peers, ports }) => {

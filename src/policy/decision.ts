@@ -14,6 +14,8 @@ export interface PolicyRef {
   /** Empty for cluster-wide kinds. */
   readonly namespace: string;
   readonly name: string;
+  /** Of an object that holds several policies, which of them: `specs[1]`. Rules have their path instead. */
+  readonly part?: string;
 }
 
 export interface RuleRef extends PolicyRef {
@@ -89,7 +91,7 @@ export function decisionOf(egress: Side, ingress: Side): Decision {
 }
 
 export const policyText = (ref: PolicyRef): string =>
-  `${ref.kind} ${ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`}`;
+  `${ref.kind} ${ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`}${ref.part === undefined ? '' : ` ${ref.part}`}`;
 
 /** `NetworkPolicy payments/allow-web spec.ingress[0]`: which rule it is, whatever it says. */
 export const ruleKey = (ref: RuleRef): string => `${policyText(ref)} ${ref.path}`;

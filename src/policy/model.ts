@@ -112,4 +112,7 @@ export function compareRules(a: Rule, b: Rule): number {
 export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 export const comparePolicies = (a: PolicyRef, b: PolicyRef): number =>
-  compareText(a.kind, b.kind) || compareText(a.namespace, b.namespace) || compareText(a.name, b.name);
+  compareText(a.kind, b.kind) ||
+  compareText(a.namespace, b.namespace) ||
+  compareText(a.name, b.name) ||
+  compareText(a.part ?? '', b.part ?? '');

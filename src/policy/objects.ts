@@ -7,6 +7,7 @@ import type {
 } from '../api/types.ts';
 import { errorText } from '../lib/errors.ts';
 import { lowerAdminNetworkPolicy, lowerBaselineAdminNetworkPolicy } from './language/admin-network-policy.ts';
+import { type CiliumPolicyObject, lowerCiliumPolicy } from './language/cilium-policy.ts';
 import { lowerClusterNetworkPolicy } from './language/cluster-network-policy.ts';
 import { lowerNetworkPolicy } from './language/network-policy.ts';
 import { type Policy, policyOf } from './model.ts';
@@ -19,17 +20,18 @@ import type { Surroundings } from './world.ts';
 export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
 
 /** Told apart by `kind`; an object without one, as a list of NetworkPolicies has them, is a NetworkPolicy. */
-export type PolicyObject = NetworkPolicy | ClusterPolicyObject;
+export type PolicyObject = NetworkPolicy | ClusterPolicyObject | CiliumPolicyObject;
 
 /**
- * `inherited`: the stage of the object's namespace; `surroundings`: what languages in READS_SURROUNDINGS may read. An object that is not even of the form of its kind, which no API
- * server stores, is for nobody: what else there is is decided all the same.
+ * `inherited`: the stage of the object's namespace; `surroundings`: what languages in READS_SURROUNDINGS may read. Of
+ * some languages an object holds several policies. One that is not even of the form of its kind, which no API server
+ * stores, is for nobody: what else there is is decided all the same.
  */
-export function lowerPolicy(
+export function lowerPolicies(
   object: PolicyObject,
   inherited?: Stage,
   surroundings: Surroundings = {},
-): Policy {
+): readonly Policy[] {
   try {
     return lower(object, inherited, surroundings);
   } catch (error) {
@@ -43,24 +45,35 @@ export function lowerPolicy(
     const isolates = { ingress: false, egress: false };
     const problems = [{ policy: ref, path: 'spec', message }];
     const tier = TIERS.default;
-    return policyOf({ ref, stage: 'enforce', subject, tier, isolates, rules: [], problems });
+    return [policyOf({ ref, stage: 'enforce', subject, tier, isolates, rules: [], problems })];
   }
 }
 
-function lower(object: PolicyObject, inherited: Stage | undefined, _surroundings: Surroundings): Policy {
+/** The first of them. */
+export const lowerPolicy = (...args: Parameters<typeof lowerPolicies>): Policy => lowerPolicies(...args)[0]!;
+
+function lower(
+  object: PolicyObject,
+  inherited: Stage | undefined,
+  _surroundings: Surroundings,
+): readonly Policy[] {
   switch (object.kind) {
     case 'AdminNetworkPolicy':
-      return lowerAdminNetworkPolicy(object);
+      return [lowerAdminNetworkPolicy(object)];
     case 'BaselineAdminNetworkPolicy':
-      return lowerBaselineAdminNetworkPolicy(object);
+      return [lowerBaselineAdminNetworkPolicy(object)];
     case 'ClusterNetworkPolicy':
-      return lowerClusterNetworkPolicy(object);
+      return [lowerClusterNetworkPolicy(object)];
+    case 'CiliumNetworkPolicy':
+    case 'CiliumClusterwideNetworkPolicy':
+      return lowerCiliumPolicy(object, inherited);
     default:
-      return lowerNetworkPolicy(object, inherited);
+      return [lowerNetworkPolicy(object, inherited)];
   }
 }
 
-const CLUSTER_WIDE: ReadonlySet<string> = new Set<ClusterPolicyObject['kind']>([
+const CLUSTER_WIDE: ReadonlySet<string> = new Set<PolicyObject['kind']>([
+  'CiliumClusterwideNetworkPolicy',
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
   'ClusterNetworkPolicy',

@@ -1,6 +1,6 @@
 /** The policies of a world, and how they differ from those of the world before. */
 import type { Policy } from './model.ts';
-import { lowerPolicy, namespaceOf, objectKey, type PolicyObject, READS_SURROUNDINGS } from './objects.ts';
+import { lowerPolicies, namespaceOf, objectKey, type PolicyObject, READS_SURROUNDINGS } from './objects.ts';
 import type { PolicyDifference } from './roles.ts';
 import { namespaceStages } from './scene.ts';
 import type { Stage } from './stage.ts';
@@ -19,7 +19,7 @@ export function createPolicyList() {
   const stageOf = (object: PolicyObject): Stage | undefined => stages.get(namespaceOf(object));
   const known = (object: PolicyObject): Known => {
     const stage = stageOf(object);
-    return { object, stage, policy: lowerPolicy(object, stage, surroundings) };
+    return { object, stage, policies: lowerPolicies(object, stage, surroundings) };
   };
 
   /** By far the most frequent: some objects have a new version, the list is as it was. */
@@ -28,9 +28,9 @@ export function createPolicyList() {
     const places: number[] = [];
     for (let i = 0; i < objects.length; i++) if (objects[i] !== last[i]) places.push(i);
     if (places.some((i) => objectKey(objects[i]!) !== objectKey(last[i]!))) return undefined;
-    const gone = places.map((i) => byKey.get(objectKey(last[i]!))!.policy);
+    const gone = places.flatMap((i) => byKey.get(objectKey(last[i]!))!.policies);
     for (const i of places) byKey.set(objectKey(objects[i]!), known(objects[i]!));
-    return { gone, come: places.map((i) => byKey.get(objectKey(objects[i]!))!.policy) };
+    return { gone, come: places.flatMap((i) => byKey.get(objectKey(objects[i]!))!.policies) };
   }
 
   function compared(objects: readonly PolicyObject[], isSurrounded: boolean): PolicyDifference {
@@ -46,7 +46,10 @@ export function createPolicyList() {
       .filter(([key]) => !byKey.has(key))
       .map(([key, object]) => [key, known(object)] as const);
     for (const [key, each] of come) byKey.set(key, each);
-    return { gone: gone.map(([, { policy }]) => policy), come: come.map(([, { policy }]) => policy) };
+    return {
+      gone: gone.flatMap(([, { policies }]) => policies),
+      come: come.flatMap(([, { policies }]) => policies),
+    };
   }
 
   return {
@@ -75,7 +78,7 @@ interface Known {
   readonly object: PolicyObject;
   /** Of its namespace. */
   readonly stage: Stage | undefined;
-  readonly policy: Policy;
+  readonly policies: readonly Policy[];
 }
 
 const sameMap = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean =>

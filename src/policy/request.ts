@@ -54,6 +54,8 @@ export interface HttpMatch {
   readonly method?: TextMatch | undefined;
   /** Of the path without its query. */
   readonly path?: TextMatch | undefined;
+  /** Of the path with its query, as sent. */
+  readonly target?: TextMatch | undefined;
   readonly host?: TextMatch | undefined;
   /** All must hold. */
   readonly headers?: readonly HeaderMatch[] | undefined;
@@ -105,10 +107,11 @@ export function matchesRequest(match: RequestMatch, request: Request): boolean {
 function matchesHttp(match: HttpMatch, request: Request): boolean {
   const http = httpOf(request);
   if (!http) return false;
-  const { method, path, host, headers } = match;
+  const { method, path, target, host, headers } = match;
   return (
     (method?.matches(http.method) ?? true) &&
     (path?.matches(withoutQuery(http.path)) ?? true) &&
+    (target?.matches(http.path) ?? true) &&
     (host === undefined || (http.host !== undefined && host.matches(http.host))) &&
     hasHeaders(headers, http.headers)
   );

@@ -6,7 +6,7 @@ import { type Address, type Family, formatAddress, parseAddress, tryParseAddress
 import { comparePolicies, compareText, type Policy } from './model.ts';
 import type { Belongings } from './peers.ts';
 import type { Request } from './request.ts';
-import { lowerPolicy, namespaceOf, objectKey } from './objects.ts';
+import { lowerPolicies, namespaceOf, objectKey } from './objects.ts';
 import { type Stage, stageIn } from './stage.ts';
 import {
   type Flow,
@@ -70,8 +70,8 @@ export interface ResolvedFlow {
 export function buildScene(world: World): Scene {
   const objects = new Map(world.policies.map((p) => [objectKey(p), p]));
   const stages = namespaceStages(world.namespaces);
-  const policies = [...objects.values()].map((p) =>
-    lowerPolicy(p, stages.get(namespaceOf(p)), world.surroundings),
+  const policies = [...objects.values()].flatMap((p) =>
+    lowerPolicies(p, stages.get(namespaceOf(p)), world.surroundings),
   );
   return { ...buildPlaces(world), policies: policies.sort((a, b) => comparePolicies(a.ref, b.ref)) };
 }

@@ -3,7 +3,7 @@ import { findKind } from '../../api/registry.ts';
 import { typeErrors, unknownFields } from '../../api/schema/check.ts';
 import type { KubeObject } from '../../api/types.ts';
 import { isObject } from '../../lib/json.ts';
-import { lowerPolicy, type PolicyObject } from '../../policy/objects.ts';
+import { lowerPolicies, type PolicyObject } from '../../policy/objects.ts';
 import { groupOf, isPolicy, isWorkloadTemplate, templatePath } from '../../policy/analyse/object-kinds.ts';
 
 export interface ObjectProblem {
@@ -49,10 +49,9 @@ function policyProblems(object: KubeObject, lenient: boolean): ObjectProblem[] {
     ...mistyped.map(({ field, message }) => ({ path: field, message })),
   ];
   if (shape.length > 0 || lenient) return shape;
-  return lowerPolicy(object as unknown as PolicyObject).problems.map(({ path, message }) => ({
-    path,
-    message,
-  }));
+  return lowerPolicies(object as unknown as PolicyObject).flatMap(({ problems }) =>
+    problems.map(({ path, message }) => ({ path, message })),
+  );
 }
 
 /** Policies of a group of long ago look like those of today. */

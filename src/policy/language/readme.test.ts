@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICY,
+  CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   type Kind,
   NETWORK_POLICY,
@@ -38,6 +40,8 @@ for (const [kind, also] of [
   [ADMIN_NETWORK_POLICY, undefined],
   [BASELINE_ADMIN_NETWORK_POLICY, ADMIN_NETWORK_POLICY],
   [CLUSTER_NETWORK_POLICY, undefined],
+  [CILIUM_NETWORK_POLICY, undefined],
+  [CILIUM_CLUSTERWIDE_NETWORK_POLICY, CILIUM_NETWORK_POLICY],
 ] as const)
   test(`every field of ${kind.kind} is in its table`, () => {
     const words = [kind, ...(also ? [also] : [])]

@@ -1,0 +1,232 @@
+/**
+ * Selectors of Cilium over endpoints. An endpoint has the labels of its pod (source k8s), those of its namespace, the
+ * namespace's name and the service account under keys of their own; what is no pod has labels of the source reserved.
+ */
+import {
+  ACCOUNT_KEY,
+  CLUSTER_KEY,
+  CLUSTER_NAME,
+  NAMESPACE_KEY,
+  NAMESPACE_LABELS_PREFIX,
+  NO_API_SERVER,
+  NODE_SOURCES,
+  parseLabelKey,
+  POD_SOURCES,
+  RESERVED,
+} from '../../api/cilium-words.ts';
+import { NAMESPACE_NAME } from '../../api/labels.ts';
+import type { LabelSelector, SelectorExpression } from '../../api/selector.ts';
+import { parseCidr } from '../../lib/ip.ts';
+import {
+  type AccountMatch,
+  allOf,
+  entityPeer,
+  nodePeer,
+  not,
+  outsideBlock,
+  type Peer,
+  type PodPeer,
+  podPeer,
+} from '../peers.ts';
+import { everything, parseSelector, type Selector } from '../selector.ts';
+import type { Report } from './read.ts';
+
+interface Requirement extends SelectorExpression {
+  /** any, k8s, node, reserved. */
+  readonly source: string;
+  readonly values: readonly string[];
+}
+
+/** Undefined if a part cannot be read. */
+export function readRequirements(
+  selector: LabelSelector,
+  path: string,
+  sources: readonly string[],
+  report: Report,
+): Requirement[] | undefined {
+  const parsed = parseSelector(selector);
+  if (!parsed.ok) {
+    report(`${path}.${parsed.path}`, parsed.message);
+    return undefined;
+  }
+  const labels = Object.entries(selector.matchLabels ?? {}).map(([key, value]) => ({
+    at: `${path}.matchLabels`,
+    expression: { key, operator: 'In', values: [value] },
+  }));
+  const expressions = (selector.matchExpressions ?? []).map((expression, i) => ({
+    at: `${path}.matchExpressions[${i}].key`,
+    expression,
+  }));
+  const read = [...labels, ...expressions].map(({ at, expression }) => {
+    const { source, key } = parseLabelKey(expression.key);
+    const problem = keyProblem(source, key, sources);
+    if (problem !== undefined) report(at, `"${expression.key}": ${problem}`);
+    return problem === undefined
+      ? { source, key, operator: expression.operator, values: expression.values ?? [] }
+      : undefined;
+  });
+  const known = read.filter((each) => each !== undefined);
+  return known.length < read.length ? undefined : known;
+}
+
+function keyProblem(source: string, key: string, sources: readonly string[]): string | undefined {
+  if (!sources.includes(source)) return `labels of the source ${source} are not known here`;
+  if (source !== 'reserved') return undefined;
+  if (key === 'kube-apiserver') return NO_API_SERVER;
+  return RESERVED.includes(key) ? undefined : `there is no reserved label ${key}`;
+}
+
+/** As a label of which only this is known holds it: `undefined` is a label that is not there. */
+function holds({ operator, values }: Requirement, value: string | undefined): boolean {
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value);
+    case 'NotIn':
+      return value === undefined || !values.includes(value);
+    case 'Exists':
+      return value !== undefined;
+    default:
+      return value === undefined;
+  }
+}
+
+/** What is no pod, by its reserved labels: all that it has. */
+const OTHERS: readonly (readonly [labels: readonly string[], peer: Peer])[] = [
+  [['world', 'world-ipv4'], outsideBlock(parseCidr('0.0.0.0/0'), [])],
+  [['world', 'world-ipv6'], outsideBlock(parseCidr('::/0'), [])],
+  [['host'], entityPeer('host')],
+  [['remote-node'], entityPeer('remote-node')],
+];
+
+/** Pods that requirements hold for; undefined if there can be none. */
+interface Pods {
+  readonly peer: PodPeer;
+  readonly except: readonly PodPeer[];
+}
+
+const isNamespaceName = ({ source, key }: Requirement): boolean =>
+  source !== 'reserved' && key === NAMESPACE_KEY;
+const isNamespaceLabel = ({ source, key }: Requirement): boolean =>
+  source !== 'reserved' && key.startsWith(NAMESPACE_LABELS_PREFIX);
+
+const selectorOf = (requirements: readonly SelectorExpression[]): Selector => {
+  const parsed = parseSelector({ matchExpressions: requirements });
+  // Each requirement has been read already.
+  return parsed.ok ? parsed.selector : everything;
+};
+
+function podsOf(requirements: readonly Requirement[]): Pods | undefined {
+  const onNamespace: SelectorExpression[] = [];
+  const onPod: SelectorExpression[] = [];
+  const except: PodPeer[] = [];
+  let names: readonly string[] | undefined;
+  for (const each of requirements) {
+    const { source, key, operator, values } = each;
+    if (source === 'reserved') {
+      if (!holds(each, undefined)) return undefined;
+    } else if (key === CLUSTER_KEY) {
+      if (!holds(each, CLUSTER_NAME)) return undefined;
+    } else if (isNamespaceName(each)) onNamespace.push({ key: NAMESPACE_NAME, operator, values });
+    else if (isNamespaceLabel(each))
+      onNamespace.push({ key: key.slice(NAMESPACE_LABELS_PREFIX.length), operator, values });
+    else if (key !== ACCOUNT_KEY) onPod.push({ key, operator, values });
+    else if (operator === 'DoesNotExist') return undefined;
+    else if (operator === 'In') names = names?.filter((name) => values.includes(name)) ?? values;
+    else if (operator === 'NotIn') except.push(accountPods(values));
+  }
+  const accounts: AccountMatch | undefined = names && { names };
+  return { peer: podPeer(namespaceOf(onNamespace), selectorOf(onPod), accounts), except };
+}
+
+const accountPods = (names: readonly string[]): PodPeer =>
+  podPeer({ selector: everything }, everything, { names });
+
+/** By its name alone where it is one, which is the faster question. */
+function namespaceOf(requirements: readonly SelectorExpression[]): PodPeer['namespace'] {
+  const rest = requirements.filter(({ key, operator }) => key !== NAMESPACE_NAME || operator !== 'Exists');
+  const [first] = rest;
+  if (
+    rest.length === 1 &&
+    first?.key === NAMESPACE_NAME &&
+    first.operator === 'In' &&
+    first.values?.length === 1
+  )
+    return { name: first.values[0]! };
+  return { selector: selectorOf(rest) };
+}
+
+/** One of a rule's endpoints. @param namespace of the policy, empty if it is for all. */
+export function readEndpoints(
+  selector: LabelSelector,
+  namespace: string,
+  path: string,
+  report: Report,
+): Peer[] | undefined {
+  const given = readRequirements(selector, path, POD_SOURCES, report);
+  if (!given) return undefined;
+  const requirements = [...given, ...impliedNamespace(given, namespace)];
+  const pods = podsOf(requirements);
+  const others = OTHERS.filter(([labels]) =>
+    requirements.every((each) =>
+      holds(each, each.source === 'reserved' && labels.includes(each.key) ? '' : undefined),
+    ),
+  );
+  return [...(pods ? [withoutExcepted(pods)] : []), ...others.map(([, peer]) => peer)];
+}
+
+const withoutExcepted = ({ peer, except }: Pods): Peer =>
+  except.length === 0 ? peer : allOf([peer, ...except.map(not)]);
+
+/** Cilium's getEndpointSelector: nothing is implied where namespaces or what is no pod are asked for. */
+function impliedNamespace(given: readonly Requirement[], namespace: string): Requirement[] {
+  if (given.some((each) => each.source === 'reserved' || isNamespaceName(each))) return [];
+  const about = { source: 'k8s', key: NAMESPACE_KEY };
+  if (namespace === '') return [{ ...about, operator: 'Exists', values: [] }];
+  return given.some(isNamespaceLabel) ? [] : [{ ...about, operator: 'In', values: [namespace] }];
+}
+
+/** Of a policy: pods only. Undefined if it cannot be read, or says what cannot be said of pods. */
+export function readSubject(
+  selector: LabelSelector,
+  namespace: string,
+  path: string,
+  report: Report,
+): PodPeer | undefined {
+  const given = readRequirements(selector, path, POD_SOURCES, report);
+  if (!given) return undefined;
+  const own = namespace === '' ? given : inNamespace(given, namespace, path, report);
+  const pods = podsOf(own);
+  if (!pods) return noPods;
+  if (pods.except.length === 0) return pods.peer;
+  report(path, 'service accounts that a policy is not for are not known here: name those that it is for');
+  return undefined;
+}
+
+/** Selects no pod: no namespace has no name. */
+export const noPods: PodPeer = podPeer({ name: '' }, everything);
+
+/** Another namespace under the key of Kubernetes' own is taken for its own, as Cilium takes it. */
+function inNamespace(
+  given: readonly Requirement[],
+  namespace: string,
+  path: string,
+  report: Report,
+): Requirement[] {
+  const isOverridden = (each: Requirement) =>
+    each.source === 'k8s' && isNamespaceName(each) && each.operator === 'In';
+  const others = given.filter((each) => isOverridden(each) && !each.values.includes(namespace));
+  if (others.length > 0)
+    report(
+      path,
+      `selects in ${others.flatMap(({ values }) => values).join(', ')}, but is for pods of ${namespace} alone`,
+    );
+  return [
+    ...given.filter((each) => !isOverridden(each)),
+    { source: 'k8s', key: NAMESPACE_KEY, operator: 'In', values: [namespace] },
+  ];
+}
+
+export function readNodes(selector: LabelSelector, path: string, report: Report): Peer[] | undefined {
+  const requirements = readRequirements(selector, path, NODE_SOURCES, report);
+  return requirements && [nodePeer(selectorOf(requirements))];
+}

@@ -7,16 +7,15 @@ import {
   type Direction,
   decisionOf,
   type Outcome,
-  type PolicyRef,
   type Side,
 } from './decision.ts';
-import { isEnforced, isolationOf } from './isolation.ts';
+import { isEnforced, type Isolation, isolationOf } from './isolation.ts';
+import { type Judgement, judge } from './judge.ts';
 import { compareRules, type IcmpMatch, type Policy, type PortMatch, type Rule } from './model.ts';
 import { type Numbering, numberRules } from './numbering.ts';
 import { type Entity, holdsPeer, type LeafPeer, type Peer, selectsPod } from './peers.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type Places, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
-import { TIERS } from './tiers.ts';
 import { type Flow, podKey, type World, type WorldPod } from './world.ts';
 
 /** For many flows in one world use `createDecider`. @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
@@ -49,48 +48,49 @@ function decideSide(scene: Scene, numbering: Numbering, flow: ResolvedFlow, dire
   if (here.type !== 'pod')
     return { ...ALLOWED, reason: 'not-a-pod', isolated: false, isolatedBy: [], audit: ALLOWED };
   const policies = concerning(scene, here.pod, direction);
-  const { enforced: isolatedBy, audited } = isolationOf(policies, direction);
-  const isolation = { isolated: isolatedBy.length > 0, isolatedBy };
+  const { enforced, audited } = isolationOf(policies, direction);
+  const isolation = { isolated: enforced.policies.length > 0, isolatedBy: enforced.policies };
   const allowed = { ...ALLOWED, ...isolation, audit: ALLOWED };
   if (there.type === 'pod' && podKey(there.pod) === podKey(here.pod)) return { ...allowed, reason: 'self' };
   if (isOwnNode(scene, here.pod, there)) return { ...allowed, reason: 'own-node' };
   if (policies.length === 0) return { ...allowed, reason: 'not-isolated' };
 
-  const judge = (who: readonly Policy[], closing: readonly PolicyRef[]): Outcome => {
-    const rule = decidingRule(matching(scene, rulesOf(who, direction), flow, there), closing.length > 0);
-    if (rule) return { verdict: rule.verdict, rule: rule.ref, ruleNumber: numbering.rule(rule.ref) };
-    if (closing.length === 0) return ALLOWED;
-    return { verdict: 'deny', ruleNumber: numbering.defaultDeny(direction, closing) };
+  const judged = (who: readonly Policy[], { tiers }: Isolation) =>
+    judge(matching(scene, rulesOf(who, direction), flow, there), tiers, flow.request);
+  const judgement = judged(policies.filter(isEnforced), enforced);
+  const isAudited = !policies.every(isEnforced);
+  const audit = isAudited ? judged(policies, audited) : judgement;
+  return sideOf(judgement, audit, isolation, (each) => numberOf(numbering, direction, each));
+}
+
+/** The sides of a decision as everybody says them: no property is there without a value. */
+export function sideOf(
+  judgement: Judgement,
+  audit: Judgement,
+  isolation: Pick<Side, 'isolated' | 'isolatedBy'>,
+  number: (judgement: Judgement) => number,
+): Side {
+  const { logged, ...decided } = judgement;
+  const outcome = ({ verdict, rule }: Judgement, ruleNumber: number): Outcome => ({
+    verdict,
+    ...(rule ? { rule } : {}),
+    ruleNumber,
+  });
+  return {
+    ...decided,
+    ...isolation,
+    ruleNumber: number(judgement),
+    ...(logged.length > 0 ? { logged } : {}),
+    audit: outcome(audit, number(audit)),
   };
-  const outcome = judge(policies.filter(isEnforced), isolatedBy);
-  const audit = policies.every(isEnforced) ? outcome : judge(policies, audited);
-  const reason = outcome.rule ? 'rule' : outcome.verdict === 'deny' ? 'default-deny' : 'no-rule';
-  return { ...outcome, reason, ...isolation, audit };
+}
+
+function numberOf(numbering: Numbering, direction: Direction, { rule, closedBy }: Judgement): number {
+  return rule ? numbering.rule(rule) : numbering.defaultDeny(direction, closedBy ?? []);
 }
 
 const matching = (scene: Scene, rules: readonly Rule[], flow: ResolvedFlow, there: End): Rule[] =>
   rules.filter((rule) => peersMatch(scene, rule, there) && portsMatch(rule, flow)).sort(compareRules);
-
-/**
- * The first rule, but for what a rule before it in its tier passes on.
- *
- * @param rules those that match, in deciding order
- * @param isClosed the pod is isolated: no tier behind NetworkPolicy's is asked
- */
-function decidingRule(
-  rules: readonly Rule[],
-  isClosed: boolean,
-): (Rule & { readonly verdict: 'allow' | 'deny' }) | undefined {
-  let passed = Number.NEGATIVE_INFINITY;
-  for (const rule of rules) {
-    if (isClosed && rule.tier > TIERS.default) return undefined;
-    if (rule.tier === passed) continue;
-    const { verdict } = rule;
-    if (verdict !== 'pass') return { ...rule, verdict };
-    passed = rule.tier;
-  }
-  return undefined;
-}
 
 /** Policies that say anything of a pod in this direction, in the order of the scene. */
 export function concerning(scene: Scene, pod: WorldPod, direction: Direction): Policy[] {

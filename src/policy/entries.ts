@@ -3,16 +3,21 @@
  * in the number of ranges: each rule paints what no earlier one of its tier has painted.
  */
 import { protocolNumbers } from '../lib/protocols.ts';
+import type { Authentication } from './decision.ts';
 import type { PortRange, RuleVerdict } from './model.ts';
+import { paint, type Segments } from './paint.ts';
 import type { PolicyEntry } from './tables.ts';
-import type { PortProtocol } from './world.ts';
 
 /** A rule as far as one peer is concerned. */
 export interface PortRule {
   /** 0: it stands for nothing that decides. */
   readonly number: number;
   readonly tier: number;
+  readonly priority: number;
   readonly verdict: RuleVerdict;
+  /** Requests on what it allows are judged one by one. */
+  readonly l7?: boolean;
+  readonly auth?: Authentication | undefined;
   /** Null = everything. */
   readonly ports: readonly PortRange[] | null;
 }
@@ -29,33 +34,31 @@ export type PortEntry = Omit<PolicyEntry, 'identity'>;
 /** Every protocol and port is decided: the last entry is that for everything that the others leave. */
 export function flattenPorts({ enforced, audited }: PortRules): PortEntry[] {
   const lists = [enforced, ...(audited ? [audited] : [])].map(tiersOf);
-  const rest = outcome(lists.map((tiers) => decider(tiers, () => undefined)));
+  const rest = outcome(lists.map((tiers) => decideAt(tiers, undefined, 0)));
   const entries: PortEntry[] = [];
   for (const protocol of ['TCP', 'UDP', 'SCTP'] as const) {
     const starts = startsOf(lists.flat(), protocol);
     if (starts.length === 0) continue;
-    const painted = lists.map((tiers) => {
-      const layers = new Map(tiers.map((tier) => [tier, paint(tier.rules, protocol, starts)]));
-      return (segment: number) => decider(tiers, (tier) => layers.get(tier)?.[segment]);
-    });
-    const segments = starts.slice(0, -1).map((first, i) => ({
+    const segments: Segments = { protocol, starts, position: new Map(starts.map((start, i) => [start, i])) };
+    const layers = lists.map((tiers) => tiers.map((tier) => layersOf(tier, segments)));
+    const decided = starts.slice(0, -1).map((first, i) => ({
       first,
       last: starts[i + 1]! - 1,
-      ...outcome(painted.map((at) => at(i))),
+      ...outcome(lists.map((tiers, which) => decideAt(tiers, layers[which], i))),
     }));
-    for (const { first, last, ...decided } of joined(segments))
-      if (!sameOutcome(decided, rest))
-        entries.push({ protocol: protocolNumbers[protocol], ports: [first, last], ...decided });
+    for (const { first, last, ...each } of joined(decided))
+      if (!sameOutcome(each, rest))
+        entries.push({ protocol: protocolNumbers[protocol], ports: [first, last], ...each });
   }
   entries.push({ protocol: null, ports: null, ...rest });
   return entries;
 }
 
+/** Rules of one tier, in deciding order, without those that can never decide. */
 interface Tier {
-  /** For some ports each. */
   readonly rules: readonly PortRule[];
-  /** What the rules leave; undefined: nothing of this tier decides it. */
-  readonly rest: PortRule | undefined;
+  /** None is for requests or asks for proof: else those that allow add up (judge.ts). */
+  readonly isPlain: boolean;
 }
 
 function tiersOf(rules: readonly PortRule[]): Tier[] {
@@ -63,47 +66,122 @@ function tiersOf(rules: readonly PortRule[]): Tier[] {
   for (let i = 0; i < rules.length; ) {
     const end = rules.findIndex((rule, at) => at > i && rule.tier !== rules[i]!.tier);
     const list = rules.slice(i, end < 0 ? rules.length : end);
-    // A rule for everything leaves nothing to the rules after it.
-    const open = list.findIndex((rule) => rule.ports === null);
-    tiers.push({ rules: open < 0 ? list : list.slice(0, open), rest: list[open] });
     i += list.length;
-    // Nor to the tiers after it, unless it passes.
-    if (open >= 0 && list[open]!.verdict !== 'pass' && tiers.at(-1)!.rules.every(isFinal)) break;
+    const isPlain = list.every(({ l7, auth }) => !l7 && !auth);
+    // A rule for everything leaves nothing to the rules after it.
+    const open = isPlain ? list.findIndex((rule) => rule.ports === null) : -1;
+    tiers.push({ rules: open < 0 ? list : list.slice(0, open + 1), isPlain });
+    // Nor to the tiers after it, unless one passes.
+    if (open >= 0 && list.slice(0, open + 1).every(({ verdict }) => verdict !== 'pass')) break;
   }
   return tiers;
 }
 
-const isFinal = ({ verdict }: PortRule): boolean => verdict !== 'pass';
+/** First rules of several kinds, as places in a tier's list; -1: none. By segment. */
+interface Layers {
+  readonly first: Int32Array;
+  /** Only where not every rule is plain: the first that is not for requests, that does not allow, that asks for proof. */
+  readonly plain?: Int32Array;
+  readonly ending?: Int32Array;
+  readonly proving?: Int32Array;
+  readonly failing?: Int32Array;
+}
 
-/** The first tier's rule that neither passes nor is absent. */
-function decider(tiers: readonly Tier[], ruleAt: (tier: Tier) => PortRule | undefined): PortRule {
-  for (const tier of tiers) {
-    const rule = ruleAt(tier) ?? tier.rest;
-    if (rule && rule.verdict !== 'pass') return rule;
+const kinds = {
+  plain: ({ l7 }: PortRule) => !l7,
+  ending: ({ verdict }: PortRule) => verdict !== 'allow',
+  proving: ({ auth }: PortRule) => auth !== undefined,
+  failing: ({ auth }: PortRule) => auth === 'test-always-fail',
+};
+
+function layersOf({ rules, isPlain }: Tier, segments: Segments): Layers {
+  const first = paint(rules, () => true, segments);
+  if (isPlain) return { first };
+  return {
+    first,
+    plain: paint(rules, kinds.plain, segments),
+    ending: paint(rules, kinds.ending, segments),
+    proving: paint(rules, kinds.proving, segments),
+    failing: paint(rules, kinds.failing, segments),
+  };
+}
+
+/** Of what no port range speaks of: only rules for everything count. */
+function openLayers({ rules, isPlain }: Tier): Layers {
+  const first = (which: (rule: PortRule) => boolean) =>
+    Int32Array.of(rules.findIndex((rule) => rule.ports === null && which(rule)));
+  if (isPlain) return { first: first(() => true) };
+  return {
+    first: first(() => true),
+    plain: first(kinds.plain),
+    ending: first(kinds.ending),
+    proving: first(kinds.proving),
+    failing: first(kinds.failing),
+  };
+}
+
+interface Verdict {
+  readonly rule: PortRule;
+  readonly redirect?: true;
+  readonly auth?: Authentication | undefined;
+}
+
+/** @param layers of each tier; undefined: of what no port range speaks of */
+function decideAt(tiers: readonly Tier[], layers: readonly Layers[] | undefined, segment: number): Verdict {
+  for (const [i, tier] of tiers.entries()) {
+    const own = layers?.[i] ?? openLayers(tier);
+    const rule = tier.rules[own.first[segment]!];
+    if (!rule || rule.verdict === 'pass') continue;
+    return rule.verdict === 'deny' || tier.isPlain ? { rule } : settle(tier, own, segment, rule);
   }
   throw new Error('the last rule of a list decides everything');
 }
 
-export type Decided = Pick<PortEntry, 'verdict' | 'rule' | 'audit'>;
+/** Of rules that allow and add up: see `settle` of judge.ts. */
+function settle({ rules }: Tier, layers: Layers, segment: number, first: PortRule): Verdict {
+  const at = (layer: Int32Array | undefined) => layer?.[segment] ?? -1;
+  const end = at(layers.ending) < 0 ? rules.length : at(layers.ending);
+  const inRun = (place: number): PortRule | undefined =>
+    place >= 0 && place < end && rules[place]!.priority === first.priority ? rules[place] : undefined;
+  const plain = inRun(at(layers.plain));
+  const proving = inRun(at(layers.failing)) ?? inRun(at(layers.proving));
+  return {
+    rule: proving ?? plain ?? first,
+    ...(plain ? {} : { redirect: true }),
+    ...(proving ? { auth: proving.auth } : {}),
+  };
+}
 
-function outcome([enforced, audited = enforced]: readonly PortRule[]): Decided {
-  const verdict = verdictOf(enforced!);
-  if (!audited || audited.number === enforced!.number) return { verdict, rule: enforced!.number };
-  const audit = { verdict: verdictOf(audited), rule: audited.number };
+export type Decided = Pick<PortEntry, 'verdict' | 'rule' | 'redirect' | 'auth' | 'audit'>;
+
+function outcome([enforced, audited = enforced]: readonly Verdict[]): Decided {
+  const { rule, redirect, auth } = enforced!;
+  const decided = {
+    rule: rule.number,
+    ...(redirect && auth ? { redirect } : {}),
+    ...(auth ? { auth } : {}),
+  };
+  const verdict = auth ? 'auth-required' : redirect ? 'redirect' : passes(rule) ? 'allow' : 'deny';
+  if (!audited || audited.rule.number === rule.number) return { verdict, ...decided };
+  const audit = { verdict: passes(audited.rule) ? 'allow' : 'deny', rule: audited.rule.number } as const;
   return {
     verdict: verdict === 'allow' && audit.verdict === 'deny' ? 'audit-deny' : verdict,
-    rule: enforced!.number,
+    ...decided,
     audit,
   };
 }
 
-const verdictOf = ({ verdict }: PortRule): 'allow' | 'deny' => (verdict === 'deny' ? 'deny' : 'allow');
+const passes = ({ verdict }: PortRule): boolean => verdict !== 'deny';
 
 export const sameOutcome = (a: Decided, b: Decided): boolean =>
-  a.rule === b.rule && a.verdict === b.verdict && a.audit?.rule === b.audit?.rule;
+  a.rule === b.rule &&
+  a.verdict === b.verdict &&
+  a.redirect === b.redirect &&
+  a.auth === b.auth &&
+  a.audit?.rule === b.audit?.rule;
 
 /** Where ranges of this protocol begin, and after the last one. */
-function startsOf(tiers: readonly Tier[], protocol: PortProtocol): number[] {
+function startsOf(tiers: readonly Tier[], protocol: PortRange['protocol']): number[] {
   const starts = new Set<number>();
   for (const { rules } of tiers)
     for (const { ports } of rules)
@@ -113,35 +191,6 @@ function startsOf(tiers: readonly Tier[], protocol: PortProtocol): number[] {
         starts.add(range.last + 1);
       }
   return [...starts].sort((a, b) => a - b);
-}
-
-/** By segment between starts: the first rule that has it. Painted segments are skipped by pointers. */
-function paint(
-  rules: readonly PortRule[],
-  protocol: PortProtocol,
-  starts: readonly number[],
-): (PortRule | undefined)[] {
-  const position = new Map(starts.map((start, i) => [start, i]));
-  const colour = Array<PortRule | undefined>(starts.length).fill(undefined);
-  const next = Array.from({ length: starts.length + 1 }, (_, i) => i);
-  const free = (i: number): number => {
-    let at = i;
-    while (next[at] !== at) {
-      next[at] = next[next[at]!]!;
-      at = next[at]!;
-    }
-    return at;
-  };
-  for (const rule of rules)
-    for (const range of rule.ports ?? []) {
-      if (range.protocol !== protocol) continue;
-      const end = position.get(range.last + 1)!;
-      for (let i = free(position.get(range.first)!); i < end; i = free(i)) {
-        colour[i] = rule;
-        next[i] = i + 1;
-      }
-    }
-  return colour;
 }
 
 /** Neighbours that are decided alike are one. */

@@ -34,13 +34,14 @@ export function createNumbering(): RuleNumberer {
       policies.length === 0 ? 0 : numberer.number(defaultDenyText(direction, policies)),
     epoch: numberer.epoch,
   };
-  const each = (policies: readonly Policy[], groups: readonly PodGroup[], use: (text: string) => void) => {
-    for (const { rules } of policies) for (const { ref } of rules) use(ruleKey(ref));
+  const each = (changed: readonly Policy[], groups: readonly PodGroup[], use: (text: string) => void) => {
+    for (const { rules } of changed) for (const { ref } of rules) use(ruleKey(ref));
     for (const { concernedBy } of groups)
       for (const direction of ['ingress', 'egress'] as const) {
         const { enforced, audited } = isolationOf(concernedBy[direction], direction);
-        if (enforced.length > 0) use(defaultDenyText(direction, enforced));
-        if (audited !== enforced) use(defaultDenyText(direction, audited));
+        for (const { policies } of enforced.tiers) use(defaultDenyText(direction, policies));
+        if (audited !== enforced)
+          for (const { policies } of audited.tiers) use(defaultDenyText(direction, policies));
       }
   };
   return {

@@ -1,7 +1,8 @@
 /** Tables of roles and words of their rules, made again only when what goes into them has changed. */
 import { buildTable, type Role } from './build-table.ts';
-import { ruleText } from './decision.ts';
+import { ruleText, type Verdict } from './decision.ts';
 import type { Identities } from './identities.ts';
+import type { Rule } from './model.ts';
 import { defaultDenyText, type Numbering } from './numbering.ts';
 import type { PolicyTable, PolicyTables, RuleInfo } from './tables.ts';
 
@@ -97,18 +98,27 @@ function createWords() {
 function describeRules(role: Role, numbering: Numbering): [number, RuleInfo][] {
   const { direction, isolation, rules } = role;
   const { enforced, audited } = isolation;
-  const denies = (enforced === audited ? [audited] : [enforced, audited]).filter((refs) => refs.length > 0);
+  const closings = enforced === audited ? audited.tiers : [...enforced.tiers, ...audited.tiers];
   return [
-    ...denies.map((refs): [number, RuleInfo] => {
-      const number = numbering.defaultDeny(direction, refs);
-      const text = defaultDenyText(direction, refs);
-      return [number, { number, verdict: 'deny', direction, origin: { default: refs }, text }];
+    ...closings.map(({ policies }): [number, RuleInfo] => {
+      const number = numbering.defaultDeny(direction, policies);
+      const text = defaultDenyText(direction, policies);
+      return [number, { number, verdict: 'deny', direction, origin: { default: policies }, text }];
     }),
-    ...rules.flatMap(({ ref, verdict }): [number, RuleInfo][] => {
-      // What passes decides nothing.
-      if (verdict === 'pass') return [];
+    ...rules.flatMap((rule): [number, RuleInfo][] => {
+      const verdict = decidedBy(rule);
+      if (!verdict) return [];
+      const { ref } = rule;
       const number = numbering.rule(ref);
       return [[number, { number, verdict, direction, origin: ref, text: ruleText(ref) }]];
     }),
   ];
+}
+
+/** What the data path does where this rule decides; undefined: it never does. */
+function decidedBy({ verdict, log, auth, l7 }: Rule): Verdict | undefined {
+  if (log || verdict === 'pass') return undefined;
+  if (verdict === 'deny') return 'deny';
+  if (auth) return 'auth-required';
+  return l7 ? 'redirect' : 'allow';
 }

@@ -1,20 +1,20 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
 import { flattenPorts, type PortEntry, type PortRule, sameOutcome } from './entries.ts';
-import type { Identities, PeerClass } from './identities.ts';
-import type { Isolation } from './isolation.ts';
+import { holdsFor, type Identities, neededTerms, type PeerClass } from './identities.ts';
+import type { Isolation, Isolations } from './isolation.ts';
 import type { Policy, PortRange, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
 import type { Numbering } from './numbering.ts';
+import type { Peer } from './peers.ts';
 import type { PolicyEntry, PolicyTable } from './tables.ts';
-import { TIERS } from './tiers.ts';
 
 /** What all pods with one table have in common. */
 export interface Role {
   readonly text: string;
   readonly direction: Direction;
   readonly policies: readonly Policy[];
-  readonly isolation: Isolation;
+  readonly isolation: Isolations;
   /** Rules of this direction, the first decides first. */
   readonly rules: readonly Rule[];
   /** Of `rules`; absent if all are enforced. */
@@ -30,7 +30,8 @@ export function buildTable(
   numbering: Numbering,
 ): PolicyTable {
   const { direction, isolation } = role;
-  const defaultRule = numbering.defaultDeny(direction, isolation.enforced);
+  const { policies, tiers } = isolation.enforced;
+  const defaultRule = numbering.defaultDeny(direction, tiers[0]?.policies ?? []);
   const flatten = createFlattener(role, numbering);
   const nobody = flatten(undefined);
   const isImplied = (entry: PortEntry) =>
@@ -39,7 +40,7 @@ export function buildTable(
     .filter((entry) => !isImplied(entry))
     .map((entry) => ({ identity: 0, ...entry }));
   // Where rules only ever allow, whoever is told apart from 0 may do all that 0 may: going on to 0 adds nothing.
-  const goesOn = isolation.audited.length > 0 && isOnlyAllowed(role);
+  const goesOn = isolation.audited.tiers.length > 0 && isOnlyAllowed(role);
   // Nor where everything else of 0 is decided alike.
   const [rest] = nobody.length === 1 ? nobody : [];
   const isLeftToNobody = (entry: PortEntry) =>
@@ -50,11 +51,22 @@ export function buildTable(
     if (own === nobody) continue;
     for (const entry of own) if (!isLeftToNobody(entry)) entries.push({ identity: peer.identity, ...entry });
   }
-  return { number, direction, defaultRule, entries };
+  const isolatedBy = tiers.length > 1 ? { isolatedBy: policies } : {};
+  return { number, direction, defaultRule, ...isolatedBy, entries };
 }
 
-const isOnlyAllowed = ({ rules, audited }: Role): boolean =>
-  audited === undefined && rules.every(({ verdict }) => verdict === 'allow');
+/** And to whoever is not told apart only where they allow everybody, so that nobody is left out by what he is. */
+const isOnlyAllowed = ({ rules, audited, isolation }: Role): boolean =>
+  audited === undefined &&
+  isolation.enforced.tiers.length === 1 &&
+  rules.every(
+    ({ verdict, peers, tier }) =>
+      verdict === 'allow' &&
+      tier === isolation.enforced.tiers[0]!.tier &&
+      (peers === null || !peers.some((peer) => holdsFor(peer, NO_TERMS))),
+  );
+
+const NO_TERMS: ReadonlySet<string> = new Set();
 
 /** Entries for a class; the very same array for classes to which the same rules apply in the same way. */
 export function createFlattener(
@@ -64,7 +76,7 @@ export function createFlattener(
   const numbers = role.rules.map((rule) => numbering.rule(rule.ref));
   const matching = createMatcher(role.rules);
   const hasNames = role.direction === 'egress' && role.rules.some((rule) => namesIn(rule).length > 0);
-  const ends = endsOf(role, numbering);
+  const closed = closersOf(role, numbering);
   const byRules = new Map<string, PortEntry[]>();
   const byEntries = new Map<string, PortEntry[]>();
   return (peer) => {
@@ -74,16 +86,27 @@ export function createFlattener(
     const known = byRules.get(key);
     if (known) return known;
     const portRule = (place: number): PortRule => {
-      const { tier, verdict, ports } = role.rules[place]!;
-      return { number: numbers[place]!, tier, verdict, ports: resolve(ports, named) };
+      const { tier, priority, verdict, ports, l7, auth } = role.rules[place]!;
+      return {
+        number: numbers[place]!,
+        tier,
+        priority,
+        verdict,
+        l7: l7 !== undefined,
+        auth,
+        ports: resolve(ports, named),
+      };
     };
     const isEnforced = (place: number) => !role.audited?.has(role.rules[place]!);
     const entries = flattenPorts({
-      enforced: ends.enforced(places.filter(isEnforced).map(portRule)),
-      ...(ends.audited ? { audited: ends.audited(places.map(portRule)) } : {}),
+      enforced: closed.enforced(places.filter(isEnforced).map(portRule)),
+      ...(closed.audited ? { audited: closed.audited(places.map(portRule)) } : {}),
     });
     const text = entries
-      .map((e) => `${e.protocol}:${e.ports?.join('-')}:${e.verdict}:${e.rule}:${e.audit?.rule}`)
+      .map(
+        (e) =>
+          `${e.protocol}:${e.ports?.join('-')}:${e.verdict}:${e.rule}:${e.auth}:${e.redirect}:${e.audit?.rule}`,
+      )
       .join(' ');
     const same = byEntries.get(text) ?? entries;
     byEntries.set(text, same);
@@ -92,41 +115,75 @@ export function createFlattener(
   };
 }
 
-/** What decides where no rule does: the default deny, in its tier, or nothing. */
-function endsOf({ direction, isolation, policies }: Role, numbering: Numbering) {
-  const end = (refs: Isolation['enforced']) => {
-    const denied = { tier: TIERS.default, verdict: 'deny', ports: null } as const;
-    const closing: PortRule =
-      refs.length > 0
-        ? { ...denied, number: numbering.defaultDeny(direction, refs) }
-        : { number: 0, tier: Number.POSITIVE_INFINITY, verdict: 'allow', ports: null };
-    return (rules: readonly PortRule[]): PortRule[] => [
-      ...rules.filter(({ tier }) => tier <= closing.tier),
-      closing,
-    ];
+/** Lists of rules with what decides where no rule does: behind each tier its default deny, at the end nothing. */
+function closersOf({ direction, isolation, policies }: Role, numbering: Numbering) {
+  const withEnds = ({ tiers }: Isolation) => {
+    const denies = tiers.map(({ tier, policies: by }): PortRule => {
+      const number = numbering.defaultDeny(direction, by);
+      return { number, tier, priority: Number.POSITIVE_INFINITY, verdict: 'deny', ports: null };
+    });
+    return (rules: readonly PortRule[]): PortRule[] => {
+      const list: PortRule[] = [];
+      let at = 0;
+      for (const deny of denies) {
+        while (at < rules.length && rules[at]!.tier <= deny.tier) list.push(rules[at++]!);
+        list.push(deny);
+      }
+      return [...list, ...rules.slice(at), OPEN_END];
+    };
   };
   const hasAudited = policies.some(({ stage }) => stage === 'audit');
-  return { enforced: end(isolation.enforced), audited: hasAudited ? end(isolation.audited) : undefined };
+  return {
+    enforced: withEnds(isolation.enforced),
+    audited: hasAudited ? withEnds(isolation.audited) : undefined,
+  };
 }
+
+const OPEN_END: PortRule = {
+  number: 0,
+  tier: Number.POSITIVE_INFINITY,
+  priority: 0,
+  verdict: 'allow',
+  ports: null,
+};
 
 /** Places in the list, ascending, of the rules that have this class for a peer. Undefined: what is in no class. */
 function createMatcher(rules: readonly Rule[]): (peer: PeerClass | undefined) => readonly number[] {
   const always: number[] = [];
-  const byTerm = new Map<string, number[]>();
-  for (const [place, { peers }] of rules.entries()) {
+  const asked: Asked[] = [];
+  const byTerm = new Map<string, Asked[]>();
+  for (const [place, { peers, log }] of rules.entries()) {
+    // What only logs decides nothing.
+    if (log) continue;
     if (peers === null) always.push(place);
-    for (const { text } of peers ?? []) {
-      const places = byTerm.get(text);
-      if (places) places.push(place);
-      else byTerm.set(text, [place]);
+    for (const peer of peers ?? []) {
+      const terms = neededTerms(peer);
+      const one = { place, peer: terms?.length === 1 && terms[0] === peer.text ? undefined : peer };
+      if (!terms) asked.push(one);
+      for (const term of terms ?? []) {
+        const known = byTerm.get(term);
+        if (known) known.push(one);
+        else byTerm.set(term, [one]);
+      }
     }
   }
   return (peer) => {
-    if (!peer) return always;
+    const terms = peer?.terms ?? NO_TERMS;
+    if (asked.length === 0 && terms.size === 0) return always;
     const own = new Set<number>();
-    for (const term of peer.terms) for (const place of byTerm.get(term) ?? []) own.add(place);
-    return own.size === 0 ? always : [...always, ...own].sort((a, b) => a - b);
+    const ask = (one: Asked): void => {
+      if (!own.has(one.place) && (!one.peer || holdsFor(one.peer, terms))) own.add(one.place);
+    };
+    for (const one of asked) ask(one);
+    for (const term of terms) for (const one of byTerm.get(term) ?? []) ask(one);
+    return own.size === 0 ? always : [...new Set([...always, ...own])].sort((a, b) => a - b);
   };
+}
+
+interface Asked {
+  readonly place: number;
+  /** Absent: the term alone says it. */
+  readonly peer: Peer | undefined;
 }
 
 function resolve(ports: Rule['ports'], named: NamedPorts): PortRange[] | null {

@@ -2,13 +2,7 @@
  * The decision, read straight from the objects: no table, no index over rules. `compile` is held to it by test.
  */
 import { contains, formatAddress } from '../lib/ip.ts';
-import {
-  type Decision,
-  type Direction,
-  decisionOf,
-  type Outcome,
-  type Side,
-} from './decision.ts';
+import { type Decision, type Direction, decisionOf, type Outcome, type Side } from './decision.ts';
 import { isEnforced, type Isolation, isolationOf } from './isolation.ts';
 import { type Judgement, judge } from './judge.ts';
 import { compareRules, type IcmpMatch, type Policy, type PortMatch, type Rule } from './model.ts';

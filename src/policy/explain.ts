@@ -9,8 +9,8 @@ import { compareRules, type Rule } from './model.ts';
 import { numberRules } from './numbering.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
-import { TIERS } from './tiers.ts';
-import { peersText, portsText } from './words.ts';
+import { matchesRequest } from './request.ts';
+import { peersText, portsText, requestsText } from './words.ts';
 import { type Flow, podKey, type World } from './world.ts';
 
 export interface Explanation {
@@ -27,7 +27,7 @@ export interface Explanation {
 export interface NearMiss {
   readonly rule: RuleRef;
   readonly verdict: 'allow' | 'pass';
-  readonly missed: 'port' | 'peer';
+  readonly missed: 'port' | 'peer' | 'request';
   /** What the rule has where the flow differs: `TCP 9000`, `pods app=checkout in shop`. */
   readonly expected: string;
 }
@@ -55,19 +55,35 @@ export function explain(world: World, flow: Flow): Explanation {
 function nearMissesOf(scene: Scene, flow: ResolvedFlow, direction: Direction, side: Side): NearMiss[] {
   const { here, there } = ends(flow, direction);
   if (side.verdict === 'allow' || here.type !== 'pod') return [];
-  const rules = rulesOf(concerning(scene, here.pod, direction).filter(isEnforced), direction);
+  const policies = concerning(scene, here.pod, direction).filter(isEnforced);
+  const rules = rulesOf(policies, direction);
   const denying = rules.find(({ ref }) => ref === side.rule);
-  const isBefore = (rule: Rule) => (denying ? compareRules(rule, denying) < 0 : rule.tier <= TIERS.default);
+  const closing = policies.find(({ ref }) => ref === side.closedBy?.[0])?.tier ?? Number.POSITIVE_INFINITY;
+  const isBefore = (rule: Rule): boolean => {
+    if (!denying) return rule.tier <= closing;
+    // Rules for requests add up.
+    if (side.reason === 'request' && rule.tier === denying.tier) return rule.priority <= denying.priority;
+    return compareRules(rule, denying) < 0;
+  };
   return rules
     .filter(isBefore)
     .sort(compareRules)
-    .flatMap((rule) => nearMiss(rule, peersMatch(scene, rule, there), portsMatch(rule, flow)));
+    .flatMap((rule) => nearMiss(rule, flow, peersMatch(scene, rule, there)));
 }
 
-function nearMiss({ ref, verdict, peers, ports }: Rule, peer: boolean, port: boolean): NearMiss[] {
-  if (verdict === 'deny' || peer === port) return [];
-  if (peer) return [{ rule: ref, verdict, missed: 'port', expected: portsText(ports) }];
-  return [{ rule: ref, verdict, missed: 'peer', expected: peersText(peers) }];
+function nearMiss(rule: Rule, flow: ResolvedFlow, isPeer: boolean): NearMiss[] {
+  const { ref, verdict, log, peers, ports, l7 } = rule;
+  const { request } = flow;
+  if (verdict === 'deny' || log) return [];
+  const misses = [
+    ...(isPeer ? [] : [['peer', peersText(peers)] as const]),
+    ...(portsMatch(rule, flow) ? [] : [['port', portsText(ports)] as const]),
+    ...(!request || !l7 || l7.some((match) => matchesRequest(match, request))
+      ? []
+      : [['request', requestsText(l7)] as const]),
+  ];
+  const [miss] = misses;
+  return miss && misses.length === 1 ? [{ rule: ref, verdict, missed: miss[0], expected: miss[1] }] : [];
 }
 
 function sideLines(
@@ -84,6 +100,7 @@ function sideLines(
       ({ rule, verdict, missed, expected }) =>
         `    near: ${ruleText(rule)} ${verdict === 'pass' ? 'would pass it on' : 'matches'} but for the ${missed}: it has ${expected || 'none'}`,
     ),
+    ...(side.logged ?? []).map((rule) => `    logged by ${ruleText(rule)}`),
     ...(side.audit.ruleNumber === side.ruleNumber ? [] : [`    audit: ${auditText(side.audit)}`]),
   ];
 }
@@ -101,12 +118,27 @@ function reasonText(direction: Direction, side: Side): string {
     case 'no-rule':
       return `allowed, no rule decides this and no policy isolates it for ${direction}`;
     case 'rule':
-      return `${side.verdict === 'allow' ? 'allowed' : 'denied'} by ${side.rule ? ruleText(side.rule) : 'a rule'}`;
-    default:
-      return `denied by default: ${side.isolatedBy.map(policyText).join(', ')} ${
-        side.isolatedBy.length === 1 ? 'selects' : 'select'
-      } it for ${direction}, and no rule allows this`;
+      return `${side.verdict === 'allow' ? 'allowed' : 'denied'} by ${nameOf(side)}${conditionText(side)}`;
+    case 'request':
+      return `denied: the connection is allowed by ${nameOf(side)}, but no rule for requests on it matches this one`;
+    default: {
+      const by = side.closedBy ?? side.isolatedBy;
+      const selects = by.length === 1 ? 'selects' : 'select';
+      return `denied by default: ${by.map(policyText).join(', ')} ${selects} it for ${direction}, and no rule allows this`;
+    }
   }
+}
+
+const nameOf = ({ rule }: Side): string => (rule ? ruleText(rule) : 'a rule');
+
+function conditionText({ redirect, auth }: Side): string {
+  const proof =
+    auth === undefined
+      ? ''
+      : auth === 'required'
+        ? ', once both ends have proved who they are'
+        : ', after a proof of who they are that always fails';
+  return `${proof}${redirect ? ', for the requests that its rules match' : ''}`;
 }
 
 function auditText({ verdict, rule }: Outcome): string {

@@ -9,7 +9,7 @@ import type { Role } from './build-table.ts';
 import { compareText } from './model.ts';
 import { type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
-import { type EntityPeer, type Peer, holdsPeer, type PodPeer, selectsPod } from './peers.ts';
+import { type EntityPeer, type Peer, holdsPeer, leavesOf, type PodPeer, selectsPod } from './peers.ts';
 import type { Alike, PodGroup } from './roles.ts';
 import { canonical, nodeAddresses, type Places } from './scene.ts';
 import { podKey, type WorldPod } from './world.ts';
@@ -219,3 +219,36 @@ function memoize<K, V>(compute: (key: K) => V): (key: K) => V {
     return value;
   };
 }
+
+/** Of which at least one must hold where the peer does; undefined: it may hold where no term does. */
+export function neededTerms(peer: Peer): readonly string[] | undefined {
+  switch (peer.type) {
+    case 'not':
+      return undefined;
+    case 'any-of': {
+      const each = peer.peers.map(neededTerms);
+      return each.every((terms) => terms !== undefined) ? [...new Set(each.flat())] : undefined;
+    }
+    case 'all-of': {
+      const known = peer.peers.map(neededTerms).filter((terms) => terms !== undefined);
+      return known.sort((a, b) => a.length - b.length)[0];
+    }
+    case 'entity':
+      return neededOfEntity(peer);
+    default:
+      return [peer.text];
+  }
+}
+
+function neededOfEntity({ entity }: EntityPeer): readonly string[] | undefined {
+  if (entity === 'world' || entity === 'all') return undefined;
+  if (entity === 'host') return [];
+  return [entity === 'cluster' ? IN_CLUSTER : ON_NODE];
+}
+
+/** Every term on which it depends whether the peer holds. */
+export const termsOf = (peer: Peer): readonly string[] =>
+  leavesOf(peer).flatMap((leaf) => {
+    if (leaf.type !== 'entity') return [leaf.text];
+    return leaf.entity === 'remote-node' ? [ON_NODE] : [IN_CLUSTER];
+  });

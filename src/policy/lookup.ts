@@ -6,6 +6,7 @@ import {
   type Direction,
   decisionOf,
   type Outcome,
+  type PolicyRef,
   type Reason,
   type Side,
 } from './decision.ts';
@@ -32,7 +33,7 @@ export function createLookup(tables: PolicyTables): (flow: WireFlow) => Decision
     const thereText = formatAddress(there);
     const endpoint = tables.endpoints.get(formatAddress(here));
     const table = endpoint && tables.tables.get(endpoint[direction]);
-    const by = table ? isolatedBy(tables, table) : [];
+    const by = table ? (table.isolatedBy ?? policiesOf(tables, table.defaultRule)) : [];
     const isolation = { isolated: by.length > 0, isolatedBy: by };
     const allow = (reason: Reason): Side => ({ ...ALLOWED, reason, ...isolation, audit: ALLOWED });
     if (!endpoint) return allow('not-a-pod');
@@ -47,7 +48,15 @@ export function createLookup(tables: PolicyTables): (flow: WireFlow) => Decision
     const outcome = outcomeOf(tables, entry.verdict === 'deny' ? 'deny' : 'allow', entry.rule);
     const audit = entry.audit ? outcomeOf(tables, entry.audit.verdict, entry.audit.rule) : outcome;
     const reason = outcome.rule ? 'rule' : outcome.verdict === 'deny' ? 'default-deny' : 'no-rule';
-    return { ...outcome, reason, ...isolation, audit };
+    return {
+      ...outcome,
+      reason,
+      ...isolation,
+      ...(reason === 'default-deny' ? { closedBy: policiesOf(tables, entry.rule) } : {}),
+      ...(entry.redirect || entry.verdict === 'redirect' ? { redirect: true } : {}),
+      ...(entry.auth ? { auth: entry.auth } : {}),
+      audit,
+    };
   };
   return (flow) => {
     const src = parseAddress(flow.src);
@@ -56,7 +65,7 @@ export function createLookup(tables: PolicyTables): (flow: WireFlow) => Decision
   };
 }
 
-type Answer = Pick<PolicyEntry, 'verdict' | 'rule' | 'audit'>;
+type Answer = Pick<PolicyEntry, 'verdict' | 'rule' | 'audit' | 'auth' | 'redirect'>;
 
 const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
 
@@ -72,8 +81,9 @@ function createIdentify(tables: PolicyTables): (address: Address) => number {
   return (address) => lpm.match(address) ?? 0;
 }
 
-function isolatedBy(tables: PolicyTables, table: PolicyTable) {
-  const origin = tables.rules.get(table.defaultRule)?.origin;
+/** Of a default deny. */
+function policiesOf(tables: PolicyTables, rule: number): readonly PolicyRef[] {
+  const origin = tables.rules.get(rule)?.origin;
   return origin && 'default' in origin ? origin.default : [];
 }
 

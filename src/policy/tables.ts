@@ -18,7 +18,7 @@
  * they would be found wrongly: going on from b to c never finds what it should not. Tiers are flattened already: an entry is what decides, and
  * where nothing decides it allows, by rule 0, which is neither counted nor told.
  */
-import type { Direction, PolicyRef, RuleRef, Verdict } from './decision.ts';
+import type { Authentication, Direction, PolicyRef, RuleRef, Verdict } from './decision.ts';
 
 export interface PolicyTables {
   /** Address range in canonical text (`10.244.1.2/32`) → identity, longest prefix wins, 0 is no peer of any rule. */
@@ -52,8 +52,13 @@ export interface PolicyEndpoint {
 export interface PolicyTable {
   readonly number: number;
   readonly direction: Direction;
-  /** Rule number of the default deny; 0 in tables of pods that are not isolated, where an entry has everything. */
+  /**
+   * Rule number of the default deny, of the first tier that closes; 0 in tables of pods that are not isolated, where an
+   * entry has everything.
+   */
   readonly defaultRule: number;
+  /** Policies of all tiers that isolate; absent where the default rule names them all. */
+  readonly isolatedBy?: readonly PolicyRef[];
   /** Ordered by identity, protocol, port. For one (identity, protocol) the port ranges are disjoint. */
   readonly entries: readonly PolicyEntry[];
 }
@@ -66,8 +71,11 @@ export interface PolicyEntry {
   readonly ports: readonly [number, number] | null;
   /** `audit-deny`: it is allowed, and would not be if what is audited were enforced. */
   readonly verdict: Verdict;
-  /** The rule or default deny that is enforced; 0 if none is. */
+  /** The rule or default deny that is enforced; 0 if none is. What it does is always the same (`RuleInfo.verdict`). */
   readonly rule: number;
+  /** Of `auth-required`: how, and whether a proxy decides afterwards. */
+  readonly auth?: Authentication;
+  readonly redirect?: true;
   /** What would decide if what is audited were enforced, where that is another rule. */
   readonly audit?: EntryAudit;
 }

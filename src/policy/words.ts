@@ -9,6 +9,7 @@ import {
   type Peer,
   type PodPeer,
 } from './peers.ts';
+import type { HeaderMatch, RequestMatch, TextMatch } from './request.ts';
 
 /** `pods app=web in shop, or 10.0.0.0/8 except 10.1.0.0/16`; empty if nothing matches. */
 export const peersText = (peers: readonly Peer[] | null): string =>
@@ -73,4 +74,32 @@ function portText(match: PortMatch): string {
 function icmpText({ family, type, code }: IcmpMatch): string {
   const name = family === undefined ? 'ICMP' : family === 4 ? 'ICMPv4' : 'ICMPv6';
   return `${name}${type === undefined ? '' : ` type ${type}`}${code === undefined ? '' : ` code ${code}`}`;
+}
+
+/** `GET =/pay, or names =api.example.com`; what a rule says of requests. */
+export const requestsText = (l7: readonly RequestMatch[]): string => l7.map(requestText).join(', or ');
+
+function requestText(match: RequestMatch): string {
+  switch (match.type) {
+    case 'http':
+      return words('HTTP', [match.method, match.path, match.host], match.headers);
+    case 'grpc':
+      return words('gRPC', [match.service, match.method, match.host], match.headers);
+    case 'dns':
+      return `names ${match.names.map(({ text }) => text).join(', ')}`;
+    default: {
+      const { apiKeys, apiVersion, topic, clientId } = match;
+      const parts = [apiKeys?.join('|'), apiVersion, topic, clientId].filter((part) => part !== undefined);
+      return `Kafka ${parts.join(' ')}`.trim();
+    }
+  }
+}
+
+function words(
+  protocol: string,
+  matches: readonly (TextMatch | undefined)[],
+  headers: readonly HeaderMatch[] = [],
+): string {
+  const parts = matches.flatMap((match) => (match ? [match.text] : []));
+  return [protocol, ...parts, ...headers.map(({ name, value }) => `${name}: ${value.text}`)].join(' ');
 }

@@ -1,7 +1,7 @@
 /** What each role lets pass to each class of peers, by the compiler's own flattener. */
 import { createFlattener, type Role } from '../build-table.ts';
 import type { PortEntry } from '../entries.ts';
-import type { PeerClass } from '../identities.ts';
+import { type PeerClass, termsOf } from '../identities.ts';
 import { namedPortsText } from '../named-ports.ts';
 import type { Numbering } from '../numbering.ts';
 import { protocolNumbers } from '../../lib/protocols.ts';
@@ -66,7 +66,7 @@ export function createTables(numbering: Numbering, sets: PortSets, classes: PodC
 function createTable(role: Role, numbering: Numbering, sets: PortSets, classes: PodClasses): RoleTable {
   const flatten = createFlattener(role, numbering);
   const known = new Map<readonly PortEntry[], PortSet>();
-  const byDefault = role.isolation.enforced.length === 0;
+  const byDefault = role.isolation.enforced.tiers.length === 0;
   const ofPeer = (peer: PeerClass | undefined): PortSet => {
     const entries = flatten(peer);
     const set = known.get(entries) ?? entrySet(entries, byDefault, sets);
@@ -96,7 +96,7 @@ function kindsFor(role: Role, classes: PodClasses): Float64Array {
     next.set(key, known);
     return known;
   };
-  const terms = new Set(role.rules.flatMap(({ peers }) => (peers ?? []).map(({ text }) => text)));
+  const terms = new Set(role.rules.flatMap(({ peers }) => (peers ?? []).flatMap(termsOf)));
   let place = 0;
   for (const term of terms) {
     place++;

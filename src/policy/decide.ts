@@ -6,6 +6,7 @@ import { type Decision, type Direction, decisionOf, type Outcome, type Side } fr
 import { isEnforced, type Isolation, isolationOf } from './isolation.ts';
 import { type Judgement, judge } from './judge.ts';
 import { compareRules, type IcmpMatch, type Policy, type PortMatch, type Rule } from './model.ts';
+import { decideMesh } from './mesh/decide.ts';
 import { type Numbering, numberRules } from './numbering.ts';
 import { type Entity, holdsPeer, type LeafPeer, type Peer, selectsPod } from './peers.ts';
 import { groupPods } from './roles.ts';
@@ -27,6 +28,7 @@ export function decideResolved(scene: Scene, numbering: Numbering, flow: Resolve
   return decisionOf(
     decideSide(scene, numbering, flow, 'egress'),
     decideSide(scene, numbering, flow, 'ingress'),
+    scene.mesh && decideMesh(scene.mesh, flow, isLocalAddress(scene, flow.src)),
   );
 }
 
@@ -98,8 +100,12 @@ export function rulesOf(policies: readonly Policy[], direction: Direction): Rule
 function isOwnNode(scene: Scene, pod: WorldPod, there: End): boolean {
   if (there.type === 'pod') return false;
   if (there.type === 'node' && there.node === pod.node) return true;
-  return there.address !== undefined && scene.isNodeLocal(there.address);
+  return isLocalAddress(scene, there);
 }
+
+/** One that every node answers itself. */
+const isLocalAddress = (scene: Places, end: End): boolean =>
+  end.address !== undefined && scene.isNodeLocal(end.address);
 
 export const peersMatch = (scene: Places, { peers }: Rule, there: End): boolean =>
   peers === null || peers.some((peer) => peerMatches(scene, peer, there));

@@ -1,4 +1,5 @@
 /** The answer to "may this flow pass?": one verdict, made of what each end's enforcement point says. */
+import type { MeshSide } from './mesh/side.ts';
 
 export type Direction = 'ingress' | 'egress';
 
@@ -76,18 +77,26 @@ export interface Outcome {
 }
 
 export interface Decision {
-  /** Deny if either side denies. A flow that egress denies never reaches the ingress side. */
+  /** Deny if a side denies. A flow that egress denies never reaches the ingress side, nor one of those the mesh's. */
   readonly verdict: 'allow' | 'deny';
   /** Likewise, of what the sides say under audit. */
   readonly audit: 'allow' | 'deny';
   readonly egress: Side;
   readonly ingress: Side;
+  /** What the proxy of the destination says; absent where nothing is said of the mesh. */
+  readonly mesh?: MeshSide | undefined;
 }
 
-export function decisionOf(egress: Side, ingress: Side): Decision {
-  const both = (a: Outcome, b: Outcome) =>
-    a.verdict === 'allow' && b.verdict === 'allow' ? 'allow' : 'deny';
-  return { verdict: both(egress, ingress), audit: both(egress.audit, ingress.audit), egress, ingress };
+export function decisionOf(egress: Side, ingress: Side, mesh?: MeshSide): Decision {
+  const all = (...sides: (Outcome | undefined)[]) =>
+    sides.every((side) => side === undefined || side.verdict === 'allow') ? 'allow' : 'deny';
+  return {
+    verdict: all(egress, ingress, mesh),
+    audit: all(egress.audit, ingress.audit, mesh?.audit),
+    egress,
+    ingress,
+    ...(mesh ? { mesh } : {}),
+  };
 }
 
 export const policyText = (ref: PolicyRef): string =>

@@ -1,6 +1,7 @@
 /** A World out of Kubernetes objects: the same reading for agents, the demo and files. */
 import type { Namespace, Node, Pod } from '../api/types.ts';
 import { tryParseAddress } from '../lib/ip.ts';
+import type { MeshObject } from './mesh/objects.ts';
 import type { PolicyObject } from './objects.ts';
 import type { World, WorldNamespace, WorldNode, WorldPod, WorldPort } from './world.ts';
 
@@ -9,6 +10,7 @@ export interface WorldObjects {
   readonly namespaces: Iterable<Namespace>;
   readonly nodes: Iterable<Node>;
   readonly policies: Iterable<PolicyObject>;
+  readonly mesh?: Iterable<MeshObject>;
   /** Addresses that each node answers itself: the cluster DNS addresses. */
   readonly nodeLocal?: readonly string[];
 }
@@ -61,6 +63,7 @@ export function worldFromObjects(objects: WorldObjects): World {
     namespaces: [...objects.namespaces].map(worldNamespace),
     nodes: [...objects.nodes].map(worldNode),
     policies: [...objects.policies],
+    mesh: [...(objects.mesh ?? [])],
     nodeLocal: objects.nodeLocal ?? [],
   };
 }

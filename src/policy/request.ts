@@ -1,7 +1,12 @@
 /** One request on a connection, as a proxy reads it, and what rules say of requests. */
 import { compileRegex } from '../lib/regex/regex.ts';
 
-export type Request = HttpRequest | GrpcRequest | DnsRequest | KafkaRequest;
+export type Request = HttpRequest | GrpcRequest | DnsRequest | KafkaRequest | BytesRequest;
+
+/** Something that no proxy reads: the connection is known to carry none of the others. */
+export interface BytesRequest {
+  readonly type: 'bytes';
+}
 
 export interface HttpRequest {
   readonly type: 'http';
@@ -12,6 +17,8 @@ export interface HttpRequest {
   readonly host?: string | undefined;
   /** By name, in any case. Several values of one name are joined by commas. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Of its token, verified by the proxy; absent without one. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** On the wire an HTTP POST to `/service/method`: rules for HTTP match it so. */
@@ -22,6 +29,8 @@ export interface GrpcRequest {
   readonly method: string;
   readonly host?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Of its token, verified by the proxy; absent without one. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface DnsRequest {
@@ -142,8 +151,8 @@ function matchesKafka({ apiKeys, apiVersion, topic, clientId }: KafkaMatch, requ
 export function httpOf(request: Request): HttpRequest | undefined {
   if (request.type === 'http') return request;
   if (request.type !== 'grpc') return undefined;
-  const { service, method, host, headers } = request;
-  return { type: 'http', method: 'POST', path: `/${service}/${method}`, host, headers };
+  const { service, method, host, headers, claims } = request;
+  return { type: 'http', method: 'POST', path: `/${service}/${method}`, host, headers, claims };
 }
 
 export const withoutQuery = (path: string): string => {

@@ -3,6 +3,7 @@ import { NAMESPACE_NAME } from '../api/labels.ts';
 import type { Labels } from '../api/selector.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
+import { buildMesh, type Mesh } from './mesh/mesh.ts';
 import { comparePolicies, compareText, type Policy } from './model.ts';
 import type { Belongings } from './peers.ts';
 import type { Request } from './request.ts';
@@ -23,6 +24,8 @@ import {
 export interface Scene extends Places {
   /** Lowered, ordered by (kind, namespace, name). */
   readonly policies: readonly Policy[];
+  /** Undefined: nothing is said of the mesh. */
+  readonly mesh?: Mesh | undefined;
 }
 
 /** A Scene but for what the policies say. */
@@ -64,6 +67,8 @@ export interface ResolvedFlow {
     | undefined;
   readonly protocolNumber: number | undefined;
   readonly request: Request | undefined;
+  readonly peer: Flow['peer'];
+  readonly providers: Flow['providers'];
 }
 
 /** Of objects with the same name the last counts, as if they had been applied in order. */
@@ -73,7 +78,11 @@ export function buildScene(world: World): Scene {
   const policies = [...objects.values()].flatMap((p) =>
     lowerPolicies(p, stages.get(namespaceOf(p)), world.surroundings),
   );
-  return { ...buildPlaces(world), policies: policies.sort((a, b) => comparePolicies(a.ref, b.ref)) };
+  return {
+    ...buildPlaces(world),
+    policies: policies.sort((a, b) => comparePolicies(a.ref, b.ref)),
+    mesh: buildMesh(world),
+  };
 }
 
 /** Of namespaces that have one. */
@@ -197,7 +206,7 @@ export function checkFlow({ protocol, port, request }: Flow): void {
 
 /** Of a flow that has been checked. */
 export function flowBetween(src: End, dst: End, flow: Flow, family: Family): ResolvedFlow {
-  const { protocol, port, sourcePort, icmp, protocolNumber, request } = flow;
+  const { protocol, port, sourcePort, icmp, protocolNumber, request, peer, providers } = flow;
   const ports = hasPorts(protocol);
   return {
     src,
@@ -208,6 +217,8 @@ export function flowBetween(src: End, dst: End, flow: Flow, family: Family): Res
     icmp: protocol === 'ICMP' ? { family, type: icmp?.type, code: icmp?.code } : undefined,
     protocolNumber: protocol === 'OTHER' ? protocolNumber : undefined,
     request,
+    peer,
+    providers,
   };
 }
 

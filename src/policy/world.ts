@@ -3,6 +3,7 @@
  * change it, make another (arrays and objects may be shared).
  */
 import type { Labels } from '../api/selector.ts';
+import type { MeshObject } from './mesh/objects.ts';
 import type { PolicyObject } from './objects.ts';
 import type { Family } from '../lib/ip.ts';
 import type { Request } from './request.ts';
@@ -22,6 +23,8 @@ export interface World {
   readonly names?: readonly WorldName[];
   /** Whatever else an object of a policy language refers to, read by that language alone. */
   readonly surroundings?: Surroundings;
+  /** What is asked of proxies: another question than that of the network. */
+  readonly mesh?: readonly MeshObject[];
 }
 
 export interface WorldServiceAccount {
@@ -135,15 +138,23 @@ export interface Flow {
   readonly protocolNumber?: number | undefined;
   /** Absent: may the connection be opened at all? */
   readonly request?: Request | undefined;
-  /** What the sender proved of itself, as the mesh sees it. */
+  /** What the sender proved of itself, as the mesh sees it; absent: what proxies do among themselves. */
   readonly peer?: FlowPeer | undefined;
+  /** What authorizers outside answer, by their names; absent: allow. */
+  readonly providers?: Readonly<Record<string, 'allow' | 'deny'>> | undefined;
   /** Needed only between two dual-stack pods; absent means IPv4 where both have it. */
   readonly family?: Family | undefined;
 }
 
 export interface FlowPeer {
-  /** Absent = none. */
-  readonly tls?: 'mutual' | 'simple' | 'none';
+  /** Absent: mutual between pods with proxies, where the destination understands it; else none. */
+  readonly tls?: 'mutual' | 'simple' | 'none' | undefined;
+  /** Of its certificate, without `spiffe://`; absent: that of its pod. */
+  readonly principal?: string | undefined;
+  /** The server name that it asked TLS for. */
+  readonly sni?: string | undefined;
+  /** Where the request began, if another proxy handed it on; absent: as X-Forwarded-For says, else the sender. */
+  readonly remote?: string | undefined;
 }
 
 export const podKey = (pod: { namespace: string; name: string }): string => `${pod.namespace}/${pod.name}`;

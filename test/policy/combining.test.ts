@@ -31,3 +31,8 @@ test('the document’s steps are the engine’s tiers, in its order', () => {
   );
   assert.ok(TIERS.admin < TIERS.default && TIERS.default < TIERS.baseline);
 });
+
+test('the mesh’s steps are in the order in which it is asked', () => {
+  const steps = [...words.matchAll(/^\| [a-f] \| (.+?) \|/gm)].map(([, step = '']) => step);
+  assert.deepEqual(steps, ['no policy', 'PeerAuthentication', 'CUSTOM', 'DENY', 'ALLOW', 'nothing']);
+});

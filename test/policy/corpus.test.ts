@@ -9,7 +9,11 @@ import { compile } from '../../src/policy/compile.ts';
 import { createDecider } from '../../src/policy/decide.ts';
 import { type Decision, type Outcome, policyText, ruleKey, type Side } from '../../src/policy/decision.ts';
 import { worldFromObjects } from '../../src/policy/from-objects.ts';
+import { createIndexedDecider } from '../../src/policy/indexed/decider.ts';
 import { createLookup } from '../../src/policy/lookup.ts';
+import { buildMesh } from '../../src/policy/mesh/mesh.ts';
+import { isMeshKind, type MeshObject } from '../../src/policy/mesh/objects.ts';
+import type { MeshSide } from '../../src/policy/mesh/side.ts';
 import type { PolicyObject } from '../../src/policy/objects.ts';
 import { flowOf } from '../../src/policy/testing/flow-text.ts';
 import { wireFlow } from '../../src/policy/wire-flow.ts';
@@ -56,6 +60,7 @@ export function caseOf(file: string): Case {
       nodes: ofKind<Node>('Node'),
       pods: ofKind<Pod>('Pod'),
       policies,
+      mesh: objects.filter(({ kind }) => isMeshKind(kind)) as unknown as MeshObject[],
     }),
     rows: table.flows
       .trim()
@@ -77,7 +82,7 @@ const deciderText = ({ rule, verdict }: Outcome, side: Side): string => {
 };
 
 /** `egress: …; ingress: …`, `-` where nothing decides; the ingress side of what never gets there is left out. */
-function byText({ egress, ingress }: Decision): string {
+function byText({ egress, ingress, mesh }: Decision): string {
   const sides = [
     ['egress', egress],
     ['ingress', egress.verdict === 'allow' ? ingress : undefined],
@@ -86,7 +91,19 @@ function byText({ egress, ingress }: Decision): string {
     const text = side && deciderText(side, side);
     return text ? [`${name}: ${text}`] : [];
   });
+  if (mesh && egress.verdict === 'allow' && ingress.verdict === 'allow') texts.push(...meshTexts(mesh));
   return texts.join('; ') || '-';
+}
+
+/** `mesh: …`, and what is told beside. */
+function meshTexts({ rule, reason, closedBy = [], redirect, asks = [], logged = [] }: MeshSide): string[] {
+  const decider = rule ? ruleKey(rule) : closedBy.map(policyText).join(', ');
+  const how = reason === 'default-deny' ? 'default deny of ' : '';
+  return [
+    ...(decider || redirect ? [`mesh: ${how}${decider}${redirect ? ' by request' : ''}`] : []),
+    ...asks.map(({ provider, rule: by }) => `asks ${provider}: ${ruleKey(by)}`),
+    ...logged.map((by) => `logs: ${ruleKey(by)}`),
+  ];
 }
 
 const files = readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -99,11 +116,16 @@ for (const file of files)
     const { world, rows, problems } = caseOf(file);
     const tables = compile(world);
     assert.deepEqual(
-      tables.problems.map(({ path, message }) => `${path}: ${message}`),
+      [...tables.problems, ...(buildMesh(world)?.problems ?? [])].map(
+        ({ path, message }) => `${path}: ${message}`,
+      ),
       problems,
     );
     const [decide, look] = [createDecider(world), createLookup(tables)];
-    for (const who of [decide, (flow: Parameters<typeof decide>[0]) => look(wireFlow(world, flow))])
+    const byTables: typeof decide = (flow) => look(wireFlow(world, flow));
+    // Tables answer the network's question alone.
+    const byIndex = createIndexedDecider()(world);
+    for (const who of (world.mesh ?? []).length > 0 ? [decide, byIndex] : [decide, byIndex, byTables])
       assert.deepEqual(
         rows.map(({ flow, audit }) => {
           const decision = who(flowOf(flow));
@@ -123,7 +145,7 @@ test('there is a world for every language and for their combination', () => {
   const folders = new Set(files.map((file) => file.split('/')[0]));
   assert.deepEqual(
     [...folders],
-    ['admin-network-policy', 'cluster-network-policy', 'combining', 'network-policy', 'stages'],
+    ['admin-network-policy', 'cluster-network-policy', 'combining', 'istio', 'network-policy', 'stages'],
   );
   assert.ok(files.length >= 40, `${files.length} files`);
 });

@@ -3,10 +3,13 @@
  * it remembers is who there is (parties.ts), and for each role its rules (role-index.ts); of a world that differs
  * a little from the one before, only what differs is worked out again.
  */
+import { parseAddress } from '../../lib/ip.ts';
 import { createRoles } from '../assign-roles.ts';
 import type { Role } from '../build-table.ts';
 import { samePlaces } from '../compile.ts';
 import { type Decision, type Direction, decisionOf, type Side } from '../decision.ts';
+import { decideMesh } from '../mesh/decide.ts';
+import { createMeshes, type Mesh } from '../mesh/mesh.ts';
 import { createNumbering } from '../numbering.ts';
 import { createPolicyList } from '../policy-list.ts';
 import { createGroups } from '../roles.ts';
@@ -40,6 +43,7 @@ function createParts(): (world: World) => Decider {
   const numbering = createNumbering();
   const roles = createRoles();
   const peerSets = createPeerSets();
+  const meshOf = createMeshes();
   let places: Places | undefined;
   let parties: Parties | undefined;
   let indexes = new Map<Role, RoleIndex>();
@@ -64,7 +68,7 @@ function createParts(): (world: World) => Decider {
       indexes.set(role, index);
       return index;
     };
-    return createDecider({ places: next, parties, version: ++version, indexOf });
+    return createDecider({ places: next, parties, version: ++version, mesh: meshOf(world), indexOf });
   };
 }
 
@@ -73,6 +77,7 @@ interface Deps {
   readonly parties: Parties;
   /** Another after each change. */
   readonly version: number;
+  readonly mesh: Mesh | undefined;
   /** Undefined: no policy says anything of it. */
   indexOf(pod: WorldPod, direction: Direction): RoleIndex | undefined;
 }
@@ -81,7 +86,7 @@ const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
 const FREE = { ...ALLOWED, isolated: false, isolatedBy: [], audit: ALLOWED } as const;
 const NOT_A_POD: Side = { ...FREE, reason: 'not-a-pod' };
 
-function createDecider({ places, parties, version, indexOf }: Deps): Decider {
+function createDecider({ places, parties, version, mesh, indexOf }: Deps): Decider {
   const free = {
     self: { ...FREE, reason: 'self' },
     'own-node': { ...FREE, reason: 'own-node' },
@@ -110,9 +115,19 @@ function createDecider({ places, parties, version, indexOf }: Deps): Decider {
     // It says what is wrong.
     if (!src || !dst) return refuse(places, flow);
     const resolved = flowBetween(src.end, dst.end, flow, family);
-    return decisionOf(side(src, dst, resolved, 'egress'), side(dst, src, resolved, 'ingress'));
+    return decisionOf(
+      side(src, dst, resolved, 'egress'),
+      side(dst, src, resolved, 'ingress'),
+      mesh && decideMesh(mesh, withOwnSource(resolved, flow), src.isNodeLocal),
+    );
   };
 }
+
+/** The network tells addresses outside apart as far as its policies do; the mesh has others. */
+const withOwnSource = (resolved: ResolvedFlow, { src }: Flow): ResolvedFlow =>
+  resolved.src.type === 'outside' && 'address' in src
+    ? { ...resolved, src: { type: 'outside', address: parseAddress(src.address) } }
+    : resolved;
 
 function refuse(places: Places, flow: Flow): never {
   resolveFlow(places, flow);

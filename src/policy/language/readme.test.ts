@@ -3,12 +3,14 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
+  AUTHORIZATION_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   type Kind,
   NETWORK_POLICY,
+  PEER_AUTHENTICATION,
 } from '../../api/kinds.ts';
 import { definitionOf, schemaOf } from '../../api/schema/load.ts';
 import type { Definition, FieldType } from '../../api/schema/model.ts';
@@ -42,6 +44,8 @@ for (const [kind, also] of [
   [CLUSTER_NETWORK_POLICY, undefined],
   [CILIUM_NETWORK_POLICY, undefined],
   [CILIUM_CLUSTERWIDE_NETWORK_POLICY, CILIUM_NETWORK_POLICY],
+  [AUTHORIZATION_POLICY, undefined],
+  [PEER_AUTHENTICATION, undefined],
 ] as const)
   test(`every field of ${kind.kind} is in its table`, () => {
     const words = [kind, ...(also ? [also] : [])]

@@ -1,0 +1,149 @@
+/** The mesh of a world: which objects of security.istio.io are for which pod. */
+import type { Labels } from '../../api/selector.ts';
+import type { PolicyRef } from '../decision.ts';
+import { policyText, ruleKey } from '../decision.ts';
+import { lowerAuthorizationPolicy } from '../language/istio-authorization-policy.ts';
+import { lowerPeerAuthentication } from '../language/istio-peer-authentication.ts';
+import { assignNumbers } from '../numbers.ts';
+import { type Stage, stageIn } from '../stage.ts';
+import type { PolicyProblem } from '../tables.ts';
+import { podKey, type World, type WorldPod } from '../world.ts';
+import type { MeshObject } from './objects.ts';
+import { type Authorization, compareRefs, isInScope, type MeshRule, type PeerTls } from './model.ts';
+import { type PortTls, tlsOf } from './tls.ts';
+
+export interface Mesh {
+  readonly authorizations: readonly Authorization[];
+  readonly peers: readonly PeerTls[];
+  readonly problems: readonly PolicyProblem[];
+  /** Has a proxy. */
+  isMember(pod: WorldPod): boolean;
+  /** What the proxy of a pod asks. */
+  at(pod: WorldPod): Workload;
+  /** Of a rule, or of the default deny of some policies. */
+  number(text: string): number;
+}
+
+export interface Workload {
+  readonly enforced: Authorizations;
+  /** With the audited ones; the very same if none is audited. */
+  readonly audited: Authorizations;
+}
+
+/** Of one pod, each list by (namespace, name). */
+export interface Authorizations {
+  readonly custom: readonly Authorization[];
+  readonly deny: readonly Authorization[];
+  readonly allow: readonly Authorization[];
+  readonly audit: readonly Authorization[];
+  tls(port: number): PortTls;
+}
+
+/** Undefined: nothing is said of the mesh. */
+export function buildMesh(world: Pick<World, 'mesh' | 'namespaces' | 'pods'>): Mesh | undefined {
+  const objects = world.mesh ?? [];
+  if (objects.length === 0) return undefined;
+  const labels = new Map(world.namespaces.map((namespace) => [namespace.name, namespace.labels]));
+  const stageOf = ({ metadata }: MeshObject) => stageIn(labels.get(metadata.namespace ?? 'default'));
+  // Of objects with the same name the last counts.
+  const unique = [...new Map(objects.map((object) => [meshKey(object), object])).values()];
+  const authorizations: Authorization[] = [];
+  const peers: PeerTls[] = [];
+  for (const object of unique)
+    if (object.kind === 'AuthorizationPolicy')
+      authorizations.push(lowerAuthorizationPolicy(object, stageOf(object)));
+    else peers.push(lowerPeerAuthentication(object, stageOf(object)));
+  authorizations.sort((a, b) => compareRefs(a.ref, b.ref));
+  peers.sort((a, b) => compareRefs(a.ref, b.ref));
+  const workloads = new Map<string, Workload>();
+  const at = (pod: WorldPod): Workload => {
+    const key = podKey(pod);
+    const known = workloads.get(key) ?? workloadOf(authorizations, peers, pod);
+    workloads.set(key, known);
+    return known;
+  };
+  let numbers: ReadonlyMap<string, number> | undefined;
+  return {
+    authorizations,
+    peers,
+    problems: [...authorizations, ...peers].flatMap(({ problems }) => problems),
+    isMember: (pod) => isMember(pod, labels.get(pod.namespace) ?? {}),
+    at,
+    number(text) {
+      numbers ??= assignNumbers(numbered(authorizations, peers, world.pods.map(at)));
+      return numbers.get(text) ?? 0;
+    },
+  };
+}
+
+/** The mesh of the world before stays where the world does. */
+export function createMeshes(): (world: World) => Mesh | undefined {
+  let last: Pick<World, 'mesh' | 'namespaces' | 'pods'> | undefined;
+  let mesh: Mesh | undefined;
+  return (world) => {
+    const isSame =
+      last?.mesh === world.mesh && last?.namespaces === world.namespaces && last?.pods === world.pods;
+    if (!isSame) mesh = buildMesh(world);
+    last = world;
+    return mesh;
+  };
+}
+
+const meshKey = ({ kind, metadata }: MeshObject): string =>
+  `${kind} ${metadata.namespace ?? 'default'}/${metadata.name}`;
+
+function workloadOf(all: readonly Authorization[], peers: readonly PeerTls[], pod: WorldPod): Workload {
+  const mine = all.filter(({ scope }) => isInScope(scope, pod));
+  const of = (isCounted: (each: { readonly stage: Stage }) => boolean): Authorizations => {
+    const counted = mine.filter(isCounted);
+    const list = (action: Authorization['action']) => counted.filter((each) => each.action === action);
+    return {
+      custom: list('CUSTOM'),
+      deny: list('DENY'),
+      allow: list('ALLOW'),
+      audit: list('AUDIT'),
+      tls: tlsOf(peers.filter(isCounted), pod),
+    };
+  };
+  const isEnforced = ({ stage }: { readonly stage: Stage }) => stage === 'enforce';
+  const enforced = of(isEnforced);
+  return { enforced, audited: [...mine, ...peers].every(isEnforced) ? enforced : of(() => true) };
+}
+
+/** Everything that decides, in words. */
+function numbered(
+  all: readonly Authorization[],
+  peers: readonly PeerTls[],
+  workloads: readonly Workload[],
+): Set<string> {
+  const texts = new Set(all.flatMap(({ rules }) => rules.map(({ ref }) => ruleKey(ref))));
+  for (const { ref, ports } of peers)
+    for (const field of ['mtls', ...[...ports.keys()].map((port) => `portLevelMtls[${port}]`)])
+      texts.add(`${policyText(ref)} spec.${field}.mode`);
+  for (const { enforced, audited } of workloads)
+    for (const { allow } of [enforced, audited])
+      if (allow.length > 0) texts.add(defaultDenyText(allow.map(({ ref }) => ref)));
+  return texts;
+}
+
+/** `default deny of requests: AuthorizationPolicy shop/web` */
+export const defaultDenyText = (policies: readonly PolicyRef[]): string =>
+  `default deny of requests: ${policies.map(policyText).join(', ')}`;
+
+export const rulesOf = (policies: readonly Authorization[]): { policy: Authorization; rule: MeshRule }[] =>
+  policies.flatMap((policy) => policy.rules.map((rule) => ({ policy, rule })));
+
+/** As Istio's labels say it, the pod's own before its namespace's; without any: yes, every node has a proxy. */
+function isMember(pod: WorldPod, namespace: Labels): boolean {
+  if (pod.hostNetwork === true) return false;
+  return told(pod.labels, 'sidecar.istio.io/inject') ?? told(namespace, 'istio-injection') ?? true;
+}
+
+function told(labels: Labels, injection: string): boolean | undefined {
+  const mode = labels['istio.io/dataplane-mode'];
+  if (mode === 'none') return false;
+  if (mode === 'ambient') return true;
+  const inject = labels[injection];
+  if (inject === 'true' || inject === 'enabled') return true;
+  return inject === 'false' || inject === 'disabled' ? false : undefined;
+}

@@ -6,6 +6,8 @@ import { isObject } from '../../lib/json.ts';
 import { lowerPolicies, type PolicyObject } from '../../policy/objects.ts';
 import { groupOf, isPolicy, isWorkloadTemplate, templatePath } from '../../policy/analyse/object-kinds.ts';
 
+import { isOpener, openerProblems } from '../../policy/openings/kinds.ts';
+
 export interface ObjectProblem {
   /** Within the object: `spec.ingress[0].from[0].ipBlock.cidr` */
   readonly path: string;
@@ -20,6 +22,10 @@ export interface CheckObjectOptions {
 /** Of an object with a kind; objects of other kinds are not looked into. */
 export function objectProblems(object: KubeObject, options: CheckObjectOptions = {}): ObjectProblem[] {
   if (isPolicy(object)) return policyProblems(object, options.lenient ?? false);
+  if (isOpener(object)) {
+    const problems = metadataProblems(object, '', true);
+    return problems.length > 0 ? problems : openerProblems(object);
+  }
   const core = groupOf(object) === '';
   const isPod = core && object.kind === 'Pod';
   if (!isPod && !isWorkloadTemplate(object) && !(core && ['Namespace', 'Node'].includes(object.kind)))

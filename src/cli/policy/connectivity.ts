@@ -11,6 +11,7 @@ import {
 import { type Estate, compareWorkloads, type Workload } from '../../policy/analyse/estate.ts';
 import { exposure } from '../../policy/analyse/exposure.ts';
 import { portSetText } from '../../policy/analyse/port-set.ts';
+import { openings } from '../../policy/openings/openings.ts';
 import type { CliDeps } from '../deps.ts';
 import { collect, outputFormat } from '../flags.ts';
 import { printExposure } from './exposure.ts';
@@ -21,6 +22,7 @@ interface ConnectivityFlags extends EstateFlags {
   focus?: string[];
   ipv6?: boolean;
   exposure?: boolean;
+  proxy?: string[];
 }
 
 export const GRAPH_FORMATS = ['text', 'json', 'yaml', 'csv', 'md', 'dot', 'svg'] as const;
@@ -30,24 +32,42 @@ Examples:
   heddle policy connectivity -f k8s/ -o json
   heddle policy connectivity -f k8s/ --focus shop/cart
   heddle policy connectivity -f k8s/ -o svg > connectivity.svg
-  heddle policy connectivity -f k8s/ --exposure      to pods that may come (docs/schemas/policy-exposure.json)
+  heddle policy connectivity -f k8s/ --exposure      to pods that may come, and to the outside (docs/schemas/policy-exposure.json)
 
 A workload is the pods of one owner; what any of them may reach counts. Pairs without connection, and a workload with
-itself, are left out. External ranges are addresses of no pod and no node. ICMP does not count.`;
+itself, are left out. External ranges are addresses of no pod and no node. ICMP does not count.
+
+--exposure also tells what Services (node ports, external addresses, load balancers), Ingresses and routes of the Gateway API
+open to the outside: whose pods answer, by which object, and whether policies let it pass (open, partly, closed). What comes
+by an Ingress or a Gateway is sent by its proxy: found by labels, or named by --proxy.`;
 
 export function addConnectivity(policy: Command, deps: CliDeps): void {
   withEstate(policy.command('connectivity').description('who can reach whom on what'))
     .option('--focus <workload>', 'only its connections; repeatable', collect)
     .option('--ipv6', 'external ranges, and addresses of pods, in IPv6')
-    .option('--exposure', 'instead: what pods that are not known may reach, and be reached by')
+    .option(
+      '--exposure',
+      'instead: what pods that are not known may reach, and be reached by, and what is open to the outside',
+    )
+    .option(
+      '--proxy <workload>',
+      'with --exposure: who proxies for Ingresses and Gateways; repeatable',
+      collect,
+    )
     .option('-o, --output <format>', `${GRAPH_FORMATS.join(', ')} (docs/schemas/policy-connectivity.json)`)
     .addHelpText('after', examples)
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<ConnectivityFlags>();
       const format = outputFormat(flags.output, GRAPH_FORMATS) ?? 'text';
-      const { estate } = await estateOf(flags, deps);
+      const { estate, openers, placeOf } = await estateOf(flags, deps);
       const focus = focusOf(estate, flags);
-      if (flags.exposure) return printExposure(exposure(estate, focus), format, deps);
+      if (flags.exposure) {
+        const proxies = flags.proxy?.map((text) =>
+          findWorkload(estate, '--proxy', text, flags.namespace ?? 'default'),
+        );
+        const opened = openings(estate, openers, { focus, proxies, family: flags.ipv6 ? 6 : 4 });
+        return printExposure({ pods: exposure(estate, focus), openings: opened, placeOf }, format, deps);
+      }
       await printConnections(connectivity(estate, { focus, family: flags.ipv6 ? 6 : 4 }), format, deps);
     });
 }

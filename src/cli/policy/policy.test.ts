@@ -197,7 +197,7 @@ test('what is no object, or of no interest, is counted on stderr; policies that 
   assert.equal(code, 0);
   assert.match(err, /skipped 1 YAML document /);
   assert.match(err, /warning: these policies are not read.*cilium\.io\/CiliumNetworkPolicy \(1\)/);
-  assert.match(err, /note: skipped objects.*Service \(1\)/);
+  assert.match(err, /note: skipped objects.*Odd \(1\)/);
 });
 
 for (const args of [
@@ -329,5 +329,46 @@ test('policies of the cluster have their say, with file and line, and what they 
   assert.match(
     twice.err,
     /-:6: AdminNetworkPolicy no-telnet: spec\.subjekt is no field of an AdminNetworkPolicy/,
+  );
+});
+
+const ingress = (port: string): string =>
+  `apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: { namespace: a, name: front }
+spec:
+  rules:
+    - http:
+        paths:
+          - path: /
+            backend: { service: { name: web, port: { number: ${port} } } }
+`;
+const webService =
+  'apiVersion: v1\nkind: Service\nmetadata: { namespace: a, name: web }\nspec: { selector: { app: web }, ports: [{ port: 80, targetPort: 8080 }] }\n';
+
+test('exposure names the object, with file and line, that opens a workload, and who sends what comes in', async (t) => {
+  const at = folder(t, { 'all.yaml': [two, webService, ingress('80')].join('---\n') });
+  const args = ['connectivity', '--exposure', '-f', at, '--proxy', 'a/db'];
+  const { code, out, err } = await run([...args, '-o', 'json']);
+  assert.equal(code, 0, err);
+  const told = JSON.parse(out) as { openings: { by: { line: number; file: string }; from: string }[] };
+  assert.deepEqual(schemaViolations('policy-exposure', told), []);
+  assert.equal(told.openings.length, 1);
+  assert.equal(told.openings[0]?.from, 'a/db (Pod)');
+  assert.match(told.openings[0]?.by.file ?? '', /all\.yaml$/);
+  const text = (await run(args)).out;
+  assert.match(text, /a\/web \(Pod\) +8080\/TCP +open +Ingress a\/front .*all\.yaml:\d+\) +a\/db \(Pod\)/);
+});
+
+test('a mistyped Ingress is refused with its line, and a backend that is not there is told', async (t) => {
+  const mistyped = folder(t, { 'ingress.yaml': ingress('http') });
+  const { code, err } = await run(['connectivity', '--exposure', '-f', mistyped]);
+  assert.equal(code, 2);
+  assert.match(err, /ingress\.yaml:9: .*port\.number expected a port/);
+  const nowhere = folder(t, { 'ingress.yaml': ingress('80') });
+  const { out } = await run(['connectivity', '--exposure', '-f', nowhere]);
+  assert.match(
+    out,
+    /OPENS NOTHING.*\nIngress a\/front .*ingress\.yaml:8\) +there is no Service a\/web in what was read/,
   );
 });

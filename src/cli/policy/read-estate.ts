@@ -9,6 +9,7 @@ import {
   NODE,
   POD,
   REPLICA_SET,
+  SERVICE,
 } from '../../api/kinds.ts';
 import { manifestError, type ManifestProblem } from '../../api/manifest/problem.ts';
 import { readSources } from '../../api/manifest/files.ts';
@@ -21,6 +22,7 @@ import { isObject } from '../../lib/json.ts';
 import type { Estate } from '../../policy/analyse/estate.ts';
 import { estateFromObjects, objectId } from '../../policy/analyse/from-objects.ts';
 import { isPolicy, isUnreadPolicyKind } from '../../policy/analyse/object-kinds.ts';
+import { isOpener } from '../../policy/openings/kinds.ts';
 import type { PolicyRef } from '../../policy/decision.ts';
 import { objectKey, type PolicyObject } from '../../policy/objects.ts';
 import type { CliDeps } from '../deps.ts';
@@ -45,7 +47,9 @@ export interface Place {
 
 export interface LoadedEstate {
   readonly estate: Estate;
-  /** Where a part of a policy is written; undefined for what came from the cluster. */
+  /** Services, Ingresses, Gateways and their routes. */
+  readonly openers: readonly KubeObject[];
+  /** Where a part of a policy, or of an opener, is written; undefined for what came from the cluster. */
   placeOf(policy: PolicyRef, path: string): Place | undefined;
 }
 
@@ -63,19 +67,26 @@ export async function loadEstate(source: EstateSource, deps: EstateDeps): Promis
   const entries = await readEntries(source, deps);
   const files = entries.map(({ object }) => object);
   const live = source.live ? await readLive(source.dataDir) : { objects: [], owners: [] };
-  const { estate, skipped } = estateFromObjects(overlay(live.objects, files, live.owners));
+  const { estate, openers, skipped } = estateFromObjects(overlay(live.objects, files, live.owners));
   tellSkipped(skipped, deps);
   const places = new Map(
-    entries.filter(({ object }) => isPolicy(object)).map((entry) => [policyId(entry.object), entry]),
+    entries.flatMap((entry): [string, ManifestObject][] => {
+      if (isPolicy(entry.object)) return [[policyId(entry.object), entry]];
+      return isOpener(entry.object) ? [[openerId(entry.object), entry]] : [];
+    }),
   );
   return {
     estate,
+    openers,
     placeOf(policy, path) {
       const entry = places.get(`${policy.kind} ${policy.namespace}/${policy.name}`);
       return entry && { file: entry.file, line: entry.lineOf(path) };
     },
   };
 }
+
+const openerId = ({ kind, metadata }: KubeObject): string =>
+  `${kind} ${metadata.namespace ?? 'default'}/${metadata.name}`;
 
 const policyId = (object: KubeObject): string => objectKey(object as unknown as PolicyObject);
 
@@ -158,7 +169,7 @@ function tellSkipped(skipped: ReadonlyMap<string, number>, deps: EstateDeps): vo
     deps.stderr.write(`note: skipped objects that no policy looks at: ${list(others)}\n`);
 }
 
-const kinds: readonly Kind[] = [NAMESPACE, NODE, POD, NETWORK_POLICY];
+const kinds: readonly Kind[] = [NAMESPACE, NODE, POD, SERVICE, NETWORK_POLICY];
 /** Which a cluster may not have. */
 const optionalKinds: readonly Kind[] = [
   ADMIN_NETWORK_POLICY,

@@ -2,12 +2,15 @@
 import type { KubeObject, Namespace, Node, Pod } from '../../api/types.ts';
 import type { PolicyObject } from '../objects.ts';
 import { worldNamespace, worldNode, worldPod } from '../from-objects.ts';
+import { isOpener } from '../openings/kinds.ts';
 import { podKey, type WorldPod } from '../world.ts';
 import { createEstate, type Estate, type Owner } from './estate.ts';
 import { groupOf, isPolicy, isWorkloadTemplate, podsOwner, templateOf } from './object-kinds.ts';
 
 export interface ReadEstate {
   readonly estate: Estate;
+  /** Services, Ingresses, Gateways and their routes: what opens workloads to the outside. */
+  readonly openers: readonly KubeObject[];
   /** `group/Kind`, or `Kind` of the core group → how many objects of it say nothing here. */
   readonly skipped: ReadonlyMap<string, number>;
 }
@@ -20,6 +23,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
   const policies: PolicyObject[] = [];
   const pods: Pod[] = [];
   const templates: KubeObject[] = [];
+  const openers: KubeObject[] = [];
   for (const object of new Map(objects.map((each) => [objectId(each), each])).values()) {
     const core = groupOf(object) === '';
     if (isPolicy(object)) policies.push(object as unknown as PolicyObject);
@@ -27,6 +31,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
     else if (core && object.kind === 'Node') nodes.push(object as Node);
     else if (core && object.kind === 'Pod') pods.push(object as Pod);
     else if (isWorkloadTemplate(object)) templates.push(object);
+    else if (isOpener(object)) openers.push(object);
     else {
       const kind = core ? object.kind : `${groupOf(object)}/${object.kind}`;
       skipped.set(kind, (skipped.get(kind) ?? 0) + 1);
@@ -39,7 +44,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
     nodes: nodes.map(worldNode),
     policies,
   };
-  return { estate: createEstate(world, (pod) => owners.get(podKey(pod))), skipped };
+  return { estate: createEstate(world, (pod) => owners.get(podKey(pod))), openers, skipped };
 }
 
 /** `group/Kind namespace/name` */

@@ -145,7 +145,15 @@ test('there is a world for every language and for their combination', () => {
   const folders = new Set(files.map((file) => file.split('/')[0]));
   assert.deepEqual(
     [...folders],
-    ['admin-network-policy', 'cluster-network-policy', 'combining', 'istio', 'network-policy', 'stages'],
+    [
+      'admin-network-policy',
+      'cilium',
+      'cluster-network-policy',
+      'combining',
+      'istio',
+      'network-policy',
+      'stages',
+    ],
   );
   assert.ok(files.length >= 40, `${files.length} files`);
 });

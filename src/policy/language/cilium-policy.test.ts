@@ -333,6 +333,6 @@ test('another namespace in the selector of a policy is told, and its own is mean
   assert.equal(subject.text, 'pods in shop / app=web');
   assert.deepEqual(
     problems.map(({ path }) => path),
-    ['spec.endpointSelector'],
+    ['spec.endpointSelector.matchLabels'],
   );
 });

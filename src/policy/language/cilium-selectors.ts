@@ -192,10 +192,10 @@ export function readSubject(
   path: string,
   report: Report,
 ): PodPeer | undefined {
-  const given = readRequirements(selector, path, POD_SOURCES, report);
-  if (!given) return undefined;
-  const own = namespace === '' ? given : inNamespace(given, namespace, path, report);
-  const pods = podsOf(own);
+  const own = namespace === '' ? selector : inNamespace(selector, namespace, path, report);
+  const requirements = readRequirements(own, path, POD_SOURCES, report);
+  if (!requirements) return undefined;
+  const pods = podsOf(requirements);
   if (!pods) return noPods;
   if (pods.except.length === 0) return pods.peer;
   report(path, 'service accounts that a policy is not for are not known here: name those that it is for');
@@ -205,25 +205,20 @@ export function readSubject(
 /** Selects no pod: no namespace has no name. */
 export const noPods: PodPeer = podPeer({ name: '' }, everything);
 
-/** Another namespace under the key of Kubernetes' own is taken for its own, as Cilium takes it. */
+const OWN_NAMESPACE = `k8s:${NAMESPACE_KEY}`;
+
+/** A label for another namespace is taken for its own, as Cilium takes it; expressions must hold as well. */
 function inNamespace(
-  given: readonly Requirement[],
+  selector: LabelSelector,
   namespace: string,
   path: string,
   report: Report,
-): Requirement[] {
-  const isOverridden = (each: Requirement) =>
-    each.source === 'k8s' && isNamespaceName(each) && each.operator === 'In';
-  const others = given.filter((each) => isOverridden(each) && !each.values.includes(namespace));
-  if (others.length > 0)
-    report(
-      path,
-      `selects in ${others.flatMap(({ values }) => values).join(', ')}, but is for pods of ${namespace} alone`,
-    );
-  return [
-    ...given.filter((each) => !isOverridden(each)),
-    { source: 'k8s', key: NAMESPACE_KEY, operator: 'In', values: [namespace] },
-  ];
+): LabelSelector {
+  const matchLabels = { ...selector.matchLabels, [OWN_NAMESPACE]: namespace };
+  const given = selector.matchLabels?.[OWN_NAMESPACE];
+  if (given !== undefined && given !== namespace)
+    report(`${path}.matchLabels`, `selects in ${given}, but the policy is for pods of ${namespace} alone`);
+  return { ...selector, matchLabels };
 }
 
 export function readNodes(selector: LabelSelector, path: string, report: Report): Peer[] | undefined {

@@ -130,7 +130,7 @@ const rule = (peers: 'from' | 'to') =>
     )
     .map(({ peers: list, ports }) => ({ ...(list ? { [peers]: list } : {}), ...(ports ? { ports } : {}) }));
 
-const policy = (i: number): fc.Arbitrary<NetworkPolicy> =>
+export const policy = (i: number): fc.Arbitrary<NetworkPolicy> =>
   fc
     .record({
       namespace: fc.constantFrom(...namespaces),
@@ -166,10 +166,10 @@ export function policyObject(namespace: string, name: string, spec: unknown): Ne
 }
 
 /** Sizes are drawn evenly: left alone, fast-check prefers the smallest. */
-const some = <T>(sizes: readonly number[], one: (i: number) => fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
+export const some = <T>(sizes: readonly number[], one: (i: number) => fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
   fc.constantFrom(...sizes).chain((n) => fc.tuple(...Array.from({ length: n }, (_, i) => one(i + 1))));
 
-const worldsOf = (policies: fc.Arbitrary<PolicyObject[]>): fc.Arbitrary<World> =>
+export const worldsOf = (policies: fc.Arbitrary<PolicyObject[]>): fc.Arbitrary<World> =>
   fc.record({
     pods: some([2, 3, 4, 6], pod),
     // The other namespace is known by its pods only.

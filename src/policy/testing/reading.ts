@@ -14,7 +14,7 @@ type Selector = NonNullable<Peer['podSelector']>;
 type Admin = Extract<PolicyObject, { kind: 'AdminNetworkPolicy' | 'BaselineAdminNetworkPolicy' }>;
 type Cluster = Extract<PolicyObject, { kind: 'ClusterNetworkPolicy' }>;
 
-interface Who {
+export interface Who {
   pod?: WorldPod;
   node?: string;
   ip: string;
@@ -52,7 +52,7 @@ function select(selector: Selector, labels: Readonly<Record<string, string>>): b
   return true;
 }
 
-function inBlock(ip: string, cidr: string): boolean {
+export function inBlock(ip: string, cidr: string): boolean {
   // BlockList takes IPv4 for a part of ::/0, as mapped addresses.
   if (ip.includes(':') !== cidr.includes(':')) return false;
   const list = new BlockList();
@@ -61,7 +61,7 @@ function inBlock(ip: string, cidr: string): boolean {
   return list.check(ip, ip.includes(':') ? 'ipv6' : 'ipv4');
 }
 
-function who(world: World, end: FlowEnd, family: number): Who {
+export function who(world: World, end: FlowEnd, family: number): Who {
   const right = (ip: string) => ip.includes(':') === (family === 6);
   if ('pod' in end) {
     const pod = world.pods.find((p) => `${p.namespace}/${p.name}` === end.pod)!;
@@ -73,7 +73,7 @@ function who(world: World, end: FlowEnd, family: number): Who {
   return { pod, node: node?.name, ip: end.address };
 }
 
-const namespaceLabels = (world: World, namespace: string) => ({
+export const namespaceLabels = (world: World, namespace: string) => ({
   ...world.namespaces.find((n) => n.name === namespace)?.labels,
   'kubernetes.io/metadata.name': namespace,
 });

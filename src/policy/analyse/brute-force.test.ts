@@ -6,6 +6,7 @@ import type { Family } from '../../lib/ip.ts';
 import { formatAddress, parseAddress, tryParseCidr, firstOf, lastOf } from '../../lib/ip.ts';
 import { createDecider } from '../decide.ts';
 import { worlds } from '../testing/arbitraries.ts';
+import { withMesh } from '../testing/mesh-arbitraries.ts';
 import { canonical, nodeAddresses } from '../scene.ts';
 import { type Flow, type FlowEnd, podKey, type World } from '../world.ts';
 import { type Connection, connectivity, isWorkload } from './connectivity.ts';
@@ -18,11 +19,15 @@ function saidIn(value: unknown): (number | string)[] {
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(saidIn) : [];
 }
 
+/** Ports of Istio are texts. */
+const asNumber = (said: number | string): number | string =>
+  typeof said === 'string' && /^\d+$/.test(said) ? Number(said) : said;
+
 /** Every port where a range begins or ends, its neighbours, and what no policy names. */
 function portsOf(world: World): number[] {
   const ports = new Set([1, 2, 1000, 65535]);
   const said = [
-    ...world.policies.flatMap(({ spec }) => saidIn(spec)),
+    ...[...world.policies, ...(world.mesh ?? [])].flatMap(({ spec }) => saidIn(spec)).map(asNumber),
     ...world.pods.flatMap((pod) => saidIn(pod.ports)),
   ];
   for (const port of said)
@@ -40,7 +45,7 @@ function addressesOf(world: World, family: Family): string[] {
   );
   const last = family === 4 ? 2n ** 32n - 1n : 2n ** 128n - 1n;
   const values = new Set([0n, last]);
-  const texts = world.policies.flatMap(({ spec }) => saidIn(spec).map(String));
+  const texts = [...world.policies, ...(world.mesh ?? [])].flatMap(({ spec }) => saidIn(spec).map(String));
   for (const text of texts) {
     const cidr = tryParseCidr(text);
     if (cidr?.family !== family) continue;
@@ -72,7 +77,7 @@ function find(
 
 /** Two pods make a workload now and then. */
 const estates: fc.Arbitrary<Estate> = fc
-  .tuple(worlds, fc.boolean())
+  .tuple(fc.oneof(worlds, withMesh(worlds)), fc.boolean())
   .map(([world, grouped]) =>
     createEstate({ ...world, nodeLocal: [] }, (pod) =>
       grouped && Number(pod.name.slice(1)) > 2 ? { kind: 'Deployment', name: 'rest' } : undefined,

@@ -81,11 +81,8 @@ export function externalSpans(
   workload: Workload,
   direction: Direction,
 ): readonly PortSpan[] {
-  const roles = new Set(sides.units(workload).map((unit) => unit.roles[direction]));
-  return uniteSpans(
-    [...roles].map((role) => externals(role)),
-    sides.sets,
-  );
+  const lists = new Set(sides.units(workload).map((unit) => externals(unit, direction)));
+  return uniteSpans([...lists], sides.sets);
 }
 
 export const rangeOf = ({ first, last }: Span, family: Family): ExternalRange => ({

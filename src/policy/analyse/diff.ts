@@ -88,7 +88,7 @@ function spanChanges(
   direction: Direction,
 ): SpanChange[] {
   const { sets } = old.sides;
-  const nothing = old.externals(undefined).map((span) => ({ ...span, set: sets.none }));
+  const nothing = old.externals(undefined, direction).map((span) => ({ ...span, set: sets.none }));
   const a = was ? externalSpans(old.sides, old.externals, was, direction) : nothing;
   const b = is ? externalSpans(now.sides, now.externals, is, direction) : nothing;
   if (a === b) return [];

@@ -2,9 +2,10 @@
 import { type Address, bits, type Family, firstOf, formatAddress, lastOf } from '../../lib/ip.ts';
 import { type Block, nestBlocks } from '../blocks.ts';
 import type { Role } from '../build-table.ts';
+import type { Direction } from '../decision.ts';
 import type { PeerClass } from '../identities.ts';
 import type { PortSet, PortSets } from './port-set.ts';
-import type { Sides } from './sides.ts';
+import type { Sides, Unit } from './sides.ts';
 
 /** Inclusive; values as of `Address`. */
 export interface Span {
@@ -17,18 +18,29 @@ export interface PortSpan extends Span {
 }
 
 /** The whole address space in order, neighbours with different sets; spans without a port are there too. */
-export type Externals = (role: Role | undefined) => readonly PortSpan[];
+export type Externals = (unit: Unit | undefined, direction: Direction) => readonly PortSpan[];
 
 export const lastAddress = (family: Family): bigint => (1n << BigInt(bits(family))) - 1n;
 
 export function createExternals(sides: Sides): Externals {
   const everywhere = [{ first: 0n, last: lastAddress(sides.family), set: sides.sets.all }];
   const known = new Map<Role, readonly PortSpan[]>();
-  return (role) => {
+  const ofRole = (role: Role | undefined): readonly PortSpan[] => {
     if (!role) return everywhere;
     const spans = known.get(role) ?? spansOf(sides, role);
     known.set(role, spans);
     return spans;
+  };
+  const { mesh } = sides;
+  const throughMesh = new Map<readonly PortSpan[], Map<string, readonly PortSpan[]>>();
+  return (unit, direction) => {
+    const spans = ofRole(unit?.roles[direction]);
+    if (!mesh || direction === 'egress' || !unit || unit.node !== undefined) return spans;
+    const byClass = throughMesh.get(spans) ?? new Map<string, readonly PortSpan[]>();
+    throughMesh.set(spans, byClass);
+    const both = byClass.get(unit.mesh) ?? zipSpans(spans, mesh.fromOutside(unit), sides.sets.and);
+    byClass.set(unit.mesh, both);
+    return both;
   };
 }
 

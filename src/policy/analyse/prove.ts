@@ -118,7 +118,7 @@ function* outsidePairs(
   others: readonly Span[],
 ): Generator<{ unit: Unit; address: string; set: PortSet }> {
   for (const unit of others.length === 0 ? [] : sides.units(workload))
-    for (const span of externals(unit.roles[direction]))
+    for (const span of externals(unit, direction))
       for (const common of meet(span, others))
         yield { unit, address: addressText(family, exampleIn(common, family)), set: span.set };
 }

@@ -13,6 +13,7 @@ import { createGroups } from '../roles.ts';
 import { buildScene, type Scene } from '../scene.ts';
 import type { WorldPod } from '../world.ts';
 import type { Estate, Workload } from './estate.ts';
+import { createMeshSides, type MeshSides } from './mesh-sides.ts';
 import { createPodClasses } from './pod-classes.ts';
 import type { PortSet, PortSets } from './port-set.ts';
 import { createReaders, createTables, podClasses } from './role-rows.ts';
@@ -29,6 +30,8 @@ export interface Unit {
   readonly roles: Readonly<Record<Direction, Role | undefined>>;
   /** Number of its class of peers. */
   readonly peer: number;
+  /** Its class for the mesh; empty where nothing is said of it. */
+  readonly mesh: string;
   /** What it passes to or from a class, by its number. */
   readonly ports: Readonly<Record<Direction, (peer: number) => PortSet>>;
 }
@@ -38,6 +41,7 @@ export interface Sides {
   readonly numbering: Numbering;
   readonly sets: PortSets;
   readonly family: Family;
+  readonly mesh: MeshSides | undefined;
   readonly roles: ReadonlySet<Role>;
   readonly classes: readonly PeerClass[];
   units(workload: Workload): readonly Unit[];
@@ -69,7 +73,8 @@ export function createSides(estate: Estate, { sets, family = 4 }: SidesOptions):
   const terms = createTerms();
   terms.update(roles);
   const classify = createPodClasses(scene, groups.groups, terms.peers(), family);
-  const drafts = createUnits(scene, assigned.roleOf, classify.number, family);
+  const mesh = createMeshSides(scene, sets, family);
+  const drafts = createUnits(scene, assigned.roleOf, classify.number, mesh, family);
   const units = estate.workloads.map((workload) => [workload, drafts(workload)] as const);
   const tables = createTables(numbering, sets, podClasses(classify.classes));
   const ports = createReaders(tables, sets);
@@ -89,17 +94,19 @@ export function createSides(estate: Estate, { sets, family = 4 }: SidesOptions):
     numbering,
     sets,
     family,
+    mesh,
     roles,
     classes: classify.classes,
     units: (workload) => ofWorkload.get(workload) ?? [],
     portsFor: (role, peer) => (role ? tables(role).ofPeer(peer) : sets.all),
     between(src, dst) {
-      if (src.node !== undefined) {
-        const exempt = dst.node !== undefined || dst.nodes.has(src.node);
-        return exempt ? sets.all : dst.ports.ingress(src.peer);
-      }
-      if (dst.node !== undefined) return src.nodes.has(dst.node) ? sets.all : src.ports.egress(dst.peer);
-      return sets.and(src.ports.egress(dst.peer), dst.ports.ingress(src.peer));
+      if (dst.node !== undefined)
+        return src.node !== undefined || src.nodes.has(dst.node) ? sets.all : src.ports.egress(dst.peer);
+      if (src.node !== undefined && dst.nodes.has(src.node)) return sets.all;
+      const { egress } = src.ports;
+      const ingress = dst.ports.ingress(src.peer);
+      const network = src.node !== undefined ? ingress : sets.and(egress(dst.peer), ingress);
+      return mesh ? sets.and(network, mesh.between(src, dst)) : network;
     },
   };
 }
@@ -110,6 +117,7 @@ function createUnits(
   scene: Scene,
   roleOf: (pod: WorldPod, direction: Direction) => Role | undefined,
   classOf: (pod: WorldPod, address: Address | undefined) => number,
+  mesh: MeshSides | undefined,
   family: Family,
 ) {
   const ids = new Map<Role | undefined, number>();
@@ -128,7 +136,8 @@ function createUnits(
         ingress: isNode ? undefined : roleOf(pod, 'ingress'),
         egress: isNode ? undefined : roleOf(pod, 'egress'),
       };
-      const key = `${idOf(roles.ingress)} ${idOf(roles.egress)} ${peer} ${isNode ? pod.node : ''}`;
+      const inMesh = mesh?.classOf(pod) ?? '';
+      const key = `${idOf(roles.ingress)} ${idOf(roles.egress)} ${peer} ${isNode ? pod.node : ''} ${inMesh}`;
       const known = found.get(key);
       if (known) known.nodes.add(pod.node);
       else
@@ -138,6 +147,7 @@ function createUnits(
           nodes: new Set([pod.node]),
           roles,
           peer,
+          mesh: inMesh,
         });
     }
     return [...found.values()];

@@ -18,12 +18,15 @@ export type Answer = 'yes' | 'no' | 'maybe';
  * that asks for it is (Istio's "Authorization policy with TCP traffic").
  */
 export function matchesRule(rule: MeshRule, action: MeshAction, facts: Facts): Answer {
-  if (facts.request === 'bytes' && action === 'ALLOW' && conditionsOf(rule).some(isOfHttp)) return 'no';
+  const isForHttp =
+    action === 'ALLOW' && typeof facts.request === 'string' && conditionsOf(rule).some(isOfHttp);
+  if (isForHttp && facts.request === 'bytes') return 'no';
   const all = (conditions: readonly Condition[]) => and(conditions, (each) => matchesCondition(each, facts));
   const some = (list: readonly (readonly Condition[])[] | null) => (list === null ? 'yes' : or(list, all));
-  return and([() => all(rule.conditions), () => some(rule.operations), () => some(rule.sources)], (ask) =>
-    ask(),
-  );
+  const parts = [() => all(rule.conditions), () => some(rule.operations), () => some(rule.sources)];
+  const answer = and(parts, (ask) => ask());
+  // Whatever it carries, if that is HTTP.
+  return isForHttp && answer === 'yes' ? 'maybe' : answer;
 }
 
 function and<T>(items: readonly T[], ask: (item: T) => Answer): Answer {

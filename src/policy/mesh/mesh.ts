@@ -37,6 +37,8 @@ export interface Authorizations {
   readonly allow: readonly Authorization[];
   readonly audit: readonly Authorization[];
   tls(port: number): PortTls;
+  /** PeerAuthentications that are for the pod. */
+  readonly tlsObjects: readonly PeerTls[];
 }
 
 /** Undefined: nothing is said of the mesh. */
@@ -103,6 +105,7 @@ function workloadOf(all: readonly Authorization[], peers: readonly PeerTls[], po
       allow: list('ALLOW'),
       audit: list('AUDIT'),
       tls: tlsOf(peers.filter(isCounted), pod),
+      tlsObjects: peers.filter((each) => isCounted(each) && isInScope(each.scope, pod)),
     };
   };
   const isEnforced = ({ stage }: { readonly stage: Stage }) => stage === 'enforce';

@@ -1,0 +1,147 @@
+/**
+ * What proxies let pass of connections whose requests are not known, symbolically: ports that no rule names are alike, and
+ * so are senders that no rule tells apart. `decideMesh` says it, so that analysis and decision cannot differ.
+ */
+import {
+  type Address,
+  type Cidr,
+  contains,
+  type Family,
+  firstOf,
+  lastOf,
+  tryParseAddress,
+} from '../../lib/ip.ts';
+import { decideMesh } from '../mesh/decide.ts';
+import type { Mesh, Workload } from '../mesh/mesh.ts';
+import { type Condition, conditionsOf } from '../mesh/model.ts';
+import type { End, Scene } from '../scene.ts';
+import type { WorldPod } from '../world.ts';
+import { lastAddress, mergeSpans, type PortSpan } from './externals.ts';
+import { LAST_PORT, type PortSet, type PortSets } from './port-set.ts';
+
+export interface MeshSides {
+  /** Equal for pods that nothing about the mesh tells apart. */
+  classOf(pod: WorldPod): string;
+  between(src: MeshUnit, dst: MeshUnit): PortSet;
+  /** From addresses outside, the whole space in order. */
+  fromOutside(dst: MeshUnit): readonly PortSpan[];
+}
+
+/** Pods that `classOf` and the network do not tell apart. */
+export interface MeshUnit {
+  readonly pod: WorldPod;
+  readonly mesh: string;
+}
+
+/** Undefined: nothing is said of the mesh. */
+export function createMeshSides(scene: Scene, sets: PortSets, family: Family): MeshSides | undefined {
+  const { mesh } = scene;
+  if (!mesh) return undefined;
+  const conditions = mesh.authorizations.flatMap(({ rules }) => rules.flatMap(conditionsOf));
+  const blocks = conditions.flatMap(blocksOf);
+  const endOf = (pod: WorldPod): End => {
+    const isNode = pod.hostNetwork === true;
+    const texts = isNode ? (scene.node(pod.node)?.addresses ?? []) : pod.addresses;
+    const address = texts.map(tryParseAddress).find((each) => each?.family === family);
+    return isNode ? { type: 'node', node: pod.node, address } : { type: 'pod', pod, address };
+  };
+  const numbers = numbersOf();
+  const judge = (src: End, dst: End, ports: readonly number[]): PortSet =>
+    portsThat(sets, ports, (port) => passes(mesh, src, dst, port));
+  const portsAt = (pod: WorldPod) => namedPorts(mesh, mesh.at(pod));
+  const pairs = new Map<string, PortSet>();
+  const spans = new Map<string, readonly PortSpan[]>();
+  return {
+    classOf(pod) {
+      const { address } = endOf(pod);
+      const inside = blocks.map((block) => (address && contains(block, address) ? '1' : '0')).join('');
+      const { namespace, serviceAccount = 'default', hostNetwork } = pod;
+      const here = hostNetwork === true ? 'node' : `${namespace} ${serviceAccount} ${mesh.isMember(pod)}`;
+      return `${here} ${inside} ${hostNetwork === true ? '' : numbers(mesh.at(pod))}`;
+    },
+    between(src, dst) {
+      const key = `${src.mesh} > ${dst.mesh}`;
+      const set = pairs.get(key) ?? judge(endOf(src.pod), endOf(dst.pod), portsAt(dst.pod));
+      pairs.set(key, set);
+      return set;
+    },
+    fromOutside(dst) {
+      const known = spans.get(dst.mesh);
+      if (known) return known;
+      const [end, ports] = [endOf(dst.pod), portsAt(dst.pod)];
+      const found = spansOf(blocks, family, (address) => judge({ type: 'outside', address }, end, ports));
+      spans.set(dst.mesh, found);
+      return found;
+    },
+  };
+}
+
+/** A number for what is asked at a pod: the same where the same objects are. */
+function numbersOf(): (workload: Workload) => number {
+  const known = new Map<string, number>();
+  return ({ enforced: { custom, deny, allow, tls, tlsObjects } }) => {
+    const names = [...custom, ...deny, ...allow, ...tlsObjects].map(
+      ({ ref }) => `${ref.kind} ${ref.namespace}/${ref.name}`,
+    );
+    const text = `${names.join(' ')} ${tls(0).mode}`;
+    const number = known.get(text) ?? known.size;
+    known.set(text, number);
+    return number;
+  };
+}
+
+const blocksOf = (condition: Condition): readonly Cidr[] => {
+  const { attribute } = condition;
+  if (attribute !== 'source-ip' && attribute !== 'remote-ip' && attribute !== 'destination-ip') return [];
+  return [...condition.values, ...condition.notValues];
+};
+
+/** Every port that anything says something of. */
+function namedPorts(mesh: Mesh, { enforced }: Workload): number[] {
+  const rules = [...enforced.custom, ...enforced.deny, ...enforced.allow].flatMap((policy) => policy.rules);
+  const said = rules
+    .flatMap(conditionsOf)
+    .flatMap((each) => (each.attribute === 'destination-port' ? [...each.values, ...each.notValues] : []));
+  return [...new Set([...said, ...mesh.peers.flatMap(({ ports }) => [...ports.keys()])])];
+}
+
+const passes = (mesh: Mesh, src: End, dst: End, port: number): boolean =>
+  decideMesh(mesh, { ...NOTHING, src, dst, protocol: 'TCP', port }, false).verdict === 'allow';
+
+const NOTHING = {
+  sourcePort: undefined,
+  icmp: undefined,
+  protocolNumber: undefined,
+  request: undefined,
+  peer: undefined,
+  providers: undefined,
+};
+
+/** Ports that are not named are alike. Proxies take TCP alone. */
+function portsThat(sets: PortSets, named: readonly number[], pass: (port: number) => boolean): PortSet {
+  const known = new Set(named);
+  let other = 1;
+  while (known.has(other)) other++;
+  const isOpen = other > LAST_PORT || pass(other);
+  const single = named.filter((port) => pass(port) !== isOpen).map((port) => [port, port] as const);
+  const all = sets.all.ranges;
+  const tcp = isOpen ? sets.minus(sets.all, sets.of([single])).ranges[0]! : single;
+  return sets.of([tcp, all[1]!, all[2]!]);
+}
+
+function spansOf(blocks: readonly Cidr[], family: Family, judge: (address: Address) => PortSet): PortSpan[] {
+  const last = lastAddress(family);
+  const starts = new Set([0n]);
+  for (const block of blocks)
+    if (block.family === family)
+      for (const start of [firstOf(block).value, lastOf(block).value + 1n])
+        if (start <= last) starts.add(start);
+  const ordered = [...starts].sort((a, b) => (a < b ? -1 : 1));
+  return mergeSpans(
+    ordered.map((first, i) => ({
+      first,
+      last: (ordered[i + 1] ?? last + 1n) - 1n,
+      set: judge({ family, value: first }),
+    })),
+  );
+}

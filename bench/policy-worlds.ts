@@ -1,8 +1,9 @@
-/** A made-up world of all that decides: 1,000 policies, 600 of them for one workload each, and flows in it. */
+/** Made-up worlds: most policies for one workload each, others for a tier or the whole cluster; and flows in them. */
 import type { NetworkPolicy } from '../src/api/types.ts';
 import type { PolicyObject } from '../src/policy/objects.ts';
 import type { Flow, FlowEnd, World, WorldPod } from '../src/policy/world.ts';
 
+/** 1,000 policies, over 600 roles. */
 const APPS = 600;
 const REPLICAS = 3;
 const NAMESPACES = 40;
@@ -11,9 +12,9 @@ const TIERS = ['web', 'api', 'db', 'batch'] as const;
 const namespaceOf = (app: number): string => `team-${app % NAMESPACES}`;
 const tierOf = (app: number): string => TIERS[Math.floor(app / NAMESPACES) % TIERS.length]!;
 
-function podOf(i: number): WorldPod {
-  const app = i % APPS;
-  const replica = Math.floor(i / APPS);
+export function podOf(i: number, apps: number): WorldPod {
+  const app = i % apps;
+  const replica = Math.floor(i / apps);
   return {
     namespace: namespaceOf(app),
     name: `app-${app}-${replica}`,
@@ -34,7 +35,7 @@ const labelled = (labels: Record<string, string>) => ({ matchLabels: labels });
 const team = (app: number) => labelled({ 'kubernetes.io/metadata.name': namespaceOf(app) });
 
 /** Of one workload: its callers, and a range with an exception. */
-const ofWorkload = (app: number): NetworkPolicy => ({
+export const ofWorkload = (app: number, apps: number, port = 9000 + (app % 50)): NetworkPolicy => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
   metadata: { namespace: namespaceOf(app), name: `app-${app}` },
@@ -46,9 +47,9 @@ const ofWorkload = (app: number): NetworkPolicy => ({
         from: [
           { podSelector: {} },
           { namespaceSelector: team(app + 7), podSelector: labelled({ tier: tierOf(app * 7) }) },
-          { namespaceSelector: team(app + 13), podSelector: labelled({ app: `app-${(app + 13) % APPS}` }) },
+          { namespaceSelector: team(app + 13), podSelector: labelled({ app: `app-${(app + 13) % apps}` }) },
         ],
-        ports: [{ port: 'http' }, { port: 9000 + (app % 50) }],
+        ports: [{ port: 'http' }, { port }],
       },
       {
         from: [
@@ -115,16 +116,16 @@ const ofCluster = (i: number): PolicyObject => ({
   },
 });
 
-export function makeMixedWorld(): World {
+export function makeMixedWorld(apps = APPS, pods = APPS * REPLICAS): World {
   const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
   return {
-    pods: numbers(APPS * REPLICAS).map(podOf),
+    pods: numbers(pods).map((i) => podOf(i, apps)),
     namespaces: numbers(NAMESPACES).map((i) => ({
       name: `team-${i}`,
       labels: { team: i < 3 ? 'platform' : 'product' },
     })),
     nodes: numbers(50).map((i) => ({ name: `node-${i}`, addresses: [`10.240.0.${i + 1}`] })),
-    policies: [...numbers(APPS).map(ofWorkload), ...numbers(380).map(ofTier), ...numbers(20).map(ofCluster)],
+    policies: [...numbers(apps).map((app) => ofWorkload(app, apps)), ...numbers(380).map(ofTier), ...numbers(20).map(ofCluster)],
   };
 }
 

@@ -1,9 +1,11 @@
 /** Made-up worlds: most policies for one workload each, others for a tier or the whole cluster; and flows in them. */
+import type { CiliumNetworkPolicy } from '../src/api/cilium-policy-types.ts';
 import type { NetworkPolicy } from '../src/api/types.ts';
 import type { PolicyObject } from '../src/policy/objects.ts';
+import type { HttpRequest } from '../src/policy/request.ts';
 import type { Flow, FlowEnd, World, WorldPod } from '../src/policy/world.ts';
 
-/** 1,000 policies, over 600 roles. */
+/** 1,000 policies, over 600 roles. More workloads are more policies: six for five. */
 const APPS = 600;
 const REPLICAS = 3;
 const NAMESPACES = 40;
@@ -72,6 +74,43 @@ export const ofWorkload = (app: number, apps: number, port = 9000 + (app % 50)):
   },
 });
 
+/** Of every fifth workload rules for requests are asked. */
+const hasRequests = (app: number): boolean => app % 5 === 0;
+
+/** Of one workload: which requests its callers may send. */
+const requestsOf = (app: number): CiliumNetworkPolicy => ({
+  apiVersion: 'cilium.io/v2',
+  kind: 'CiliumNetworkPolicy',
+  metadata: { namespace: namespaceOf(app), name: `requests-${app}` },
+  spec: {
+    endpointSelector: labelled({ app: `app-${app}` }),
+    ingress: [
+      {
+        fromEndpoints: [
+          {},
+          { matchExpressions: [{ key: 'k8s:io.kubernetes.pod.namespace', operator: 'Exists' }] },
+        ],
+        toPorts: [
+          {
+            ports: [{ port: '8080', protocol: 'TCP' }],
+            rules: {
+              http: [
+                { method: 'GET', path: '/items/[0-9]+(/reviews)?' },
+                { method: 'POST', path: '/cart', headers: ['X-Team: shop'] },
+                { method: 'GET|HEAD', path: '/static/.*', host: 'shop[.]example' },
+              ],
+            },
+          },
+        ],
+      },
+      {
+        fromCIDRSet: [{ cidr: `172.${16 + (app % 16)}.0.0/16` }],
+        toPorts: [{ ports: [{ port: '8080', protocol: 'TCP' }], rules: { http: [{ path: '/health' }] } }],
+      },
+    ],
+  },
+});
+
 /** Of a tier in a namespace: one port more for its neighbours. */
 const ofTier = (i: number): NetworkPolicy => ({
   apiVersion: 'networking.k8s.io/v1',
@@ -125,34 +164,52 @@ export function makeMixedWorld(apps = APPS, pods = APPS * REPLICAS): World {
       labels: { team: i < 3 ? 'platform' : 'product' },
     })),
     nodes: numbers(50).map((i) => ({ name: `node-${i}`, addresses: [`10.240.0.${i + 1}`] })),
-    policies: [...numbers(apps).map((app) => ofWorkload(app, apps)), ...numbers(380).map(ofTier), ...numbers(20).map(ofCluster)],
+    policies: [
+      ...numbers(apps).map((app) => ofWorkload(app, apps)),
+      ...numbers(apps).filter(hasRequests).map(requestsOf),
+      ...numbers(260).map(ofTier),
+      ...numbers(20).map(ofCluster),
+    ],
   };
 }
 
-/** Random flows, no two of them alike: most between pods, the others from or to addresses outside. */
+/**
+ * Random flows, no two of them alike: most between pods, the others from or to addresses outside; a fifth of them with
+ * a request, to a workload with rules for requests.
+ */
 export function createFlows({ pods }: World): () => Flow {
   const random = createRandom(4);
   const below = (limit: number) => Math.floor(random() * limit);
-  const pod = (): FlowEnd => {
-    const { namespace, name } = pods[below(pods.length)]!;
-    return { pod: `${namespace}/${name}` };
-  };
+  const one = <T>(list: readonly T[]): T => list[below(list.length)]!;
+  const asked = pods.filter((_, i) => hasRequests(i % APPS));
+  const end = ({ namespace, name }: WorldPod): FlowEnd => ({ pod: `${namespace}/${name}` });
   const near = ['172.16', '172.20', '198.51', '203.0', '10.240'];
   const outside = (): FlowEnd => ({
     address:
       random() < 0.2
         ? `2001:db8:${below(128).toString(16)}::${below(65536).toString(16)}`
-        : `${near[below(near.length)]!}.${below(256)}.${below(256)}`,
+        : `${one(near)}.${below(256)}.${below(256)}`,
+  });
+  const request = (): HttpRequest => ({
+    type: 'http',
+    method: one(['GET', 'GET', 'POST', 'HEAD', 'DELETE']),
+    path: `${one(['/items/', '/static/', '/cart?id=', '/health?', '/admin/'])}${below(100_000)}`,
+    host: one(['shop.example', 'api.example']),
+    headers: { 'x-team': one(['shop', 'pay']), 'user-agent': 'probe' },
   });
   const ports = [8080, 5000, 53];
   return () => {
     const kind = random();
-    const flow = {
-      src: kind < 0.8 ? pod() : outside(),
-      dst: kind < 0.8 && kind >= 0.6 ? outside() : pod(),
-      port: random() < 0.4 ? ports[below(ports.length)]! : 7000 + below(2500),
+    if (random() < 0.2) {
+      const src = kind < 0.8 ? end(one(pods)) : outside();
+      return { src, dst: end(one(asked)), protocol: 'TCP', port: 8080, request: request() };
+    }
+    return {
+      src: kind < 0.8 ? end(one(pods)) : outside(),
+      dst: kind < 0.8 && kind >= 0.6 ? outside() : end(one(pods)),
+      port: random() < 0.4 ? one(ports) : 7000 + below(2500),
+      protocol: random() < 0.1 ? 'UDP' : 'TCP',
     };
-    return { ...flow, protocol: random() < 0.1 ? 'UDP' : 'TCP' };
   };
 }
 

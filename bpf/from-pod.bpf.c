@@ -17,11 +17,12 @@ struct arp {
 	__u8 target[4];
 } __attribute__((packed));
 
-static __always_inline int is_here(const struct address *address, __u32 link)
+/* The pod with this address, if it is the one behind this link; else 0. */
+static __always_inline struct pod *pod_behind(const struct address *address, __u32 link)
 {
 	struct pod *pod = find_pod(address);
 
-	return pod && pod->link == link;
+	return pod && pod->link == link ? pod : 0;
 }
 
 /* ARP ends at the host, which has its own answer; a pod speaks of its own address, or probes (RFC 5227). */
@@ -37,7 +38,7 @@ static __always_inline int from_pod_other(struct __sk_buff *skb)
 		return drop(skb, DROP_MALFORMED);
 	__builtin_memcpy(&ip, arp->sender, 4);
 	set_v4(&sender, ip);
-	return ip == 0 || is_here(&sender, skb->ifindex) ? TC_ACT_OK : drop(skb, DROP_SPOOFED);
+	return ip == 0 || pod_behind(&sender, skb->ifindex) ? TC_ACT_OK : drop(skb, DROP_SPOOFED);
 }
 
 /* Between neighbours: the host answers for the gateway, and nothing goes further. */
@@ -83,11 +84,9 @@ __noinline int reaches_tunnel(struct __sk_buff *skb, const struct packet *p)
 	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
-/* Whether the pod may send this: 0, ADMIT_STACK, or why not. */
-static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, __u32 link)
+/* Whether the pod may send this: 0, ADMIT_STACK, or why not. `mine`: the sender's address is its own. */
+static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, int mine)
 {
-	int mine = is_here(&p->src, link);
-
 	if (may_reach_host(p, mine))
 		return ADMIT_STACK;
 	if (!mine)
@@ -102,27 +101,27 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 	__u32 link = skb->ifindex;
 	struct carry_memory *memory = carry_memory();
 	struct packet *p;
-	int admitted;
+	struct pod *sender = 0;
+	int parsed, admitted;
 
 	if (!memory)
 		return TC_ACT_SHOT;
 	p = &memory->packet;
-	if (link_kind(link) != LINK_POD)
+	parsed = parse_packet(skb, p);
+	if (parsed == PARSE_OK)
+		sender = pod_behind(&p->src, link);
+	if (!sender && link_kind(link) != LINK_POD)
 		return turn_away(skb, DROP_UNKNOWN_LINK);
-	switch (parse_packet(skb, p)) {
-	case PARSE_OK:
-		break;
-	case PARSE_OTHER:
+	if (parsed == PARSE_OTHER)
 		return from_pod_other(skb);
-	default:
+	if (parsed != PARSE_OK)
 		return turn_away(skb, DROP_MALFORMED);
-	}
-	admitted = admit(skb, p, link);
+	admitted = admit(skb, p, sender != 0);
 	if (is_dry(skb))
 		return dry_carry(skb, ORIGIN_POD, link, admitted);
 	if (admitted)
 		return admitted == ADMIT_STACK ? TC_ACT_OK : drop(skb, admitted);
-	return carry_here(skb, p, ORIGIN_POD, link);
+	return carry_from(skb, p, ORIGIN_POD, link, sender);
 }
 
 SEC("tc")

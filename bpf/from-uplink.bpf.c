@@ -98,8 +98,9 @@ static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *
 			if (is_translatable(p, get_edge_settings()))
 				return drop_at(skb, DROP_HANDOVER);
 		}
-		switch (translate_request(skb, p, ORIGIN_UPLINK)) {
+		switch (translate_request(skb, p, ORIGIN_UPLINK, 0)) {
 		case TR_NONE:
+		case TR_NEW:
 			return is_forged_tunnel(p) ? drop_at(skb, DROP_TUNNEL) : TC_ACT_OK;
 		case TR_DROP:
 			return drop_at(skb, DROP_NO_BACKEND);

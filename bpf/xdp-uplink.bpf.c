@@ -198,7 +198,7 @@ static __always_inline int begins_connection(struct xdp_md *ctx, const struct pa
 	if (p->flags & PACKET_LATER)
 		return 0;
 	if (p->protocol == IPPROTO_TCP)
-		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+		return is_syn(p->tcp_flags);
 	if (p->protocol != IPPROTO_SCTP)
 		return 0;
 	at = frame_start(ctx) + (p->l4 & 0x3ff);

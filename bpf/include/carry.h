@@ -23,7 +23,9 @@ struct passage {
 	__u64 now;
 	/* Translated before it was judged, or its answers are to be. */
 	__u32 translated;
-	__u32 zero;
+	/* There was no entry of a translated connection between its ends. */
+	__u32 untranslated;
+	struct places places;
 };
 
 /* Of the packet at hand: the stack is 512 bytes for all that calls each other. */
@@ -164,11 +166,11 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	cut = is_midstream(p) ? use_cut(p, CUT_ASK, 0) : 0;
 	if (cut)
 		reply = (way ^ (cut - 1)) & 1;
-	judge(p, reply, at->generation & 1, &j);
+	judge_like(p, reply, at->generation, &j);
 	if (j.judged && is_midstream(p) && !cut) {
 		struct judgement back = {};
 
-		if (!judge(p, 1, at->generation & 1, &back)) {
+		if (!judge_like(p, 1, at->generation, &back)) {
 			reply = 1;
 			j = back;
 		}
@@ -183,7 +185,7 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	flow->first = flow->last = at->now;
 	flow->initiator = way ^ reply;
 	flow->idle = IDLE_ONE_WAY;
-	place = set_ways(flow, p, way, at->link);
+	place = set_ways(flow, p, way, at->link, &at->places);
 	if (place == PLACE_NOBODY) {
 		drop(skb, DROP_NO_ROUTE);
 		return 0;
@@ -220,8 +222,8 @@ static __noinline int judge_again(const struct packet *p, struct flow *flow, con
 	struct judgement j = {};
 
 	count_flow(COUNT_JUDGED_AGAIN);
-	judge(p, (at->way ^ flow->initiator) & 1, at->generation & 1, &j);
-	set_ways(flow, p, at->way, at->link);
+	judge_like(p, (at->way ^ flow->initiator) & 1, at->generation, &j);
+	set_ways(flow, p, at->way, at->link, &at->places);
 	set_decision(flow, &j, at->generation);
 	if (j.judged || was_denied)
 		use_cut(p, j.judged ? CUT_NOTE : CUT_FORGET, flow->initiator & 1);
@@ -291,7 +293,7 @@ static __noinline int may_pass_error(struct __sk_buff *skb, struct packet *p, st
 		return !(flow->flags & FLOW_DENIED);
 	struct judgement j = {};
 
-	return !judge(inner, (way ^ flow->initiator) & 1, at->generation & 1, &j);
+	return !judge_like(inner, (way ^ flow->initiator) & 1, at->generation, &j);
 }
 
 static __always_inline int carry_error(struct __sk_buff *skb, struct packet *p, struct passage *at)
@@ -303,16 +305,28 @@ static __always_inline int carry_error(struct __sk_buff *skb, struct packet *p, 
 	return at->origin == ORIGIN_NODE ? TC_ACT_OK : forward_to(skb, p);
 }
 
+/* Asked before all else of what may begin a connection: most of them are between pods of one node. */
+static __always_inline int is_to_pod(const struct packet *p, struct place *to)
+{
+	struct pod *pod;
+
+	if (p->protocol == IPPROTO_TCP && !is_syn(p->tcp_flags))
+		return 0;
+	pod = find_pod(&p->dst);
+	return pod && place_pod(to, pod) == PLACE_POD;
+}
+
 /*
- * Decides about a packet and sends it on. `p` is parsed, its sender believed; `link` is where it came in. With
- * ORIGIN_NODE the stack has routed it already: it is only judged.
+ * Decides about a packet and sends it on. `p` is parsed, its sender believed; `link` is where it came in, and belongs
+ * to the pod `sender` if that is one. With ORIGIN_NODE the stack has routed it already: it is only judged.
  */
-static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link)
+static __always_inline int carry_from(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link,
+				      const struct pod *sender)
 {
 	struct carry_memory *memory = carry_memory();
 	struct passage *at;
 	struct flow *flow;
-	__u32 mode = handover_mode();
+	__u32 mode = handover_mode(), to_pod;
 
 	if (!memory)
 		return TC_ACT_SHOT;
@@ -338,8 +352,14 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 	}
 	if (origin == ORIGIN_NODE && skb->mark == MARK_TRANSLATED)
 		at->translated = 1;
+	to_pod = is_to_pod(p, &at->places.to);
+	if (sender)
+		place_pod(&at->places.from, sender);
 	if (origin != ORIGIN_NODE) {
-		switch (translate_request(skb, p, origin)) {
+		switch (translate_request(skb, p, origin, to_pod)) {
+		case TR_NEW:
+			at->untranslated = 1;
+			break;
 		case TR_DROP:
 			return drop(skb, DROP_NO_BACKEND);
 		case TR_REFUSE:
@@ -349,10 +369,12 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 			if (origin == ORIGIN_POD && own_address_kind(&p->src))
 				return forward_to(skb, p);
 			at->translated = 1;
+			at->places.from.kind = at->places.to.kind = PLACE_ELSEWHERE;
+			to_pod = 0;
 		}
 	}
 	/* A node and its own pods: nothing is looked up. */
-	if (own_address_kind(&p->dst)) {
+	if (!to_pod && own_address_kind(&p->dst)) {
 		if (translate_reply(skb, p) != TR_DONE)
 			return TC_ACT_OK;
 		/* From a node port of this node to itself. */
@@ -363,12 +385,17 @@ static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, _
 		return TC_ACT_SHOT;
 	if (origin == ORIGIN_NODE)
 		return TC_ACT_OK;
-	if (!at->translated && (flow->flags & FLOW_TRANSLATED || flow->first == at->now) &&
+	if (!at->translated && !at->untranslated && (flow->flags & FLOW_TRANSLATED || flow->first == at->now) &&
 	    translate_reply(skb, p) == TR_DONE) {
 		flow->flags |= FLOW_TRANSLATED;
 		return forward_to(skb, p);
 	}
 	return forward_packet(skb, &flow->way[at->way & 1]);
+}
+
+static __always_inline int carry_here(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link)
+{
+	return carry_from(skb, p, origin, link, 0);
 }
 
 /* The same as a call: at most 8 frames may be on the stack at once. */

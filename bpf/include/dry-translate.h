@@ -17,7 +17,7 @@ static __always_inline int dry_follow(struct packet *p, __u32 mask, __u32 want)
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	if (!value || (value->flags & mask) != want || nat_expired(value, p->protocol, now))
 		return 0;
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !(value->flags & NAT_REPLY) &&
+	if (is_syn(p->tcp_flags) && !(value->flags & NAT_REPLY) &&
 	    (is_over(value) || is_orphan(value)))
 		return 0;
 	__builtin_memcpy(&p->src, value->src, 32);

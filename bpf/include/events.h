@@ -88,12 +88,11 @@ struct decision {
 
 __noinline int tell(const struct packet *p, const struct decision *by, __u32 direction, __u32 reply)
 {
-	__u64 now = bpf_ktime_get_ns();
 	struct policy_event *event;
 
 	if (!p || !by)
 		return 0;
-	if (!may_tell(by->slot, by->verdict == VERDICT_DENY, now)) {
+	if (!may_tell(by->slot, by->verdict == VERDICT_DENY, bpf_ktime_get_coarse_ns())) {
 		count_event(EVENTS_LIMITED);
 		return 0;
 	}
@@ -103,7 +102,7 @@ __noinline int tell(const struct packet *p, const struct decision *by, __u32 dir
 		return 0;
 	}
 	__builtin_memset(event, 0, sizeof(*event));
-	event->time = now;
+	event->time = bpf_ktime_get_ns();
 	event->rule = by->rule;
 	event->verdict = by->verdict;
 	event->direction = direction;

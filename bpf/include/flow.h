@@ -118,7 +118,7 @@ static __always_inline void note_answer(struct flow *flow, __u32 protocol)
 /* A packet that asks for a connection where the entry is of another one. */
 static __always_inline int begins_again(const struct flow *flow, __u32 way, __u32 tcp_flags)
 {
-	if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (!is_syn(tcp_flags))
 		return 0;
 	return way != flow->initiator || (flow->flags & FLOW_ANSWERED);
 }
@@ -174,16 +174,21 @@ static __always_inline void set_decision(struct flow *flow, const struct judgeme
 }
 
 /*
- * Both ways between the ends of the packet. `link`: where it came in, for ends that the maps do not place.
+ * Both ways between the ends of the packet. `link`: where it came in, for ends that the maps do not place. `known`:
+ * what was asked already.
  */
-__noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __u32 link)
+__noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __u32 link, const struct places *known)
 {
-	struct place src = {}, dst = {};
+	struct place src, dst;
 
-	if (!flow || !p)
+	if (!flow || !p || !known)
 		return PLACE_NOBODY;
-	locate(&p->src, &src);
-	locate(&p->dst, &dst);
+	src = known->from;
+	dst = known->to;
+	if (src.kind != PLACE_POD)
+		locate(&p->src, &src);
+	if (dst.kind != PLACE_POD)
+		locate(&p->dst, &dst);
 	way &= 1;
 	set_way(&flow->way[way], &dst);
 	flow->way[way].link = src.kind == PLACE_POD ? src.link : link;
@@ -191,6 +196,23 @@ __noinline int set_ways(struct flow *flow, const struct packet *p, __u32 way, __
 	flow->way[way ^ 1].link = dst.link;
 	flow->charged = src.kind == PLACE_POD ? src.link : dst.kind == PLACE_POD ? dst.link : 0;
 	return dst.kind;
+}
+
+/*
+ * In the place of an older connection between the same ends, where there is one: that costs a copy, not a new entry.
+ * Who reads meanwhile finds an entry of another generation.
+ */
+static __always_inline long put_flow(void *map, const void *key, const struct flow *flow)
+{
+	struct flow *old = bpf_map_lookup_elem(map, key);
+
+	if (!old)
+		return bpf_map_update_elem(map, key, flow, BPF_ANY);
+	__sync_lock_test_and_set(&old->generation, flow->generation - 2);
+	__builtin_memcpy(old, flow, offsetof(struct flow, generation));
+	__builtin_memcpy(&old->idle, &flow->idle, sizeof(*flow) - offsetof(struct flow, idle));
+	__sync_lock_test_and_set(&old->generation, flow->generation);
+	return 0;
 }
 
 /* Puts the entry in `flow_scratch` into the cache. */
@@ -216,7 +238,7 @@ __noinline int keep_flow(const struct packet *p, __u64 now)
 		/* What is left of an older connection would be found first. */
 		if (crowded)
 			bpf_map_delete_elem(&flows4, &key);
-		failed = bpf_map_update_elem(crowded ? (void *)&crowd4 : (void *)&flows4, &key, flow, BPF_ANY);
+		failed = crowded ? bpf_map_update_elem(&crowd4, &key, flow, BPF_ANY) : put_flow(&flows4, &key, flow);
 		count_flow(crowded ? COUNT_CROWDED4 : COUNT_CREATED4);
 	} else {
 		struct flow_key6 key;
@@ -224,7 +246,7 @@ __noinline int keep_flow(const struct packet *p, __u64 now)
 		make_key6(&key, &p->src, &p->dst, p->sport, p->dport, p->protocol);
 		if (crowded)
 			bpf_map_delete_elem(&flows6, &key);
-		failed = bpf_map_update_elem(crowded ? (void *)&crowd6 : (void *)&flows6, &key, flow, BPF_ANY);
+		failed = crowded ? bpf_map_update_elem(&crowd6, &key, flow, BPF_ANY) : put_flow(&flows6, &key, flow);
 		count_flow(crowded ? COUNT_CROWDED6 : COUNT_CREATED6);
 	}
 	if (failed)

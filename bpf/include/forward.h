@@ -25,8 +25,23 @@ struct place {
 	__u8 source_mac[6];
 };
 
+/* Of a packet's ends: PLACE_POD where that is known, anything else where it is yet to be asked. */
+struct places {
+	struct place from;
+	struct place to;
+};
+
 /* Of a packet that was judged, on its way through the queue of its pod's link. */
 #define MARK_JUDGED 0x68656471
+
+static __always_inline int place_pod(struct place *out, const struct pod *pod)
+{
+	out->link = pod->link;
+	out->flags = pod->flags;
+	__builtin_memcpy(out->mac, pod->mac, 6);
+	__builtin_memcpy(out->source_mac, pod->host_mac, 6);
+	return out->kind = PLACE_POD;
+}
 
 __noinline int locate(const struct address *address, struct place *out)
 {
@@ -41,13 +56,8 @@ __noinline int locate(const struct address *address, struct place *out)
 	__builtin_memcpy(&key, address, sizeof(key));
 	pod = find_pod(&key);
 	__builtin_memset(out, 0, sizeof(*out));
-	if (pod) {
-		out->link = pod->link;
-		out->flags = pod->flags;
-		__builtin_memcpy(out->mac, pod->mac, 6);
-		__builtin_memcpy(out->source_mac, pod->host_mac, 6);
-		return out->kind = PLACE_POD;
-	}
+	if (pod)
+		return place_pod(out, pod);
 	range = find_range(&key);
 	if (!range)
 		return PLACE_ELSEWHERE;

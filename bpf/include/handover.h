@@ -39,7 +39,7 @@ static __always_inline __u32 handover_mode(void)
 
 static __always_inline int is_begin(const struct packet *p)
 {
-	return p->protocol == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return p->protocol == IPPROTO_TCP && is_syn(p->tcp_flags);
 }
 
 /* Verified once for all that call it. */

@@ -179,10 +179,11 @@ __noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 mask, _
 		return -1;
 	make_nat_key(&key, p);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
+	*flags = value ? value->flags : 0;
 	if (!value || (value->flags & mask) != want)
 		return 0;
 	if (nat_expired(value, p->protocol, now) ||
-	    ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && !(value->flags & NAT_REPLY) &&
+	    (is_syn(p->tcp_flags) && !(value->flags & NAT_REPLY) &&
 	     (is_over(value) || is_orphan(value)))) {
 		count_nat(NAT_EXPIRED);
 		nat_forget(p, &key, value);
@@ -190,7 +191,6 @@ __noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 mask, _
 	}
 	value->packets++;
 	value_ends(value, &to);
-	*flags = value->flags;
 	nat_keep(p, &key, value, now);
 	return rewrite(skb, p, &to) ? -1 : 1;
 }

@@ -85,6 +85,12 @@ enum parse {
 	PARSE_SHORT = -3,
 };
 
+/* Of a segment that asks for a connection. */
+static __always_inline int is_syn(__u8 tcp_flags)
+{
+	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 static __always_inline void set_v4(struct address *to, __be32 from)
 {
 	to->halves[0] = 0;

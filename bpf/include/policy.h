@@ -138,4 +138,92 @@ __noinline int judge(const struct packet *p, __u32 reply, __u32 copy, struct jud
 	return JUDGED_ALLOW;
 }
 
+/* What was judged of connections between two addresses to one port. */
+struct precedent {
+	struct address client, server;
+	/* Monotonic clock, ns; 0: nothing yet. */
+	__u64 until;
+	__u32 generation;
+	/* Of the server, network order; of ICMP 0. */
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+	struct judgement judgement;
+};
+
+#define PRECEDENTS_BITS 10
+/* So long what was done to the tables without a new generation, by hand, goes unseen. */
+#define PRECEDENT_LIFE 1000000000ULL
+
+/* By a hash of the ends, the latest of each. Each CPU has its own: nobody else reads what one is writing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1 << PRECEDENTS_BITS);
+	__type(key, __u32);
+	__type(value, struct precedent);
+} precedents SEC(".maps");
+
+/* The place for the connection's precedent, and what it has to be of. */
+static __always_inline struct precedent *precedent_of(const struct packet *p, __u32 reply, struct precedent *of)
+{
+	__u64 hash;
+	__u32 index;
+
+	of->client = reply ? p->dst : p->src;
+	of->server = reply ? p->src : p->dst;
+	of->port = is_icmp(p) ? 0 : reply ? p->sport : p->dport;
+	hash = of->client.halves[1] + of->client.halves[0] + of->port;
+	hash = hash * 0x9e3779b97f4a7c15ULL + of->server.halves[1] + of->server.halves[0];
+	index = hash * 0x9e3779b97f4a7c15ULL >> (64 - PRECEDENTS_BITS);
+	return bpf_map_lookup_elem(&precedents, &index);
+}
+
+/* 1: there is one, of this generation. */
+__noinline int recall(const struct packet *p, __u32 reply, __u32 generation, struct judgement *out)
+{
+	struct precedent *last, of;
+
+	if (!p || !out)
+		return 0;
+	last = precedent_of(p, reply, &of);
+	if (!last || last->until <= bpf_ktime_get_coarse_ns() || last->generation != generation ||
+	    last->port != of.port || last->protocol != p->protocol || !same_address(&last->client, &of.client) ||
+	    !same_address(&last->server, &of.server))
+		return 0;
+	*out = last->judgement;
+	return 1;
+}
+
+__noinline int remember(const struct packet *p, __u32 reply, __u32 generation, const struct judgement *j)
+{
+	struct precedent *last, of;
+
+	if (!p || !j)
+		return 0;
+	last = precedent_of(p, reply, &of);
+	if (!last)
+		return 0;
+	last->client = of.client;
+	last->server = of.server;
+	last->until = bpf_ktime_get_coarse_ns() + PRECEDENT_LIFE;
+	last->generation = generation;
+	last->port = of.port;
+	last->protocol = p->protocol;
+	last->judgement = *j;
+	return 0;
+}
+
+/*
+ * As `judge`, by the copy of this generation. Who connects once connects again: what was judged is found by one
+ * look-up where judging takes six and more.
+ */
+static __always_inline int judge_like(const struct packet *p, __u32 reply, __u32 generation, struct judgement *out)
+{
+	if (!recall(p, reply, generation, out)) {
+		judge(p, reply, generation & 1, out);
+		remember(p, reply, generation, out);
+	}
+	return out->judged;
+}
+
 #endif

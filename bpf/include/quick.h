@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /*
  * The short way: a packet of TCP or UDP, without options, of a connection that was decided and of which nothing has
- * changed. One look-up. Whatever else takes the long way, carry.h.
+ * changed. One look-up. Whatever else takes the long way, carry.h, and so do all that ask for a connection.
  */
 #ifndef HEDDLE_QUICK_H
 #define HEDDLE_QUICK_H
@@ -30,6 +30,8 @@ static __always_inline struct flow *quick_flow(void *data, void *end, __u32 *way
 			if ((void *)ports + 20 > end)
 				return 0;
 			*tcp_flags = ((__u8 *)ports)[13];
+			if (is_syn(*tcp_flags))
+				return 0;
 		} else if (*protocol != IPPROTO_UDP) {
 			return 0;
 		}
@@ -48,6 +50,8 @@ static __always_inline struct flow *quick_flow(void *data, void *end, __u32 *way
 			if ((void *)ports + 20 > end)
 				return 0;
 			*tcp_flags = ((__u8 *)ports)[13];
+			if (is_syn(*tcp_flags))
+				return 0;
 		} else if (*protocol != IPPROTO_UDP) {
 			return 0;
 		}
@@ -76,7 +80,7 @@ static __always_inline int carry_quick(struct __sk_buff *skb, __u32 link, int ju
 	if (flow->way[way].link != link || (flow->flags & (FLOW_TRANSLATED | FLOW_DENIED)))
 		return QUICK_NO;
 	now = bpf_ktime_get_coarse_ns();
-	if (is_idle(flow, now) || begins_again(flow, way, tcp_flags))
+	if (is_idle(flow, now))
 		return QUICK_NO;
 	note_packet(flow, way, protocol, tcp_flags, now);
 	count_packet(flow, way, packets_of(skb), bytes_of(skb));

@@ -13,8 +13,9 @@
 /*
  * TR_NONE: nothing of a service, the packet is as it was. TR_DONE: packet and *p are rewritten, every pointer
  * into the packet is stale. TR_DROP: drop in silence, it is counted by the caller. TR_REFUSE: answer with refuse().
+ * TR_NEW: TR_NONE, and no translated connection has the packet's ends.
  */
-enum translation { TR_NONE, TR_DONE, TR_DROP, TR_REFUSE };
+enum translation { TR_NONE, TR_DONE, TR_DROP, TR_REFUSE, TR_NEW };
 
 /* `skb->mark` of what the uplink translated and whose answers a pod's link is to translate back. */
 #define MARK_TRANSLATED 0x68656474
@@ -216,7 +217,7 @@ __noinline int avoid_translated(struct __sk_buff *skb, struct packet *p, __u32 o
 	/* The node has kept the two apart, and sees here what it has just translated. */
 	if (!p || !plan || origin == ORIGIN_NODE)
 		return TR_NONE;
-	if (p->protocol == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (p->protocol == IPPROTO_TCP && !is_syn(p->tcp_flags))
 		return TR_NONE;
 	__builtin_memcpy(key.src, &p->dst, 16);
 	__builtin_memcpy(key.dst, &p->src, 16);
@@ -238,8 +239,11 @@ __noinline int avoid_translated(struct __sk_buff *skb, struct packet *p, __u32 o
 	return rewrite(skb, p, &plan->to) ? TR_DROP : TR_DONE;
 }
 
-/* A packet whose destination may be a frontend: picks a backend, rewrites, records the connection. */
-__noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin)
+/*
+ * A packet whose destination may be a frontend: picks a backend, rewrites, records the connection. `to_pod`: it is a
+ * pod's, and so in no range of services.
+ */
+__noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 to_pod)
 {
 	if (!p)
 		return TR_DROP;
@@ -262,7 +266,9 @@ __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 
 		if (result != TR_NONE)
 			return result;
 	}
-	return service_range_of(p->dst.words) == RANGE_SERVICES ? TR_REFUSE : TR_NONE;
+	if (!to_pod && service_range_of(p->dst.words) == RANGE_SERVICES)
+		return TR_REFUSE;
+	return has_ports(p) && !flags ? TR_NEW : TR_NONE;
 }
 
 /* A packet that may answer a translated connection. */

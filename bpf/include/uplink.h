@@ -171,7 +171,7 @@ static __noinline int from_node(struct __sk_buff *skb, struct packet *p)
 		return nat_follow(skb, p, NAT_AT_UPLINK | NAT_REPLY | NAT_MASQUERADE, NAT_AT_UPLINK, &flags) > 0 ?
 			       send_on(skb, p, &original, 0) :
 			       TC_ACT_OK;
-	switch (translate_request(skb, p, ORIGIN_NODE)) {
+	switch (translate_request(skb, p, ORIGIN_NODE, 0)) {
 	case TR_DONE:
 		return send_on(skb, p, &original, 0);
 	case TR_DROP:

@@ -11,3 +11,7 @@ export function portPrefixes([first, last]: readonly [number, number]): { first:
   }
   return out;
 }
+
+/** From `first` to `last`. */
+export const portsOf = ([first, last]: readonly [number, number]): number[] =>
+  Array.from({ length: last - first + 1 }, (_, i) => first + i);

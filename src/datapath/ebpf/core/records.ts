@@ -1,7 +1,7 @@
 /** Entries of the core's maps: what the plan says, as bytes by the programs' own types. */
 import type { Value } from '../../../kernel/bpf/codec.ts';
 import { countedAs } from '../../plan/pairs.ts';
-import { portPrefixes } from './prefixes.ts';
+import { portPrefixes, portsOf } from './prefixes.ts';
 import type { PolicyTable } from '../../../policy/tables.ts';
 import type { Verdict } from '../../../policy/decision.ts';
 import type { Programs } from '../loader.ts';
@@ -38,6 +38,8 @@ const HOST_BITS = 128;
 /** Bits of a key in front of what is compared bit by bit. */
 const IDENTITY_BITS = 32;
 const POLICY_BITS = 80;
+/** So many are an entry each: found by one look-up, where a range takes three. */
+const FEW_PORTS = 8;
 
 export const macBytes = (mac: string): Uint8Array =>
   mac === ''
@@ -132,14 +134,12 @@ export function createRecords(programs: Pick<Programs, 'codec'>) {
       const { identity, protocol, ports, verdict } = entry;
       const bytes = value(countedAs(entry), verdict);
       if (protocol === null || ports === null) return [any(identity, bytes)];
-      if (ports[0] === ports[1])
-        return [
-          {
-            map: 'policy_entries',
-            key: policyKey({ table: number, identity, protocol, port: swapPort(ports[0]) }),
-            value: bytes,
-          },
-        ];
+      if (ports[1] - ports[0] < FEW_PORTS)
+        return portsOf(ports).map((port) => ({
+          map: 'policy_entries',
+          key: policyKey({ table: number, identity, protocol, port: swapPort(port) }),
+          value: bytes,
+        }));
       return portPrefixes(ports).map(({ first, length }) => ({
         map: 'policy_ranges',
         key: policyRangeKey({

@@ -1,9 +1,9 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
-import { flattenPorts, type PortEntry, type PortRule, sameOutcome } from './entries.ts';
+import { flattenPorts, type PlainPort, type PortEntry, type PortRule, sameOutcome } from './entries.ts';
 import { holdsFor, type Identities, neededTerms, type PeerClass } from './identities.ts';
 import type { Isolation, Isolations } from './isolation.ts';
-import type { Policy, PortRange, Rule } from './model.ts';
+import type { Policy, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
 import type { Numbering } from './numbering.ts';
 import type { Peer } from './peers.ts';
@@ -68,12 +68,28 @@ const isOnlyAllowed = ({ rules, audited, isolation }: Role): boolean =>
 
 const NO_TERMS: ReadonlySet<string> = new Set();
 
+/**
+ * Tables do not tell ports of senders apart. `closed`: a rule that does matches none if it allows, and denies all
+ * that it may match if it denies or passes. `open`: what some port of the sender may is allowed.
+ */
+export type SourcePorts = 'closed' | 'open';
+
+function withoutSources(rule: Rule, how: SourcePorts): Rule {
+  if (!rule.sourcePorts) return rule;
+  const isAllowing = rule.verdict === 'allow';
+  if (how === 'open') return isAllowing ? rule : { ...rule, ports: [] };
+  // One that asks for proof does so of others too that allow the same.
+  return isAllowing && !rule.auth ? { ...rule, ports: [] } : { ...rule, verdict: 'deny' };
+}
+
 /** Entries for a class; the very same array for classes to which the same rules apply in the same way. */
 export function createFlattener(
   role: Role,
   numbering: Numbering,
+  sourcePorts: SourcePorts = 'closed',
 ): (peer: PeerClass | undefined) => PortEntry[] {
   const numbers = role.rules.map((rule) => numbering.rule(rule.ref));
+  const rules = role.rules.map((rule) => withoutSources(rule, sourcePorts));
   const matching = createMatcher(role.rules);
   const hasNames = role.direction === 'egress' && role.rules.some((rule) => namesIn(rule).length > 0);
   const closed = closersOf(role, numbering);
@@ -86,7 +102,7 @@ export function createFlattener(
     const known = byRules.get(key);
     if (known) return known;
     const portRule = (place: number): PortRule => {
-      const { tier, priority, verdict, ports, l7, auth } = role.rules[place]!;
+      const { tier, priority, verdict, ports, l7, auth } = rules[place]!;
       return {
         number: numbers[place]!,
         tier,
@@ -186,9 +202,9 @@ interface Asked {
   readonly peer: Peer | undefined;
 }
 
-function resolve(ports: Rule['ports'], named: NamedPorts): PortRange[] | null {
+function resolve(ports: Rule['ports'], named: NamedPorts): PlainPort[] | null {
   if (ports === null) return null;
-  return ports.flatMap((port) =>
-    'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : 'first' in port ? [port] : [],
+  return ports.flatMap((port): readonly PlainPort[] =>
+    'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : [port],
   );
 }

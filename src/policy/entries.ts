@@ -4,8 +4,9 @@
  */
 import { protocolNumbers } from '../lib/protocols.ts';
 import type { Authentication } from './decision.ts';
-import type { PortRange, RuleVerdict } from './model.ts';
+import type { NamedPort, PortMatch, PortRange, RuleVerdict } from './model.ts';
 import { paint, type Segments } from './paint.ts';
+import { portlessOf, type Portless } from './portless.ts';
 import type { PolicyEntry } from './tables.ts';
 
 /** A rule as far as one peer is concerned. */
@@ -19,8 +20,11 @@ export interface PortRule {
   readonly l7?: boolean;
   readonly auth?: Authentication | undefined;
   /** Null = everything. */
-  readonly ports: readonly PortRange[] | null;
+  readonly ports: readonly PlainPort[] | null;
 }
+
+/** Names are resolved. */
+export type PlainPort = Exclude<PortMatch, NamedPort>;
 
 /** Rules in deciding order. The last of each list decides everything: it has no ports, and passes nothing. */
 export interface PortRules {
@@ -34,7 +38,9 @@ export type PortEntry = Omit<PolicyEntry, 'identity'>;
 /** Every protocol and port is decided: the last entry is that for everything that the others leave. */
 export function flattenPorts({ enforced, audited }: PortRules): PortEntry[] {
   const lists = [enforced, ...(audited ? [audited] : [])].map(tiersOf);
-  const rest = outcome(lists.map((tiers) => decideAt(tiers, undefined, 0)));
+  const of = (covers: (rule: PortRule) => boolean): Decided =>
+    outcome(lists.map((tiers) => decideAt(tiers, undefined, 0, covers)));
+  const rest = of(isOpen);
   const entries: PortEntry[] = [];
   for (const protocol of ['TCP', 'UDP', 'SCTP'] as const) {
     const starts = startsOf(lists.flat(), protocol);
@@ -50,9 +56,26 @@ export function flattenPorts({ enforced, audited }: PortRules): PortEntry[] {
       if (!sameOutcome(each, rest))
         entries.push({ protocol: protocolNumbers[protocol], ports: [first, last], ...each });
   }
+  for (const { protocol, kinds } of portlessOf(lists.flat().flatMap((tier) => tier.rules))) {
+    const decided = strictest(kinds.map((kind) => of((rule) => coversKind(rule, kind))));
+    if (!sameOutcome(decided, rest)) entries.push({ protocol, ports: ALL_PORTS, ...decided });
+  }
   entries.push({ protocol: null, ports: null, ...rest });
   return entries;
 }
+
+const ALL_PORTS = [0, 65535] as const;
+
+const isOpen = ({ ports }: PortRule): boolean => ports === null;
+
+const coversKind = ({ ports }: PortRule, kind: Portless): boolean =>
+  ports === null || ports.some((port) => kind.isOf(port));
+
+const STRICTNESS = ['deny', 'auth-required', 'redirect', 'audit-deny', 'allow'];
+
+/** A table does not tell kinds of one protocol apart: where they are decided differently, it fails closed. */
+const strictest = (decided: readonly Decided[]): Decided =>
+  decided.reduce((a, b) => (STRICTNESS.indexOf(b.verdict) < STRICTNESS.indexOf(a.verdict) ? b : a));
 
 /** Rules of one tier, in deciding order, without those that can never decide. */
 interface Tier {
@@ -106,10 +129,10 @@ function layersOf({ rules, isPlain }: Tier, segments: Segments): Layers {
   };
 }
 
-/** Of what no port range speaks of: only rules for everything count. */
-function openLayers({ rules, isPlain }: Tier): Layers {
+/** Of what has no ports: one segment. */
+function layersWhere({ rules, isPlain }: Tier, covers: (rule: PortRule) => boolean): Layers {
   const first = (which: (rule: PortRule) => boolean) =>
-    Int32Array.of(rules.findIndex((rule) => rule.ports === null && which(rule)));
+    Int32Array.of(rules.findIndex((rule) => covers(rule) && which(rule)));
   if (isPlain) return { first: first(() => true) };
   return {
     first: first(() => true),
@@ -126,10 +149,15 @@ interface Verdict {
   readonly auth?: Authentication | undefined;
 }
 
-/** @param layers of each tier; undefined: of what no port range speaks of */
-function decideAt(tiers: readonly Tier[], layers: readonly Layers[] | undefined, segment: number): Verdict {
+/** @param layers of each tier; undefined: of what `covers` says, in segment 0 */
+function decideAt(
+  tiers: readonly Tier[],
+  layers: readonly Layers[] | undefined,
+  segment: number,
+  covers: (rule: PortRule) => boolean = isOpen,
+): Verdict {
   for (const [i, tier] of tiers.entries()) {
-    const own = layers?.[i] ?? openLayers(tier);
+    const own = layers?.[i] ?? layersWhere(tier, covers);
     const rule = tier.rules[own.first[segment]!];
     if (!rule || rule.verdict === 'pass') continue;
     return rule.verdict === 'deny' || tier.isPlain ? { rule } : settle(tier, own, segment, rule);
@@ -186,7 +214,7 @@ function startsOf(tiers: readonly Tier[], protocol: PortRange['protocol']): numb
   for (const { rules } of tiers)
     for (const { ports } of rules)
       for (const range of ports ?? []) {
-        if (range.protocol !== protocol) continue;
+        if (!('first' in range) || range.protocol !== protocol) continue;
         starts.add(range.first);
         starts.add(range.last + 1);
       }

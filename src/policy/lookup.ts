@@ -11,6 +11,7 @@ import {
   type Side,
 } from './decision.ts';
 import { createLpm } from './lpm.ts';
+import { ICMP } from './portless.ts';
 import type { PolicyEntry, PolicyTable, PolicyTables } from './tables.ts';
 import type { Protocol } from './world.ts';
 
@@ -20,6 +21,8 @@ export interface WireFlow {
   readonly dst: string;
   readonly protocol: Protocol;
   readonly port?: number | undefined;
+  /** Of protocol OTHER. */
+  readonly protocolNumber?: number | undefined;
 }
 
 /** For many flows use `createLookup`. With tables of one node, pods elsewhere are no pods here. @throws HeddleError `BadAddress` */
@@ -98,7 +101,11 @@ export function findEntry(table: PolicyTable, identity: number, flow: WireFlow):
 }
 
 function hasPort({ protocol, ports }: PolicyEntry, flow: WireFlow): boolean {
-  if (ports === null || flow.port === undefined) return false;
-  if (flow.protocol === 'ICMP' || flow.protocol === 'OTHER') return false;
-  return protocol === protocolNumbers[flow.protocol] && ports[0] <= flow.port && flow.port <= ports[1];
+  if (ports === null || protocol !== numberOf(flow)) return false;
+  return flow.port === undefined || (ports[0] <= flow.port && flow.port <= ports[1]);
+}
+
+function numberOf({ protocol, dst, protocolNumber }: WireFlow): number | undefined {
+  if (protocol === 'OTHER') return protocolNumber;
+  return protocol === 'ICMP' ? ICMP[dst.includes(':') ? 6 : 4] : protocolNumbers[protocol];
 }

@@ -1,5 +1,5 @@
 /** Which rule comes first on which port, in near linear time. */
-import type { PortRange } from './model.ts';
+import type { IcmpMatch, PortRange, ProtocolMatch } from './model.ts';
 
 export interface Segments {
   readonly protocol: PortRange['protocol'];
@@ -10,7 +10,7 @@ export interface Segments {
 
 interface Painting {
   /** Null = everything. */
-  readonly ports: readonly PortRange[] | null;
+  readonly ports: readonly (PortRange | IcmpMatch | ProtocolMatch)[] | null;
 }
 
 /** By segment: the place of the first rule of this kind that has it, or -1. Painted segments are skipped by pointers. */
@@ -43,7 +43,8 @@ export function paint<T extends Painting>(
       break;
     }
     for (const range of rule.ports)
-      if (range.protocol === protocol) fill(place, position.get(range.first)!, position.get(range.last + 1)!);
+      if ('first' in range && range.protocol === protocol)
+        fill(place, position.get(range.first)!, position.get(range.last + 1)!);
   }
   return colour;
 }

@@ -65,9 +65,9 @@ export interface PolicyTable {
 
 export interface PolicyEntry {
   readonly identity: number;
-  /** IP protocol number (6, 17, 132); null = every protocol, ICMP included. */
+  /** IP protocol number; null = every protocol, ICMP included. */
   readonly protocol: number | null;
-  /** Inclusive. Null if and only if protocol is null. */
+  /** Inclusive. Null if and only if protocol is null. Of protocols without ports always 0–65535: all of it. */
   readonly ports: readonly [number, number] | null;
   /** `audit-deny`: it is allowed, and would not be if what is audited were enforced. */
   readonly verdict: Verdict;

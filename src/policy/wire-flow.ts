@@ -7,8 +7,9 @@ import { type Flow, podKey, type World } from './world.ts';
 
 /** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow`, also if an end has no address in the flow's family */
 export function wireFlow(world: World, flow: Flow): WireFlow {
-  const { src, dst, protocol, port } = resolveFlow(buildScene({ ...world, policies: [] }), flow);
-  return { src: addressOf(src), dst: addressOf(dst), protocol, port };
+  const resolved = resolveFlow(buildScene({ ...world, policies: [] }), flow);
+  const { src, dst, protocol, port, protocolNumber } = resolved;
+  return { src: addressOf(src), dst: addressOf(dst), protocol, port, protocolNumber };
 }
 
 function addressOf(end: End): string {

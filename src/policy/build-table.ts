@@ -7,6 +7,7 @@ import type { Policy, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
 import type { Numbering } from './numbering.ts';
 import type { Peer } from './peers.ts';
+import { type SourcePorts, withoutSources } from './source-ports.ts';
 import type { PolicyEntry, PolicyTable } from './tables.ts';
 
 /** What all pods with one table have in common. */
@@ -67,20 +68,6 @@ const isOnlyAllowed = ({ rules, audited, isolation }: Role): boolean =>
   );
 
 const NO_TERMS: ReadonlySet<string> = new Set();
-
-/**
- * Tables do not tell ports of senders apart. `closed`: a rule that does matches none if it allows, and denies all
- * that it may match if it denies or passes. `open`: what some port of the sender may is allowed.
- */
-export type SourcePorts = 'closed' | 'open';
-
-function withoutSources(rule: Rule, how: SourcePorts): Rule {
-  if (!rule.sourcePorts) return rule;
-  const isAllowing = rule.verdict === 'allow';
-  if (how === 'open') return isAllowing ? rule : { ...rule, ports: [] };
-  // One that asks for proof does so of others too that allow the same.
-  return isAllowing && !rule.auth ? { ...rule, ports: [] } : { ...rule, verdict: 'deny' };
-}
 
 /** Entries for a class; the very same array for classes to which the same rules apply in the same way. */
 export function createFlattener(

@@ -8,6 +8,7 @@ import { createLookup } from './lookup.ts';
 import { assignNumbers, createNumberer } from './numbers.ts';
 import type { PolicyTable, PolicyTables } from './tables.ts';
 import { flowsIn, namespacedWorlds, policyObject, stagedWorlds, worlds } from './testing/arbitraries.ts';
+import { mixedWorlds } from './testing/plain-worlds.ts';
 import { wireFlow } from './wire-flow.ts';
 import type { World } from './world.ts';
 
@@ -15,7 +16,8 @@ const drawsOf = (from: fc.Arbitrary<World>) =>
   from.chain((world) =>
     fc.array(flowsIn(world), { minLength: 10, maxLength: 10 }).map((flows) => ({ world, flows })),
   );
-const draws = drawsOf(fc.oneof(worlds, stagedWorlds));
+const anyWorlds = fc.oneof(stagedWorlds, mixedWorlds);
+const draws = drawsOf(fc.oneof(worlds, anyWorlds));
 /** Of NetworkPolicies alone: these only ever add up. */
 const additive = drawsOf(namespacedWorlds);
 
@@ -48,21 +50,20 @@ test('the order of pods, namespaces and policies changes no number and no entry'
 test('a compiler that has seen other worlds gives what a fresh one gives', () => {
   const compiler = createCompiler();
   fc.assert(
-    fc.property(stagedWorlds, (world) => assert.deepEqual(sorted(compiler(world)), sorted(compile(world)))),
+    fc.property(anyWorlds, (world) => assert.deepEqual(sorted(compiler(world)), sorted(compile(world)))),
     { numRuns: 200 },
   );
 });
 
+const CHANGING = ['pods', 'policies', 'namespaces', 'nodes', 'serviceAccounts', 'names'] as const;
+
 test('a compiler that is told of one change after another gives what a fresh one gives', () => {
-  const changes = fc.array(
-    fc.tuple(stagedWorlds, fc.nat(), fc.constantFrom('pods', 'policies', 'namespaces', 'nodes')),
-    {
-      minLength: 3,
-      maxLength: 8,
-    },
-  );
+  const changes = fc.array(fc.tuple(anyWorlds, fc.nat(), fc.constantFrom(...CHANGING)), {
+    minLength: 3,
+    maxLength: 8,
+  });
   fc.assert(
-    fc.property(stagedWorlds, changes, (first, steps) => {
+    fc.property(anyWorlds, changes, (first, steps) => {
       const compiler = createCompiler();
       let world = first;
       compiler(world);
@@ -76,15 +77,10 @@ test('a compiler that is told of one change after another gives what a fresh one
 });
 
 /** One item of a list is replaced by one of another world, or added or left out; the rest are the same objects. */
-function changed(
-  world: World,
-  other: World,
-  at: number,
-  field: 'pods' | 'policies' | 'namespaces' | 'nodes',
-): World {
-  const list: readonly unknown[] = world[field];
+function changed(world: World, other: World, at: number, field: (typeof CHANGING)[number]): World {
+  const list: readonly unknown[] = world[field] ?? [];
   const place = at % (list.length + 1);
-  const theirs: readonly unknown[] = other[field];
+  const theirs: readonly unknown[] = other[field] ?? [];
   const come = theirs.slice(0, at % 3 === 0 ? 0 : 1);
   return { ...world, [field]: [...list.slice(0, place), ...come, ...list.slice(place + 1)] };
 }
@@ -185,7 +181,7 @@ test('port ranges of one identity and protocol are disjoint, and an entry has po
     for (const { protocol, ports } of table.entries) assert.equal(protocol === null, ports === null);
   };
   fc.assert(
-    fc.property(stagedWorlds, (world) => compile(world).tables.forEach(check)),
+    fc.property(anyWorlds, (world) => compile(world).tables.forEach(check)),
     { numRuns: 300 },
   );
 });
@@ -195,7 +191,7 @@ const hasEverything = ({ entries }: PolicyTable): boolean =>
 
 test('every number in the tables is known, 32 bits and not 0', () => {
   fc.assert(
-    fc.property(stagedWorlds, (world) => {
+    fc.property(anyWorlds, (world) => {
       const { tables, rules, endpoints } = compile(world);
       const numbers = [...tables.keys(), ...rules.keys()];
       for (const number of numbers) assert.ok(number > 0 && number <= 0xffffffff);
@@ -203,6 +199,9 @@ test('every number in the tables is known, 32 bits and not 0', () => {
         assert.ok(rules.has(table.defaultRule) || (table.defaultRule === 0 && hasEverything(table)));
         for (const { rule, verdict, audit } of table.entries) {
           assert.ok(rules.has(rule) || (rule === 0 && verdict !== 'deny'));
+          // A data path may go by the rule alone.
+          const does = rules.get(rule)?.verdict ?? 'allow';
+          assert.equal(verdict === 'audit-deny' ? 'allow' : verdict, does);
           if (audit) assert.ok(audit.rule !== rule && (rules.has(audit.rule) || audit.rule === 0));
         }
       }

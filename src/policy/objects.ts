@@ -4,6 +4,7 @@ import type {
   BaselineAdminNetworkPolicy,
   ClusterNetworkPolicy,
   NetworkPolicy,
+  ObjectMeta,
 } from '../api/types.ts';
 import { errorText } from '../lib/errors.ts';
 import { lowerAdminNetworkPolicy, lowerBaselineAdminNetworkPolicy } from './language/admin-network-policy.ts';
@@ -20,7 +21,16 @@ import type { Surroundings } from './world.ts';
 export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
 
 /** Told apart by `kind`; an object without one, as a list of NetworkPolicies has them, is a NetworkPolicy. */
-export type PolicyObject = NetworkPolicy | ClusterPolicyObject | CiliumPolicyObject;
+export type PolicyObject = NetworkPolicy | ClusterPolicyObject | CiliumPolicyObject | LoweredObject;
+
+/** Policies of the model itself, of no language that is stored: who makes policies for a question has no need of one. */
+export interface LoweredObject {
+  readonly apiVersion: string;
+  readonly kind: 'Lowered';
+  readonly metadata: ObjectMeta;
+  readonly spec?: never;
+  readonly policies: readonly Policy[];
+}
 
 /**
  * `inherited`: the stage of the object's namespace; `surroundings`: what languages in READS_SURROUNDINGS may read. Of
@@ -67,6 +77,8 @@ function lower(
     case 'CiliumNetworkPolicy':
     case 'CiliumClusterwideNetworkPolicy':
       return lowerCiliumPolicy(object, inherited);
+    case 'Lowered':
+      return object.policies;
     default:
       return [lowerNetworkPolicy(object, inherited)];
   }

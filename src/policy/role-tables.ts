@@ -4,6 +4,7 @@ import { ruleText, type Verdict } from './decision.ts';
 import type { Identities } from './identities.ts';
 import type { Rule } from './model.ts';
 import { defaultDenyText, type Numbering } from './numbering.ts';
+import { withoutSources } from './source-ports.ts';
 import type { PolicyTable, PolicyTables, RuleInfo } from './tables.ts';
 
 interface Built {
@@ -116,7 +117,8 @@ function describeRules(role: Role, numbering: Numbering): [number, RuleInfo][] {
 }
 
 /** What the data path does where this rule decides; undefined: it never does. */
-function decidedBy({ verdict, log, auth, l7 }: Rule): Verdict | undefined {
+function decidedBy(rule: Rule): Verdict | undefined {
+  const { verdict, log, auth, l7 } = withoutSources(rule, 'closed');
   if (log || verdict === 'pass') return undefined;
   if (verdict === 'deny') return 'deny';
   if (auth) return 'auth-required';

@@ -52,6 +52,7 @@ const pod = (i: number): fc.Arbitrary<WorldPod> =>
     ),
     ports: podPorts,
     hostNetwork: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+    serviceAccount: fc.constantFrom(undefined, undefined, 'robot', 'default'),
   });
 
 const expression = fc.oneof(

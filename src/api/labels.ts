@@ -3,6 +3,8 @@ import type { EndpointSlice } from './types.ts';
 
 /** On every namespace, so that selectors can name it. */
 export const NAMESPACE_NAME = 'kubernetes.io/metadata.name';
+/** To selectors of Calico, every namespace and service account has its name under this. */
+export const CALICO_NAME = 'projectcalico.org/name';
 /** On a node: where it is. */
 export const ZONE = 'topology.kubernetes.io/zone';
 export const REGION = 'topology.kubernetes.io/region';

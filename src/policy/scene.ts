@@ -1,5 +1,5 @@
 /** A World made ready to ask: who an address is, which labels a namespace has, what the policies mean. */
-import { NAMESPACE_NAME } from '../api/labels.ts';
+import { CALICO_NAME, NAMESPACE_NAME } from '../api/labels.ts';
 import type { Labels } from '../api/selector.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type Address, type Family, formatAddress, parseAddress, tryParseAddress } from '../lib/ip.ts';
@@ -123,7 +123,10 @@ export function buildPlaces(world: Omit<World, 'policies'>): Places {
     nodesWith: (address) => nodesWith.get(address) ?? [],
     namesOf: (address) => names.get(address) ?? [],
     namespaceLabels: (name) => namespaces.get(name) ?? withName(name, {}),
-    accountLabels: (namespace, name) => accounts.get(podKey({ namespace, name })) ?? {},
+    accountLabels: (namespace, name) => ({
+      ...accounts.get(podKey({ namespace, name })),
+      [CALICO_NAME]: name,
+    }),
   };
 }
 

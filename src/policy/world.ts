@@ -75,6 +75,8 @@ export interface WorldAddressSet {
   readonly namespace: string;
   readonly name: string;
   readonly labels: Labels;
+  /** Of its namespace; absent = none. */
+  readonly namespaceLabels?: Labels | undefined;
   readonly cidrs: readonly string[];
 }
 

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseSelectorExpression, type SelectorExpression } from '../../api/calico-selector.ts';
-import { parseCalicoSelector } from './calico-selector.ts';
+import { calicoSelector, readExpression } from './calico-selector.ts';
+
+const parseCalicoSelector = (text: string) => {
+  const read = readExpression(text);
+  return read.ok ? { ok: true as const, selector: calicoSelector(read.expression) } : read;
+};
 
 function selects(text: string, labels: Record<string, string>): boolean {
   const parsed = parseCalicoSelector(text);
@@ -64,7 +69,7 @@ const complaints: [text: string, words: string][] = [
   ['has(a) has(b)', 'column 8: expected && or ||, found has"b"'],
   ['ä == "b"', 'column 1: "ä" was not expected'],
   ['a ==\n"b"', 'column 5: "\\n" was not expected'],
-  ['all() && global()', 'global() stands alone: it cannot be combined with other selectors'],
+  ['all() && global()', 'global() may only be the whole of the namespaceSelector of a source or destination'],
   [`${'('.repeat(5000)}all()`, 'column 101: more than 100 parentheses within each other'],
 ];
 
@@ -75,9 +80,10 @@ test('what is no expression is refused, with the column', () => {
   }
 });
 
-test('global() is told apart', () => {
-  const parsed = parseCalicoSelector(' global( ) ');
-  assert.ok(parsed.ok && parsed.isGlobal);
+test('global() is read where it may be, alone', () => {
+  assert.equal(readExpression(' global( ) ', true).ok, true);
+  assert.equal(readExpression('global()').ok, false);
+  assert.equal(readExpression('!global()', true).ok, false);
 });
 
 const key = fc.constantFrom('a', 'b', 'in', 'has', 'x.y/z');

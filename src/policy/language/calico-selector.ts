@@ -3,19 +3,22 @@ import { parseSelectorExpression, type SelectorExpression, usesGlobal } from '..
 import type { Labels, Matcher } from '../../api/selector.ts';
 import type { Selector } from '../selector.ts';
 
-export type CalicoSelector =
-  | { readonly ok: true; readonly selector: Selector; readonly isGlobal: boolean }
+export type ReadExpression =
+  | { readonly ok: true; readonly expression: SelectorExpression }
   | { readonly ok: false; readonly message: string };
 
-/** `isGlobal`: it is `global()`, which selects by where a thing is and not by its labels. Alone it may stand. */
-export function parseCalicoSelector(text: string): CalicoSelector {
+/** `global`: whether it may be `global()`, which selects by where a thing is and not by its labels. */
+export function readExpression(text: string, global = false): ReadExpression {
   const parsed = parseSelectorExpression(text);
-  if (!parsed.ok) return parsed;
-  const expression = normal(parsed.expression);
-  const isGlobal = expression.op === 'global';
-  if (!isGlobal && usesGlobal(expression))
-    return { ok: false, message: 'global() stands alone: it cannot be combined with other selectors' };
-  return { ok: true, selector: { selects: matcherOf(expression), text: textOf(expression) }, isGlobal };
+  if (!parsed.ok || !usesGlobal(parsed.expression)) return parsed;
+  if (global && parsed.expression.op === 'global') return parsed;
+  const message = 'global() may only be the whole of the namespaceSelector of a source or destination';
+  return { ok: false, message };
+}
+
+export function calicoSelector(expression: SelectorExpression): Selector {
+  const plain = normal(expression);
+  return { selects: matcherOf(plain), text: textOf(plain) };
 }
 
 const NEGATED = {

@@ -1,0 +1,168 @@
+/** Lowers NetworkPolicy and GlobalNetworkPolicy of Calico (projectcalico.org/v3) to the model. */
+import { calicoTypes } from '../../api/calico-policy.ts';
+import type { CalicoGlobalPolicySpec, CalicoPolicy, CalicoPolicySpec } from '../../api/calico-types.ts';
+import type { SelectorExpression } from '../../api/calico-selector.ts';
+import { tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
+import type { Direction, PolicyRef } from '../decision.ts';
+import { type Policy, policyOf, type Rule } from '../model.ts';
+import { blockPeer, type PodPeer, podPeer } from '../peers.ts';
+import { everything } from '../selector.ts';
+import { type Stage, stageIn } from '../stage.ts';
+import type { PolicyProblem } from '../tables.ts';
+import { PRIORITIES, TIERS } from '../tiers.ts';
+import type { Surroundings, WorldAddressSet } from '../world.ts';
+import {
+  both,
+  inNamespace,
+  type LabelledRanges,
+  labelsOfSet,
+  ofAccount,
+  ofNamespace,
+  subjectOf,
+} from './calico-endpoints.ts';
+import { lowerCalicoRule } from './calico-rules.ts';
+import { readExpression } from './calico-selector.ts';
+import { DEFAULT_TIER, isOfKubernetes, placeTiers, type TierPlace } from './calico-tiers.ts';
+import type { Report } from './read.ts';
+
+/** Apart from the other kind of that name. */
+export const CALICO_NETWORK_POLICY_KIND = 'NetworkPolicy.projectcalico.org';
+
+export function lowerCalicoPolicy(
+  object: CalicoPolicy,
+  inherited: Stage | undefined,
+  surroundings: Surroundings,
+): Policy {
+  const { metadata } = object;
+  const isGlobal = object.kind === 'GlobalNetworkPolicy';
+  const ref: PolicyRef = {
+    kind: isGlobal ? object.kind : CALICO_NETWORK_POLICY_KIND,
+    namespace: isGlobal ? '' : (metadata.namespace ?? 'default'),
+    name: metadata.name,
+  };
+  const problems: PolicyProblem[] = [];
+  const report: Report = (path, message) => problems.push({ policy: ref, path, message });
+  const spec: CalicoGlobalPolicySpec = object.spec ?? {};
+  const { tiers, sets } = contextOf(surroundings);
+  const tier = readTier(spec, tiers, report);
+  const priority = readOrder(spec, report);
+  const subject = readSubject(spec, ref, report);
+  const stage = stageIn(metadata.labels) ?? inherited ?? 'enforce';
+  if (!tier || priority === undefined || !subject || isForHosts(spec, report))
+    return policyOf({ ...forNobody, ref, stage, problems });
+
+  const types = calicoTypes(spec);
+  const isFor = (direction: Direction): boolean =>
+    types.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
+  const context = { ref, tier: tier.number, priority, sets, report };
+  const rulesOf = (direction: Direction): Rule[] =>
+    isFor(direction)
+      ? (spec[direction] ?? []).map((rule, i) => lowerCalicoRule(rule, direction, i, context))
+      : [];
+  return policyOf({
+    ref,
+    stage,
+    subject,
+    tier: tier.number,
+    isolates: { ingress: tier.closes && isFor('ingress'), egress: tier.closes && isFor('egress') },
+    rules: [...rulesOf('ingress'), ...rulesOf('egress')],
+    problems,
+  });
+}
+
+const forNobody = {
+  subject: podPeer({ name: '' }, everything),
+  tier: TIERS.default,
+  isolates: { ingress: false, egress: false },
+  rules: [],
+} as const;
+
+interface Context {
+  readonly tiers: ReadonlyMap<string, TierPlace>;
+  readonly sets: readonly LabelledRanges[];
+}
+
+const contexts = new WeakMap<Surroundings, Context>();
+
+/** The same for all policies of a world. */
+function contextOf(surroundings: Surroundings): Context {
+  const known = contexts.get(surroundings);
+  if (known) return known;
+  const sets = (surroundings.addressSets ?? [])
+    .filter(({ kind }) => kind === 'NetworkSet' || kind === 'GlobalNetworkSet')
+    .map(rangesOf);
+  const made = { tiers: placeTiers(surroundings.tiers ?? []), sets };
+  contexts.set(surroundings, made);
+  return made;
+}
+
+/** What is neither an address nor a range is left out: the API server stores no such set. */
+function rangesOf({ namespace, labels, namespaceLabels = {}, cidrs }: WorldAddressSet): LabelledRanges {
+  const ranges = cidrs.flatMap((text) => {
+    const address = tryParseAddress(text);
+    const range = address ? { ...address, length: address.family === 4 ? 32 : 128 } : tryParseCidr(text);
+    return range ? [range] : [];
+  });
+  return {
+    labels: labelsOfSet(namespace, labels, namespaceLabels),
+    peers: ranges.map((range) => blockPeer(range, [])),
+  };
+}
+
+function readTier(
+  { tier }: CalicoPolicySpec,
+  tiers: ReadonlyMap<string, TierPlace>,
+  report: Report,
+): TierPlace | undefined {
+  const name = tier === undefined || tier === '' ? DEFAULT_TIER : tier;
+  const place = isOfKubernetes(name) ? undefined : tiers.get(name);
+  if (!place)
+    report(
+      'spec.tier',
+      isOfKubernetes(name)
+        ? `"${name}" is the tier of another kind of policies`
+        : `there is no Tier "${name}": nobody knows when it would decide, so it does not`,
+    );
+  return place;
+}
+
+function readOrder({ order }: CalicoPolicySpec, report: Report): number | undefined {
+  if (order === undefined || order === null) return PRIORITIES.last;
+  if (Number.isFinite(order)) return order;
+  report('spec.order', `${JSON.stringify(order)} is no number`);
+  return undefined;
+}
+
+function isForHosts(spec: CalicoGlobalPolicySpec, report: Report): boolean {
+  const fields = (['doNotTrack', 'preDNAT'] as const).filter((field) => spec[field] === true);
+  for (const field of fields)
+    report(`spec.${field}`, 'it is for host endpoints, and there are none: policies are for pods');
+  return fields.length > 0;
+}
+
+/** Undefined if it cannot be read: the policy is for nobody. */
+function readSubject(spec: CalicoGlobalPolicySpec, ref: PolicyRef, report: Report): PodPeer | undefined {
+  const parts: SelectorExpression[] = ref.namespace === '' ? [] : [inNamespace(ref.namespace)];
+  const fields = [
+    ['selector', (own: SelectorExpression) => own],
+    ['serviceAccountSelector', ofAccount],
+    ...(ref.namespace === '' ? [['namespaceSelector', ofNamespace] as const] : []),
+  ] as const;
+  for (const [field, place] of fields) {
+    const text = spec[field];
+    if (text === undefined || text === null || text === '') continue;
+    const read = readExpression(text);
+    if (!read.ok) {
+      report(`spec.${field}`, read.message);
+      return undefined;
+    }
+    parts.push(place(read.expression));
+  }
+  const subject = subjectOf(both(parts));
+  if (!subject)
+    report(
+      'spec.selector',
+      'says of labels of the pod, of its namespace or of its account that one of them hold; only that all hold is done',
+    );
+  return subject;
+}

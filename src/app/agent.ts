@@ -8,14 +8,20 @@ import { dirname, join } from 'node:path';
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CALICO_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   ENDPOINT_SLICE,
+  GLOBAL_NETWORK_POLICY,
+  GLOBAL_NETWORK_SET,
   LEASE,
   NAMESPACE,
   NETWORK_POLICY,
+  NETWORK_SET,
   NODE,
   POD,
   SERVICE,
+  SERVICE_ACCOUNT,
+  TIER,
   UPLINK_PROTECTION,
 } from '../api/kinds.ts';
 import { createClient } from '../client/client.ts';
@@ -63,7 +69,7 @@ import { VERSION } from '../lib/version.ts';
 import { serveSocket } from '../lib/socket-server.ts';
 import { begun, runTasks, shutdownSignal } from '../lib/tasks.ts';
 import { createFlowLog } from '../observe/flow-log.ts';
-import { worldNamespace, worldPod } from '../policy/from-objects.ts';
+import { worldNamespace, worldPod, worldServiceAccount } from '../policy/from-objects.ts';
 import { createCompiler } from '../policy/compile.ts';
 import { createPodHost } from '../podhost/pod-host.ts';
 import { agentRoutes } from './agent-routes.ts';
@@ -116,6 +122,12 @@ const informers = {
   adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, { log }),
   baselinePolicies: createInformer(client, BASELINE_ADMIN_NETWORK_POLICY, { log }),
   clusterPolicies: createInformer(client, CLUSTER_NETWORK_POLICY, { log }),
+  calicoPolicies: createInformer(client, CALICO_NETWORK_POLICY, { log }),
+  globalPolicies: createInformer(client, GLOBAL_NETWORK_POLICY, { log }),
+  tiers: createInformer(client, TIER, { log }),
+  networkSets: createInformer(client, NETWORK_SET, { log }),
+  globalNetworkSets: createInformer(client, GLOBAL_NETWORK_SET, { log }),
+  serviceAccounts: createInformer(client, SERVICE_ACCOUNT, { log, keep: worldServiceAccount }),
   protections: createInformer(client, UPLINK_PROTECTION, { log }),
   namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
   pods: createInformer(client, POD, { log, keep: worldPod }),

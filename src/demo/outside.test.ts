@@ -47,7 +47,7 @@ const world: World = {
   policies: [policy],
 };
 const decide = createDecider(world);
-const all = outsideAttempts(workloads, [policy], [parseCidr('10.244.0.0/16')], decide);
+const all = outsideAttempts(workloads, { policies: [policy] }, [parseCidr('10.244.0.0/16')], decide);
 
 test('every range and every exception is tried once from each restricted pod, and nothing of the cluster', () => {
   assert.deepEqual(

@@ -6,8 +6,9 @@
 import { type Address, type Cidr, contains, formatAddress, nth, parseAddress } from '../lib/ip.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { PortMatch } from '../policy/model.ts';
-import { lowerPolicies, type PolicyObject } from '../policy/objects.ts';
-import { type Flow, podKey } from '../policy/world.ts';
+import { lowerPolicies } from '../policy/objects.ts';
+import { leavesOf } from '../policy/peers.ts';
+import { type Flow, podKey, type World } from '../policy/world.ts';
 import type { Attempt, DemoPod, Workload } from './attempts.ts';
 
 /** Hosts that answer outside of a local cluster: taken where a range holds them. */
@@ -26,16 +27,20 @@ function representative(cidr: Cidr): Address | undefined {
   return ANSWERING.find((address) => contains(cidr, address)) ?? nth(cidr, 1n) ?? nth(cidr, 0n);
 }
 
+type PolicyWorld = Pick<World, 'policies' | 'surroundings'>;
+
 /** One place in every range, and in every exception, of egress rules of any language; none inside of `cluster`. */
-function places(policies: readonly PolicyObject[], cluster: readonly Cidr[]): Place[] {
-  const rules = policies.flatMap((policy) => lowerPolicies(policy).flatMap((lowered) => lowered.rules));
+function places({ policies, surroundings }: PolicyWorld, cluster: readonly Cidr[]): Place[] {
+  const rules = policies.flatMap((policy) =>
+    lowerPolicies(policy, undefined, surroundings).flatMap((lowered) => lowered.rules),
+  );
   const found = rules
     .filter(({ ref }) => ref.direction === 'egress')
     .flatMap(({ peers, ports }) => {
       const port = (ports ?? []).map(portToTry).find((each) => each !== undefined) ?? ANY_PORT;
-      const blocks = (peers ?? []).flatMap((peer) =>
-        peer.type === 'block' ? [peer.cidr, ...peer.except] : [],
-      );
+      const blocks = (peers ?? [])
+        .flatMap(leavesOf)
+        .flatMap((peer) => (peer.type === 'block' ? [peer.cidr, ...peer.except] : []));
       return blocks.flatMap((cidr) => {
         const address = representative(cidr);
         return address && !cluster.some((range) => contains(range, address)) ? [{ address, port }] : [];
@@ -52,11 +57,11 @@ const portToTry = (match: PortMatch): number | undefined =>
 
 export function outsideAttempts(
   workloads: readonly Workload[],
-  policies: readonly PolicyObject[],
+  world: PolicyWorld,
   cluster: readonly Cidr[],
   decide: (flow: Flow) => Decision,
 ): Attempt[] {
-  const tried = places(policies, cluster);
+  const tried = places(world, cluster);
   const attempt = (from: Workload, source: DemoPod, { address, port }: Place): Attempt => {
     const host = formatAddress(address);
     const { family } = address;

@@ -2,15 +2,21 @@
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CALICO_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   ENDPOINT_SLICE,
+  GLOBAL_NETWORK_POLICY,
+  GLOBAL_NETWORK_SET,
   type Kind,
   NAMESPACE,
   NETWORK_POLICY,
+  NETWORK_SET,
   NODE,
   POD,
   REPLICA_SET,
   SERVICE,
+  SERVICE_ACCOUNT,
+  TIER,
 } from '../api/kinds.ts';
 import type { Client } from '../client/types.ts';
 import { parseCidr } from '../lib/ip.ts';
@@ -60,8 +66,20 @@ async function read(client: Client) {
     all(ADMIN_NETWORK_POLICY),
     all(BASELINE_ADMIN_NETWORK_POLICY),
     all(CLUSTER_NETWORK_POLICY),
+    all(CALICO_NETWORK_POLICY),
+    all(GLOBAL_NETWORK_POLICY),
   ]);
-  return { pods, replicaSets, services, slices, namespaces, nodes, policies, ofCluster: ofCluster.flat() };
+  const [serviceAccounts, ...others] = await Promise.all([
+    all(SERVICE_ACCOUNT),
+    all(TIER),
+    all(NETWORK_SET),
+    all(GLOBAL_NETWORK_SET),
+  ]);
+  return {
+    ...{ pods, replicaSets, services, slices, namespaces, nodes, policies, serviceAccounts },
+    ofCluster: ofCluster.flat(),
+    others: others.flat(),
+  };
 }
 
 /** Attempts evenly spread over the list, so that a limit leaves no workload out altogether. */
@@ -75,7 +93,8 @@ function sample(all: readonly Attempt[], limit: number): Attempt[] {
 export async function round(deps: RoundDeps): Promise<Round> {
   const objects = await read(deps.client);
   const policies = [...objects.policies, ...objects.ofCluster];
-  const decide = createDecider(worldFromObjects({ ...objects, policies, nodeLocal: deps.nodeLocal }));
+  const world = worldFromObjects({ ...objects, policies, nodeLocal: deps.nodeLocal });
+  const decide = createDecider(world);
   const users = {
     pods: objects.pods.filter(isUsers),
     replicaSets: objects.replicaSets,
@@ -84,7 +103,7 @@ export async function round(deps: RoundDeps): Promise<Round> {
   };
   const all = [
     ...attempts(users, deps.clusterDomain),
-    ...outsideAttempts(workloads(users), policies, deps.clusterRanges.map(parseCidr), decide),
+    ...outsideAttempts(workloads(users), world, deps.clusterRanges.map(parseCidr), decide),
   ];
   const chosen = sample(all, deps.maxAttempts);
   const probe: ProbeDeps = {

@@ -1,9 +1,10 @@
 /** A World out of Kubernetes objects: the same reading for agents, the demo and files. */
-import type { Namespace, Node, Pod } from '../api/types.ts';
+import type { Namespace, Node, ObjectMeta, Pod, ServiceAccount } from '../api/types.ts';
 import { tryParseAddress } from '../lib/ip.ts';
 import type { MeshObject } from './mesh/objects.ts';
 import type { PolicyObject } from './objects.ts';
-import type { World, WorldNamespace, WorldNode, WorldPod, WorldPort } from './world.ts';
+import { surroundingsOf } from './surroundings.ts';
+import type { World, WorldNamespace, WorldNode, WorldPod, WorldPort, WorldServiceAccount } from './world.ts';
 
 export interface WorldObjects {
   readonly pods: Iterable<Pod>;
@@ -11,6 +12,9 @@ export interface WorldObjects {
   readonly nodes: Iterable<Node>;
   readonly policies: Iterable<PolicyObject>;
   readonly mesh?: Iterable<MeshObject>;
+  readonly serviceAccounts?: Iterable<ServiceAccount>;
+  /** What policies refer to, of any kind; objects of other kinds say nothing. */
+  readonly others?: Iterable<{ apiVersion: string; kind: string; metadata: ObjectMeta }>;
   /** Addresses that each node answers itself: the cluster DNS addresses. */
   readonly nodeLocal?: readonly string[];
 }
@@ -57,10 +61,19 @@ export function worldNode(node: Node): WorldNode {
   };
 }
 
+export const worldServiceAccount = ({ metadata }: ServiceAccount): WorldServiceAccount => ({
+  namespace: metadata.namespace ?? 'default',
+  name: metadata.name,
+  labels: metadata.labels ?? {},
+});
+
 export function worldFromObjects(objects: WorldObjects): World {
+  const namespaces = [...objects.namespaces].map(worldNamespace);
   return {
     pods: [...objects.pods].flatMap((pod) => worldPod(pod) ?? []),
-    namespaces: [...objects.namespaces].map(worldNamespace),
+    namespaces,
+    serviceAccounts: [...(objects.serviceAccounts ?? [])].map(worldServiceAccount),
+    surroundings: surroundingsOf(objects.others ?? [], namespaces),
     nodes: [...objects.nodes].map(worldNode),
     policies: [...objects.policies],
     mesh: [...(objects.mesh ?? [])],

@@ -1,4 +1,5 @@
 /** The objects of all policy languages, and how each is lowered. */
+import { type CalicoPolicy, isCalico } from '../api/calico-types.ts';
 import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
@@ -8,6 +9,7 @@ import type {
 } from '../api/types.ts';
 import { errorText } from '../lib/errors.ts';
 import { lowerAdminNetworkPolicy, lowerBaselineAdminNetworkPolicy } from './language/admin-network-policy.ts';
+import { CALICO_NETWORK_POLICY_KIND, lowerCalicoPolicy } from './language/calico-policy.ts';
 import { type CiliumPolicyObject, lowerCiliumPolicy } from './language/cilium-policy.ts';
 import { lowerClusterNetworkPolicy } from './language/cluster-network-policy.ts';
 import { lowerNetworkPolicy } from './language/network-policy.ts';
@@ -20,8 +22,8 @@ import type { Surroundings } from './world.ts';
 
 export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
 
-/** Told apart by `kind`; an object without one, as a list of NetworkPolicies has them, is a NetworkPolicy. */
-export type PolicyObject = NetworkPolicy | ClusterPolicyObject | CiliumPolicyObject | LoweredObject;
+/** Told apart by `kindOf`; an object without a kind, as a list of NetworkPolicies has them, is a NetworkPolicy. */
+export type PolicyObject = NetworkPolicy | ClusterPolicyObject | CiliumPolicyObject | CalicoPolicy | LoweredObject;
 
 /** Policies of the model itself, of no language that is stored: who makes policies for a question has no need of one. */
 export interface LoweredObject {
@@ -31,6 +33,19 @@ export interface LoweredObject {
   readonly spec?: never;
   readonly policies: readonly Policy[];
 }
+
+/** As references to it have it: where two groups have a kind of one name, with the group of the other. */
+export const kindOf = (object: PolicyObject): string =>
+  isCalicoPolicy(object) && object.kind === 'NetworkPolicy'
+    ? CALICO_NETWORK_POLICY_KIND
+    : (object.kind ?? 'NetworkPolicy');
+
+/** Of networking.k8s.io. */
+export const isNetworkPolicy = (object: PolicyObject): object is NetworkPolicy =>
+  kindOf(object) === 'NetworkPolicy';
+
+export const isCalicoPolicy = (object: PolicyObject): object is CalicoPolicy =>
+  isCalico({ apiVersion: object.apiVersion ?? '' });
 
 /**
  * `inherited`: the stage of the object's namespace; `surroundings`: what languages in READS_SURROUNDINGS may read. Of
@@ -46,7 +61,7 @@ export function lowerPolicies(
     return lower(object, inherited, surroundings);
   } catch (error) {
     const ref = {
-      kind: object.kind ?? 'NetworkPolicy',
+      kind: kindOf(object),
       namespace: namespaceOf(object),
       name: object.metadata.name,
     };
@@ -65,8 +80,9 @@ export const lowerPolicy = (...args: Parameters<typeof lowerPolicies>): Policy =
 function lower(
   object: PolicyObject,
   inherited: Stage | undefined,
-  _surroundings: Surroundings,
+  surroundings: Surroundings,
 ): readonly Policy[] {
+  if (isCalicoPolicy(object)) return [lowerCalicoPolicy(object, inherited, surroundings)];
   switch (object.kind) {
     case 'AdminNetworkPolicy':
       return [lowerAdminNetworkPolicy(object)];
@@ -89,10 +105,14 @@ const CLUSTER_WIDE: ReadonlySet<string> = new Set<PolicyObject['kind']>([
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
   'ClusterNetworkPolicy',
+  'GlobalNetworkPolicy',
 ]);
 
 /** Kinds whose meaning depends on `World.surroundings`. */
-export const READS_SURROUNDINGS: ReadonlySet<string> = new Set<string>([]);
+export const READS_SURROUNDINGS: ReadonlySet<string> = new Set([
+  CALICO_NETWORK_POLICY_KIND,
+  'GlobalNetworkPolicy',
+]);
 
 /** Empty for cluster-wide kinds. */
 export const namespaceOf = ({ kind, metadata }: PolicyObject): string =>
@@ -100,4 +120,4 @@ export const namespaceOf = ({ kind, metadata }: PolicyObject): string =>
 
 /** Objects with the same key are versions of one object. */
 export const objectKey = (object: PolicyObject): string =>
-  `${object.kind} ${namespaceOf(object)}/${object.metadata.name}`;
+  `${kindOf(object)} ${namespaceOf(object)}/${object.metadata.name}`;

@@ -1,6 +1,13 @@
 /** The policies of a world, and how they differ from those of the world before. */
 import type { Policy } from './model.ts';
-import { lowerPolicies, namespaceOf, objectKey, type PolicyObject, READS_SURROUNDINGS } from './objects.ts';
+import {
+  kindOf,
+  lowerPolicies,
+  namespaceOf,
+  objectKey,
+  type PolicyObject,
+  READS_SURROUNDINGS,
+} from './objects.ts';
 import type { PolicyDifference } from './roles.ts';
 import { namespaceStages } from './scene.ts';
 import type { Stage } from './stage.ts';
@@ -39,7 +46,7 @@ export function createPolicyList() {
       ([key, { object, stage }]) =>
         wanted.get(key) !== object ||
         stageOf(object) !== stage ||
-        (isSurrounded && READS_SURROUNDINGS.has(object.kind)),
+        (isSurrounded && READS_SURROUNDINGS.has(kindOf(object))),
     );
     for (const [key] of gone) byKey.delete(key);
     const come = [...wanted]

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import type { Namespace, Node, Pod } from '../../src/api/types.ts';
+import type { KubeObject, Namespace, Node, Pod, ServiceAccount } from '../../src/api/types.ts';
 import { compile } from '../../src/policy/compile.ts';
 import { createDecider } from '../../src/policy/decide.ts';
 import { type Decision, type Outcome, policyText, ruleKey, type Side } from '../../src/policy/decision.ts';
@@ -61,6 +61,8 @@ export function caseOf(file: string): Case {
       pods: ofKind<Pod>('Pod'),
       policies,
       mesh: objects.filter(({ kind }) => isMeshKind(kind)) as unknown as MeshObject[],
+      serviceAccounts: ofKind<ServiceAccount>('ServiceAccount'),
+      others: objects as KubeObject[],
     }),
     rows: table.flows
       .trim()
@@ -78,7 +80,9 @@ export function caseOf(file: string): Case {
 
 const deciderText = ({ rule, verdict }: Outcome, side: Side): string => {
   if (rule) return ruleKey(rule);
-  return verdict === 'deny' ? `default deny of ${side.isolatedBy.map(policyText).join(', ')}` : '';
+  return verdict === 'deny'
+    ? `default deny of ${(side.closedBy ?? side.isolatedBy).map(policyText).join(', ')}`
+    : '';
 };
 
 /** `egress: …; ingress: …`, `-` where nothing decides; the ingress side of what never gets there is left out. */
@@ -147,6 +151,7 @@ test('there is a world for every language and for their combination', () => {
     [...folders],
     [
       'admin-network-policy',
+      'calico',
       'cilium',
       'cluster-network-policy',
       'combining',

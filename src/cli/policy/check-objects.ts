@@ -1,9 +1,11 @@
 /** The parts of objects that analysis reads, checked: nothing that is mistyped may be taken for something else. */
+import { isCalico } from '../../api/calico-types.ts';
 import { findKind } from '../../api/registry.ts';
 import { typeErrors, unknownFields } from '../../api/schema/check.ts';
 import type { KubeObject } from '../../api/types.ts';
 import { isObject } from '../../lib/json.ts';
 import { lowerPolicies, type PolicyObject } from '../../policy/objects.ts';
+import type { Surroundings } from '../../policy/world.ts';
 import { groupOf, isPolicy, isWorkloadTemplate, templatePath } from '../../policy/analyse/object-kinds.ts';
 
 import { isOpener, openerProblems } from '../../policy/openings/kinds.ts';
@@ -17,11 +19,13 @@ export interface ObjectProblem {
 export interface CheckObjectOptions {
   /** What can be read but means nothing (a broken CIDR) is left for lint. */
   readonly lenient?: boolean;
+  /** What policies refer to. */
+  readonly surroundings?: Surroundings;
 }
 
 /** Of an object with a kind; objects of other kinds are not looked into. */
 export function objectProblems(object: KubeObject, options: CheckObjectOptions = {}): ObjectProblem[] {
-  if (isPolicy(object)) return policyProblems(object, options.lenient ?? false);
+  if (isPolicy(object)) return policyProblems(object, options);
   if (isOpener(object)) {
     const problems = metadataProblems(object, '', true);
     return problems.length > 0 ? problems : openerProblems(object);
@@ -42,7 +46,7 @@ export function objectProblems(object: KubeObject, options: CheckObjectOptions =
   return [...metadataProblems(template, prefix, false), ...podProblems(template, prefix)];
 }
 
-function policyProblems(object: KubeObject, lenient: boolean): ObjectProblem[] {
+function policyProblems(object: KubeObject, options: CheckObjectOptions): ObjectProblem[] {
   const kind = findKind(servedAs(object), object.kind)?.kind;
   const unknown = kind ? unknownFields(kind, object).filter((path) => !path.startsWith('status')) : [];
   const mistyped = kind ? typeErrors(kind, object) : [];
@@ -54,15 +58,17 @@ function policyProblems(object: KubeObject, lenient: boolean): ObjectProblem[] {
     })),
     ...mistyped.map(({ field, message }) => ({ path: field, message })),
   ];
-  if (shape.length > 0 || lenient) return shape;
-  return lowerPolicies(object as unknown as PolicyObject).flatMap(({ problems }) =>
-    problems.map(({ path, message }) => ({ path, message })),
+  if (shape.length > 0 || options.lenient) return shape;
+  return lowerPolicies(object as unknown as PolicyObject, undefined, options.surroundings).flatMap(
+    ({ problems }) => problems.map(({ path, message }) => ({ path, message })),
   );
 }
 
-/** Policies of a group of long ago look like those of today. */
-const servedAs = ({ apiVersion, kind }: KubeObject): string =>
-  kind === 'NetworkPolicy' ? 'networking.k8s.io/v1' : apiVersion;
+/** Policies of a group of long ago look like those of today, and Calico's resources like their custom resources. */
+function servedAs(object: KubeObject): string {
+  if (isCalico(object)) return 'projectcalico.org/v3';
+  return object.kind === 'NetworkPolicy' ? 'networking.k8s.io/v1' : object.apiVersion;
+}
 
 function metadataProblems(owner: object, prefix: string, named: boolean): ObjectProblem[] {
   const { metadata } = owner as { metadata?: unknown };

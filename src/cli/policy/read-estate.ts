@@ -2,14 +2,20 @@
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CALICO_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
+  GLOBAL_NETWORK_POLICY,
+  GLOBAL_NETWORK_SET,
   type Kind,
   NAMESPACE,
   NETWORK_POLICY,
+  NETWORK_SET,
   NODE,
   POD,
   REPLICA_SET,
   SERVICE,
+  SERVICE_ACCOUNT,
+  TIER,
 } from '../../api/kinds.ts';
 import { manifestError, type ManifestProblem } from '../../api/manifest/problem.ts';
 import { readSources } from '../../api/manifest/files.ts';
@@ -26,7 +32,8 @@ import { isOpener } from '../../policy/openings/kinds.ts';
 import type { PolicyRef } from '../../policy/decision.ts';
 import { objectKey, type PolicyObject } from '../../policy/objects.ts';
 import type { CliDeps } from '../deps.ts';
-import { objectProblems } from './check-objects.ts';
+import { type CheckObjectOptions, objectProblems } from './check-objects.ts';
+import { surroundingsOf } from '../../policy/surroundings.ts';
 import { overlay } from './overlay.ts';
 
 export interface EstateSource {
@@ -64,9 +71,9 @@ export async function loadEstate(source: EstateSource, deps: EstateDeps): Promis
     throw new HeddleError('BadFlag', 'nothing to read: expected -f PATH, --live, or both', {
       hint: '-f takes a file, a folder, or - for stdin; --live reads the running cluster',
     });
-  const entries = await readEntries(source, deps);
-  const files = entries.map(({ object }) => object);
   const live = source.live ? await readLive(source.dataDir) : { objects: [], owners: [] };
+  const entries = await readEntries(source, deps, live.objects);
+  const files = entries.map(({ object }) => object);
   const { estate, openers, skipped } = estateFromObjects(overlay(live.objects, files, live.owners));
   tellSkipped(skipped, deps);
   const places = new Map(
@@ -91,7 +98,11 @@ const openerId = ({ kind, metadata }: KubeObject): string =>
 const policyId = (object: KubeObject): string => objectKey(object as unknown as PolicyObject);
 
 /** @throws HeddleError `BadManifest` */
-async function readEntries(source: EstateSource, deps: EstateDeps): Promise<ManifestObject[]> {
+async function readEntries(
+  source: EstateSource,
+  deps: EstateDeps,
+  live: readonly KubeObject[],
+): Promise<ManifestObject[]> {
   const { sources, problems: unread } = await readSources(source.files, {
     recursive: true,
     stdin: deps.stdin as AsyncIterable<Uint8Array | string>,
@@ -99,10 +110,12 @@ async function readEntries(source: EstateSource, deps: EstateDeps): Promise<Mani
   const parsed = sources.map(parseManifests);
   const all = parsed.flatMap(({ objects }) => objects);
   const objects = all.filter(({ object }) => isKubeObject(object));
+  const around = [...live, ...objects.map(({ object }) => object)];
+  const options = { lenient: source.lenient ?? false, surroundings: surroundingsOf(around, []) };
   const problems = [
     ...unread,
     ...parsed.flatMap((each) => each.problems),
-    ...objects.flatMap((entry) => entryProblems(entry, source.lenient ?? false)),
+    ...objects.flatMap((entry) => entryProblems(entry, options)),
   ];
   const error = manifestError(problems);
   // The head of several problems speaks of applying.
@@ -124,8 +137,11 @@ async function readEntries(source: EstateSource, deps: EstateDeps): Promise<Mani
 const isKubeObject = (object: KubeObject): boolean =>
   typeof object.kind === 'string' && typeof object.apiVersion === 'string';
 
-function entryProblems({ object, file, lineOf }: ManifestObject, lenient: boolean): ManifestProblem[] {
-  const problems = objectProblems(object, { lenient });
+function entryProblems(
+  { object, file, lineOf }: ManifestObject,
+  options: CheckObjectOptions,
+): ManifestProblem[] {
+  const problems = objectProblems(object, options);
   const metadata: Partial<KubeObject['metadata']> | undefined = object.metadata;
   const { name, namespace } = metadata ?? {};
   return problems.map(({ path, message }) => ({
@@ -169,12 +185,17 @@ function tellSkipped(skipped: ReadonlyMap<string, number>, deps: EstateDeps): vo
     deps.stderr.write(`note: skipped objects that no policy looks at: ${list(others)}\n`);
 }
 
-const kinds: readonly Kind[] = [NAMESPACE, NODE, POD, SERVICE, NETWORK_POLICY];
+const kinds: readonly Kind[] = [NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT, NETWORK_POLICY];
 /** Which a cluster may not have. */
 const optionalKinds: readonly Kind[] = [
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
+  CALICO_NETWORK_POLICY,
+  GLOBAL_NETWORK_POLICY,
+  TIER,
+  NETWORK_SET,
+  GLOBAL_NETWORK_SET,
 ];
 
 interface Live {

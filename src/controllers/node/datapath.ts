@@ -2,6 +2,13 @@
  * Keeps a node's data path at what the objects say: informers in, plan and policy tables in the middle, one
  * `apply` on the backend out. Changes that come together are applied together.
  */
+import type {
+  CalicoGlobalNetworkPolicy,
+  CalicoGlobalNetworkSet,
+  CalicoNetworkPolicy,
+  CalicoNetworkSet,
+  CalicoTier,
+} from '../../api/calico-types.ts';
 import { serviceOf } from '../../api/labels.ts';
 import type {
   AdminNetworkPolicy,
@@ -11,6 +18,7 @@ import type {
   NetworkPolicy,
   Node,
   Service,
+  ServiceAccount,
   UplinkProtection,
 } from '../../api/types.ts';
 import type { Informer } from '../../client/informer.ts';
@@ -27,7 +35,14 @@ import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
 import type { PolicyTables, RuleInfo } from '../../policy/tables.ts';
-import type { World, WorldNamespace, WorldPod } from '../../policy/world.ts';
+import { type AnyObject, surroundingsOf } from '../../policy/surroundings.ts';
+import type {
+  Surroundings,
+  World,
+  WorldNamespace,
+  WorldPod,
+  WorldServiceAccount,
+} from '../../policy/world.ts';
 
 export interface DatapathInformers {
   readonly services: Informer<Service>;
@@ -38,6 +53,15 @@ export interface DatapathInformers {
   readonly adminPolicies?: Informer<AdminNetworkPolicy>;
   readonly baselinePolicies?: Informer<BaselineAdminNetworkPolicy>;
   readonly clusterPolicies?: Informer<ClusterNetworkPolicy>;
+  readonly calicoPolicies?: Informer<CalicoNetworkPolicy>;
+  readonly globalPolicies?: Informer<CalicoGlobalNetworkPolicy>;
+  readonly tiers?: Informer<CalicoTier>;
+  readonly networkSets?: Informer<CalicoNetworkSet>;
+  readonly globalNetworkSets?: Informer<CalicoGlobalNetworkSet>;
+  readonly serviceAccounts?: Pick<
+    Informer<ServiceAccount, WorldServiceAccount>,
+    'list' | 'onChange' | 'synced'
+  >;
   /** Absent: nothing protects uplinks. */
   readonly protections?: Informer<UplinkProtection>;
   readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
@@ -151,7 +175,12 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.adminPolicies,
     informers.baselinePolicies,
     informers.clusterPolicies,
+    informers.calicoPolicies,
+    informers.globalPolicies,
   ].filter((informer) => informer !== undefined);
+  const surrounding = [informers.tiers, informers.networkSets, informers.globalNetworkSets].filter(
+    (informer) => informer !== undefined,
+  );
   const slicesOf = informers.slices.byIndex('service', (slice) => [serviceOf(slice)]);
   const first = Promise.withResolvers<void>();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
@@ -164,6 +193,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   const withAddresses = createAddressed();
   const asWorldNode = remembering(worldNode);
   let policyDirty = true;
+  /** What policies refer to; undefined: to be read anew. */
+  let surroundings: Surroundings | undefined;
   let converged = false;
   let wake: () => void = () => {};
   /** When the first change came that no round has seen. */
@@ -194,8 +225,18 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       else plan.removeProtection(key);
       kick();
     });
-    for (const informer of [...policyInformers, informers.pods, informers.namespaces])
-      informer.onChange(touchPolicy);
+    for (const informer of [...policyInformers, informers.pods, informers.serviceAccounts])
+      informer?.onChange(touchPolicy);
+    for (const informer of surrounding)
+      informer.onChange(() => {
+        surroundings = undefined;
+        touchPolicy();
+      });
+    informers.namespaces.onChange(() => {
+      // Its labels are its network sets' too.
+      if ((informers.networkSets?.list() ?? []).length > 0) surroundings = undefined;
+      touchPolicy();
+    });
   }
 
   function touchPolicy(): void {
@@ -216,9 +257,16 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   }
 
   function compilePolicy(local: ReadonlyMap<string, LocalPod>): void {
+    const namespaces = informers.namespaces.list();
+    surroundings ??= surroundingsOf(
+      surrounding.flatMap((informer): readonly AnyObject[] => informer.list()),
+      namespaces,
+    );
     const world: World = {
       pods: pods(local),
-      namespaces: informers.namespaces.list(),
+      namespaces,
+      serviceAccounts: informers.serviceAccounts?.list() ?? [],
+      surroundings,
       nodes: informers.nodes.list().map(asWorldNode),
       policies: joined(policyInformers.map((informer): readonly PolicyObject[] => informer.list())),
       nodeLocal: deps.nodeLocal,

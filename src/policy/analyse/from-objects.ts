@@ -1,8 +1,9 @@
 /** Kubernetes objects → what whole-world questions are asked of: also pods that only a workload's template tells of. */
-import type { KubeObject, Namespace, Node, Pod } from '../../api/types.ts';
+import type { KubeObject, Namespace, Node, Pod, ServiceAccount } from '../../api/types.ts';
 import type { PolicyObject } from '../objects.ts';
-import { worldNamespace, worldNode, worldPod } from '../from-objects.ts';
+import { worldNamespace, worldNode, worldPod, worldServiceAccount } from '../from-objects.ts';
 import { isOpener } from '../openings/kinds.ts';
+import { isSurrounding, surroundingsOf } from '../surroundings.ts';
 import { podKey, type WorldPod } from '../world.ts';
 import { createEstate, type Estate, type Owner } from './estate.ts';
 import { groupOf, isPolicy, isWorkloadTemplate, podsOwner, templateOf } from './object-kinds.ts';
@@ -24,12 +25,16 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
   const pods: Pod[] = [];
   const templates: KubeObject[] = [];
   const openers: KubeObject[] = [];
+  const accounts: ServiceAccount[] = [];
+  const others: KubeObject[] = [];
   for (const object of new Map(objects.map((each) => [objectId(each), each])).values()) {
     const core = groupOf(object) === '';
     if (isPolicy(object)) policies.push(object as unknown as PolicyObject);
     else if (core && object.kind === 'Namespace') namespaces.push(object as Namespace);
     else if (core && object.kind === 'Node') nodes.push(object as Node);
     else if (core && object.kind === 'Pod') pods.push(object as Pod);
+    else if (core && object.kind === 'ServiceAccount') accounts.push(object as ServiceAccount);
+    else if (isSurrounding(object)) others.push(object);
     else if (isWorkloadTemplate(object)) templates.push(object);
     else if (isOpener(object)) openers.push(object);
     else {
@@ -38,9 +43,12 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
     }
   }
   const { found, owners } = allPods(pods, templates);
+  const known = namespaces.map(worldNamespace);
   const world = {
     pods: found,
-    namespaces: namespaces.map(worldNamespace),
+    namespaces: known,
+    serviceAccounts: accounts.map(worldServiceAccount),
+    surroundings: surroundingsOf(others, known),
     nodes: nodes.map(worldNode),
     policies,
   };

@@ -86,8 +86,13 @@ function subjectFindings({ scene }: Sides, policy: Policy): Finding[] {
   return [finding('selects-nothing', policy.ref, subjectPath(policy.ref), `selects no pod: ${why}`)];
 }
 
-export const subjectPath = ({ kind }: PolicyRef): string =>
-  kind === 'NetworkPolicy' ? 'spec.podSelector' : 'spec.subject';
+export const subjectPath = ({ kind }: PolicyRef): string => SUBJECTS[kind] ?? 'spec.subject';
+
+const SUBJECTS: Readonly<Record<string, string>> = {
+  NetworkPolicy: 'spec.podSelector',
+  'NetworkPolicy.projectcalico.org': 'spec.selector',
+  GlobalNetworkPolicy: 'spec.selector',
+};
 
 function holds(scene: Sides['scene'], peer: Peer, pod: WorldPod): boolean {
   return peer.type === 'pods' && selectsPod(scene, peer, pod);

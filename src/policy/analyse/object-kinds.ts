@@ -1,4 +1,5 @@
 /** Which objects tell of pods and policies, whatever version they are written in. */
+import { CALICO_CRD_GROUP, CALICO_GROUP } from '../../api/calico-types.ts';
 import type { KubeObject } from '../../api/types.ts';
 
 /** Also groups of long ago: their workloads and policies look alike. */
@@ -18,8 +19,11 @@ export const groupOf = ({ apiVersion }: KubeObject): string =>
 export const isWorkloadTemplate = (object: KubeObject): boolean =>
   groupsOfKind[object.kind]?.includes(groupOf(object)) ?? false;
 
+const CALICO = [CALICO_GROUP, CALICO_CRD_GROUP];
+
 const groupsOfPolicy: Readonly<Record<string, readonly string[]>> = {
-  NetworkPolicy: ['networking.k8s.io', 'extensions'],
+  NetworkPolicy: ['networking.k8s.io', 'extensions', ...CALICO],
+  GlobalNetworkPolicy: CALICO,
   AdminNetworkPolicy: ['policy.networking.k8s.io'],
   BaselineAdminNetworkPolicy: ['policy.networking.k8s.io'],
   ClusterNetworkPolicy: ['policy.networking.k8s.io'],

@@ -4,7 +4,7 @@ import { clone } from '../../lib/json.ts';
 import { createDecider, ends } from '../decide.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import { explain } from '../explain.ts';
-import { namespaceOf, objectKey, type PolicyObject } from '../objects.ts';
+import { isNetworkPolicy, kindOf, namespaceOf, objectKey, type PolicyObject } from '../objects.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow } from '../scene.ts';
 import type { Flow, World } from '../world.ts';
 import { type Change, diff } from './diff.ts';
@@ -82,7 +82,7 @@ export function smallestChange(estate: Estate, flow: Flow): SmallestChange | und
 }
 
 function added({ world }: Estate, made: PolicyObject): Candidate {
-  const policy = { kind: made.kind, namespace: namespaceOf(made), name: made.metadata.name };
+  const policy = { kind: kindOf(made), namespace: namespaceOf(made), name: made.metadata.name };
   return { edit: { policy, path: '', value: made }, policies: [...world.policies, made] };
 }
 
@@ -165,10 +165,10 @@ function edited(
 ): PolicyObject[] | undefined {
   const place = world.policies.findLastIndex(
     (each) =>
-      each.kind === ref.kind && namespaceOf(each) === ref.namespace && each.metadata.name === ref.name,
+      kindOf(each) === ref.kind && namespaceOf(each) === ref.namespace && each.metadata.name === ref.name,
   );
   const old = world.policies[place];
-  if (!old || old.kind !== 'NetworkPolicy') return undefined;
+  if (!old || !isNetworkPolicy(old)) return undefined;
   const fresh = clone(old);
   change(fresh);
   return world.policies.with(place, fresh);

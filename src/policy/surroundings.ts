@@ -1,0 +1,64 @@
+/** Objects that policies refer to → what lowering reads of them (`World.surroundings`). */
+import { isCalico } from '../api/calico-types.ts';
+import type { KubeObject, ObjectMeta } from '../api/types.ts';
+import type { Surroundings, WorldAddressSet, WorldNamespace, WorldTier } from './world.ts';
+
+const KINDS = ['Tier', 'NetworkSet', 'GlobalNetworkSet'];
+
+/** Whether policies may refer to it; it is no policy itself. */
+export const isSurrounding = (object: Pick<KubeObject, 'apiVersion' | 'kind'>): boolean =>
+  isCalico(object) && KINDS.includes(object.kind);
+
+export interface AnyObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: ObjectMeta;
+}
+
+/**
+ * Objects that are none are left out. A namespaced set is known by the labels of its namespace too. Of objects with the
+ * same name the last counts.
+ */
+export function surroundingsOf(
+  objects: Iterable<AnyObject>,
+  namespaces: readonly WorldNamespace[],
+): Surroundings {
+  const found = new Map([...objects].filter(isSurrounding).map((object) => [keyOf(object), object]));
+  const labels = new Map(namespaces.map((namespace) => [namespace.name, namespace.labels]));
+  const tiers: WorldTier[] = [];
+  const addressSets: WorldAddressSet[] = [];
+  for (const object of found.values())
+    if (object.kind === 'Tier') tiers.push(tierOf(object));
+    else addressSets.push(setOf(object, labels));
+  return { tiers, addressSets };
+}
+
+const namespaceOf = ({ kind, metadata }: AnyObject): string =>
+  kind === 'NetworkSet' ? (metadata.namespace ?? 'default') : '';
+
+const keyOf = (object: AnyObject): string => `${object.kind} ${namespaceOf(object)}/${object.metadata.name}`;
+
+function tierOf(object: AnyObject): WorldTier {
+  const { spec } = object as { spec?: { order?: unknown; defaultAction?: unknown } };
+  return {
+    name: object.metadata.name,
+    order: typeof spec?.order === 'number' ? spec.order : undefined,
+    defaultAction: spec?.defaultAction === 'Pass' ? 'Pass' : 'Deny',
+  };
+}
+
+function setOf(
+  object: AnyObject,
+  namespaces: ReadonlyMap<string, WorldNamespace['labels']>,
+): WorldAddressSet {
+  const { spec } = object as { spec?: { nets?: unknown } };
+  const namespace = namespaceOf(object);
+  return {
+    kind: object.kind,
+    namespace,
+    name: object.metadata.name,
+    labels: object.metadata.labels ?? {},
+    namespaceLabels: namespaces.get(namespace),
+    cidrs: (Array.isArray(spec?.nets) ? spec.nets : []).filter((net) => typeof net === 'string'),
+  };
+}

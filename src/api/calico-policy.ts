@@ -13,7 +13,6 @@ import { dns1123Label, dns1123Subdomain } from './formats.ts';
 import { CALICO_NETWORK_POLICY, GLOBAL_NETWORK_POLICY } from './kinds.ts';
 import type { Column } from './resource.ts';
 
-const NOT_YET = 'is stored and not enforced yet';
 const DEFAULT_TIER = 'default';
 const HINTS = ['AssumeNeededOnEveryNode'];
 
@@ -72,7 +71,6 @@ export const calicoNetworkPolicy = define<CalicoNetworkPolicy>({
   columns,
   setDefaults,
   validate: ({ spec }) => validateSpec(spec),
-  warnings: () => [`NetworkPolicy of Calico ${NOT_YET}`],
 });
 
 export const globalNetworkPolicy = define<CalicoGlobalNetworkPolicy>({

@@ -82,7 +82,7 @@ function lower(
   inherited: Stage | undefined,
   surroundings: Surroundings,
 ): readonly Policy[] {
-  if (isCalicoPolicy(object)) return [lowerCalicoPolicy(object, inherited, surroundings)];
+  if (isCalicoPolicy(object)) return lowerCalicoPolicy(object, inherited, surroundings);
   switch (object.kind) {
     case 'AdminNetworkPolicy':
       return [lowerAdminNetworkPolicy(object)];

@@ -150,8 +150,9 @@ const selectorOf = (parts: readonly SelectorExpression[]): Selector =>
   parts.length === 0 ? everything : calicoSelector(both(parts));
 
 function namespaceOf(parts: readonly SelectorExpression[]): PodPeer['namespace'] {
-  const [only] = parts;
-  if (parts.length === 1 && only?.op === '==' && only.key === NAMESPACE_NAME) return { name: only.value };
+  const unique = new Map(parts.map((part) => [calicoSelector(part).text, part]));
+  const [only] = unique.values();
+  if (unique.size === 1 && only?.op === '==' && only.key === NAMESPACE_NAME) return { name: only.value };
   return { selector: selectorOf(parts) };
 }
 

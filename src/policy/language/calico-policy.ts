@@ -1,11 +1,14 @@
-/** Lowers NetworkPolicy and GlobalNetworkPolicy of Calico (projectcalico.org/v3) to the model. */
+/**
+ * Lowers NetworkPolicy and GlobalNetworkPolicy of Calico (projectcalico.org/v3) to the model. Rules for some of the
+ * policy's pods alone are a policy of their own beside it, which closes nothing.
+ */
 import { calicoTypes } from '../../api/calico-policy.ts';
 import type { CalicoGlobalPolicySpec, CalicoPolicy, CalicoPolicySpec } from '../../api/calico-types.ts';
 import type { SelectorExpression } from '../../api/calico-selector.ts';
 import { tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
-import { type Policy, policyOf, type Rule } from '../model.ts';
-import { blockPeer, type PodPeer, podPeer } from '../peers.ts';
+import { type Policy, policyOf } from '../model.ts';
+import { blockPeer, podPeer } from '../peers.ts';
 import { everything } from '../selector.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
@@ -20,8 +23,8 @@ import {
   ofNamespace,
   subjectOf,
 } from './calico-endpoints.ts';
-import { lowerCalicoRule } from './calico-rules.ts';
-import { readExpression } from './calico-selector.ts';
+import { lowerCalicoRule, MIXED } from './calico-rules.ts';
+import { calicoSelector, readExpression } from './calico-selector.ts';
 import { DEFAULT_TIER, isOfKubernetes, placeTiers, type TierPlace } from './calico-tiers.ts';
 import type { Report } from './read.ts';
 
@@ -32,7 +35,7 @@ export function lowerCalicoPolicy(
   object: CalicoPolicy,
   inherited: Stage | undefined,
   surroundings: Surroundings,
-): Policy {
+): readonly Policy[] {
   const { metadata } = object;
   const isGlobal = object.kind === 'GlobalNetworkPolicy';
   const ref: PolicyRef = {
@@ -49,26 +52,44 @@ export function lowerCalicoPolicy(
   const subject = readSubject(spec, ref, report);
   const stage = stageIn(metadata.labels) ?? inherited ?? 'enforce';
   if (!tier || priority === undefined || !subject || isForHosts(spec, report))
-    return policyOf({ ...forNobody, ref, stage, problems });
+    return [policyOf({ ...forNobody, ref, stage, problems })];
 
   const types = calicoTypes(spec);
   const isFor = (direction: Direction): boolean =>
     types.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
   const context = { ref, tier: tier.number, priority, sets, report };
-  const rulesOf = (direction: Direction): Rule[] =>
-    isFor(direction)
-      ? (spec[direction] ?? []).map((rule, i) => lowerCalicoRule(rule, direction, i, context))
-      : [];
-  return policyOf({
+  const rules = DIRECTIONS.filter(isFor).flatMap((direction) =>
+    (spec[direction] ?? []).map((rule, i) => lowerCalicoRule(rule, direction, i, context)),
+  );
+  const common = { stage, tier: tier.number };
+  const whole = policyOf({
+    ...common,
     ref,
-    stage,
-    subject,
-    tier: tier.number,
+    subject: subjectOf(subject)!,
     isolates: { ingress: tier.closes && isFor('ingress'), egress: tier.closes && isFor('egress') },
-    rules: [...rulesOf('ingress'), ...rulesOf('egress')],
+    rules: rules.flatMap(({ rule, own }) => (own ? [] : [rule])),
     problems,
   });
+  const parts = Map.groupBy(
+    rules.filter(({ own }) => own !== undefined),
+    ({ own }) => calicoSelector(own!).text,
+  );
+  return [
+    whole,
+    ...[...parts.values()].map((part) =>
+      policyOf({
+        ...common,
+        ref: { ...ref, part: part[0]!.rule.ref.path },
+        subject: subjectOf(both([subject, part[0]!.own!]))!,
+        isolates: { ingress: false, egress: false },
+        rules: part.map(({ rule }) => rule),
+        problems: [],
+      }),
+    ),
+  ];
 }
+
+const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
 const forNobody = {
   subject: podPeer({ name: '' }, everything),
@@ -141,7 +162,11 @@ function isForHosts(spec: CalicoGlobalPolicySpec, report: Report): boolean {
 }
 
 /** Undefined if it cannot be read: the policy is for nobody. */
-function readSubject(spec: CalicoGlobalPolicySpec, ref: PolicyRef, report: Report): PodPeer | undefined {
+function readSubject(
+  spec: CalicoGlobalPolicySpec,
+  ref: PolicyRef,
+  report: Report,
+): SelectorExpression | undefined {
   const parts: SelectorExpression[] = ref.namespace === '' ? [] : [inNamespace(ref.namespace)];
   const fields = [
     ['selector', (own: SelectorExpression) => own],
@@ -158,11 +183,8 @@ function readSubject(spec: CalicoGlobalPolicySpec, ref: PolicyRef, report: Repor
     }
     parts.push(place(read.expression));
   }
-  const subject = subjectOf(both(parts));
-  if (!subject)
-    report(
-      'spec.selector',
-      'says of labels of the pod, of its namespace or of its account that one of them hold; only that all hold is done',
-    );
-  return subject;
+  const subject = both(parts);
+  if (subjectOf(subject)) return subject;
+  report('spec.selector', MIXED);
+  return undefined;
 }

@@ -16,6 +16,7 @@ import {
   ofAccount,
   ofNamespace,
   peerOf,
+  subjectOf,
   withAccounts,
 } from './calico-endpoints.ts';
 import { readRulePorts } from './calico-ports.ts';
@@ -38,12 +39,18 @@ const ACTIONS: Readonly<Record<string, RuleVerdict>> = {
   Log: 'allow',
 };
 
+export interface LoweredRule {
+  readonly rule: Rule;
+  /** Of the policy's pods, those that it is for; absent: all. */
+  readonly own?: SelectorExpression;
+}
+
 export function lowerCalicoRule(
   rule: CalicoRule,
   direction: Direction,
   index: number,
   context: RuleContext,
-): Rule {
+): LoweredRule {
   const { ref: policy, tier, priority, report } = context;
   const path = `spec.${direction}[${index}]`;
   const ref = { ...policy, direction, index, path };
@@ -55,13 +62,23 @@ export function lowerCalicoRule(
       `${JSON.stringify(rule.action)} is none of Allow, Deny, Log, Pass; it denies everything`,
     );
   const isLog = rule.action === 'Log' ? { log: true as const } : {};
+  const own = readOwnSide(rule, direction, path, context);
   const peers = readPeers(rule, direction, path, context);
   const ports = readRulePorts(rule, path, report);
   const l7 = readHttp(rule, direction, `${path}.http`, report);
-  if (verdict && peers !== undefined && ports && l7)
-    return { ...base, ...isLog, verdict, peers, ...ports, ...(l7.matches ? { l7: l7.matches } : {}) };
-  if (verdict === 'allow') return { ...base, ...isLog, verdict, peers: [], ports: [] };
-  return { ...base, verdict: 'deny', peers: null, ports: null };
+  if (verdict && own !== undefined && peers !== undefined && ports && l7) {
+    const lowered = {
+      ...base,
+      ...isLog,
+      verdict,
+      peers,
+      ...ports,
+      ...(l7.matches ? { l7: l7.matches } : {}),
+    };
+    return { rule: lowered, ...(own ? { own } : {}) };
+  }
+  if (verdict === 'allow') return { rule: { ...base, ...isLog, verdict, peers: [], ports: [] } };
+  return { rule: { ...base, verdict: 'deny', peers: null, ports: null } };
 }
 
 /** Null: everybody. */
@@ -71,33 +88,44 @@ function readPeers(
   path: string,
   context: RuleContext,
 ): Peer[] | null | undefined {
-  const [here, there] =
-    direction === 'ingress' ? (['destination', 'source'] as const) : (['source', 'destination'] as const);
-  const isOwn = readOwnSide(rule[here] ?? {}, `${path}.${here}`, context.report);
+  const there = direction === 'ingress' ? 'source' : 'destination';
   const peers = readEntity(rule[there] ?? {}, `${path}.${there}`, context);
   const family = readFamily(rule.ipVersion, `${path}.ipVersion`, context.report);
-  if (!isOwn || !peers || !family) return undefined;
+  if (!peers || !family) return undefined;
   const parts = [...peers, ...family];
   if (parts.length === 0) return null;
   return parts.length === 1 ? parts : [allOf(parts)];
 }
 
-/** Of the pod itself, which the policy selects, a rule can say ports alone. */
-function readOwnSide(entity: CalicoEntityRule, path: string, report: Report): boolean {
-  const fields = [
-    'nets',
-    'notNets',
-    'selector',
-    'notSelector',
-    'namespaceSelector',
-    'serviceAccounts',
-    'services',
-  ] as const;
-  const given = fields.filter((field) => isGiven(entity[field]));
-  for (const field of given)
-    report(`${path}.${field}`, "is not done at the policy's own pods: select them by spec.selector");
-  return given.length === 0;
+/** What a rule says of the pod that the policy is for. Null: nothing. */
+function readOwnSide(
+  rule: CalicoRule,
+  direction: Direction,
+  path: string,
+  context: RuleContext,
+): SelectorExpression | null | undefined {
+  const here = direction === 'ingress' ? 'destination' : 'source';
+  const entity = rule[here] ?? {};
+  const at = `${path}.${here}`;
+  const undone = (['nets', 'notNets', 'services'] as const).filter((field) => isGiven(entity[field]));
+  for (const field of undone)
+    context.report(`${at}.${field}`, "is not done at the policy's own pods, which selectors tell apart");
+  const wanted = readEndpoints(entity, at, context);
+  const excluded = readText(entity.notSelector, `${at}.notSelector`, context.report);
+  if (undone.length > 0 || wanted === undefined || excluded === undefined) return undefined;
+  const parts: SelectorExpression[] = [
+    ...(wanted ? [wanted] : []),
+    ...(excluded ? [{ op: 'not', of: excluded } as const] : []),
+  ];
+  if (parts.length === 0) return null;
+  const own = both(parts);
+  if (subjectOf(own)) return own;
+  context.report(at, MIXED);
+  return undefined;
 }
+
+export const MIXED =
+  'says that one of several holds of a pod, of its namespace or of its account; only that all hold is done';
 
 const isGiven = (value: unknown): boolean =>
   Array.isArray(value) ? value.length > 0 : value !== undefined && value !== null && value !== '';

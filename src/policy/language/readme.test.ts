@@ -4,13 +4,19 @@ import { test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
   AUTHORIZATION_POLICY,
+  apiVersionOf,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CALICO_NETWORK_POLICY,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
+  GLOBAL_NETWORK_POLICY,
+  GLOBAL_NETWORK_SET,
   type Kind,
   NETWORK_POLICY,
   PEER_AUTHENTICATION,
+  NETWORK_SET,
+  TIER,
 } from '../../api/kinds.ts';
 import { definitionOf, schemaOf } from '../../api/schema/load.ts';
 import type { Definition, FieldType } from '../../api/schema/model.ts';
@@ -46,10 +52,15 @@ for (const [kind, also] of [
   [CILIUM_CLUSTERWIDE_NETWORK_POLICY, CILIUM_NETWORK_POLICY],
   [AUTHORIZATION_POLICY, undefined],
   [PEER_AUTHENTICATION, undefined],
+  [CALICO_NETWORK_POLICY, undefined],
+  [GLOBAL_NETWORK_POLICY, CALICO_NETWORK_POLICY],
+  [TIER, undefined],
+  [NETWORK_SET, undefined],
+  [GLOBAL_NETWORK_SET, undefined],
 ] as const)
-  test(`every field of ${kind.kind} is in its table`, () => {
+  test(`every field of ${kind.kind} of ${kind.group} is in its table`, () => {
     const words = [kind, ...(also ? [also] : [])]
-      .map(({ kind: name }) => readme.split(`## ${name} (`)[1]?.split('\n## ')[0] ?? '')
+      .map((each) => readme.split(`## ${each.kind} (${apiVersionOf(each)}`)[1]?.split('\n## ')[0] ?? '')
       .join('\n');
     const named = new Set([...words.matchAll(/`([\w.]+)`/g)].flatMap(([, path = '']) => path.split('.')));
     // Selectors of namespaces and pods in `pods` are what it is.

@@ -76,7 +76,14 @@ async function read(client: Client) {
     all(GLOBAL_NETWORK_SET),
   ]);
   return {
-    ...{ pods, replicaSets, services, slices, namespaces, nodes, policies, serviceAccounts },
+    pods,
+    replicaSets,
+    services,
+    slices,
+    namespaces,
+    nodes,
+    policies,
+    serviceAccounts,
     ofCluster: ofCluster.flat(),
     others: others.flat(),
   };

@@ -23,7 +23,12 @@ import type { Surroundings } from './world.ts';
 export type ClusterPolicyObject = AdminNetworkPolicy | BaselineAdminNetworkPolicy | ClusterNetworkPolicy;
 
 /** Told apart by `kindOf`; an object without a kind, as a list of NetworkPolicies has them, is a NetworkPolicy. */
-export type PolicyObject = NetworkPolicy | ClusterPolicyObject | CiliumPolicyObject | CalicoPolicy | LoweredObject;
+export type PolicyObject =
+  | NetworkPolicy
+  | ClusterPolicyObject
+  | CiliumPolicyObject
+  | CalicoPolicy
+  | LoweredObject;
 
 /** Policies of the model itself, of no language that is stored: who makes policies for a question has no need of one. */
 export interface LoweredObject {

@@ -119,7 +119,9 @@ function policyTypes(spec: Spec): readonly string[] {
 function readNetworkPolicies(at: Case, policies: readonly PolicyObject[]) {
   const isolating: string[] = [];
   const rules: string[] = [];
-  const own = policies.filter((p) => p.apiVersion === 'networking.k8s.io/v1');
+  const own = policies.filter(
+    (p): p is NetworkPolicy => p.kind === 'NetworkPolicy' && p.apiVersion === 'networking.k8s.io/v1',
+  );
   for (const policy of [...own].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))) {
     const spec = policy.spec!;
     if (policy.metadata.namespace !== at.here.namespace) continue;

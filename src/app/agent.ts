@@ -9,6 +9,8 @@ import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
   CALICO_NETWORK_POLICY,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICY,
+  CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   ENDPOINT_SLICE,
   GLOBAL_NETWORK_POLICY,
@@ -80,6 +82,8 @@ import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
 /** The link to the other nodes and the outside. */
 const UPLINK = 'eth0';
+/** Milliseconds after which an API server is asked again for a kind that it did not have. */
+const KIND_RETRY = 30_000;
 /** Entries of the data path's tables. */
 const MUCH = 10_000;
 const BUILD = join(import.meta.dirname, '../../build');
@@ -114,21 +118,25 @@ const client = createClient({
   key: readFileSync(identity.key, 'utf8'),
 });
 const kept = createKeepers();
+/** Another API server may lack what Kubernetes itself does not have. */
+const optional = { log, absentFor: KIND_RETRY };
 const informers = {
   services: createInformer(client, SERVICE, { log, keep: kept.service }),
   slices: createInformer(client, ENDPOINT_SLICE, { log, keep: kept.slice }),
   nodes: createInformer(client, NODE, { log }),
   policies: createInformer(client, NETWORK_POLICY, { log }),
-  adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, { log }),
-  baselinePolicies: createInformer(client, BASELINE_ADMIN_NETWORK_POLICY, { log }),
-  clusterPolicies: createInformer(client, CLUSTER_NETWORK_POLICY, { log }),
-  calicoPolicies: createInformer(client, CALICO_NETWORK_POLICY, { log }),
-  globalPolicies: createInformer(client, GLOBAL_NETWORK_POLICY, { log }),
-  tiers: createInformer(client, TIER, { log }),
-  networkSets: createInformer(client, NETWORK_SET, { log }),
-  globalNetworkSets: createInformer(client, GLOBAL_NETWORK_SET, { log }),
+  calicoPolicies: createInformer(client, CALICO_NETWORK_POLICY, optional),
+  globalPolicies: createInformer(client, GLOBAL_NETWORK_POLICY, optional),
+  tiers: createInformer(client, TIER, optional),
+  networkSets: createInformer(client, NETWORK_SET, optional),
+  globalNetworkSets: createInformer(client, GLOBAL_NETWORK_SET, optional),
   serviceAccounts: createInformer(client, SERVICE_ACCOUNT, { log, keep: worldServiceAccount }),
-  protections: createInformer(client, UPLINK_PROTECTION, { log }),
+  adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, optional),
+  baselinePolicies: createInformer(client, BASELINE_ADMIN_NETWORK_POLICY, optional),
+  clusterPolicies: createInformer(client, CLUSTER_NETWORK_POLICY, optional),
+  ciliumPolicies: createInformer(client, CILIUM_NETWORK_POLICY, optional),
+  clusterwidePolicies: createInformer(client, CILIUM_CLUSTERWIDE_NETWORK_POLICY, optional),
+  protections: createInformer(client, UPLINK_PROTECTION, optional),
   namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
   pods: createInformer(client, POD, { log, keep: worldPod }),
 };

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { CONFIG_MAP } from '../api/kinds.ts';
 import type { ConfigMap } from '../api/types.ts';
 import { silentLog } from '../lib/log.ts';
+import { ApiError } from './api-error.ts';
 import { createClient } from './client.ts';
 import { type FakeClient, createFakeClient, eventually } from './fake.ts';
 import { type InformerOptions, createInformer, isNewer } from './informer.ts';
@@ -240,6 +241,35 @@ test('a server that was killed and came back on its port is followed again from 
   await eventually('watched again', () => watches.length > 0);
   assert.equal(watches[0], '6');
   assert.equal(lists, 1);
+});
+
+test('of a kind that a server does not have there is none, until it has it', async (t) => {
+  const client = createFakeClient();
+  await client.create(CONFIG_MAP, config('a'));
+  let served = false;
+  const missing = () => {
+    if (!served) throw new ApiError(404, 'NotFound', 'the server could not find the requested resource');
+  };
+  const unsure: Client = {
+    ...client,
+    async list(kind, options) {
+      missing();
+      return await client.list(kind, options);
+    },
+    watch(kind, options, signal) {
+      missing();
+      return client.watch(kind, options, signal);
+    },
+  };
+  const required = start(t, unsure);
+  const optional = start(t, unsure, { absentFor: 5 });
+  await optional.synced();
+  assert.deepEqual([optional.list(), required.hasSynced], [[], false]);
+  served = true;
+  await eventually('the kind is followed', () => optional.get('shop/a') !== undefined);
+  served = false;
+  client.cut();
+  await eventually('it is gone again', () => optional.list().length === 0);
 });
 
 test('revisions are compared as numbers of any length', () => {

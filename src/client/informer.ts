@@ -8,7 +8,7 @@ import { createBackoff } from '../lib/backoff.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { ApiError, isExpired } from './api-error.ts';
+import { ApiError, isExpired, isNotFound } from './api-error.ts';
 import { type ChangeListener, type IndexFn, type IndexLookup, createCache, keyOf } from './informer-cache.ts';
 import type { Client, Selectors, WatchEvent } from './types.ts';
 
@@ -21,6 +21,11 @@ export interface InformerOptions<O, T> extends Selectors {
   pageSize?: number;
   /** First and longest delay between attempts, milliseconds. Defaults 50 and 1,000. */
   retry?: { first: number; longest: number };
+  /**
+   * A server that does not know the kind has none of it: the copy is empty and synced, and the server is asked again
+   * after this many milliseconds, because definitions come and go.
+   */
+  absentFor?: number;
 }
 
 export interface Informer<O, T = O> {
@@ -66,6 +71,7 @@ export function createInformer<O, T = O>(
   let hasSynced = false;
   let revision: string | undefined;
   let down = false;
+  let isAbsent = false;
 
   async function relist(signal: AbortSignal): Promise<void> {
     const seen = new Set<string>();
@@ -86,11 +92,24 @@ export function createInformer<O, T = O>(
     for (const key of cache.keys())
       if (!seen.has(key) && !isNewer(cache.revisionOf(key), listed)) cache.delete(key);
     revision = listed;
+    complete();
+  }
+
+  function complete(): void {
     if (hasSynced) return;
     hasSynced = true;
     first.resolve();
     // Before whoever waited for the list goes on: what he made of notices must not lack its end.
     cache.flush();
+  }
+
+  /** The kind is not served: there is none of it, until it is. */
+  function absent(): void {
+    for (const key of cache.keys()) cache.delete(key);
+    revision = undefined;
+    if (!isAbsent) log.info('the server does not have this kind', { kind: kind.kind });
+    isAbsent = true;
+    complete();
   }
 
   function store(object: O): string {
@@ -129,6 +148,7 @@ export function createInformer<O, T = O>(
     backoff.reset();
     if (down) log.info('list and watch work again', { kind: kind.kind });
     down = false;
+    isAbsent = false;
   }
 
   function failed(error: unknown): void {
@@ -149,8 +169,11 @@ export function createInformer<O, T = O>(
       try {
         await follow(signal);
       } catch (error) {
-        if (!signal.aborted) failed(error);
         asked = retryAfterMs(error);
+        if (options.absentFor !== undefined && isNotFound(error)) {
+          absent();
+          asked = Math.max(asked, options.absentFor);
+        } else if (!signal.aborted) failed(error);
       }
       await clock.sleep(Math.max(asked, backoff.next()), signal).catch(() => {});
     }

@@ -34,6 +34,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   const { namespaces, nodes, pods, services, slices, deployments, replicaSets } = informers;
   const { serviceAccounts, configMaps, secrets, policies } = informers;
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
+  const { ciliumPolicies, clusterwidePolicies } = informers;
   const { calicoPolicies, globalPolicies, tiers, networkSets, globalNetworkSets } = informers;
   const watched: Watched[] = [
     namespaces,
@@ -50,6 +51,8 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     adminPolicies,
     baselinePolicies,
     clusterPolicies,
+    ciliumPolicies,
+    clusterwidePolicies,
     calicoPolicies,
     globalPolicies,
     tiers,

@@ -2,6 +2,8 @@
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICY,
+  CILIUM_NETWORK_POLICY,
   CALICO_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   CONFIG_MAP,
@@ -48,6 +50,7 @@ import type {
   Service,
   ServiceAccount,
 } from '../api/types.ts';
+import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from '../api/cilium-policy-types.ts';
 import { type Informer, createInformer } from '../client/informer.ts';
 import type { Client } from '../client/types.ts';
 import type { Log } from '../lib/log.ts';
@@ -76,6 +79,8 @@ export interface ClusterInformers {
   adminPolicies: Informer<AdminNetworkPolicy>;
   baselinePolicies: Informer<BaselineAdminNetworkPolicy>;
   clusterPolicies: Informer<ClusterNetworkPolicy>;
+  ciliumPolicies: Informer<CiliumNetworkPolicy>;
+  clusterwidePolicies: Informer<CiliumClusterwideNetworkPolicy>;
   calicoPolicies: Informer<CalicoNetworkPolicy, MetadataOnly>;
   globalPolicies: Informer<CalicoGlobalNetworkPolicy, MetadataOnly>;
   tiers: Informer<CalicoTier, MetadataOnly>;
@@ -133,6 +138,8 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     adminPolicies: whole(ADMIN_NETWORK_POLICY),
     baselinePolicies: whole(BASELINE_ADMIN_NETWORK_POLICY),
     clusterPolicies: whole(CLUSTER_NETWORK_POLICY),
+    ciliumPolicies: whole(CILIUM_NETWORK_POLICY),
+    clusterwidePolicies: whole(CILIUM_CLUSTERWIDE_NETWORK_POLICY),
     calicoPolicies: thin(CALICO_NETWORK_POLICY),
     globalPolicies: thin(GLOBAL_NETWORK_POLICY),
     tiers: thin(TIER),

@@ -1,5 +1,5 @@
 /** What the status of a policy says of how it is read: one condition, the same for all nodes, because all read it alike. */
-import { lowerPolicy, type PolicyObject } from '../policy/objects.ts';
+import { lowerPolicies, type PolicyObject } from '../policy/objects.ts';
 import type { PolicyProblem } from '../policy/tables.ts';
 import { type Condition, withCondition } from './conditions.ts';
 
@@ -18,13 +18,15 @@ const ENOUGH = 2048;
  * told. Else False, `PartlyUnreadable`, with the parts.
  */
 export function policyCondition(type: string, object: PolicyObject): Omit<Condition, 'lastTransitionTime'> {
-  const { problems, stage, rules } = lowerPolicy(object);
+  const policies = lowerPolicies(object);
+  const problems = policies.flatMap((policy) => policy.problems);
+  const rules = policies.flatMap((policy) => policy.rules);
   if (problems.length > 0)
     return { type, status: 'False', reason: 'PartlyUnreadable', message: problemsText(problems) };
   const count = (direction: 'ingress' | 'egress') =>
     rules.filter(({ ref }) => ref.direction === direction).length;
   const read = `${count('ingress')} ingress and ${count('egress')} egress rules are read`;
-  return stage === 'audit'
+  return policies[0]?.stage === 'audit'
     ? {
         type,
         status: 'True',

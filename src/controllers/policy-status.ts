@@ -1,24 +1,29 @@
-/** Conditions of cluster-wide policies: what of them is read, so that who writes one sees it where he wrote it. */
+/** Conditions of cluster-wide policies and of Cilium's: what of them is read, so that who writes one sees it where he wrote it. */
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_CLUSTERWIDE_NETWORK_POLICY,
+  CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   type Kind,
 } from '../api/kinds.ts';
 import { isNotFound } from '../client/api-error.ts';
 import type { Informer } from '../client/informer.ts';
+import type { CiliumPolicyObject } from '../policy/language/cilium-policy.ts';
 import type { ClusterPolicyObject } from '../policy/objects.ts';
 import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
 import { type ObservedCondition, policyCondition, withObserved } from './policy-status-plan.ts';
 
 const NAME = 'policy-status';
-/** Type of the condition. */
+/** Types of the condition: that of policy.networking.k8s.io, and Cilium's. */
 const ACCEPTED = 'Accepted';
+const VALID = 'Valid';
 
 /** Writes once for each generation of an object, and where what is read of it changes (a stage; a newer Heddle). */
 export function createPolicyStatusController(deps: ControllerDeps): Controller {
   const { client, informers, clock } = deps;
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
+  const { ciliumPolicies, clusterwidePolicies } = informers;
   const reconcilers = new Map<string, (key: string) => Promise<void>>();
   const queue = queueFor(deps, NAME, reconcile, { concurrency: 2 });
 
@@ -27,7 +32,11 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
     await reconcilers.get(key.split(' ')[0] ?? '')?.(key);
   }
 
-  function follow<T extends ClusterPolicyObject>(kind: Kind<T>, informer: Informer<T>): void {
+  function follow<T extends ClusterPolicyObject | CiliumPolicyObject>(
+    kind: Kind<T>,
+    informer: Informer<T>,
+    condition: string,
+  ): void {
     const prefix = `${kind.kind} `;
     informer.onChange((key, now) => {
       if (now) queue.add(`${prefix}${key}`);
@@ -37,7 +46,7 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
       if (!object || object.metadata.deletionTimestamp) return;
       const before = object.status?.conditions as readonly ObservedCondition[] | undefined;
       const at = { generation: object.metadata.generation, now: timestamp(clock.now()) };
-      const conditions = withObserved(before, policyCondition(ACCEPTED, object), at);
+      const conditions = withObserved(before, policyCondition(condition, object), at);
       if (conditions === before) return;
       const written = { ...object, status: { ...object.status, conditions } };
       await client.updateStatus(kind, written).then(
@@ -49,11 +58,18 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
     });
   }
 
-  follow(ADMIN_NETWORK_POLICY, adminPolicies);
-  follow(BASELINE_ADMIN_NETWORK_POLICY, baselinePolicies);
-  follow(CLUSTER_NETWORK_POLICY, clusterPolicies);
+  follow(ADMIN_NETWORK_POLICY, adminPolicies, ACCEPTED);
+  follow(BASELINE_ADMIN_NETWORK_POLICY, baselinePolicies, ACCEPTED);
+  follow(CLUSTER_NETWORK_POLICY, clusterPolicies, ACCEPTED);
+  follow(CILIUM_NETWORK_POLICY, ciliumPolicies, VALID);
+  follow(CILIUM_CLUSTERWIDE_NETWORK_POLICY, clusterwidePolicies, VALID);
   return {
     name: NAME,
-    run: (signal) => runWhenSynced(queue, [adminPolicies, baselinePolicies, clusterPolicies], signal),
+    run: (signal) =>
+      runWhenSynced(
+        queue,
+        [adminPolicies, baselinePolicies, clusterPolicies, ciliumPolicies, clusterwidePolicies],
+        signal,
+      ),
   };
 }

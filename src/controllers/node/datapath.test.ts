@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
+  CILIUM_NETWORK_POLICY,
   ENDPOINT_SLICE,
   NAMESPACE,
   NETWORK_POLICY,
@@ -61,6 +62,7 @@ function setUp(t: TestContext) {
     nodes: createInformer(client, NODE, options),
     policies: createInformer(client, NETWORK_POLICY, options),
     adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, options),
+    ciliumPolicies: createInformer(client, CILIUM_NETWORK_POLICY, options),
     protections: createInformer(client, UPLINK_PROTECTION, options),
     namespaces: createInformer(client, NAMESPACE, { ...options, keep: worldNamespace }),
     pods: createInformer(client, POD, { ...options, keep: worldPod }),
@@ -155,6 +157,31 @@ test('an AdminNetworkPolicy is in the kernel while it is there', async (t) => {
   await client.delete(ADMIN_NETWORK_POLICY, 'closed');
   await eventually('it is gone', () => rules().length === 0);
   assert.deepEqual(backend.kernel.endpoints.get('10.244.0.2'), { ingress: 0, egress: 0 });
+});
+
+test('a policy of Cilium’s is in the kernel while it is there', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await eventually('the pod is there', () => backend.kernel.pods.size === 1);
+  const rules = () =>
+    [...backend.kernel.rules.values()].map(({ text, verdict }) => `${verdict}: ${text}`).sort();
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: { endpointSelector: {}, ingress: [{}], ingressDeny: [{ fromEntities: ['world'] }] },
+  });
+  await eventually('it is programmed', () => rules().length === 3);
+  assert.deepEqual(rules(), [
+    'allow: CiliumNetworkPolicy shop/web spec.ingress[0]',
+    'deny: CiliumNetworkPolicy shop/web spec.ingressDeny[0]',
+    'deny: default deny ingress: CiliumNetworkPolicy shop/web',
+  ]);
+  await client.delete(CILIUM_NETWORK_POLICY, 'web', 'shop');
+  await eventually('it is gone', () => rules().length === 0);
 });
 
 test('nothing is pruned before every list is complete', async (t) => {

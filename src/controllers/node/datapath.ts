@@ -10,6 +10,7 @@ import type {
   CalicoTier,
 } from '../../api/calico-types.ts';
 import { serviceOf } from '../../api/labels.ts';
+import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from '../../api/cilium-policy-types.ts';
 import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
@@ -62,6 +63,8 @@ export interface DatapathInformers {
     Informer<ServiceAccount, WorldServiceAccount>,
     'list' | 'onChange' | 'synced'
   >;
+  readonly ciliumPolicies?: Informer<CiliumNetworkPolicy>;
+  readonly clusterwidePolicies?: Informer<CiliumClusterwideNetworkPolicy>;
   /** Absent: nothing protects uplinks. */
   readonly protections?: Informer<UplinkProtection>;
   readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
@@ -177,6 +180,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.clusterPolicies,
     informers.calicoPolicies,
     informers.globalPolicies,
+    informers.ciliumPolicies,
+    informers.clusterwidePolicies,
   ].filter((informer) => informer !== undefined);
   const surrounding = [informers.tiers, informers.networkSets, informers.globalNetworkSets].filter(
     (informer) => informer !== undefined,

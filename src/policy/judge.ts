@@ -16,14 +16,15 @@ export interface Judgement {
 }
 
 /**
- * @param rules those that match, in deciding order
+ * @param matching rules, in deciding order
  * @param closings by tier, the lowest first
  */
 export function judge(
-  rules: readonly Rule[],
+  matching: readonly Rule[],
   closings: readonly Closing[],
   request: Request | undefined,
 ): Judgement {
+  const rules = request ? asOf(matching, request) : matching;
   const logged: RuleRef[] = [];
   let at = 0;
   let closing = 0;
@@ -40,6 +41,16 @@ export function judge(
     at = end;
   }
   return { verdict: 'allow', reason: 'no-rule', logged };
+}
+
+/** Rules that hand requests on are for those that they match, and for no others. */
+function asOf(rules: readonly Rule[], request: Request): readonly Rule[] {
+  if (!rules.some(({ onward }) => onward)) return rules;
+  return rules.flatMap((rule) => {
+    if (!rule.onward) return [rule];
+    const { l7, ...plain } = rule;
+    return l7!.some((match) => matchesRequest(match, request)) ? [plain] : [];
+  });
 }
 
 /** @param rules from the first that decides, to the end of its tier */

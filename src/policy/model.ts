@@ -42,6 +42,8 @@ export interface Rule {
   readonly sourcePorts?: readonly PortMatch[];
   /** Only of rules that allow: the connection passes, and each request on it must match one of these. */
   readonly l7?: readonly RequestMatch[];
+  /** With `l7`: of a request that matches none of these the rules behind are asked. Absent: it is denied. */
+  readonly onward?: true;
   /** Only of rules that allow: both ends must prove who they are first. */
   readonly auth?: Authentication;
 }

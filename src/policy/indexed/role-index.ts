@@ -32,8 +32,9 @@ export function indexRole(role: Role, numbering: Numbering, peerSets: PeerSets):
   return { allowed: (reason) => ({ ...ALLOWED, ...isolates, audit: ALLOWED, reason }), decide };
 }
 
-/** The answer has more to tell than which rule decides. */
-const isNoted = ({ log, auth }: Rule): boolean => log !== undefined || auth !== undefined;
+/** The answer has more to tell than which rule decides, or rules of several priorities are asked about a request. */
+const isNoted = ({ log, auth, onward }: Rule): boolean =>
+  log !== undefined || auth !== undefined || onward !== undefined;
 
 type MakeSide = (judgement: Judgement, audit: Judgement) => Side;
 

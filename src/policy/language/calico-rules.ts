@@ -8,7 +8,7 @@ import { type Cidr, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import type { Rule, RuleVerdict } from '../model.ts';
 import { allOf, anyOf, blockPeer, not, type Peer } from '../peers.ts';
-import { exactly, type HttpMatch, type RequestMatch, startsWith, type TextMatch } from '../request.ts';
+import { exactly, type HttpMatch, startsWith, type TextMatch } from '../request.ts';
 import {
   both,
   inNamespace,
@@ -64,7 +64,11 @@ export function lowerCalicoRule(
   const isLog = rule.action === 'Log' ? { log: true as const } : {};
   const own = readOwnSide(rule, direction, path, context);
   const peers = readPeers(rule, direction, path, context);
-  const ports = readRulePorts(rule, path, report);
+  const ports = readRulePorts(
+    rule.http && !rule.protocol ? { ...rule, protocol: 'TCP' } : rule,
+    path,
+    report,
+  );
   const l7 = readHttp(rule, direction, `${path}.http`, report);
   if (verdict && own !== undefined && peers !== undefined && ports && l7) {
     const lowered = {
@@ -73,7 +77,7 @@ export function lowerCalicoRule(
       verdict,
       peers,
       ...ports,
-      ...(l7.matches ? { l7: l7.matches } : {}),
+      ...l7,
     };
     return { rule: lowered, ...(own ? { own } : {}) };
   }
@@ -217,7 +221,7 @@ function readHttp(
   direction: Direction,
   path: string,
   report: Report,
-): { readonly matches?: readonly RequestMatch[] } | undefined {
+): Pick<Rule, 'l7' | 'onward'> | undefined {
   if (http === undefined || http === null) return {};
   if (action !== 'Allow' || direction !== 'ingress') {
     report(path, 'requests are looked at by ingress rules that allow, and by no others');
@@ -233,9 +237,10 @@ function readHttp(
     report(`${path}.paths`, 'each needs one of exact and prefix');
     return undefined;
   }
-  if (paths.length === 0) return { matches: [{ type: 'http', ...method }] };
+  if (paths.length === 0) return { l7: [{ type: 'http', ...method }], onward: true };
   return {
-    matches: paths.map(
+    onward: true,
+    l7: paths.map(
       ({ exact, prefix = '' }): HttpMatch => ({
         type: 'http',
         ...method,

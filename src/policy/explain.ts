@@ -6,10 +6,11 @@ import type { Decision, Direction, Outcome, RuleRef, Side } from './decision.ts'
 import { policyText, ruleText } from './decision.ts';
 import { isEnforced } from './isolation.ts';
 import { compareRules, type Rule } from './model.ts';
+import { type MeshNearMiss, meshLines, meshNearMisses } from './mesh/words.ts';
 import { numberRules } from './numbering.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
-import { matchesRequest } from './request.ts';
+import { httpOf, matchesRequest, type Request } from './request.ts';
 import { peersText, portsText, requestsText } from './words.ts';
 import { type Flow, podKey, type World } from './world.ts';
 
@@ -20,6 +21,8 @@ export interface Explanation {
    * thing; in deciding order.
    */
   readonly nearMisses: Readonly<Record<Direction, readonly NearMiss[]>>;
+  /** Likewise, of a default deny by the mesh. */
+  readonly meshNearMisses: readonly MeshNearMiss[];
   /** Lines for people, the verdict first. */
   readonly lines: readonly string[];
 }
@@ -41,13 +44,17 @@ export function explain(world: World, flow: Flow): Explanation {
     egress: nearMissesOf(scene, resolved, 'egress', decision.egress),
     ingress: nearMissesOf(scene, resolved, 'ingress', decision.ingress),
   };
+  const { mesh } = decision;
+  const ofMesh = mesh && scene.mesh ? meshNearMisses(scene.mesh, resolved, mesh) : [];
   return {
     decision,
     nearMisses,
+    meshNearMisses: ofMesh,
     lines: [
       `${decision.verdict}: ${endText(resolved.src)} → ${endText(resolved.dst)} ${portText(resolved)}`,
       ...sideLines(resolved, 'egress', decision.egress, nearMisses.egress),
       ...sideLines(resolved, 'ingress', decision.ingress, nearMisses.ingress),
+      ...(mesh ? meshLines(mesh, ofMesh, endText(resolved.dst)) : []),
     ],
   };
 }
@@ -155,5 +162,11 @@ function endText(end: End): string {
   return end.type === 'pod' ? `${podKey(end.pod)}${where}` : `node ${end.node}${where}`;
 }
 
-const portText = ({ protocol, port }: ResolvedFlow): string =>
-  port === undefined ? protocol : `${protocol} ${port}`;
+const portText = ({ protocol, port, request }: ResolvedFlow): string =>
+  [protocol, ...(port === undefined ? [] : [port]), ...(request ? [requestText(request)] : [])].join(' ');
+
+function requestText(request: Request): string {
+  const http = httpOf(request);
+  if (http) return `${http.method} ${http.path}`;
+  return request.type === 'dns' ? `dns ${request.name}` : request.type;
+}

@@ -6,7 +6,15 @@ import type { KubeObject } from '../../api/types.ts';
 import { isObject } from '../../lib/json.ts';
 import { lowerPolicies, type PolicyObject } from '../../policy/objects.ts';
 import type { Surroundings } from '../../policy/world.ts';
-import { groupOf, isPolicy, isWorkloadTemplate, templatePath } from '../../policy/analyse/object-kinds.ts';
+import { lowerMesh } from '../../policy/mesh/mesh.ts';
+import type { MeshObject } from '../../policy/mesh/objects.ts';
+import {
+  groupOf,
+  isMesh,
+  isPolicy,
+  isWorkloadTemplate,
+  templatePath,
+} from '../../policy/analyse/object-kinds.ts';
 
 import { isOpener, openerProblems } from '../../policy/openings/kinds.ts';
 
@@ -25,7 +33,7 @@ export interface CheckObjectOptions {
 
 /** Of an object with a kind; objects of other kinds are not looked into. */
 export function objectProblems(object: KubeObject, options: CheckObjectOptions = {}): ObjectProblem[] {
-  if (isPolicy(object)) return policyProblems(object, options);
+  if (isPolicy(object) || isMesh(object)) return policyProblems(object, options);
   if (isOpener(object)) {
     const problems = metadataProblems(object, '', true);
     return problems.length > 0 ? problems : openerProblems(object);
@@ -59,14 +67,17 @@ function policyProblems(object: KubeObject, options: CheckObjectOptions): Object
     ...mistyped.map(({ field, message }) => ({ path: field, message })),
   ];
   if (shape.length > 0 || options.lenient) return shape;
+  const told = ({ path, message }: ObjectProblem): ObjectProblem => ({ path, message });
+  if (isMesh(object)) return lowerMesh(object as unknown as MeshObject).problems.map(told);
   return lowerPolicies(object as unknown as PolicyObject, undefined, options.surroundings).flatMap(
-    ({ problems }) => problems.map(({ path, message }) => ({ path, message })),
+    ({ problems }) => problems.map(told),
   );
 }
 
-/** Policies of a group of long ago look like those of today, and Calico's resources like their custom resources. */
+/** Policies of a group or a version of long ago look like those of today, Calico's resources like their custom resources. */
 function servedAs(object: KubeObject): string {
   if (isCalico(object)) return 'projectcalico.org/v3';
+  if (isMesh(object)) return 'security.istio.io/v1';
   return object.kind === 'NetworkPolicy' ? 'networking.k8s.io/v1' : object.apiVersion;
 }
 

@@ -2,42 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { schemaViolations } from '../../../test/schema.ts';
-import type { CliDeps } from '../deps.ts';
-import { main } from '../main.ts';
+import { run } from './test-run.ts';
 
 const shop = join(import.meta.dirname, '../../../examples/shop');
-
-interface Run {
-  code: number;
-  out: string;
-  err: string;
-}
-
-async function run(args: readonly string[], input = ''): Promise<Run> {
-  const before = process.exitCode;
-  process.exitCode = undefined;
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const text = { out: '', err: '' };
-  stdout.on('data', (chunk: Buffer) => (text.out += chunk.toString()));
-  stderr.on('data', (chunk: Buffer) => (text.err += chunk.toString()));
-  const deps: CliDeps = {
-    stdin: Readable.from([input]),
-    stdout,
-    stderr,
-    color: false,
-    interactive: false,
-    invoker: undefined,
-    childEnv: {},
-    isRoot: false,
-  };
-  const code = await main(['policy', ...args], deps);
-  process.exitCode = before;
-  await new Promise((resolve) => setImmediate(resolve));
-  return { code, ...text };
-}
 
 /** Files of a folder of its own, by name. */
 function folder(t: TestContext, files: Readonly<Record<string, string>>): string {
@@ -226,8 +195,8 @@ test('questions that mean nothing are refused with file and line', async (t) => 
     ['test', '- { from: a/web, to: a/x, port: 80, expect: deny }\n', /q\.yaml:1: to "a\/x": no workload/],
     [
       'test',
-      "- { from: a/web, to: a/db, port: 80, http: 'GET /', expect: deny }\n",
-      /q\.yaml:1: http: requests are not decided yet/,
+      "- { from: a/web, to: a/db, port: 80, http: 'GET', expect: deny }\n",
+      /q\.yaml:1: http "GET": expected a method and a path/,
     ],
   ] as const) {
     const dir = folder(t, { 'q.yaml': text });

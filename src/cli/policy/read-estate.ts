@@ -1,6 +1,7 @@
 /** Files, the live cluster, or the cluster with files laid over it → what questions about policies are asked of. */
 import {
   ADMIN_NETWORK_POLICY,
+  AUTHORIZATION_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
   CALICO_NETWORK_POLICY,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
@@ -13,6 +14,7 @@ import {
   NETWORK_POLICY,
   NETWORK_SET,
   NODE,
+  PEER_AUTHENTICATION,
   POD,
   REPLICA_SET,
   SERVICE,
@@ -29,7 +31,7 @@ import { HeddleError } from '../../lib/errors.ts';
 import { isObject } from '../../lib/json.ts';
 import type { Estate } from '../../policy/analyse/estate.ts';
 import { estateFromObjects, objectId } from '../../policy/analyse/from-objects.ts';
-import { isPolicy, isUnreadPolicyKind } from '../../policy/analyse/object-kinds.ts';
+import { isMesh, isPolicy, isUnreadPolicyKind } from '../../policy/analyse/object-kinds.ts';
 import { isOpener } from '../../policy/openings/kinds.ts';
 import type { PolicyRef } from '../../policy/decision.ts';
 import { objectKey, type PolicyObject } from '../../policy/objects.ts';
@@ -80,7 +82,7 @@ export async function loadEstate(source: EstateSource, deps: EstateDeps): Promis
   tellSkipped(skipped, deps);
   const places = new Map(
     entries.flatMap((entry): [string, ManifestObject][] => {
-      if (isPolicy(entry.object)) return [[policyId(entry.object), entry]];
+      if (isPolicy(entry.object) || isMesh(entry.object)) return [[policyId(entry.object), entry]];
       return isOpener(entry.object) ? [[openerId(entry.object), entry]] : [];
     }),
   );
@@ -200,6 +202,8 @@ const optionalKinds: readonly Kind[] = [
   GLOBAL_NETWORK_SET,
   CILIUM_NETWORK_POLICY,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
+  AUTHORIZATION_POLICY,
+  PEER_AUTHENTICATION,
 ];
 
 interface Live {

@@ -1,12 +1,13 @@
 /** Kubernetes objects → what whole-world questions are asked of: also pods that only a workload's template tells of. */
 import type { KubeObject, Namespace, Node, Pod, ServiceAccount } from '../../api/types.ts';
+import type { MeshObject } from '../mesh/objects.ts';
 import type { PolicyObject } from '../objects.ts';
 import { worldNamespace, worldNode, worldPod, worldServiceAccount } from '../from-objects.ts';
 import { isOpener } from '../openings/kinds.ts';
 import { isSurrounding, surroundingsOf } from '../surroundings.ts';
 import { podKey, type WorldPod } from '../world.ts';
 import { createEstate, type Estate, type Owner } from './estate.ts';
-import { groupOf, isPolicy, isWorkloadTemplate, podsOwner, templateOf } from './object-kinds.ts';
+import { groupOf, isMesh, isPolicy, isWorkloadTemplate, podsOwner, templateOf } from './object-kinds.ts';
 
 export interface ReadEstate {
   readonly estate: Estate;
@@ -22,6 +23,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
   const namespaces: Namespace[] = [];
   const nodes: Node[] = [];
   const policies: PolicyObject[] = [];
+  const mesh: MeshObject[] = [];
   const pods: Pod[] = [];
   const templates: KubeObject[] = [];
   const openers: KubeObject[] = [];
@@ -30,6 +32,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
   for (const object of new Map(objects.map((each) => [objectId(each), each])).values()) {
     const core = groupOf(object) === '';
     if (isPolicy(object)) policies.push(object as unknown as PolicyObject);
+    else if (isMesh(object)) mesh.push(object as unknown as MeshObject);
     else if (core && object.kind === 'Namespace') namespaces.push(object as Namespace);
     else if (core && object.kind === 'Node') nodes.push(object as Node);
     else if (core && object.kind === 'Pod') pods.push(object as Pod);
@@ -51,6 +54,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
     surroundings: surroundingsOf(others, known),
     nodes: nodes.map(worldNode),
     policies,
+    mesh,
   };
   return { estate: createEstate(world, (pod) => owners.get(podKey(pod))), openers, skipped };
 }

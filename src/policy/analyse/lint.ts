@@ -1,6 +1,7 @@
 /** What in the policies of a world does nothing: unread parts, selectors of nothing, rules that decide nothing. */
 import { type PolicyRef, policyText, type RuleRef, ruleText } from '../decision.ts';
 import { compareText, type Policy, type Rule } from '../model.ts';
+import { isInScope } from '../mesh/model.ts';
 import { nameKey } from '../named-ports.ts';
 import { type Peer, selectsPod } from '../peers.ts';
 import { peersText } from '../words.ts';
@@ -46,6 +47,7 @@ export function lint(estate: Estate): Finding[] {
     ...subjectFindings(sides, policy),
     ...policy.rules.flatMap((rule) => ruleFindings(sides, policy, rule)),
   ]);
+  findings.push(...meshFindings(sides));
   const dead = new Set(
     findings
       .filter(({ check }) => check === 'never-matches')
@@ -86,12 +88,26 @@ function subjectFindings({ scene }: Sides, policy: Policy): Finding[] {
   return [finding('selects-nothing', policy.ref, subjectPath(policy.ref), `selects no pod: ${why}`)];
 }
 
+function meshFindings({ scene }: Sides): Finding[] {
+  const { authorizations = [], peers = [] } = scene.mesh ?? {};
+  return [...authorizations, ...peers].flatMap(({ ref, scope, problems }) => {
+    const unread = problems.map(({ path, message }) => finding('unreadable', ref, path, message));
+    if (!scope || scene.pods.some((pod) => isInScope(scope, pod))) return unread;
+    const labels = Object.entries(scope.labels).map(([key, value]) => `${key}=${value}`);
+    const where = scope.namespace === null ? 'every namespace' : scope.namespace;
+    const who = `${labels.length === 0 ? 'every pod' : `pods ${labels.join(',')}`} in ${where}`;
+    return [...unread, finding('selects-nothing', ref, 'spec.selector', `selects no pod: it is for ${who}`)];
+  });
+}
+
 export const subjectPath = ({ kind }: PolicyRef): string => SUBJECTS[kind] ?? 'spec.subject';
 
 const SUBJECTS: Readonly<Record<string, string>> = {
   NetworkPolicy: 'spec.podSelector',
   'NetworkPolicy.projectcalico.org': 'spec.selector',
   GlobalNetworkPolicy: 'spec.selector',
+  AuthorizationPolicy: 'spec.selector',
+  PeerAuthentication: 'spec.selector',
 };
 
 function holds(scene: Sides['scene'], peer: Peer, pod: WorldPod): boolean {

@@ -1,6 +1,7 @@
 /** Which objects tell of pods and policies, whatever version they are written in. */
 import { CALICO_CRD_GROUP, CALICO_GROUP } from '../../api/calico-types.ts';
 import type { KubeObject } from '../../api/types.ts';
+import { isMeshKind } from '../mesh/objects.ts';
 
 /** Also groups of long ago: their workloads and policies look alike. */
 const groupsOfKind: Readonly<Record<string, readonly string[]>> = {
@@ -31,6 +32,10 @@ const groupsOfPolicy: Readonly<Record<string, readonly string[]>> = {
 
 export const isPolicy = (object: KubeObject): boolean =>
   groupsOfPolicy[object.kind]?.includes(groupOf(object)) ?? false;
+
+/** What is asked of proxies. */
+export const isMesh = (object: KubeObject): boolean =>
+  groupOf(object) === 'security.istio.io' && isMeshKind(object.kind);
 
 /** Kinds that have a say in who reaches whom, but whose language is not among those read here. */
 const policyGroups = new Set([

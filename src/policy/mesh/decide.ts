@@ -95,6 +95,12 @@ function custom(mesh: Mesh, policies: readonly Authorization[], facts: Facts, fl
   return { denied: { ...ruled(mesh, 'deny', denying.rule.ref), reason: 'custom' }, more, isOpen };
 }
 
+/** What is known to those that decide at the destination, a pod with a proxy. */
+export function askedFacts(mesh: Mesh, who: Authorizations, flow: ResolvedFlow): Facts {
+  const tls = who.tls(flow.port ?? 0);
+  return factsOf(flow, tlsOfFlow(mesh, flow, tls), tls.mode);
+}
+
 /** Proxies use mutual TLS among themselves wherever it is understood; nobody else has a certificate. */
 function tlsOfFlow(mesh: Mesh, { src, peer }: ResolvedFlow, { mode }: PortTls): NonNullable<FlowPeer['tls']> {
   if (peer?.tls) return peer.tls;

@@ -49,7 +49,7 @@ function or<T>(items: readonly T[], ask: (item: T) => Answer): Answer {
   return answer;
 }
 
-function matchesCondition(condition: Condition, facts: Facts): Answer {
+export function matchesCondition(condition: Condition, facts: Facts): Answer {
   const { request } = facts;
   if (isOfHttp(condition)) {
     if (request === 'bytes') return 'yes';

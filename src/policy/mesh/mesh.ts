@@ -1,5 +1,6 @@
 /** The mesh of a world: which objects of security.istio.io are for which pod. */
 import type { Labels } from '../../api/selector.ts';
+import { errorText } from '../../lib/errors.ts';
 import type { PolicyRef } from '../decision.ts';
 import { policyText, ruleKey } from '../decision.ts';
 import { lowerAuthorizationPolicy } from '../language/istio-authorization-policy.ts';
@@ -51,10 +52,11 @@ export function buildMesh(world: Pick<World, 'mesh' | 'namespaces' | 'pods'>): M
   const unique = [...new Map(objects.map((object) => [meshKey(object), object])).values()];
   const authorizations: Authorization[] = [];
   const peers: PeerTls[] = [];
-  for (const object of unique)
-    if (object.kind === 'AuthorizationPolicy')
-      authorizations.push(lowerAuthorizationPolicy(object, stageOf(object)));
-    else peers.push(lowerPeerAuthentication(object, stageOf(object)));
+  for (const object of unique) {
+    const lowered = lowerMesh(object, stageOf(object));
+    if ('rules' in lowered) authorizations.push(lowered);
+    else peers.push(lowered);
+  }
   authorizations.sort((a, b) => compareRefs(a.ref, b.ref));
   peers.sort((a, b) => compareRefs(a.ref, b.ref));
   const workloads = new Map<string, Workload>();
@@ -89,6 +91,29 @@ export function createMeshes(): (world: World) => Mesh | undefined {
     last = world;
     return mesh;
   };
+}
+
+/** An object that is not even of the form of its kind, which no API server stores, is for nobody. */
+export function lowerMesh(object: MeshObject, inherited?: Stage): Authorization | PeerTls {
+  const ref = {
+    kind: object.kind,
+    namespace: object.metadata.namespace ?? 'default',
+    name: object.metadata.name,
+  };
+  try {
+    return object.kind === 'AuthorizationPolicy'
+      ? lowerAuthorizationPolicy(object, inherited)
+      : lowerPeerAuthentication(object, inherited);
+  } catch (error) {
+    const message = `is not of the form of its kind: ${errorText(error)}`;
+    const base = {
+      ref,
+      stage: 'enforce',
+      scope: undefined,
+      problems: [{ policy: ref, path: 'spec', message }],
+    } as const;
+    return { ...base, action: 'ALLOW', provider: '', rules: [] };
+  }
 }
 
 const meshKey = ({ kind, metadata }: MeshObject): string =>

@@ -1,7 +1,7 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
 import { flattenPorts, type PlainPort, type PortEntry, type PortRule, sameOutcome } from './entries.ts';
-import { holdsFor, type Identities, neededTerms, type PeerClass } from './identities.ts';
+import type { Identities, PeerClass } from './identities.ts';
 import type { Isolation, Isolations } from './isolation.ts';
 import type { Policy, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
@@ -9,6 +9,7 @@ import type { Numbering } from './numbering.ts';
 import type { Peer } from './peers.ts';
 import { type SourcePorts, withoutSources } from './source-ports.ts';
 import type { PolicyEntry, PolicyTable } from './tables.ts';
+import { holdsFor, neededTerms } from './terms.ts';
 
 /** What all pods with one table have in common. */
 export interface Role {

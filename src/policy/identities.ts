@@ -2,16 +2,17 @@
  * Sorts every possible peer into classes: two peers are of one class if and only if the same peer terms of the
  * compiled rules hold for them, and egress port names mean the same ports on them. A class has an identity.
  */
-import { type Address, type Cidr, formatCidr, tryParseAddress } from '../lib/ip.ts';
+import { type Address, formatCidr, tryParseAddress } from '../lib/ip.ts';
 import { createTerms, type Peers } from './peer-terms.ts';
-import { type Block, nestBlocks, type Place, walkNested } from './blocks.ts';
+import { nestBlocks, type Place, walkNested } from './blocks.ts';
 import type { Role } from './build-table.ts';
 import { compareText } from './model.ts';
 import { type NamedPorts, namedPortsText } from './named-ports.ts';
 import { assignNumbers } from './numbers.ts';
-import { type EntityPeer, type Peer, holdsPeer, leavesOf, type PodPeer, selectsPod } from './peers.ts';
+import { type PodPeer, selectsPod } from './peers.ts';
 import type { Alike, PodGroup } from './roles.ts';
-import { canonical, nodeAddresses, type Places } from './scene.ts';
+import { canonical, type Places } from './scene.ts';
+import { addressTerms, hostCidr, podEntities } from './terms.ts';
 import { podKey, type WorldPod } from './world.ts';
 
 export interface PeerClass {
@@ -108,61 +109,6 @@ function sort(scene: Places, groups: ReadonlyMap<Alike, readonly string[]>, peer
   return number(places, drafts);
 }
 
-/** Terms that hold for addresses, whosoever they are. */
-export function addressTerms({ nodes, world }: Places, peers: Peers): Map<string, Block> {
-  const terms = new Map<string, Block>();
-  for (const [text, { cidr, except }] of peers.blocks) terms.set(text, { ranges: [cidr], except });
-  for (const [text, peer] of peers.nodes) {
-    const own = nodes.filter(({ labels }) => peer.nodes.selects(labels ?? {}));
-    terms.set(text, hosts(own.flatMap(nodeAddresses)));
-  }
-  for (const [text, { patterns }] of peers.domains) {
-    const own = (world.names ?? []).filter(({ name }) => patterns.some((each) => each.matches(name)));
-    terms.set(text, hosts(own.flatMap(({ addresses }) => addresses)));
-  }
-  if (peers.entities.size > 0)
-    for (const text of [IN_CLUSTER, ON_NODE]) terms.set(text, hosts(nodes.flatMap(nodeAddresses)));
-  return terms;
-}
-
-const hosts = (addresses: readonly string[]): Block => ({
-  ranges: addresses
-    .map(tryParseAddress)
-    .filter((address) => address !== undefined)
-    .map(hostCidr),
-  except: [],
-});
-
-/** What rules ask of entities comes down to these. Who is neither is outside: identity 0 has no term. */
-const IN_CLUSTER = 'entity cluster';
-const ON_NODE = 'entity remote-node';
-
-/** Terms of every pod, whoever it is. */
-export const podEntities = ({ entities }: Peers): readonly string[] =>
-  entities.size > 0 ? [IN_CLUSTER] : [];
-
-export const nodeEntities = ({ entities }: Peers): readonly string[] =>
-  entities.size > 0 ? [IN_CLUSTER, ON_NODE] : [];
-
-/** Whether a peer holds for whom these terms hold. */
-export const holdsFor = (peer: Peer, terms: ReadonlySet<string>): boolean =>
-  holdsPeer(peer, (leaf) => (leaf.type === 'entity' ? entityHolds(leaf, terms) : terms.has(leaf.text)));
-
-function entityHolds({ entity }: EntityPeer, terms: ReadonlySet<string>): boolean {
-  switch (entity) {
-    case 'all':
-      return true;
-    case 'world':
-      return !terms.has(IN_CLUSTER);
-    case 'cluster':
-      return terms.has(IN_CLUSTER);
-    case 'remote-node':
-      return terms.has(ON_NODE);
-    default:
-      return false;
-  }
-}
-
 interface Draft {
   readonly text: string;
   readonly terms: ReadonlySet<string>;
@@ -209,8 +155,6 @@ function uniqueAddresses(scene: Places, pod: WorldPod): Address[] {
     .filter((address) => address !== undefined);
 }
 
-const hostCidr = (address: Address): Cidr => ({ ...address, length: address.family === 4 ? 32 : 128 });
-
 function memoize<K, V>(compute: (key: K) => V): (key: K) => V {
   const known = new Map<K, V>();
   return (key) => {
@@ -219,36 +163,3 @@ function memoize<K, V>(compute: (key: K) => V): (key: K) => V {
     return value;
   };
 }
-
-/** Of which at least one must hold where the peer does; undefined: it may hold where no term does. */
-export function neededTerms(peer: Peer): readonly string[] | undefined {
-  switch (peer.type) {
-    case 'not':
-      return undefined;
-    case 'any-of': {
-      const each = peer.peers.map(neededTerms);
-      return each.every((terms) => terms !== undefined) ? [...new Set(each.flat())] : undefined;
-    }
-    case 'all-of': {
-      const known = peer.peers.map(neededTerms).filter((terms) => terms !== undefined);
-      return known.sort((a, b) => a.length - b.length)[0];
-    }
-    case 'entity':
-      return neededOfEntity(peer);
-    default:
-      return [peer.text];
-  }
-}
-
-function neededOfEntity({ entity }: EntityPeer): readonly string[] | undefined {
-  if (entity === 'world' || entity === 'all') return undefined;
-  if (entity === 'host') return [];
-  return [entity === 'cluster' ? IN_CLUSTER : ON_NODE];
-}
-
-/** Every term on which it depends whether the peer holds. */
-export const termsOf = (peer: Peer): readonly string[] =>
-  leavesOf(peer).flatMap((leaf) => {
-    if (leaf.type !== 'entity') return [leaf.text];
-    return leaf.entity === 'remote-node' ? [ON_NODE] : [IN_CLUSTER];
-  });

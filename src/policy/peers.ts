@@ -129,13 +129,13 @@ export function namePeer(patterns: readonly NamePattern[]): NamePeer {
 export const allOf = (peers: readonly Peer[]): AllOfPeer => ({
   type: 'all-of',
   peers,
-  text: `(${textsOf(peers).join(' & ')})`,
+  text: `all-of(${textsOf(peers)})`,
 });
 
 export const anyOf = (peers: readonly Peer[]): AnyOfPeer => ({
   type: 'any-of',
   peers,
-  text: `(${textsOf(peers).join(' | ')})`,
+  text: `any-of(${textsOf(peers)})`,
 });
 
 export const not = (peer: Peer): NotPeer => ({ type: 'not', peer, text: `not ${peer.text}` });
@@ -144,7 +144,12 @@ export const not = (peer: Peer): NotPeer => ({ type: 'not', peer, text: `not ${p
 export const outsideBlock = (cidr: Cidr, except: readonly Cidr[]): AllOfPeer =>
   allOf([blockPeer(cidr, except), entityPeer('world')]);
 
-const textsOf = (peers: readonly Peer[]): string[] => [...new Set(peers.map(({ text }) => text))].sort();
+/** With lengths: texts of selectors may hold whatever stands between them here. */
+const textsOf = (peers: readonly Peer[]): string =>
+  [...new Set(peers.map(({ text }) => text))]
+    .sort()
+    .map((text) => `${text.length}:${text}`)
+    .join(' ');
 
 /** What selectors see of a pod, and of pods that nothing tells apart. */
 export interface Selectable {

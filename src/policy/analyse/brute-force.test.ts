@@ -3,9 +3,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Family } from '../../lib/ip.ts';
-import { formatAddress, parseAddress, tryParseCidr, firstOf, lastOf } from '../../lib/ip.ts';
+import {
+  type Cidr,
+  formatAddress,
+  formatCidr,
+  parseAddress,
+  tryParseCidr,
+  firstOf,
+  lastOf,
+} from '../../lib/ip.ts';
 import { createDecider } from '../decide.ts';
 import { worlds } from '../testing/arbitraries.ts';
+import { sourcelessWorlds } from '../testing/plain-worlds.ts';
 import { withMesh } from '../testing/mesh-arbitraries.ts';
 import { canonical, nodeAddresses } from '../scene.ts';
 import { type Flow, type FlowEnd, podKey, type World } from '../world.ts';
@@ -16,8 +25,17 @@ import { type PortSet, PROTOCOLS } from './port-set.ts';
 /** Every number and text that a policy says, whatever its language. */
 function saidIn(value: unknown): (number | string)[] {
   if (typeof value === 'number' || typeof value === 'string') return [value];
+  if (isCidr(value)) return [formatCidr(value)];
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(saidIn) : [];
 }
+
+const isCidr = (value: unknown): value is Cidr =>
+  typeof value === 'object' && value !== null && 'value' in value && typeof value.value === 'bigint';
+
+/** What an object says, of a language or of the model itself. */
+const wordsOf = (
+  object: World['policies'][number] | NonNullable<World['mesh']>[number],
+): (number | string)[] => saidIn(object.kind === 'Lowered' ? object.policies : object.spec);
 
 /** Ports of Istio are texts. */
 const asNumber = (said: number | string): number | string =>
@@ -27,7 +45,7 @@ const asNumber = (said: number | string): number | string =>
 function portsOf(world: World): number[] {
   const ports = new Set([1, 2, 1000, 65535]);
   const said = [
-    ...[...world.policies, ...(world.mesh ?? [])].flatMap(({ spec }) => saidIn(spec)).map(asNumber),
+    ...[...world.policies, ...(world.mesh ?? [])].flatMap(wordsOf).map(asNumber),
     ...world.pods.flatMap((pod) => saidIn(pod.ports)),
   ];
   for (const port of said)
@@ -45,7 +63,12 @@ function addressesOf(world: World, family: Family): string[] {
   );
   const last = family === 4 ? 2n ** 32n - 1n : 2n ** 128n - 1n;
   const values = new Set([0n, last]);
-  const texts = [...world.policies, ...(world.mesh ?? [])].flatMap(({ spec }) => saidIn(spec).map(String));
+  const texts = [
+    ...[...world.policies, ...(world.mesh ?? [])].flatMap(wordsOf).map(String),
+    ...(world.names ?? []).flatMap(({ addresses }) =>
+      addresses.map((each) => `${each}/${family === 4 ? 32 : 128}`),
+    ),
+  ];
   for (const text of texts) {
     const cidr = tryParseCidr(text);
     if (cidr?.family !== family) continue;
@@ -77,7 +100,7 @@ function find(
 
 /** Two pods make a workload now and then. */
 const estates: fc.Arbitrary<Estate> = fc
-  .tuple(fc.oneof(worlds, withMesh(worlds)), fc.boolean())
+  .tuple(fc.oneof(worlds, withMesh(worlds), sourcelessWorlds), fc.boolean())
   .map(([world, grouped]) =>
     createEstate({ ...world, nodeLocal: [] }, (pod) =>
       grouped && Number(pod.name.slice(1)) > 2 ? { kind: 'Deployment', name: 'rest' } : undefined,

@@ -1,6 +1,7 @@
 /** What a workload passes to or from pods that are not known: any pod of the cluster, and those that a selector awaits. */
 import { compareRules } from '../model.ts';
-import type { Peer, PodPeer } from '../peers.ts';
+import { leavesOf, type Peer, type PodPeer } from '../peers.ts';
+import { IN_CLUSTER } from '../terms.ts';
 import type { Role } from '../build-table.ts';
 import type { Direction } from '../decision.ts';
 import { peersText } from '../words.ts';
@@ -60,23 +61,25 @@ function strangerPorts(
 ): PortSet {
   const role = roles[direction];
   const holds = (other: Peer) => other === peer || (peer ? implies(peer, other) : picksAll(other));
-  const terms = new Set(
-    peersOf(role)
+  const terms = new Set([
+    IN_CLUSTER,
+    ...peersOf(role)
       .filter(holds)
       .map(({ text }) => text),
-  );
+  ]);
   return sides.portsFor(role, { identity: 0, terms, named: new Map() });
 }
 
 const picksAll = (peer: Peer): boolean =>
   peer.type === 'pods' &&
   peer.pods.text === '*' &&
+  peer.accounts === undefined &&
   'selector' in peer.namespace &&
   peer.namespace.selector.text === '*';
 
 function peersOf(role: Role | undefined): PodPeer[] {
   const rules = [...(role?.rules ?? [])].sort(compareRules);
-  return rules.flatMap(({ peers }) => (peers ?? []).filter((peer) => peer.type === 'pods'));
+  return rules.flatMap(({ peers }) => (peers ?? []).flatMap(leavesOf).filter((leaf) => leaf.type === 'pods'));
 }
 
 const isKnown = ({ classes }: Sides, { text }: PodPeer): boolean =>

@@ -4,6 +4,8 @@ import { type Block, nestBlocks } from '../blocks.ts';
 import type { Role } from '../build-table.ts';
 import type { Direction } from '../decision.ts';
 import type { PeerClass } from '../identities.ts';
+import { leavesOf } from '../peers.ts';
+import { blockOf } from '../terms.ts';
 import type { PortSet, PortSets } from './port-set.ts';
 import type { Sides, Unit } from './sides.ts';
 
@@ -46,7 +48,7 @@ export function createExternals(sides: Sides): Externals {
 
 function spansOf(sides: Sides, role: Role): PortSpan[] {
   const { family } = sides;
-  const blocks = blocksOf(role, family);
+  const blocks = blocksOf(sides, role);
   const nested = nestBlocks(blocks);
   const starts = new Set([0n]);
   for (const { ranges, except } of blocks.values())
@@ -76,12 +78,14 @@ const outside = (terms: readonly string[]): PeerClass => ({
 });
 
 /** Addresses of nodes are nobody's outside. */
-function blocksOf(role: Role, family: Family): Map<string, Block> {
+function blocksOf({ scene, family }: Sides, role: Role): Map<string, Block> {
   const blocks = new Map<string, Block>();
   for (const { peers } of role.rules)
-    for (const peer of peers ?? [])
-      if (peer.type === 'block' && peer.cidr.family === family)
-        blocks.set(peer.text, { ranges: [peer.cidr], except: peer.except });
+    for (const leaf of (peers ?? []).flatMap(leavesOf)) {
+      const block = leaf.type === 'nodes' ? undefined : blockOf(scene, leaf);
+      const ranges = block?.ranges.filter((range) => range.family === family) ?? [];
+      if (block && ranges.length > 0) blocks.set(leaf.text, { ranges, except: block.except });
+    }
   return blocks;
 }
 

@@ -1,7 +1,8 @@
 /** Sorts pods by the peer terms that hold for them, as the compiler's identities do, but also pods without address. */
 import type { Address, Family } from '../../lib/ip.ts';
 import { nestBlocks } from '../blocks.ts';
-import { addressTerms, nodeEntities, type PeerClass, podEntities } from '../identities.ts';
+import type { PeerClass } from '../identities.ts';
+import { addressTerms, nodeEntities, podEntities } from '../terms.ts';
 import { type NamedPorts, namedPortsText } from '../named-ports.ts';
 import type { Peers } from '../peer-terms.ts';
 import { hasAccount, type PodPeer } from '../peers.ts';

@@ -4,8 +4,10 @@ import type { RuleRef } from '../decision.ts';
 import type { PortEntry } from '../entries.ts';
 import type { PeerClass } from '../identities.ts';
 import { compareRules, type Rule } from '../model.ts';
-import type { Peer } from '../peers.ts';
+import { isLeaf, type Peer } from '../peers.ts';
+import { blockOf, holdsFor, IN_CLUSTER, ON_NODE } from '../terms.ts';
 import { type Block, nestBlocks } from '../blocks.ts';
+import type { Places } from '../scene.ts';
 import type { Sides } from './sides.ts';
 
 export interface Redundant {
@@ -19,7 +21,8 @@ export interface Redundant {
 /**
  * Judged for the pods that a policy selects now, and for any peer: pods that are known, pods that may come and that one
  * of the rule's selectors picks, and every address. All that are found can be removed together. Not judged are rules for
- * pods that also rules select which deny or pass, or are audited.
+ * pods that also rules select which deny, pass or only log, are audited, or ask for more than peers and ports, or for
+ * expressions of peers.
  */
 export function findRedundant(sides: Sides): Redundant[] {
   const rolesOf = new Map<Rule, Role[]>();
@@ -41,7 +44,10 @@ export function findRedundant(sides: Sides): Redundant[] {
 
 /** Where a rule denies or passes, somebody whom several selectors pick may be decided unlike whom one of them picks. */
 const isOnlyAllowed = ({ rules, audited }: Role): boolean =>
-  audited === undefined && rules.every(({ verdict }) => verdict === 'allow');
+  audited === undefined && rules.every((rule) => rule.verdict === 'allow' && isPlain(rule));
+
+const isPlain = ({ peers, log, l7, auth, sourcePorts }: Rule): boolean =>
+  !log && !l7 && !auth && !sourcePorts && (peers === null || peers.every(isLeaf));
 
 function judge(
   rule: Rule,
@@ -75,40 +81,52 @@ function judge(
 }
 
 /** Every kind of peer for which the rule could decide. */
-function peersOf(rule: Rule, role: Role, { classes }: Sides): Iterable<PeerClass | undefined> {
-  if (rule.peers === null) return [undefined, ...classes, ...addressClasses(role), ...strangers(role)];
-  const texts = new Set(rule.peers.map(({ text }) => text));
-  const holds = ({ terms }: PeerClass): boolean => [...texts].some((text) => terms.has(text));
-  return [...classes, ...addressClasses(role), ...strangers(role)].filter(holds);
+function peersOf(rule: Rule, role: Role, sides: Sides): Iterable<PeerClass | undefined> {
+  const all = [...sides.classes, ...addressClasses(sides.scene, role), ...strangers(role)];
+  const { peers } = rule;
+  if (peers === null) return [undefined, ...all];
+  return all.filter(({ terms }) => peers.some((peer) => holdsFor(peer, terms)));
 }
 
-/** Those outside, as far as blocks of the role tell them apart. */
-function addressClasses(role: Role): PeerClass[] {
+/** Addresses of no pod, as far as the role tells them apart: outside, and as if a node had them. */
+function addressClasses(places: Places, role: Role): PeerClass[] {
   const blocks = new Map<string, Block>();
   for (const { peers } of role.rules)
-    for (const peer of peers ?? [])
-      if (peer.type === 'block') blocks.set(peer.text, { ranges: [peer.cidr], except: peer.except });
+    for (const leaf of (peers ?? []).filter(isLeaf)) {
+      const block = blockOf(places, leaf);
+      if (block) blocks.set(leaf.text, block);
+    }
   const seen = new Map(nestBlocks(blocks).ranges.map(({ terms }) => [terms.join('|'), terms] as const));
-  return [...seen.values()].map((terms) => ({ identity: 0, terms: new Set(terms), named: new Map() }));
+  return [[], ...seen.values()].flatMap((terms) => [
+    classOf(terms),
+    classOf([...terms, IN_CLUSTER, ON_NODE]),
+  ]);
 }
+
+const classOf = (terms: readonly string[]): PeerClass => ({
+  identity: 0,
+  terms: new Set(terms),
+  named: new Map(),
+});
 
 /** Pods that are not known: one that a selector picks, and with it the selectors that surely do. */
 function strangers(role: Role): PeerClass[] {
   const peers = new Map<string, Peer>();
   for (const rule of role.rules) for (const peer of rule.peers ?? []) peers.set(peer.text, peer);
   const all = [...peers.values()];
-  return all.flatMap((peer) => {
+  const picked = all.flatMap((peer) => {
     if (peer.type !== 'pods') return [];
     const terms = all.filter((other) => other === peer || implies(peer, other)).map(({ text }) => text);
-    return [{ identity: 0, terms: new Set(terms), named: new Map() }];
+    return [classOf([...terms, IN_CLUSTER])];
   });
+  return [classOf([IN_CLUSTER]), ...picked];
 }
 
 /** Whether all that `peer` picks is picked by `other`, as far as their words show it. */
 export function implies(peer: Peer, other: Peer): boolean {
   if (peer.type !== 'pods' || other.type !== 'pods') return false;
   const inPods = other.pods.text === '*' || other.pods.text === peer.pods.text;
-  if (!inPods) return false;
+  if (!inPods || (other.accounts && other.text !== peer.text)) return false;
   if ('selector' in other.namespace && other.namespace.selector.text === '*') return true;
   if ('name' in other.namespace)
     return 'name' in peer.namespace && peer.namespace.name === other.namespace.name;

@@ -1,7 +1,8 @@
 /** What each role lets pass to each class of peers, by the compiler's own flattener. */
 import { createFlattener, type Role } from '../build-table.ts';
 import type { PortEntry } from '../entries.ts';
-import { type PeerClass, termsOf } from '../identities.ts';
+import type { PeerClass } from '../identities.ts';
+import { termsOf } from '../terms.ts';
 import { namedPortsText } from '../named-ports.ts';
 import type { Numbering } from '../numbering.ts';
 import { protocolNumbers } from '../../lib/protocols.ts';
@@ -64,7 +65,7 @@ export function createTables(numbering: Numbering, sets: PortSets, classes: PodC
 }
 
 function createTable(role: Role, numbering: Numbering, sets: PortSets, classes: PodClasses): RoleTable {
-  const flatten = createFlattener(role, numbering);
+  const flatten = createFlattener(role, numbering, 'open');
   const known = new Map<readonly PortEntry[], PortSet>();
   const byDefault = role.isolation.enforced.tiers.length === 0;
   const ofPeer = (peer: PeerClass | undefined): PortSet => {

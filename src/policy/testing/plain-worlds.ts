@@ -35,6 +35,17 @@ const withPolicies = (worlds: fc.Arbitrary<World>, audits: boolean): fc.Arbitrar
     policies,
   }));
 
+/** Where no rule asks for the sender's port. */
+export const sourcelessWorlds: fc.Arbitrary<World> = fc
+  .tuple(stagedWorlds, around, policiesOf(true))
+  .map(([world, more, policies]) => {
+    const sourceless = policies.map((policy) => ({
+      ...policy,
+      rules: policy.rules.map((rule) => ({ ...rule, sourcePorts: undefined })),
+    }));
+    return { ...world, ...more, policies: [...world.policies, ...sourceless.map(modelOf)] };
+  });
+
 /** All of them enforced, and no others. */
 export const plainWorlds = withPolicies(worldsOf(fc.constant([])), false);
 

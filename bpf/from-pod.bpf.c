@@ -107,6 +107,7 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 	if (!memory)
 		return TC_ACT_SHOT;
 	p = &memory->packet;
+	memory->passage.generation = current_generation();
 	parsed = parse_packet(skb, p);
 	if (parsed == PARSE_OK)
 		sender = pod_behind(&p->src, link);

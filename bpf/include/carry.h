@@ -14,10 +14,11 @@
 
 /* What is decided for one packet on its way. */
 struct passage {
+	/* The one before anything was looked up: what changes meanwhile is of a later one. */
+	__u32 generation;
 	__u32 origin;
 	/* Where it came in. */
 	__u32 link;
-	__u32 generation;
 	/* Index of its direction in `flow.way`. */
 	__u32 way;
 	__u64 now;
@@ -195,7 +196,8 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 		return 0;
 	}
 	set_decision(flow, &j, at->generation);
-	if (at->translated)
+	/* Known before the entry is: the next packet may be on its way, by the short one. */
+	if (at->translated || (at->origin != ORIGIN_NODE && !at->untranslated && answers_translated(p)))
 		flow->flags |= FLOW_TRANSLATED;
 	if (reply || is_midstream(p)) {
 		if (cut)
@@ -319,6 +321,7 @@ static __always_inline int is_to_pod(const struct packet *p, struct place *to)
 /*
  * Decides about a packet and sends it on. `p` is parsed, its sender believed; `link` is where it came in, and belongs
  * to the pod `sender` if that is one. With ORIGIN_NODE the stack has routed it already: it is only judged.
+ * Who looked for the sender has noted the generation before.
  */
 static __always_inline int carry_from(struct __sk_buff *skb, struct packet *p, __u32 origin, __u32 link,
 				      const struct pod *sender)
@@ -331,11 +334,12 @@ static __always_inline int carry_from(struct __sk_buff *skb, struct packet *p, _
 	if (!memory)
 		return TC_ACT_SHOT;
 	at = &memory->passage;
-	__builtin_memset(at, 0, sizeof(*at));
+	__builtin_memset(&at->origin, 0, sizeof(*at) - offsetof(struct passage, origin));
 	at->origin = origin;
 	at->link = link;
 	at->now = bpf_ktime_get_coarse_ns();
-	at->generation = current_generation();
+	if (!sender)
+		at->generation = current_generation();
 	count_flow(COUNT_SLOW);
 	if ((p->flags & PACKET_FRAGMENT) && fragment_ports_of(p))
 		return drop(skb, DROP_FRAGMENT);
@@ -385,11 +389,9 @@ static __always_inline int carry_from(struct __sk_buff *skb, struct packet *p, _
 		return TC_ACT_SHOT;
 	if (origin == ORIGIN_NODE)
 		return TC_ACT_OK;
-	if (!at->translated && !at->untranslated && (flow->flags & FLOW_TRANSLATED || flow->first == at->now) &&
-	    translate_reply(skb, p) == TR_DONE) {
-		flow->flags |= FLOW_TRANSLATED;
+	if (!at->translated && !at->untranslated && (flow->flags & FLOW_TRANSLATED) &&
+	    translate_reply(skb, p) == TR_DONE)
 		return forward_to(skb, p);
-	}
 	return forward_packet(skb, &flow->way[at->way & 1]);
 }
 

@@ -271,6 +271,20 @@ __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 
 	return has_ports(p) && !flags ? TR_NEW : TR_NONE;
 }
 
+/* What `translate_reply` would find, before anybody takes a short way that passes it by. */
+__noinline int answers_translated(const struct packet *p)
+{
+	__u32 want = NAT_AT_POD | NAT_REPLY;
+	struct nat_value *value;
+	struct nat_key key;
+
+	if (!p)
+		return 0;
+	make_nat_key(&key, p);
+	value = bpf_map_lookup_elem(nat_map(p->family), &key);
+	return value && (value->flags & want) == want && !nat_expired(value, p->protocol, bpf_ktime_get_coarse_ns());
+}
+
 /* A packet that may answer a translated connection. */
 static __always_inline int translate_reply(struct __sk_buff *skb, struct packet *p)
 {

@@ -22,7 +22,7 @@ export const portsText = (ports: readonly PortMatch[] | null): string =>
 function peerText(peer: Peer): string {
   switch (peer.type) {
     case 'all-of':
-      return peer.peers.map(nestedText).join(' and ') || 'everything';
+      return allOfText(peer.peers);
     case 'any-of':
       return peer.peers.map(peerText).join(', or ') || 'nothing';
     case 'not':
@@ -34,6 +34,14 @@ function peerText(peer: Peer): string {
     default:
       return leafText(peer);
   }
+}
+
+/** `10.0.0.0/8 outside the cluster` */
+function allOfText(peers: readonly Peer[]): string {
+  const others = peers.filter((peer) => peer.type !== 'entity' || peer.entity !== 'world');
+  const text = others.map(nestedText).join(' and ');
+  if (others.length === peers.length) return text || 'everything';
+  return text === '' ? ENTITY_WORDS.world : `${text} outside the cluster`;
 }
 
 const nestedText = (peer: Peer): string =>

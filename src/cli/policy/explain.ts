@@ -1,6 +1,7 @@
 /** `heddle policy explain`: one flow's verdict, the rule behind it with file and line, and what would turn it. */
 import type { Command } from 'commander';
 import type { Family } from '../../lib/ip.ts';
+import { subjectPath } from '../../policy/analyse/lint.ts';
 import type { Direction, PolicyRef, RuleRef, Side } from '../../policy/decision.ts';
 import { policyText } from '../../policy/decision.ts';
 import { explain, type Explanation, type NearMiss } from '../../policy/explain.ts';
@@ -144,7 +145,7 @@ export function explainOutput(
     verdict: side.verdict,
     reason: side.reason,
     rule: side.rule ? ruleOf(side.rule) : null,
-    isolatedBy: side.isolatedBy.map((ref) => placed(ref, 'spec.podSelector', loaded)),
+    isolatedBy: side.isolatedBy.map((ref) => placed(ref, subjectPath(ref), loaded)),
     nearMisses: nearMisses[direction].map(({ rule, verdict, missed, expected }) => ({
       ...ruleOf(rule),
       verdict,
@@ -192,7 +193,7 @@ export function explainText(explanation: Explanation, { placeOf }: LoadedEstate)
   for (const direction of ['egress', 'ingress'] as const) {
     const side = decision[direction];
     if (side.rule) note(side.rule, side.rule.path);
-    if (side.verdict === 'deny') for (const ref of side.isolatedBy) note(ref, 'spec.podSelector');
+    if (side.verdict === 'deny') for (const ref of side.isolatedBy) note(ref, subjectPath(ref));
     for (const { rule } of nearMisses[direction]) note(rule, rule.path);
   }
   const { mesh } = decision;

@@ -18,6 +18,8 @@ const kinds = [
   ['networking.k8s.io/v1', 'NetworkPolicy'],
   ['policy.networking.k8s.io/v1alpha1', 'AdminNetworkPolicy'],
   ['policy.networking.k8s.io/v1alpha2', 'ClusterNetworkPolicy'],
+  ['cilium.io/v2', 'CiliumNetworkPolicy'],
+  ['cilium.io/v2', 'CiliumClusterwideNetworkPolicy'],
 ] as const;
 
 /** Values where values are wrong, under keys that are looked at. */
@@ -97,6 +99,25 @@ const specs: Readonly<Record<string, unknown>> = {
   },
 };
 
+const ciliumRule = {
+  endpointSelector: { matchLabels: { 'k8s:app': 'a' } },
+  ingress: [{ fromEndpoints: [{ matchExpressions: [{ key: 'reserved:host', operator: 'Exists' }] }] }],
+  egress: [
+    {
+      toCIDRSet: [{ cidr: '10.0.0.0/8', except: ['10.1.0.0/16'] }],
+      toPorts: [
+        { ports: [{ port: '80', protocol: 'TCP' }], rules: { http: [{ path: '/a.*', headers: ['X'] }] } },
+      ],
+    },
+    { toFQDNs: [{ matchPattern: '*.example' }], icmps: [{ fields: [{ type: 8 }] }] },
+  ],
+  enableDefaultDeny: { ingress: false },
+};
+const ciliumSpecs: typeof specs = {
+  CiliumNetworkPolicy: ciliumRule,
+  CiliumClusterwideNetworkPolicy: ciliumRule,
+};
+
 /** One value of it is another one: which, the numbers say. */
 function spoil(whole: unknown, [pick = 0, ...rest]: readonly number[], by: unknown): unknown {
   if (typeof whole !== 'object' || whole === null || rest.length === 0) return by;
@@ -118,7 +139,7 @@ const object = fc
   })
   .map(({ kind: [apiVersion, kind], name, path, isSpoilt, by }) => {
     const metadata = { name, labels: { app: 'a' }, namespace: 'default' };
-    const whole = { apiVersion, kind, metadata, spec: specs[kind] ?? {} };
+    const whole = { apiVersion, kind, metadata, spec: specs[kind] ?? ciliumSpecs[kind] ?? {} };
     // Its kind stays: others are not looked at.
     return (isSpoilt
       ? { ...(spoil(whole, path, by) as object), apiVersion, kind }

@@ -160,12 +160,12 @@ test('what is no object, or of no interest, is counted on stderr; policies that 
     'cyclic.yaml':
       'apiVersion: apps/v1\nkind: ReplicaSet\nmetadata: { name: c, ownerReferences: [{ kind: ReplicaSet, name: c, controller: true }] }\nspec: { template: { spec: { containers: [] } } }\n',
     'other.json': '{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"}}',
-    'cilium.yaml': 'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: c }\n',
+    'cilium.yaml': 'apiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: { name: c }\n',
   });
   const { code, err } = await run(['connectivity', '-f', dir]);
   assert.equal(code, 0);
   assert.match(err, /skipped 1 YAML document /);
-  assert.match(err, /warning: these policies are not read.*cilium\.io\/CiliumNetworkPolicy \(1\)/);
+  assert.match(err, /warning: these policies are not read.*cilium\.io\/CiliumEgressGatewayPolicy \(1\)/);
   assert.match(err, /note: skipped objects.*Odd \(1\)/);
 });
 

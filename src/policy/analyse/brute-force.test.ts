@@ -14,6 +14,7 @@ import {
 } from '../../lib/ip.ts';
 import { createDecider } from '../decide.ts';
 import { worlds } from '../testing/arbitraries.ts';
+import { portWorlds } from '../testing/cilium-policies.ts';
 import { sourcelessWorlds } from '../testing/plain-worlds.ts';
 import { withMesh } from '../testing/mesh-arbitraries.ts';
 import { canonical, nodeAddresses } from '../scene.ts';
@@ -35,9 +36,9 @@ const isCidr = (value: unknown): value is Cidr =>
 /** What an object says, of a language or of the model itself. */
 const wordsOf = (
   object: World['policies'][number] | NonNullable<World['mesh']>[number],
-): (number | string)[] => saidIn(object.kind === 'Lowered' ? object.policies : object.spec);
+): (number | string)[] => saidIn(object.kind === 'Lowered' ? object.policies : { ...object, metadata: undefined });
 
-/** Ports of Istio are texts. */
+/** Ports of Istio and Cilium are texts. */
 const asNumber = (said: number | string): number | string =>
   typeof said === 'string' && /^\d+$/.test(said) ? Number(said) : said;
 
@@ -100,7 +101,7 @@ function find(
 
 /** Two pods make a workload now and then. */
 const estates: fc.Arbitrary<Estate> = fc
-  .tuple(fc.oneof(worlds, withMesh(worlds), sourcelessWorlds), fc.boolean())
+  .tuple(fc.oneof(worlds, withMesh(worlds), sourcelessWorlds, portWorlds), fc.boolean())
   .map(([world, grouped]) =>
     createEstate({ ...world, nodeLocal: [] }, (pod) =>
       grouped && Number(pod.name.slice(1)) > 2 ? { kind: 'Deployment', name: 'rest' } : undefined,

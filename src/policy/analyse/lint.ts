@@ -100,22 +100,34 @@ function meshFindings({ scene }: Sides): Finding[] {
   });
 }
 
-export const subjectPath = ({ kind }: PolicyRef): string => SUBJECTS[kind] ?? 'spec.subject';
+/** Of an object that holds several policies, that of this one. */
+export const subjectPath = ({ kind, part = 'spec' }: PolicyRef): string =>
+  `${part}.${SUBJECTS[kind] ?? 'subject'}`;
 
 const SUBJECTS: Readonly<Record<string, string>> = {
-  NetworkPolicy: 'spec.podSelector',
-  'NetworkPolicy.projectcalico.org': 'spec.selector',
-  GlobalNetworkPolicy: 'spec.selector',
-  AuthorizationPolicy: 'spec.selector',
-  PeerAuthentication: 'spec.selector',
+  NetworkPolicy: 'podSelector',
+  'NetworkPolicy.projectcalico.org': 'selector',
+  GlobalNetworkPolicy: 'selector',
+  AuthorizationPolicy: 'selector',
+  PeerAuthentication: 'selector',
+  CiliumNetworkPolicy: 'endpointSelector',
+  CiliumClusterwideNetworkPolicy: 'endpointSelector',
 };
 
 function holds(scene: Sides['scene'], peer: Peer, pod: WorldPod): boolean {
   return peer.type === 'pods' && selectsPod(scene, peer, pod);
 }
 
+/** Cilium's `{}`: it is there to close its direction. */
+const isEmpty = ({ problems }: Policy, { ref, peers, ports }: Rule): boolean =>
+  peers?.length === 0 &&
+  ports === null &&
+  ref.kind.startsWith('Cilium') &&
+  !problems.some(({ path }) => path.startsWith(ref.path));
+
 function ruleFindings(sides: Sides, policy: Policy, rule: Rule): Finding[] {
   const { ref, peers, ports } = rule;
+  if (isEmpty(policy, rule)) return [];
   if (peers?.length === 0 || ports?.length === 0) {
     const what = peers?.length === 0 ? 'peer' : 'port';
     return [finding('never-matches', ref, ref.path, `matches nothing: none of its ${what}s can be read`)];
@@ -129,7 +141,9 @@ function ruleFindings(sides: Sides, policy: Policy, rule: Rule): Finding[] {
   const lonely = (peers ?? []).flatMap((peer, i) => {
     if (peer.type !== 'pods' || sides.scene.pods.some((pod) => holds(sides.scene, peer, pod))) return [];
     // An item that cannot be read is not among the peers, and shifts those after it.
-    const path = policy.problems.length === 0 ? `${ref.path}.${field}[${i}]` : `${ref.path}.${field}`;
+    const list = policy.problems.length === 0 ? `${ref.path}.${field}[${i}]` : `${ref.path}.${field}`;
+    // An item of Cilium's may be several peers, in a list of one of many names.
+    const path = ref.kind.startsWith('Cilium') ? ref.path : list;
     return [finding('no-peer', ref, path, `matches no pod that is known: ${peersText([peer])}`)];
   });
   return [...lonely, ...nameFindings(sides, policy, rule)];

@@ -28,6 +28,8 @@ const groupsOfPolicy: Readonly<Record<string, readonly string[]>> = {
   AdminNetworkPolicy: ['policy.networking.k8s.io'],
   BaselineAdminNetworkPolicy: ['policy.networking.k8s.io'],
   ClusterNetworkPolicy: ['policy.networking.k8s.io'],
+  CiliumNetworkPolicy: ['cilium.io'],
+  CiliumClusterwideNetworkPolicy: ['cilium.io'],
 };
 
 export const isPolicy = (object: KubeObject): boolean =>

@@ -5,7 +5,6 @@ import { subjectPath } from '../../policy/analyse/lint.ts';
 import type { Direction, PolicyRef, RuleRef, Side } from '../../policy/decision.ts';
 import { policyText } from '../../policy/decision.ts';
 import { explain, type Explanation, type NearMiss } from '../../policy/explain.ts';
-import { subjectPath } from '../../policy/analyse/lint.ts';
 import type { MeshSide } from '../../policy/mesh/side.ts';
 import type { MeshNearMiss } from '../../policy/mesh/words.ts';
 import { smallestChange } from '../../policy/analyse/smallest-change.ts';

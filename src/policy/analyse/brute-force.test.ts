@@ -36,7 +36,8 @@ const isCidr = (value: unknown): value is Cidr =>
 /** What an object says, of a language or of the model itself. */
 const wordsOf = (
   object: World['policies'][number] | NonNullable<World['mesh']>[number],
-): (number | string)[] => saidIn(object.kind === 'Lowered' ? object.policies : { ...object, metadata: undefined });
+): (number | string)[] =>
+  saidIn(object.kind === 'Lowered' ? object.policies : { ...object, metadata: undefined });
 
 /** Ports of Istio and Cilium are texts. */
 const asNumber = (said: number | string): number | string =>

@@ -5,6 +5,7 @@ import { errorText } from '../../lib/errors.ts';
 import { createDecider } from '../decide.ts';
 import type { Decision } from '../decision.ts';
 import { flowsIn, stagedWorlds, worlds } from '../testing/arbitraries.ts';
+import { meshFlowsIn, withMesh } from '../testing/mesh-arbitraries.ts';
 import type { Flow, World } from '../world.ts';
 import { createIndexedDecider, type Decider } from './decider.ts';
 
@@ -25,6 +26,21 @@ test('the index says what the policies say: verdict, rule, audit, reason and iso
       agree(world, createIndexedDecider()(world), flows),
     ),
     { numRuns: 1500 },
+  );
+});
+
+test('with a mesh too: also requests, and connections whose requests are not known', () => {
+  fc.assert(
+    fc.property(
+      withMesh(anyWorld).chain((world) =>
+        fc.record({
+          world: fc.constant(world),
+          flows: fc.array(meshFlowsIn(world), { minLength: 20, maxLength: 20 }),
+        }),
+      ),
+      ({ world, flows }) => agree(world, createIndexedDecider()(world), flows),
+    ),
+    { numRuns: 600 },
   );
 });
 

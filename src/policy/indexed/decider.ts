@@ -8,8 +8,8 @@ import { createRoles } from '../assign-roles.ts';
 import type { Role } from '../build-table.ts';
 import { samePlaces } from '../compile.ts';
 import { type Decision, type Direction, decisionOf, type Side } from '../decision.ts';
-import { decideMesh } from '../mesh/decide.ts';
-import { createMeshes, type Mesh } from '../mesh/mesh.ts';
+import { createMeshes } from '../mesh/mesh.ts';
+import { createMeshDecider } from '../mesh/proxy-rules.ts';
 import { createNumbering } from '../numbering.ts';
 import { createPolicyList } from '../policy-list.ts';
 import { createGroups } from '../roles.ts';
@@ -43,7 +43,7 @@ function createParts(): (world: World) => Decider {
   const numbering = createNumbering();
   const roles = createRoles();
   const peerSets = createPeerSets();
-  const meshOf = createMeshes();
+  const meshOf = createMeshes(createMeshDecider);
   let places: Places | undefined;
   let parties: Parties | undefined;
   let indexes = new Map<Role, RoleIndex>();
@@ -77,7 +77,8 @@ interface Deps {
   readonly parties: Parties;
   /** Another after each change. */
   readonly version: number;
-  readonly mesh: Mesh | undefined;
+  /** Undefined: nothing is said of the mesh. */
+  readonly mesh: ReturnType<typeof createMeshDecider> | undefined;
   /** Undefined: no policy says anything of it. */
   indexOf(pod: WorldPod, direction: Direction): RoleIndex | undefined;
 }
@@ -118,7 +119,7 @@ function createDecider({ places, parties, version, mesh, indexOf }: Deps): Decid
     return decisionOf(
       side(src, dst, resolved, 'egress'),
       side(dst, src, resolved, 'ingress'),
-      mesh && decideMesh(mesh, withOwnSource(resolved, flow), src.isNodeLocal),
+      mesh?.(withOwnSource(resolved, flow), src.isNodeLocal),
     );
   };
 }

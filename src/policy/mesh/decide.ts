@@ -1,17 +1,36 @@
 /** The mesh question: does the proxy of the destination pod let this connection, or this request on it, pass? */
 import type { Outcome, RuleRef } from '../decision.ts';
-import { ruleKey } from '../decision.ts';
 import type { ResolvedFlow } from '../scene.ts';
 import { type FlowPeer, podKey } from '../world.ts';
 import { type Facts, factsOf } from './facts.ts';
-import { type Answer, matchesRule } from './match.ts';
-import { type Authorizations, defaultDenyText, type Mesh, rulesOf } from './mesh.ts';
-import type { Authorization, MeshRule } from './model.ts';
+import { matchesRule } from './match.ts';
+import { type Authorizations, type Mesh, policiesOf, rulesOf } from './mesh.ts';
+import type { Authorization, MeshAction, MeshRule } from './model.ts';
 import type { MeshReason, MeshSide } from './side.ts';
 import type { PortTls } from './tls.ts';
 
 /** @param isNodeLocal it comes from an address that every node answers itself */
-export function decideMesh(mesh: Mesh, flow: ResolvedFlow, isNodeLocal: boolean): MeshSide {
+export const decideMesh = (mesh: Mesh, flow: ResolvedFlow, isNodeLocal: boolean): MeshSide =>
+  decideMatching(mesh, flow, isNodeLocal, scan);
+
+/** A rule that matches, and whose it is. */
+export interface Found {
+  readonly policy: Authorization;
+  readonly rule: MeshRule;
+}
+
+/** Rules of one action that match so, in their order. */
+export type Matches = (action: MeshAction, answer: 'yes' | 'maybe') => readonly Found[];
+
+/** How the rules that are for a pod are found. */
+export type Finder = (who: Authorizations, facts: Facts) => Matches;
+
+/** Every rule is asked. */
+const scan: Finder = (who, facts) => (action, answer) =>
+  rulesOf(policiesOf(who, action)).filter(({ rule }) => matchesRule(rule, action, facts) === answer);
+
+/** Whoever finds the rules. */
+export function decideMatching(mesh: Mesh, flow: ResolvedFlow, isNodeLocal: boolean, find: Finder): MeshSide {
   const { src, dst, protocol } = flow;
   const passes = (reason: MeshReason): MeshSide => ({ ...ALLOWED, reason, audit: ALLOWED });
   if (dst.type !== 'pod' || !mesh.isMember(dst.pod)) return passes('not-in-mesh');
@@ -19,8 +38,8 @@ export function decideMesh(mesh: Mesh, flow: ResolvedFlow, isNodeLocal: boolean)
   if (src.type === 'pod' && podKey(src.pod) === podKey(dst.pod)) return passes('self');
   if ((src.type === 'node' && src.node === dst.pod.node) || isNodeLocal) return passes('own-node');
   const { enforced, audited } = mesh.at(dst.pod);
-  const side = judge(mesh, enforced, flow);
-  const { verdict, rule, ruleNumber } = audited === enforced ? side : judge(mesh, audited, flow);
+  const side = judge(mesh, enforced, flow, find);
+  const { verdict, rule, ruleNumber } = audited === enforced ? side : judge(mesh, audited, flow, find);
   return { ...side, audit: { verdict, rule, ruleNumber } };
 }
 
@@ -28,50 +47,41 @@ const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
 
 type Judgement = Omit<MeshSide, 'audit'>;
 
-function judge(mesh: Mesh, who: Authorizations, flow: ResolvedFlow): Judgement {
+function judge(mesh: Mesh, who: Authorizations, flow: ResolvedFlow, find: Finder): Judgement {
   const tls = who.tls(flow.port ?? 0);
   const come = tlsOfFlow(mesh, flow, tls);
   if (tls.mode === 'STRICT' && come !== 'mutual')
     return { ...ruled(mesh, 'deny', tls.by), reason: 'tls', tls };
-  const facts = factsOf(flow, come, tls.mode);
-  const logged = found(who.audit, facts, 'yes').map(({ rule }) => rule.ref);
-  const asked = custom(mesh, who.custom, facts, flow);
+  const found = find(who, factsOf(flow, come, tls.mode));
+  const logged = who.audit.length === 0 ? [] : found('AUDIT', 'yes').map(({ rule }) => rule.ref);
+  const asked = custom(mesh, who.custom, found, flow);
   const more = { tls, ...asked.more, ...(logged.length > 0 ? { logged } : {}) };
   if (asked.denied) return { ...asked.denied, ...more };
-  const denying = found(who.deny, facts, 'yes')[0];
+  const denying = found('DENY', 'yes')[0];
   if (denying) return { ...ruled(mesh, 'deny', denying.rule.ref), reason: 'rule', ...more };
-  const isOpen = asked.isOpen || found(who.deny, facts, 'maybe').length > 0;
-  return { ...allowing(mesh, who, facts, isOpen), ...more };
+  const isOpen = asked.isOpen || found('DENY', 'maybe').length > 0;
+  return { ...allowing(mesh, who, found, isOpen), ...more };
 }
 
 const ruled = (mesh: Mesh, verdict: 'allow' | 'deny', rule: RuleRef | undefined): Outcome => ({
   verdict,
   rule,
-  ruleNumber: rule ? mesh.number(ruleKey(rule)) : 0,
+  ruleNumber: rule ? mesh.numberOf(rule) : 0,
 });
 
-interface Found {
-  readonly policy: Authorization;
-  readonly rule: MeshRule;
-}
-
-const found = (policies: readonly Authorization[], facts: Facts, answer: Answer): Found[] =>
-  rulesOf(policies).filter(({ policy, rule }) => matchesRule(rule, policy.action, facts) === answer);
-
 /** @param isOpen rules before these may yet deny some requests */
-function allowing(mesh: Mesh, { allow, deny }: Authorizations, facts: Facts, isOpen: boolean): Judgement {
+function allowing(mesh: Mesh, who: Authorizations, found: Matches, isOpen: boolean): Judgement {
+  const { allow, deny, closedBy } = who;
   const later = { redirect: true } as const;
   if (allow.length === 0)
     return { ...ALLOWED, reason: deny.length > 0 ? 'no-rule' : 'no-policy', ...(isOpen ? later : {}) };
-  const sure = found(allow, facts, 'yes')[0];
-  const rule = sure ?? found(allow, facts, 'maybe')[0];
+  const sure = found('ALLOW', 'yes')[0];
+  const rule = sure ?? found('ALLOW', 'maybe')[0];
   if (rule) {
     const outcome = { ...ruled(mesh, 'allow', rule.rule.ref), reason: 'rule' as const };
     return sure && !isOpen ? outcome : { ...outcome, ...later };
   }
-  const closedBy = allow.map(({ ref }) => ref);
-  const ruleNumber = mesh.number(defaultDenyText(closedBy));
-  return { verdict: 'deny', reason: 'default-deny', ruleNumber, closedBy };
+  return { verdict: 'deny', reason: 'default-deny', ruleNumber: mesh.numberOfDefault(who), closedBy };
 }
 
 interface Asked {
@@ -81,16 +91,16 @@ interface Asked {
 }
 
 /** A pod has one authorizer at most: of several none is asked, and what their rules match is denied. */
-function custom(mesh: Mesh, policies: readonly Authorization[], facts: Facts, flow: ResolvedFlow): Asked {
+function custom(mesh: Mesh, policies: readonly Authorization[], found: Matches, flow: ResolvedFlow): Asked {
   if (policies.length === 0) return { more: {}, isOpen: false };
-  const matched = found(policies, facts, 'yes');
+  const matched = found('CUSTOM', 'yes');
   const single = new Set(policies.map(({ provider }) => provider)).size === 1;
   const denying = matched.find(({ policy }) => !single || flow.providers?.[policy.provider] === 'deny');
   const asks = single
     ? matched.map(({ policy, rule }) => ({ provider: policy.provider, rule: rule.ref }))
     : [];
   const more = asks.length > 0 ? { asks } : {};
-  const isOpen = found(policies, facts, 'maybe').length > 0;
+  const isOpen = found('CUSTOM', 'maybe').length > 0;
   if (!denying) return { more, isOpen };
   return { denied: { ...ruled(mesh, 'deny', denying.rule.ref), reason: 'custom' }, more, isOpen };
 }

@@ -80,18 +80,18 @@ function httpFacts(request: Request): HttpFacts | undefined {
   if (!http) return undefined;
   const { method, host, claims } = http;
   const path = normalPath(http.path);
-  const headers = headersOf(http);
-  const special: Readonly<Record<string, string | undefined>> = {
-    ':method': method,
-    ':path': path + http.path.slice(withoutQuery(http.path).length),
-    ':authority': host,
-    host,
-  };
+  let headers: ReadonlyMap<string, string> | undefined;
   return {
     method,
     path,
     host,
-    header: (name) => (Object.hasOwn(special, name) ? special[name] : headers.get(name)),
+    header(name) {
+      if (name === ':method') return method;
+      if (name === ':path') return path + http.path.slice(withoutQuery(http.path).length);
+      if (name === ':authority' || name === 'host') return host;
+      headers ??= headersOf(http);
+      return headers.get(name);
+    },
     claims: claims && withLists(claims),
   };
 }

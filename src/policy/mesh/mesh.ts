@@ -1,7 +1,7 @@
 /** The mesh of a world: which objects of security.istio.io are for which pod. */
 import type { Labels } from '../../api/selector.ts';
 import { errorText } from '../../lib/errors.ts';
-import type { PolicyRef } from '../decision.ts';
+import type { PolicyRef, RuleRef } from '../decision.ts';
 import { policyText, ruleKey } from '../decision.ts';
 import { lowerAuthorizationPolicy } from '../language/istio-authorization-policy.ts';
 import { lowerPeerAuthentication } from '../language/istio-peer-authentication.ts';
@@ -10,7 +10,14 @@ import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
 import { podKey, type World, type WorldPod } from '../world.ts';
 import type { MeshObject } from './objects.ts';
-import { type Authorization, compareRefs, isInScope, type MeshRule, type PeerTls } from './model.ts';
+import {
+  type Authorization,
+  compareRefs,
+  isInScope,
+  type MeshAction,
+  type MeshRule,
+  type PeerTls,
+} from './model.ts';
 import { type PortTls, tlsOf } from './tls.ts';
 
 export interface Mesh {
@@ -21,8 +28,9 @@ export interface Mesh {
   isMember(pod: WorldPod): boolean;
   /** What the proxy of a pod asks. */
   at(pod: WorldPod): Workload;
-  /** Of a rule, or of the default deny of some policies. */
-  number(text: string): number;
+  numberOf(rule: RuleRef): number;
+  /** Of the default deny of those that allow. */
+  numberOfDefault(who: Authorizations): number;
 }
 
 export interface Workload {
@@ -37,6 +45,8 @@ export interface Authorizations {
   readonly deny: readonly Authorization[];
   readonly allow: readonly Authorization[];
   readonly audit: readonly Authorization[];
+  /** Those that allow. */
+  readonly closedBy: readonly PolicyRef[];
   tls(port: number): PortTls;
   /** PeerAuthentications that are for the pod. */
   readonly tlsObjects: readonly PeerTls[];
@@ -67,29 +77,44 @@ export function buildMesh(world: Pick<World, 'mesh' | 'namespaces' | 'pods'>): M
     return known;
   };
   let numbers: ReadonlyMap<string, number> | undefined;
+  const number = (text: string): number => {
+    numbers ??= assignNumbers(numbered(authorizations, peers, world.pods.map(at)));
+    return numbers.get(text) ?? 0;
+  };
+  const ofRule = new Map<RuleRef, number>();
+  const ofDefault = new Map<Authorizations, number>();
   return {
     authorizations,
     peers,
     problems: [...authorizations, ...peers].flatMap(({ problems }) => problems),
     isMember: (pod) => isMember(pod, labels.get(pod.namespace) ?? {}),
     at,
-    number(text) {
-      numbers ??= assignNumbers(numbered(authorizations, peers, world.pods.map(at)));
-      return numbers.get(text) ?? 0;
+    numberOf(rule) {
+      const known = ofRule.get(rule) ?? number(ruleKey(rule));
+      ofRule.set(rule, known);
+      return known;
+    },
+    numberOfDefault(who) {
+      const known = ofDefault.get(who) ?? number(defaultDenyText(who.closedBy));
+      ofDefault.set(who, known);
+      return known;
     },
   };
 }
 
-/** The mesh of the world before stays where the world does. */
-export function createMeshes(): (world: World) => Mesh | undefined {
+/** What is made of the mesh of the world before stays where that does. */
+export function createMeshes<T>(make: (mesh: Mesh) => T): (world: World) => T | undefined {
   let last: Pick<World, 'mesh' | 'namespaces' | 'pods'> | undefined;
-  let mesh: Mesh | undefined;
+  let made: T | undefined;
   return (world) => {
     const isSame =
       last?.mesh === world.mesh && last?.namespaces === world.namespaces && last?.pods === world.pods;
-    if (!isSame) mesh = buildMesh(world);
+    if (!isSame) {
+      const mesh = buildMesh(world);
+      made = mesh && make(mesh);
+    }
     last = world;
-    return mesh;
+    return made;
   };
 }
 
@@ -129,6 +154,7 @@ function workloadOf(all: readonly Authorization[], peers: readonly PeerTls[], po
       deny: list('DENY'),
       allow: list('ALLOW'),
       audit: list('AUDIT'),
+      closedBy: list('ALLOW').map(({ ref }) => ref),
       tls: tlsOf(peers.filter(isCounted), pod),
       tlsObjects: peers.filter((each) => isCounted(each) && isInScope(each.scope, pod)),
     };
@@ -149,14 +175,20 @@ function numbered(
     for (const field of ['mtls', ...[...ports.keys()].map((port) => `portLevelMtls[${port}]`)])
       texts.add(`${policyText(ref)} spec.${field}.mode`);
   for (const { enforced, audited } of workloads)
-    for (const { allow } of [enforced, audited])
-      if (allow.length > 0) texts.add(defaultDenyText(allow.map(({ ref }) => ref)));
+    for (const { closedBy } of [enforced, audited])
+      if (closedBy.length > 0) texts.add(defaultDenyText(closedBy));
   return texts;
 }
 
 /** `default deny of requests: AuthorizationPolicy shop/web` */
-export const defaultDenyText = (policies: readonly PolicyRef[]): string =>
+const defaultDenyText = (policies: readonly PolicyRef[]): string =>
   `default deny of requests: ${policies.map(policyText).join(', ')}`;
+
+export function policiesOf(who: Authorizations, action: MeshAction): readonly Authorization[] {
+  if (action === 'CUSTOM') return who.custom;
+  if (action === 'DENY') return who.deny;
+  return action === 'ALLOW' ? who.allow : who.audit;
+}
 
 export const rulesOf = (policies: readonly Authorization[]): { policy: Authorization; rule: MeshRule }[] =>
   policies.flatMap((policy) => policy.rules.map((rule) => ({ policy, rule })));

@@ -19,11 +19,13 @@ export function tlsOf(objects: readonly PeerTls[], pod: WorldPod): (port: number
   const namespace = mine.find((each) => isWide(each) && !isRoot(each));
   const workload = mine.find((each) => !isWide(each));
   const whole = [workload, namespace, mesh].find((each) => each?.mode !== undefined);
-  return (port) => {
-    const ofPort = workload?.ports.get(port);
-    if (workload && ofPort) return { mode: ofPort, by: tlsRef(workload.ref, `portLevelMtls[${port}]`) };
-    return whole?.mode ? { mode: whole.mode, by: tlsRef(whole.ref, 'mtls') } : { mode: 'PERMISSIVE' };
-  };
+  const elsewhere: PortTls = whole?.mode
+    ? { mode: whole.mode, by: tlsRef(whole.ref, 'mtls') }
+    : { mode: 'PERMISSIVE' };
+  const byPort = new Map<number, PortTls>();
+  for (const [port, mode] of workload?.ports ?? [])
+    if (workload && mode) byPort.set(port, { mode, by: tlsRef(workload.ref, `portLevelMtls[${port}]`) });
+  return (port) => byPort.get(port) ?? elsewhere;
 }
 
 const byAge = (a: PeerTls, b: PeerTls): number =>

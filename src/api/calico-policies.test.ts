@@ -222,3 +222,15 @@ test('network sets hold addresses and ranges, and no label of a namespace', () =
   const all = object('GlobalNetworkSet', { nets: ['x'] }) as CalicoGlobalNetworkSet;
   agrees(texts(globalNetworkSet.validate(all)), 'spec.nets[0]: …', 'of the cluster');
 });
+
+test('whoever writes what no data path can tell is warned', () => {
+  const spec = {
+    ingress: [
+      { action: 'Allow', protocol: 'TCP', source: { ports: [1] }, http: { methods: ['GET'] } },
+      { action: 'Allow', protocol: 'ICMP', icmp: { type: 8 } },
+      { action: 'Allow', protocol: 'TCP', destination: { ports: [1] } },
+    ],
+  };
+  const paths = calicoNetworkPolicy.warnings(local(spec)).map((text) => text.split(':')[0]);
+  assert.deepEqual(paths, ['spec.ingress[0].http', 'spec.ingress[0].source', 'spec.ingress[1]']);
+});

@@ -62,6 +62,19 @@ function* validateSet(
   }
 }
 
+/** What is decided, and no data path can tell. */
+function* warningsOf({ spec }: CalicoPolicy): Iterable<string> {
+  for (const direction of ['ingress', 'egress'] as const)
+    for (const [i, { source, http, icmp, notICMP }] of (spec?.[direction] ?? []).entries()) {
+      const path = `spec.${direction}[${i}]`;
+      if (http) yield `${path}.http: no proxy asks it yet: what only rules for requests allow is denied`;
+      if ([...(source?.ports ?? []), ...(source?.notPorts ?? [])].length > 0)
+        yield `${path}.source: ports of senders are not told apart: it matches nothing if it allows, else every port`;
+      if (icmp?.type !== undefined || notICMP?.type !== undefined)
+        yield `${path}: types of ICMP are not told apart: where rules differ by them, all are denied`;
+    }
+}
+
 export const calicoNetworkPolicy = define<CalicoNetworkPolicy>({
   kind: CALICO_NETWORK_POLICY,
   // As kubectl has it: `networkpolicy` alone is that of networking.k8s.io, which discovery lists first.
@@ -71,6 +84,7 @@ export const calicoNetworkPolicy = define<CalicoNetworkPolicy>({
   columns,
   setDefaults,
   validate: ({ spec }) => validateSpec(spec),
+  warnings: warningsOf,
 });
 
 export const globalNetworkPolicy = define<CalicoGlobalNetworkPolicy>({

@@ -40,6 +40,8 @@ const IDENTITY_BITS = 32;
 const POLICY_BITS = 80;
 /** So many are an entry each: found by one look-up, where a range takes three. */
 const FEW_PORTS = 8;
+/** All such ranges of a table together. Peers multiply them, and the map of single ports is for those that are. */
+const MOST_APART = 64;
 
 export const macBytes = (mac: string): Uint8Array =>
   mac === ''
@@ -51,6 +53,17 @@ const numberBytes = (value: number): Uint8Array => new Uint8Array(Uint32Array.of
 export type SlotOf = (rule: number) => number;
 
 export type CoreRecords = ReturnType<typeof createRecords>;
+
+type Ports = readonly [number, number];
+
+/** Which ports of a table are an entry each. */
+function apart(entries: PolicyTable['entries']): (ports: Ports) => boolean {
+  const count = ([first, last]: Ports) => last - first + 1;
+  const isRange = (ports: Ports) => count(ports) > 1 && count(ports) <= FEW_PORTS;
+  let ranged = 0;
+  for (const { ports } of entries) if (ports && isRange(ports)) ranged += count(ports);
+  return (ports) => count(ports) === 1 || (ranged <= MOST_APART && isRange(ports));
+}
 
 export function createRecords(programs: Pick<Programs, 'codec'>) {
   const encoder = (name: string): Encode => {
@@ -130,11 +143,12 @@ export function createRecords(programs: Pick<Programs, 'codec'>) {
       key: policyKey({ table: number, identity }),
       value: bytes,
     });
+    const isApart = apart(entries);
     const rows = entries.flatMap((entry): CopiedRow[] => {
       const { identity, protocol, ports, verdict } = entry;
       const bytes = value(countedAs(entry), verdict);
       if (protocol === null || ports === null) return [any(identity, bytes)];
-      if (ports[1] - ports[0] < FEW_PORTS)
+      if (isApart(ports))
         return portsOf(ports).map((port) => ({
           map: 'policy_entries',
           key: policyKey({ table: number, identity, protocol, port: swapPort(port) }),

@@ -36,7 +36,12 @@ interface Case {
   readonly problems: readonly string[];
 }
 
-type AnyObject = { readonly kind?: string; readonly flows?: string; readonly problems?: readonly string[] };
+type AnyObject = {
+  readonly kind?: string;
+  readonly flows?: string;
+  readonly problems?: readonly string[];
+  readonly names?: World['names'];
+};
 
 const documentsOf = (file: string): AnyObject[] =>
   parseAllDocuments(readFileSync(`${folder}/${file}`, 'utf8')).map((document) => {
@@ -54,16 +59,19 @@ export function caseOf(file: string): Case {
   const ofKind = <T>(kind: string) => objects.filter((object) => object.kind === kind) as unknown as T[];
   const policies = objects.filter(({ kind }) => kind?.endsWith('NetworkPolicy')) as unknown as PolicyObject[];
   return {
-    world: worldFromObjects({
-      // Of objects with the same name the last counts.
-      namespaces: ofKind<Namespace>('Namespace'),
-      nodes: ofKind<Node>('Node'),
-      pods: ofKind<Pod>('Pod'),
-      policies,
-      mesh: objects.filter(({ kind }) => isMeshKind(kind)) as unknown as MeshObject[],
-      serviceAccounts: ofKind<ServiceAccount>('ServiceAccount'),
-      others: objects as KubeObject[],
-    }),
+    world: {
+      ...worldFromObjects({
+        // Of objects with the same name the last counts.
+        namespaces: ofKind<Namespace>('Namespace'),
+        nodes: ofKind<Node>('Node'),
+        pods: ofKind<Pod>('Pod'),
+        policies,
+        mesh: objects.filter(({ kind }) => isMeshKind(kind)) as unknown as MeshObject[],
+        serviceAccounts: ofKind<ServiceAccount>('ServiceAccount'),
+        others: objects as KubeObject[],
+      }),
+      ...(table.names ? { names: table.names } : {}),
+    },
     rows: table.flows
       .trim()
       .split('\n')
@@ -128,8 +136,11 @@ for (const file of files)
     const [decide, look] = [createDecider(world), createLookup(tables)];
     const byTables: typeof decide = (flow) => look(wireFlow(world, flow));
     const byIndex = createIndexedDecider()(world);
-    // Tables answer the network's question alone, of connections and not of requests on them.
-    const isForTables = ({ flow }: Row) => (world.mesh ?? []).length === 0 && !flowOf(flow).request;
+    // Tables answer the network's question alone, of connections and not of requests on them, nor of types of ICMP messages.
+    const isForTables = ({ flow }: Row) => {
+      const { request, icmp } = flowOf(flow);
+      return (world.mesh ?? []).length === 0 && !request && !icmp;
+    };
     for (const [who, asked] of [
       [decide, rows],
       [byIndex, rows],

@@ -1,5 +1,6 @@
 /**
- * A flow on one line of a test: `a/web > b/db TCP 5432`, `8.8.8.8 > a/web ICMP`. A request may follow: `GET /x?y`, `grpc
+ * A flow on one line of a test: `a/web > b/db TCP 5432`, `8.8.8.8 > a/web ICMP`. A type of ICMP message may follow,
+ * `ICMP 8`, or a request: `GET /x?y`, `dns a.example`, `kafka produce orders`, `grpc
  * pkg.Service/Method`, `bytes`; and then what else is known: `host=a.example`, `header:x-user=ann`,
  * `claim:groups=["a","b"]`, `tls=none`, `principal=…`, `sni=…`, `remote=203.0.113.9`, `provider:opa=deny`.
  */
@@ -22,7 +23,8 @@ export function flowOf(text: string): Flow {
     src: endOf(src),
     dst: endOf(dst),
     protocol: protocol as Protocol,
-    port,
+    port: protocol === 'ICMP' ? undefined : port,
+    ...(protocol === 'ICMP' && port !== undefined ? { icmp: { type: port, code: 0 } } : {}),
     ...(request ? { request } : {}),
     ...(peer ? { peer } : {}),
     ...(facts.some(([key]) => key.startsWith('provider:')) ? { providers } : {}),
@@ -40,6 +42,8 @@ function requestOf(words: readonly string[], facts: readonly [string, string][])
   const [method, path = ''] = words;
   if (method === undefined) return undefined;
   if (method === 'bytes') return { type: 'bytes' };
+  if (method === 'dns') return { type: 'dns', name: path };
+  if (method === 'kafka') return { type: 'kafka', apiKey: path, topic: words[2] };
   const claims = within('claim:', facts).map(([name, value]) => [name, claimOf(value)]);
   const more = {
     host: new Map(facts).get('host'),

@@ -13,6 +13,8 @@ export interface Selector {
   readonly text: string;
   /** Labels (`labelText`) that all that it selects have, as far as they are known: to look up, not to decide. */
   readonly needs?: readonly string[];
+  /** As Kubernetes writes it; absent where its form of selectors cannot say it. */
+  readonly written?: LabelSelector;
 }
 
 export const labelText = (key: string, value: string): string => `${key}=${value}`;
@@ -53,6 +55,7 @@ function selectorOf(input: LabelSelector): Selector {
     selects: compileSelector(input),
     text: [...new Set(texts)].sort().join(',') || '*',
     needs: needsOf(input),
+    written: input,
   };
 }
 

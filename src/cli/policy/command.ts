@@ -10,6 +10,7 @@ import { addExplain } from './explain.ts';
 import { addGenerate } from './generate.ts';
 import { addLint } from './lint.ts';
 import { addProve } from './prove.ts';
+import { addRender } from './render.ts';
 import { addTest } from './cases.ts';
 
 const epilogue = `
@@ -40,5 +41,6 @@ export function register(program: Command, deps: CliDeps): void {
   addTest(policy, deps);
   addBlastRadius(policy, deps);
   addGenerate(policy, deps);
+  addRender(policy, deps);
   addAudit(policy, deps);
 }

@@ -341,3 +341,17 @@ test('a mistyped Ingress is refused with its line, and a backend that is not the
     /OPENS NOTHING.*\nIngress a\/front .*ingress\.yaml:8\) +there is no Service a\/web in what was read/,
   );
 });
+
+test('policies are rendered in another language; what is lost is told with its line', async (t) => {
+  const at = folder(t, { 'pods.yaml': two, 'db.yaml': dbFromWeb });
+  const calico = await run(['render', '--to', 'calico', '-f', at]);
+  assert.deepEqual([calico.code, calico.err], [0, '']);
+  const back = folder(t, { 'pods.yaml': two, 'db.yaml': calico.out });
+  assert.equal((await run(['diff', at, back])).code, 0, 'the files read back decide the same');
+  const cluster = await run(['render', '--to', 'cluster', '-f', at]);
+  assert.equal(cluster.code, 1);
+  assert.match(
+    cluster.err,
+    /db\.yaml:\d+: lost: NetworkPolicy a\/db spec\.ingress: who is no pod cannot be named as a source/,
+  );
+});

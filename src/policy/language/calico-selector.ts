@@ -1,6 +1,6 @@
 /** Selector expressions of projectcalico.org/v3 → selectors of the model. */
 import { parseSelectorExpression, type SelectorExpression, usesGlobal } from '../../api/calico-selector.ts';
-import type { Labels, Matcher } from '../../api/selector.ts';
+import type { LabelSelector, Labels, Matcher, Requirement } from '../../api/selector.ts';
 import type { Selector } from '../selector.ts';
 
 export type ReadExpression =
@@ -18,7 +18,36 @@ export function readExpression(text: string, global = false): ReadExpression {
 
 export function calicoSelector(expression: SelectorExpression): Selector {
   const plain = normal(expression);
-  return { selects: matcherOf(plain), text: textOf(plain) };
+  const written = writtenOf(plain);
+  return { selects: matcherOf(plain), text: textOf(plain), ...(written ? { written } : {}) };
+}
+
+/** Undefined where Kubernetes' selectors cannot say it. */
+function writtenOf(expression: SelectorExpression): LabelSelector | undefined {
+  if (expression.op === 'all') return {};
+  const parts = (expression.op === 'and' ? expression.of : [expression]).map(requirementOf);
+  const known = parts.filter((part) => part !== undefined);
+  return known.length < parts.length ? undefined : { matchExpressions: known };
+}
+
+function requirementOf(expression: SelectorExpression): Requirement | undefined {
+  switch (expression.op) {
+    case '==':
+      return { key: expression.key, operator: 'In', values: [expression.value] };
+    case '!=':
+      return { key: expression.key, operator: 'NotIn', values: [expression.value] };
+    case 'in':
+    case 'not in': {
+      const { key, values, op } = expression;
+      return values.length > 0 ? { key, operator: op === 'in' ? 'In' : 'NotIn', values } : undefined;
+    }
+    case 'has':
+      return { key: expression.key, operator: 'Exists' };
+    case 'not':
+      return expression.of.op === 'has' ? { key: expression.of.key, operator: 'DoesNotExist' } : undefined;
+    default:
+      return undefined;
+  }
 }
 
 const NEGATED = {

@@ -1,6 +1,7 @@
 /** Compiles a World to tables that a data path can look up without knowing any policy. */
 
 import { createRoles } from './assign-roles.ts';
+import { beyondTables } from './beyond-tables.ts';
 import type { Role } from './build-table.ts';
 import type { Direction } from './decision.ts';
 import { createClassifier } from './identities.ts';
@@ -54,7 +55,7 @@ const createParts = () => ({
   roles: createRoles(),
   classifier: createClassifier(),
   tables: createTables(),
-  problems: new Set<Policy>(),
+  problems: new Map<Policy, readonly PolicyProblem[]>(),
   addressesOf: createAddresses(),
 });
 
@@ -127,8 +128,14 @@ export function samePlaces(former: Places | undefined, world: World): Places {
   });
 }
 
-function problemsOf(known: Set<Policy>, { gone, come }: PolicyDifference): PolicyProblem[] {
+function problemsOf(
+  known: Map<Policy, readonly PolicyProblem[]>,
+  { gone, come }: PolicyDifference,
+): PolicyProblem[] {
   for (const policy of gone) known.delete(policy);
-  for (const policy of come) if (policy.problems.length > 0) known.add(policy);
-  return [...known].sort((a, b) => comparePolicies(a.ref, b.ref)).flatMap((policy) => policy.problems);
+  for (const policy of come) {
+    const problems = [...policy.problems, ...beyondTables(policy)];
+    if (problems.length > 0) known.set(policy, problems);
+  }
+  return [...known].sort(([a], [b]) => comparePolicies(a.ref, b.ref)).flatMap(([, problems]) => problems);
 }

@@ -7,6 +7,7 @@ import { createDecider } from './decide.ts';
 import { createIndexedDecider } from './indexed/decider.ts';
 import type { Decision, Side } from './decision.ts';
 import { createLookup } from './lookup.ts';
+import { modelOf, type PlainRule } from './testing/plain-policies.ts';
 import { type PlainReading, readPlain } from './testing/plain-reading.ts';
 import { fullFlowsIn, mixedWorlds, plainWorlds } from './testing/plain-worlds.ts';
 import { wireFlow } from './wire-flow.ts';
@@ -106,4 +107,52 @@ test('the compiled tables say what the policies say, and nothing more is allowed
     { numRuns: 1000 },
   );
   assert.ok(closed > 0);
+});
+
+test('what rules ask for beyond tables is denied, and told with its path', () => {
+  const rule = (more: Partial<PlainRule>): PlainRule => ({
+    direction: 'ingress',
+    verdict: 'allow',
+    priority: 1,
+    peers: null,
+    ports: [{ protocol: 'TCP', first: 80, last: 80 }],
+    ...more,
+  });
+  const object = modelOf({
+    namespace: 'a',
+    name: 'p',
+    tier: 1_000_000,
+    audited: false,
+    isolates: { ingress: true, egress: false },
+    subject: { namespace: 'a', labels: {} },
+    rules: [
+      rule({ paths: ['/'] }),
+      rule({ auth: 'required', ports: [{ protocol: 'TCP', first: 81, last: 81 }] }),
+      rule({ verdict: 'log' }),
+      rule({ sourcePorts: [{ protocol: 'TCP', first: 53, last: 53 }] }),
+      rule({ ports: [{ protocol: 'ICMP', family: 4, type: 8 }] }),
+      rule({ ports: [{ protocolNumber: 47 }] }),
+    ],
+  });
+  const pod = { namespace: 'a', name: 'p', node: 'n', labels: {}, addresses: ['10.1.0.1'], ports: [] };
+  const tables = compile({ pods: [pod], namespaces: [], nodes: [], policies: [object] });
+  assert.deepEqual(
+    tables.problems.map(({ path, message }) => [path, message.split(/:| yet/)[0]]),
+    [
+      ['spec.rules[0]', 'nothing judges requests'],
+      ['spec.rules[1]', 'ends cannot prove who they are'],
+      ['spec.rules[2]', 'only what decides is logged'],
+      ['spec.rules[3]', 'ports of senders are not told apart'],
+      ['spec.rules[4]', 'types of ICMP are not told apart'],
+    ],
+  );
+  const table = tables.tables.get(tables.endpoints.get('10.1.0.1')!.ingress)!;
+  assert.deepEqual(
+    table.entries.map(({ protocol, ports, verdict }) => [protocol, ports, verdict]),
+    [
+      [6, [80, 80], 'redirect'],
+      [6, [81, 81], 'auth-required'],
+      [47, [0, 65535], 'allow'],
+    ],
+  );
 });

@@ -36,7 +36,7 @@ export interface PolicyTables {
   readonly nodes: ReadonlyMap<string, readonly string[]>;
   /** Addresses that each node answers itself: always allowed. */
   readonly nodeLocal: ReadonlySet<string>;
-  /** What could not be read. Such a part matches nothing. */
+  /** What could not be read, or is beyond tables. Such a part allows nothing. */
   readonly problems: readonly PolicyProblem[];
 }
 

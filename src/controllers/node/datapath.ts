@@ -279,7 +279,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     const tables = deps.compile(world, { onlyNode: deps.node });
     plan.setPolicy(tables);
     for (const problem of tables.problems)
-      log.warn('a policy cannot be read', {
+      log.warn('a policy is not enforced as it is written', {
         policy: problem.policy,
         path: problem.path,
         problem: problem.message,

@@ -138,7 +138,7 @@ for (const [what, specs, expected] of [
 function without(world: World, paths: ReadonlySet<string>): World {
   const policies = world.policies.map((policy) => {
     const spec = policy.spec as Record<string, unknown[] | undefined>;
-    const id = `${policy.metadata.namespace ?? ''}/${policy.metadata.name}`;
+    const id = `${policy.kind} ${policy.metadata.namespace ?? ''}/${policy.metadata.name}`;
     const rules = (direction: string) =>
       spec[direction]?.filter((_, i) => !paths.has(`${id} spec.${direction}[${i}]`));
     const types = (spec['egress'] ?? []).length > 0 ? ['Ingress', 'Egress'] : ['Ingress'];
@@ -165,7 +165,7 @@ test('without all rules that are told to be redundant every flow has the verdict
       removed++;
       const less = without(
         world,
-        new Set(told.map(({ policy, path }) => `${policy.namespace}/${policy.name} ${path}`)),
+        new Set(told.map(({ policy, path }) => `${policy.kind} ${policy.namespace}/${policy.name} ${path}`)),
       );
       const [before, after] = [createDecider(world), createDecider(less)];
       for (const flow of flows) assert.equal(after(flow).verdict, before(flow).verdict);

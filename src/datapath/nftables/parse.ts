@@ -1,5 +1,6 @@
 /** `nft list table …` → objects that compare with those of a plan. */
 import { canonicalText } from './lower.ts';
+import { PROTOCOL_NUMBERS } from './protocol-names.ts';
 import { type KernelObject, stateOf } from './objects.ts';
 
 /** Undefined: there is no such table. */
@@ -78,8 +79,13 @@ function canonicalKey(text: string): string {
     .trim()
     .split(' . ')
     .map((part) => (embedsIpv4.test(part) ? part.split('-').map(canonicalPrefix).join('-') : part))
+    .map((part, i, { length }) => (i === 1 && length === 3 ? protocolOf(part) : part))
     .join(' . ');
 }
+
+/** Between who and which port. */
+const protocolOf = (text: string): string =>
+  Object.hasOwn(PROTOCOL_NUMBERS, text) ? String(PROTOCOL_NUMBERS[text]) : text;
 
 function canonicalPrefix(text: string): string {
   const slash = text.indexOf('/');

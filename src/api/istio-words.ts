@@ -78,6 +78,9 @@ export const isPathTemplate = (path: string): boolean => path.includes('{*}') ||
 /** `{*}`: some characters but `/`. `{**}`: any characters, none too. A text is itself. */
 export type TemplatePart = { readonly any: 'one' | 'many' } | { readonly text: string };
 
+/** What a path costs grows with them; nobody writes as many. */
+const MOST_OPERATORS = 32;
+
 /** A text that says what is wrong with it, if it is none. */
 export function readPathTemplate(path: string): readonly TemplatePart[] | string {
   if (!path.startsWith('/')) return 'a path template begins with /';
@@ -89,6 +92,8 @@ export function readPathTemplate(path: string): readonly TemplatePart[] | string
   if (many >= 0 && parts.slice(many + 1).some(isOperator)) return '{**} must be the last operator of a path';
   if (parts.some((part, i) => isOperator(part) && isOperator(parts[i + 1])))
     return 'two operators need something between them';
+  if (parts.filter(isOperator).length > MOST_OPERATORS)
+    return `a path template has at most ${MOST_OPERATORS} operators`;
   return parts.map((part) => {
     if (part === '{*}') return { any: 'one' };
     return part === '{**}' ? { any: 'many' } : { text: part };

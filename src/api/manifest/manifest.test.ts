@@ -230,3 +230,12 @@ test('stdin is read as -, and objects get the namespace asked for', async () => 
   assert.equal(entry?.file, '-');
   assert.equal(entry?.object.metadata.namespace, 'shop');
 });
+
+test('objects of a version that is the served one by another name are read as that', () => {
+  const { objects } = parseManifests({
+    file: 'a.yaml',
+    text: 'apiVersion: security.istio.io/v1beta1\nkind: PeerAuthentication\nmetadata: { name: a }\n',
+  });
+  assert.equal(objects[0]?.object.apiVersion, 'security.istio.io/v1');
+  assert.deepEqual(checkManifests(objects), []);
+});

@@ -128,7 +128,7 @@ function readDocument(document: Document, file: string, lines: LineCounter): Par
     const problems: ManifestProblem[] = [];
     for (const [i, item] of items.entries()) {
       const lineOf = at(['items', i]);
-      if (isObject(item)) objects.push({ object: item as KubeObject, file, line: lineOf(''), lineOf });
+      if (isObject(item)) objects.push({ object: current(item), file, line: lineOf(''), lineOf });
       else
         problems.push({
           file,
@@ -138,7 +138,17 @@ function readDocument(document: Document, file: string, lines: LineCounter): Par
     }
     return { objects, problems };
   }
-  return { objects: [{ object: value as KubeObject, file, line, lineOf: at([]) }], problems: [] };
+  return { objects: [{ object: current(value), file, line, lineOf: at([]) }], problems: [] };
+}
+
+/** Versions whose objects are those of the version that is served. */
+const SAME_AS: Readonly<Record<string, string>> = { 'security.istio.io/v1beta1': 'security.istio.io/v1' };
+
+function current(value: Record<string, unknown>): KubeObject {
+  const { apiVersion } = value;
+  if (typeof apiVersion === 'string' && Object.hasOwn(SAME_AS, apiVersion))
+    value['apiVersion'] = SAME_AS[apiVersion];
+  return value as unknown as KubeObject;
 }
 
 function listItems(value: Record<string, unknown>): unknown[] | undefined {

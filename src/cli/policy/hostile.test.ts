@@ -5,6 +5,9 @@ import type { KubeObject } from '../../api/types.ts';
 import { connectionOutput, connectivity } from '../../policy/analyse/connectivity.ts';
 import { estateFromObjects } from '../../policy/analyse/from-objects.ts';
 import { lint } from '../../policy/analyse/lint.ts';
+import { createDecider } from '../../policy/decide.ts';
+import { createIndexedDecider } from '../../policy/indexed/decider.ts';
+import type { Flow } from '../../policy/world.ts';
 import { createEstate } from '../../policy/analyse/estate.ts';
 import { policyObject } from '../../policy/testing/arbitraries.ts';
 import { objectProblems } from './check-objects.ts';
@@ -20,6 +23,8 @@ const kinds = [
   ['policy.networking.k8s.io/v1alpha2', 'ClusterNetworkPolicy'],
   ['cilium.io/v2', 'CiliumNetworkPolicy'],
   ['cilium.io/v2', 'CiliumClusterwideNetworkPolicy'],
+  ['security.istio.io/v1', 'AuthorizationPolicy'],
+  ['security.istio.io/v1beta1', 'PeerAuthentication'],
 ] as const;
 
 /** Values where values are wrong, under keys that are looked at. */
@@ -113,6 +118,23 @@ const ciliumRule = {
   ],
   enableDefaultDeny: { ingress: false },
 };
+const istioSpecs: typeof specs = {
+  AuthorizationPolicy: {
+    selector: { matchLabels: { app: 'a' } },
+    rules: [
+      {
+        from: [{ source: { principals: ['*'], ipBlocks: ['10.0.0.0/8'] } }],
+        to: [{ operation: { paths: ['/{*}'], ports: ['80'] } }],
+        when: [{ key: 'request.headers[a]', values: ['b'] }],
+      },
+    ],
+  },
+  PeerAuthentication: {
+    selector: { matchLabels: { app: 'a' } },
+    mtls: { mode: 'STRICT' },
+    portLevelMtls: { 80: { mode: 'DISABLE' } },
+  },
+};
 const ciliumSpecs: typeof specs = {
   CiliumNetworkPolicy: ciliumRule,
   CiliumClusterwideNetworkPolicy: ciliumRule,
@@ -139,7 +161,12 @@ const object = fc
   })
   .map(({ kind: [apiVersion, kind], name, path, isSpoilt, by }) => {
     const metadata = { name, labels: { app: 'a' }, namespace: 'default' };
-    const whole = { apiVersion, kind, metadata, spec: specs[kind] ?? ciliumSpecs[kind] ?? {} };
+    const whole = {
+      apiVersion,
+      kind,
+      metadata,
+      spec: specs[kind] ?? ciliumSpecs[kind] ?? istioSpecs[kind] ?? {},
+    };
     // Its kind stays: others are not looked at.
     return (isSpoilt
       ? { ...(spoil(whole, path, by) as object), apiVersion, kind }
@@ -186,4 +213,34 @@ test('long lists of ranges, labels and ports are answered about', () => {
   const told = [...connectivity(estate)];
   assert.equal(told.length, 2 + 2 * 10_000 + 2);
   assert.equal(told[0]?.set.ranges[0]?.length, 5000);
+});
+
+test('long lists and long texts of requests are answered about', () => {
+  const many = (text: string) => Array.from({ length: 10_000 }, (_, i) => `${text}${i}`);
+  const pod = { namespace: 'a', name: 'p', node: '', labels: {}, addresses: ['10.0.0.1'], ports: [] };
+  const spec = {
+    rules: [
+      {
+        from: [{ source: { principals: many('cluster.local/ns/a/sa/'), notIpBlocks: ['10.0.0.0/9'] } }],
+        to: [{ operation: { paths: [...many('/x*'), ...many('/{*}a{*}/'), `/${'{*}a'.repeat(32)}`] } }],
+        when: [{ key: 'request.headers[a]', values: many('*') }],
+      },
+    ],
+  };
+  const metadata = { namespace: 'a', name: 'long' };
+  const mesh = [
+    { apiVersion: 'security.istio.io/v1' as const, kind: 'AuthorizationPolicy' as const, metadata, spec },
+  ];
+  const world = { pods: [pod], namespaces: [], nodes: [], policies: [], mesh };
+  const flow: Flow = {
+    src: { address: '10.200.0.1' },
+    dst: { pod: 'a/p' },
+    protocol: 'TCP',
+    port: 80,
+    peer: { tls: 'mutual', principal: 'cluster.local/ns/a/sa/77' },
+    request: { type: 'http', method: 'GET', path: `/${'a'.repeat(10_000)}`, headers: { a: 'x9999' } },
+  };
+  for (const decide of [createDecider(world), createIndexedDecider()(world)])
+    assert.equal(decide(flow).mesh?.reason, 'rule');
+  lint(createEstate(world, () => undefined));
 });

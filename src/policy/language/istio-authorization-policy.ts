@@ -44,7 +44,8 @@ export function lowerAuthorizationPolicy(object: AuthorizationPolicy, inherited?
 }
 
 function stageOf({ metadata }: AuthorizationPolicy, inherited: Stage | undefined): Stage {
-  const dryRun = metadata.annotations?.[DRY_RUN] === 'true' ? 'audit' : undefined;
+  // As Go reads truth.
+  const dryRun = /^(1|t|T|true|TRUE|True)$/.test(metadata.annotations?.[DRY_RUN] ?? '') ? 'audit' : undefined;
   return stageIn(metadata.labels) ?? dryRun ?? inherited ?? 'enforce';
 }
 

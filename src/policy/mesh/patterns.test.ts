@@ -60,7 +60,7 @@ test('a template matches what a regular expression of it does', () => {
 });
 
 test('no template takes longer than its path is', () => {
-  const parts = readPathTemplate(`/${'{*}a'.repeat(200)}/{**}b`);
+  const parts = readPathTemplate(`/${'{*}a'.repeat(31)}/{**}b`);
   assert.ok(typeof parts !== 'string');
   assert.equal(matchesPath({ how: 'template', parts }, `/${'a'.repeat(20_000)}/`), false);
   assert.equal(matchesPath({ how: 'template', parts }, `/${'a'.repeat(20_000)}/${'b'.repeat(20_000)}`), true);

@@ -43,6 +43,9 @@ export const matchesPath = (pattern: PathPattern, path: string): boolean =>
 
 /** Every place up to which the parts so far may reach, one part after the other. */
 function matchesTemplate(parts: readonly TemplatePart[], path: string): boolean {
+  const last = parts.at(-1);
+  // Most are told apart by their ends.
+  if (last && 'text' in last && !path.endsWith(last.text)) return false;
   let ends: readonly number[] = [0];
   for (const part of parts) {
     if ('text' in part)

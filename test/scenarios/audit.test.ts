@@ -74,6 +74,12 @@ for (const datapath of ['ebpf', 'nftables'])
     );
     await cluster.must('datapath', 'verify');
 
+    const learned = await cluster.heddle('policy', 'generate', '--flows', '-o', 'json');
+    assert.equal(learned.code, 0, learned.stderr);
+    assert.deepEqual(ingressOf(learned.stdout, 'server'), [
+      { from: ['friend', 'stranger'], ports: [{ protocol: 'TCP', port: 8080 }] },
+    ]);
+
     await apply(cluster, 'enforce', DENIED);
     assert.notEqual((await curl(cluster, 'stranger')).code, 0, 'what is enforced denies');
     assert.equal((await curl(cluster, 'friend')).code, 0);
@@ -135,4 +141,27 @@ async function metrics(cluster: LocalCluster): Promise<string> {
       }),
   );
   return (await Promise.all(texts)).join('\n');
+}
+
+interface Generated {
+  readonly items: readonly {
+    readonly metadata: { readonly name: string };
+    readonly spec: {
+      readonly ingress: readonly {
+        readonly from: readonly {
+          readonly podSelector: { readonly matchLabels: { readonly app: string } };
+        }[];
+        readonly ports: readonly object[];
+      }[];
+    };
+  }[];
+}
+
+function ingressOf(json: string, policy: string) {
+  const { items } = JSON.parse(json) as Generated;
+  const found = items.find(({ metadata }) => metadata.name === policy);
+  return found?.spec.ingress.map(({ from, ports }) => ({
+    from: from.map(({ podSelector }) => podSelector.matchLabels.app).sort(),
+    ports,
+  }));
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { AuditCount } from '../../observe/audit-count.ts';
 import type { FlowAudit } from '../../observe/flow-event.ts';
-import { type Agents, type Answer, agentsOf } from '../datapath-nodes.ts';
+import type { Agents, Answer } from '../datapath-nodes.ts';
 import type { CliDeps } from '../deps.ts';
 import { collect, outputFormat } from '../flags.ts';
 import { answers, printValue } from './common.ts';
@@ -52,6 +52,7 @@ export function addAudit(policy: Command, deps: CliDeps): void {
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<AuditFlags>();
       const format = outputFormat(flags.output, FORMATS) ?? 'text';
+      const { agentsOf } = await import('../datapath-nodes.ts');
       const rows = await gatherAudit(agentsOf(flags.dataDir, flags.node, deps));
       if (format === 'json' || format === 'yaml') await printValue({ rules: rows }, format, deps);
       else deps.stdout.write(auditText(format, rows));

@@ -355,3 +355,49 @@ test('policies are rendered in another language; what is lost is told with its l
     /db\.yaml:\d+: lost: NetworkPolicy a\/db spec\.ingress: who is no pod cannot be named as a source/,
   );
 });
+
+const addressed = (name: string, address: string): string =>
+  pod(name, `status: { podIPs: [{ ip: ${address} }] }\n`);
+
+test('policies are generated from flows that were seen, of a page, of a list or of lines', async (t) => {
+  const at = folder(t, {
+    'pods.yaml': `${addressed('web', '10.244.0.1')}---\n${addressed('db', '10.244.0.2')}`,
+  });
+  const flow = (verdict: string, dport: number) => ({
+    seq: 1,
+    src: '10.244.0.1',
+    dst: '10.244.0.2',
+    protocol: 'TCP',
+    dport,
+    verdict,
+  });
+  const events = [flow('allow', 5432), flow('deny', 22)];
+  for (const text of [
+    JSON.stringify({ events, next: 2, lost: 0 }),
+    JSON.stringify(events),
+    events.map((each) => JSON.stringify(each)).join('\n'),
+  ]) {
+    const args = ['generate', '-f', at, '--flows', '-', '--stage', 'audit', '-o', 'json'];
+    const { code, out, err } = await run(args, text);
+    assert.deepEqual([code, err], [0, ''], text);
+    const { items } = JSON.parse(out) as {
+      items: { metadata: { name: string; labels: object }; spec: { ingress: unknown } }[];
+    };
+    assert.deepEqual(
+      items.map(({ metadata, spec }) => [metadata.name, metadata.labels, JSON.stringify(spec.ingress)]),
+      [
+        [
+          'db',
+          { 'heddle.dev/stage': 'audit' },
+          '[{"from":[{"podSelector":{"matchLabels":{"app":"web"}}}],"ports":[{"protocol":"TCP","port":5432}]}]',
+        ],
+        ['web', { 'heddle.dev/stage': 'audit' }, '[]'],
+      ],
+    );
+  }
+  const broken = await run(['generate', '-f', at, '--flows', '-'], '{"src": 1}');
+  assert.equal(broken.code, 2);
+  assert.match(broken.err, /expected an event with src, dst, protocol, dport and verdict/);
+  const lost = await run(['generate', '-f', at, '--flows', '-'], '{"events": [], "lost": 3}');
+  assert.match(lost.err, /warning: 3 records were lost.*\n.*no flow was seen/);
+});

@@ -48,7 +48,8 @@ export function nestBlocks(blocks: ReadonlyMap<string, Block>) {
     lpm.set(cidr, terms);
     ranges.push({ cidr, terms });
   });
-  return { ranges, match: (address: Address): readonly string[] => lpm.match(address) ?? noTerms };
+  const match = (address: Address, most?: number): readonly string[] => lpm.match(address, most) ?? noTerms;
+  return { ranges, match };
 }
 
 /** One array, so that it can be told by identity. */

@@ -1,7 +1,7 @@
 /** The table of a role: for each class of peers the ports that they may use, and by which rule. */
 import type { Direction } from './decision.ts';
 import { flattenPorts, type PlainPort, type PortEntry, type PortRule, sameOutcome } from './entries.ts';
-import type { Identities, PeerClass } from './identities.ts';
+import type { PeerClass } from './identities.ts';
 import type { Isolation, Isolations } from './isolation.ts';
 import type { Policy, Rule } from './model.ts';
 import { type NamedPorts, namedPortsText, nameKey, namesIn } from './named-ports.ts';
@@ -25,12 +25,13 @@ export interface Role {
   readonly named: NamedPorts;
 }
 
-export function buildTable(
-  number: number,
-  role: Role,
-  { classes }: Identities,
-  numbering: Numbering,
-): PolicyTable {
+export interface TableBuilder {
+  build(classes: readonly PeerClass[]): PolicyTable;
+  /** The very same table where these classes have no entries in it. */
+  changed(table: PolicyTable, gone: readonly PeerClass[], come: readonly PeerClass[]): PolicyTable;
+}
+
+export function createTableBuilder(number: number, role: Role, numbering: Numbering): TableBuilder {
   const { direction, isolation } = role;
   const { policies, tiers } = isolation.enforced;
   const defaultRule = numbering.defaultDeny(direction, tiers[0]?.policies ?? []);
@@ -38,7 +39,7 @@ export function buildTable(
   const nobody = flatten(undefined);
   const isImplied = (entry: PortEntry) =>
     entry.protocol === null && defaultRule !== 0 && entry.rule === defaultRule && !entry.audit;
-  const entries: PolicyEntry[] = nobody
+  const ofNobody: readonly PolicyEntry[] = nobody
     .filter((entry) => !isImplied(entry))
     .map((entry) => ({ identity: 0, ...entry }));
   // Where rules only ever allow, whoever is told apart from 0 may do all that 0 may: going on to 0 adds nothing.
@@ -48,14 +49,36 @@ export function buildTable(
   const isLeftToNobody = (entry: PortEntry) =>
     (goesOn && isImplied(entry)) ||
     (rest !== undefined && entry.protocol === null && sameOutcome(entry, rest));
-  for (const peer of classes) {
-    const own = flatten(peer);
-    if (own === nobody) continue;
-    for (const entry of own) if (!isLeftToNobody(entry)) entries.push({ identity: peer.identity, ...entry });
-  }
   const isolatedBy = tiers.length > 1 ? { isolatedBy: policies } : {};
-  return { number, direction, defaultRule, ...isolatedBy, entries };
+  const entriesOf = (peer: PeerClass): PolicyEntry[] => {
+    const own = flatten(peer);
+    if (own === nobody) return [];
+    const { identity } = peer;
+    return own.filter((entry) => !isLeftToNobody(entry)).map((entry) => ({ identity, ...entry }));
+  };
+  const tableOf = (entries: readonly PolicyEntry[]): PolicyTable => ({
+    number,
+    direction,
+    defaultRule,
+    ...isolatedBy,
+    entries,
+  });
+  return {
+    build: (classes) => tableOf([...ofNobody, ...classes.flatMap(entriesOf)]),
+    changed(table, gone, come) {
+      const fresh = come.flatMap(entriesOf);
+      const isGone = gone.length > 0 && hasEntries(table, new Set(gone.map(({ identity }) => identity)));
+      if (fresh.length === 0 && !isGone) return table;
+      const without = new Set(gone.map(({ identity }) => identity));
+      const stay = isGone ? table.entries.filter(({ identity }) => !without.has(identity)) : table.entries;
+      // Entries of one identity stay in their order.
+      return tableOf([...stay, ...fresh].sort((a, b) => a.identity - b.identity));
+    },
+  };
 }
+
+const hasEntries = ({ entries }: PolicyTable, identities: ReadonlySet<number>): boolean =>
+  entries.some(({ identity }) => identities.has(identity));
 
 /** And to whoever is not told apart only where they allow everybody, so that nobody is left out by what he is. */
 const isOnlyAllowed = ({ rules, audited, isolation }: Role): boolean =>

@@ -3,7 +3,8 @@ import { type Address, bits, type Cidr, type Family } from '../lib/ip.ts';
 
 export interface Lpm<T> {
   set(cidr: Cidr, value: T): void;
-  match(address: Address): T | undefined;
+  /** @param most the longest prefix that counts */
+  match(address: Address, most?: number): T | undefined;
 }
 
 export function createLpm<T>(): Lpm<T> {
@@ -20,8 +21,9 @@ export function createLpm<T>(): Lpm<T> {
       }
       prefixes.set(network, value);
     },
-    match({ family, value }) {
+    match({ family, value }, most = bits(family)) {
       for (const length of lengths[family]) {
+        if (length > most) continue;
         const shift = BigInt(bits(family) - length);
         const found = byLength[family].get(length)!.get((value >> shift) << shift);
         if (found !== undefined) return found;

@@ -22,9 +22,17 @@ export interface Peers {
   readonly names: ReturnType<typeof egressNames>;
 }
 
+/** How what is asked differs from before. */
+export interface TermDifference {
+  readonly pods: { readonly gone: readonly string[]; readonly come: readonly PodPeer[] };
+  /** Of what is asked of addresses: ranges, nodes, names, entities. */
+  readonly addresses: boolean;
+  /** Of which port names mean something to whom. */
+  readonly names: boolean;
+}
+
 export interface Terms {
-  /** Returns whether `peers` may be others than before. */
-  update(roles: ReadonlySet<Role>): boolean;
+  update(roles: ReadonlySet<Role>): TermDifference;
   peers(): Peers;
 }
 
@@ -35,7 +43,8 @@ export function createTerms(): Terms {
   const nodes = createCounted<NodePeer>();
   const domains = createCounted<NamePeer>();
   const entities = createCounted<EntityPeer>();
-  const add = (leaf: LeafPeer, by: 1 | -1): boolean => {
+  const naming = createCounted<Naming>();
+  const add = (leaf: LeafPeer, by: 1 | -1): void => {
     switch (leaf.type) {
       case 'pods':
         return pods.add(leaf, by);
@@ -49,27 +58,26 @@ export function createTerms(): Terms {
         return entities.add(leaf, by);
     }
   };
-  /** Egress rules with port names: they are rare, and any change of roles counts while there are some. */
-  let naming = 0;
 
-  function count({ rules }: Role, by: 1 | -1): boolean {
-    let isNew = false;
+  function count({ rules }: Role, by: 1 | -1): void {
     for (const rule of rules) {
-      if (isNaming(rule)) naming += by;
-      for (const peer of rule.peers ?? []) for (const leaf of leavesOf(peer)) isNew = add(leaf, by) || isNew;
+      if (isNaming(rule)) naming.add({ rule, text: namingText(rule) }, by);
+      for (const peer of rule.peers ?? []) for (const leaf of leavesOf(peer)) add(leaf, by);
     }
-    return isNew;
   }
 
   return {
     update(roles) {
-      const wasNaming = naming > 0;
-      let differs = false;
-      // What stays in another role is never gone in between.
-      for (const role of roles) if (!held.has(role)) differs = count(role, 1) || differs;
-      for (const role of held) if (!roles.has(role)) differs = count(role, -1) || differs;
+      for (const role of roles) if (!held.has(role)) count(role, 1);
+      for (const role of held) if (!roles.has(role)) count(role, -1);
       held = roles;
-      return differs || wasNaming || naming > 0;
+      const [ofPods, ofNames] = [pods.settle(), naming.settle()];
+      const others = [blocks, nodes, domains, entities].map((each) => each.settle());
+      return {
+        pods: { gone: ofPods.gone, come: ofPods.come },
+        addresses: others.some(isAny),
+        names: isAny(ofNames),
+      };
     },
     peers: () => ({
       pods: pods.all(),
@@ -77,26 +85,48 @@ export function createTerms(): Terms {
       nodes: nodes.all(),
       domains: domains.all(),
       entities: entities.all(),
-      names: egressNames(naming > 0 ? [...new Set([...held].flatMap((role) => role.rules))] : []),
+      names: egressNames([...naming.all().values()].map(({ rule }) => rule)),
     }),
   };
 }
+
+/** Of egress rules with port names: those of one text mean the same. */
+interface Naming {
+  readonly rule: Rule;
+  readonly text: string;
+}
+
+const namingText = (rule: Rule): string =>
+  JSON.stringify([namesIn(rule).sort(), rule.peers?.map(({ text }) => text).sort() ?? null]);
+
+const isAny = ({ gone, come }: { readonly gone: unknown[]; readonly come: unknown[] }): boolean =>
+  gone.length + come.length > 0;
 
 const isNaming = (rule: Rule): boolean => rule.ref.direction === 'egress' && namesIn(rule).length > 0;
 
 function createCounted<T extends { readonly text: string }>() {
   const counts = new Map<string, { peer: T; count: number }>();
+  /** Whether it was there when last asked, of what has come or gone since. */
+  const before = new Map<string, boolean>();
   return {
-    /** Returns whether the text is new, or gone. */
-    add(peer: T, by: 1 | -1): boolean {
+    add(peer: T, by: 1 | -1): void {
       const known = counts.get(peer.text);
-      if (!known) counts.set(peer.text, { peer, count: 1 });
-      else if (by < 0 && known.count === 1) counts.delete(peer.text);
-      else {
+      if (known && known.count + by > 0) {
         known.count += by;
-        return false;
+        return;
       }
-      return true;
+      if (!before.has(peer.text)) before.set(peer.text, known !== undefined);
+      if (known) counts.delete(peer.text);
+      else counts.set(peer.text, { peer, count: 1 });
+    },
+    /** What has come and gone since this was last asked. */
+    settle(): { readonly gone: string[]; readonly come: T[] } {
+      const differing = [...before].filter(([text, was]) => was !== counts.has(text));
+      before.clear();
+      return {
+        gone: differing.flatMap(([text, was]) => (was ? [text] : [])),
+        come: differing.flatMap(([text, was]) => (was ? [] : [counts.get(text)!.peer])),
+      };
     },
     all: (): Map<string, T> => new Map([...counts].map(([text, { peer }]) => [text, peer])),
   };

@@ -1,35 +1,41 @@
 /** Tables of roles and words of their rules, made again only when what goes into them has changed. */
-import { buildTable, type Role } from './build-table.ts';
+import { createTableBuilder, type Role, type TableBuilder } from './build-table.ts';
 import { ruleText, type Verdict } from './decision.ts';
-import type { Identities } from './identities.ts';
+import type { Identities, PeerClass } from './identities.ts';
 import type { Rule } from './model.ts';
 import { defaultDenyText, type Numbering } from './numbering.ts';
 import { withoutSources } from './source-ports.ts';
+import { difference } from './pod-directory.ts';
 import type { PolicyTable, PolicyTables, RuleInfo } from './tables.ts';
 
 interface Built {
   readonly role: Role;
+  readonly builder: TableBuilder;
   readonly table: PolicyTable;
 }
 
 export function createTables() {
   let built = new Map<number, Built>();
-  let forWhat: { readonly identities: Identities; readonly epoch: number } | undefined;
+  let classes: readonly PeerClass[] = [];
+  let epoch: number | undefined;
   const words = createWords();
 
   return {
+    /** Tables are the very same objects as long as they say the same. */
     build(roles: ReadonlyMap<number, Role>, identities: Identities, numbering: Numbering) {
-      const epoch = numbering.epoch();
-      if (forWhat?.identities !== identities || forWhat.epoch !== epoch) built = new Map();
-      forWhat = { identities, epoch };
+      if (epoch !== numbering.epoch()) built = new Map();
+      epoch = numbering.epoch();
+      const { gone, come } = difference(classes, identities.classes);
+      classes = identities.classes;
       const next = new Map<number, Built>();
       const tables = new Map<number, PolicyTable>();
       for (const [number, role] of roles) {
         const known = built.get(number);
-        const made =
-          known?.role === role ? known : { role, table: buildTable(number, role, identities, numbering) };
-        next.set(number, made);
-        tables.set(number, made.table);
+        const isKnown = known?.role === role;
+        const builder = isKnown ? known.builder : createTableBuilder(number, role, numbering);
+        const table = isKnown ? builder.changed(known.table, gone, come) : builder.build(classes);
+        next.set(number, isKnown && table === known.table ? known : { role, builder, table });
+        tables.set(number, table);
       }
       built = next;
       return tables;

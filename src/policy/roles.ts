@@ -6,11 +6,15 @@ import type { Labels } from '../api/selector.ts';
 import type { Direction } from './decision.ts';
 import { comparePolicies, type Policy } from './model.ts';
 import { accountOf, selectsPod } from './peers.ts';
+import { merged, type PodDifference } from './pod-directory.ts';
+import { sameItems } from './policy-list.ts';
 import type { Places, Scene } from './scene.ts';
 import type { WorldPod } from './world.ts';
 
 /** Pods that no selector can tell apart. */
 export interface Alike {
+  /** The same text as long as there are such pods. */
+  readonly key: string;
   readonly namespace: string;
   readonly labels: Labels;
   readonly serviceAccount: string;
@@ -36,8 +40,12 @@ export interface GroupDifference {
 }
 
 export interface Groups {
-  /** `places` are compared by identity. */
-  update(places: Places, policies: PolicyDifference): GroupDifference;
+  /**
+   * `places` are compared by identity.
+   *
+   * @param pods how they differ from the ones before; undefined: by more than pods, or it is not known
+   */
+  update(places: Places, policies: PolicyDifference, pods?: PodDifference): GroupDifference;
 }
 
 export function groupPods(scene: Scene): readonly PodGroup[] {
@@ -52,24 +60,55 @@ interface Selected {
 export function createGroups(): Groups {
   const index = createSubjectIndex();
   let places: Places | undefined;
-  let alike = new Map<string, Alike>();
   let selected = new Map<string, Selected>();
-  /** Keys of the groups that each policy selects; made when it is first asked for after pods have changed. */
-  let holders: Map<Policy, ReadonlySet<string>> | undefined;
+  /** Keys of the groups that each policy selects; made when it is first asked for after all pods have changed. */
+  let holders: Map<Policy, Set<string>> | undefined;
+  /** Those that this update has changed, as they were. */
+  let before = new Map<string, Selected | undefined>();
+
+  function set(key: string, next: Selected | undefined): void {
+    if (!before.has(key)) before.set(key, selected.get(key));
+    if (next) selected.set(key, next);
+    else selected.delete(key);
+  }
 
   /** The selection of pods that are alike holds for whoever is in the group; labels of namespaces are part of it. */
   function regroup(next: Places): void {
-    const former = selected;
     holders = undefined;
-    const sameNamespaces = places?.namespaces === next.namespaces && places.accounts === next.accounts;
-    alike = alikeIn(next, alike);
-    selected = new Map();
-    for (const [key, each] of alike) {
-      const known = sameNamespaces ? former.get(key) : undefined;
-      if (known?.group.alike === each) selected.set(key, known);
-      else selected.set(key, select(each, known?.policies ?? index.selecting(each, next)));
+    const isSame = places !== undefined && isSameBelongings(places, next);
+    const members = new Map<string, WorldPod[]>();
+    for (const pod of next.pods) {
+      const key = groupKey(pod);
+      const list = members.get(key);
+      if (list) list.push(pod);
+      else members.set(key, [pod]);
     }
-    places = next;
+    for (const key of selected.keys()) if (!members.has(key)) set(key, undefined);
+    for (const [key, pods] of members) {
+      const known = selected.get(key);
+      const alike = known && sameItems(known.group.pods, pods) ? known.group.alike : alikeOf(key, pods);
+      if (!known || !isSame || known.group.alike !== alike)
+        set(key, select(alike, (isSame && known?.policies) || index.selecting(alike, next)));
+    }
+  }
+
+  /** Where some pods have come and gone, and nothing else. */
+  function regroupSome(next: Places, { gone, come }: PodDifference): void {
+    const left = Map.groupBy(gone, groupKey);
+    const joined = Map.groupBy(come, groupKey);
+    for (const key of new Set([...left.keys(), ...joined.keys()])) {
+      const known = selected.get(key);
+      const pods = merged(known?.group.pods ?? [], left.get(key) ?? [], joined.get(key) ?? []);
+      if (pods.length === 0) {
+        for (const policy of known?.policies ?? []) holders?.get(policy)?.delete(key);
+        set(key, undefined);
+        continue;
+      }
+      const alike = alikeOf(key, pods);
+      const policies = known?.policies ?? index.selecting(alike, next);
+      if (!known) for (const policy of policies) if (holders) addTo(holders, policy, key);
+      set(key, select(alike, policies));
+    }
   }
 
   /** Keys of the groups that a policy selects, or selected. */
@@ -82,7 +121,7 @@ export function createGroups(): Groups {
     }
     for (const policy of come) {
       const own = new Set<string>();
-      for (const [key, each] of alike) if (selects(policy, each, at)) own.add(key);
+      for (const [key, { group }] of selected) if (selects(policy, group, at)) own.add(key);
       if (own.size > 0) holders.set(policy, own);
       for (const key of own) keys.add(key);
     }
@@ -90,78 +129,56 @@ export function createGroups(): Groups {
   }
 
   /** Where pods are as they were. */
-  function reselect(difference: PolicyDifference, at: Places): GroupDifference {
-    const gone: PodGroup[] = [];
-    const come: PodGroup[] = [];
+  function reselect(difference: PolicyDifference, at: Places): void {
+    if (difference.gone.length + difference.come.length === 0) return;
     for (const key of touchedBy(difference, at)) {
       const { group, policies } = selected.get(key)!;
-      const next = select(group.alike, changed(policies, difference, group.alike, at));
-      selected.set(key, next);
-      gone.push(group);
-      come.push(next.group);
+      set(key, select(group.alike, changed(policies, difference, group.alike, at)));
     }
-    return {
-      groups: Iterator.from(selected.values())
-        .map((each) => each.group)
-        .toArray(),
-      gone,
-      come,
-    };
   }
 
   return {
-    update(next, difference) {
+    update(next, difference, pods) {
       index.change(difference);
-      if (next === places) return reselect(difference, next);
-      const former = new Map(selected);
+      before = new Map();
       if (places) reselect(difference, places);
-      regroup(next);
-      return compare(former, selected);
+      if (places && pods && isSameBelongings(places, next)) regroupSome(next, pods);
+      else if (places !== next) regroup(next);
+      places = next;
+      const groupsOf = (list: Iterable<Selected | undefined>) =>
+        [...list].flatMap((each) => (each ? [each.group] : []));
+      const differing = [...before].filter(([key, was]) => selected.get(key)?.group !== was?.group);
+      return {
+        groups: groupsOf(selected.values()),
+        gone: groupsOf(differing.map(([, was]) => was)),
+        come: groupsOf(differing.map(([key]) => selected.get(key))),
+      };
     },
   };
 }
 
+const isSameBelongings = (a: Places, b: Places): boolean =>
+  a.namespaces === b.namespaces && a.accounts === b.accounts;
+
 function holdersIn(selected: ReadonlyMap<string, Selected>): Map<Policy, Set<string>> {
   const holders = new Map<Policy, Set<string>>();
-  for (const [key, { policies }] of selected)
-    for (const policy of policies) {
-      const keys = holders.get(policy) ?? new Set();
-      holders.set(policy, keys.add(key));
-    }
+  for (const [key, { policies }] of selected) for (const policy of policies) addTo(holders, policy, key);
   return holders;
 }
 
-function compare(
-  before: ReadonlyMap<string, Selected>,
-  after: ReadonlyMap<string, Selected>,
-): GroupDifference {
-  const gone = [...before].filter(([key, { group }]) => after.get(key)?.group !== group);
-  const come = [...after].filter(([key, { group }]) => before.get(key)?.group !== group);
-  return {
-    groups: [...after.values()].map(({ group }) => group),
-    gone: gone.map(([, { group }]) => group),
-    come: come.map(([, { group }]) => group),
-  };
+function addTo(holders: Map<Policy, Set<string>>, policy: Policy, key: string): void {
+  const keys = holders.get(policy);
+  if (keys) keys.add(key);
+  else holders.set(policy, new Set([key]));
 }
 
-/** Groups whose pods are the same ones keep their object. */
-function alikeIn({ pods }: Places, former: ReadonlyMap<string, Alike>): Map<string, Alike> {
-  const members = new Map<string, WorldPod[]>();
-  for (const pod of pods) {
-    const key = `${pod.namespace} ${accountOf(pod)} ${labelsText(pod.labels)}`;
-    const list = members.get(key);
-    if (list) list.push(pod);
-    else members.set(key, [pod]);
-  }
-  return new Map(
-    [...members].map(([key, list]) => {
-      const known = former.get(key);
-      if (known?.pods.length === list.length && known.pods.every((pod, i) => pod === list[i]))
-        return [key, known];
-      const { namespace, labels } = list[0]!;
-      return [key, { namespace, labels, serviceAccount: accountOf(list[0]!), pods: list }];
-    }),
-  );
+/** Of all that selectors see of a pod. */
+export const groupKey = (pod: WorldPod): string =>
+  `${pod.namespace} ${accountOf(pod)} ${labelsText(pod.labels)}`;
+
+function alikeOf(key: string, pods: readonly WorldPod[]): Alike {
+  const { namespace, labels } = pods[0]!;
+  return { key, namespace, labels, serviceAccount: accountOf(pods[0]!), pods };
 }
 
 function select(alike: Alike, policies: readonly Policy[]): Selected {
@@ -209,9 +226,10 @@ function createSubjectIndex() {
   };
 }
 
-export function labelsText(labels: Labels): string {
-  return Object.keys(labels)
-    .sort()
-    .map((key) => `${key}=${labels[key]}`)
-    .join(',');
-}
+/** One text for equal labels, whatever is in them. */
+export const labelsText = (labels: Labels): string =>
+  JSON.stringify(
+    Object.keys(labels)
+      .sort()
+      .map((key) => [key, labels[key]]),
+  );

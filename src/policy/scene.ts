@@ -8,6 +8,7 @@ import { comparePolicies, compareText, type Policy } from './model.ts';
 import type { Belongings } from './peers.ts';
 import type { Request } from './request.ts';
 import { lowerPolicies, namespaceOf, objectKey } from './objects.ts';
+import { createPodDirectory, type PodDirectory } from './pod-directory.ts';
 import { type Stage, stageIn } from './stage.ts';
 import {
   type Flow,
@@ -95,29 +96,28 @@ export function namespaceStages(namespaces: readonly WorldNamespace[]): Readonly
   );
 }
 
-export function buildPlaces(world: Omit<World, 'policies'>): Places {
-  const all = sortedBy(world.pods, podKey);
+export function buildPlaces(
+  world: Omit<World, 'policies'>,
+  directory: PodDirectory = createPodDirectory(world.pods),
+): Places {
   const nodes = sortedBy(world.nodes, (node) => node.name);
   const namespaces = new Map(world.namespaces.map((n) => [n.name, withName(n.name, n.labels)]));
-  const byKey = new Map(all.map((pod) => [podKey(pod), pod]));
-  const pods = all.filter((pod) => pod.hostNetwork !== true);
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  const podAt = byAddress(pods);
   const nodeAt = byAddress(nodes);
   const nodesWith = ownersByAddress(nodes);
   const nodeLocal = new Set((world.nodeLocal ?? []).map(canonical));
   const accounts = new Map((world.serviceAccounts ?? []).map((each) => [podKey(each), each.labels]));
   const names = namesByAddress(world.names ?? []);
   return {
-    pods,
+    pods: directory.pods,
     nodes,
     world,
     namespaces: world.namespaces,
     accounts: world.serviceAccounts,
     nodeLocal,
     isNodeLocal: (address) => nodeLocal.has(formatAddress(address)),
-    pod: (key) => byKey.get(key),
-    podAt: (address) => podAt.get(address),
+    pod: directory.byKey,
+    podAt: directory.at,
     node: (name) => byName.get(name),
     nodeAt: (address) => nodeAt.get(address),
     nodesWith: (address) => nodesWith.get(address) ?? [],

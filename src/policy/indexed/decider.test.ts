@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { errorText } from '../../lib/errors.ts';
 import { createDecider } from '../decide.ts';
+import { requestsIn, requestWorlds } from '../testing/cilium-policies.ts';
+import { fullFlowsIn, mixedWorlds } from '../testing/plain-worlds.ts';
 import type { Decision } from '../decision.ts';
 import { flowsIn, stagedWorlds, worlds } from '../testing/arbitraries.ts';
 import { meshFlowsIn, withMesh } from '../testing/mesh-arbitraries.ts';
@@ -29,18 +31,25 @@ test('the index says what the policies say: verdict, rule, audit, reason and iso
   );
 });
 
-test('with a mesh too: also requests, and connections whose requests are not known', () => {
+test('so it does of requests, messages of ICMP, names, entities, proofs, and what proxies decide', () => {
+  const draw = <T extends World>(of: fc.Arbitrary<T>, flowsOf: (world: World) => fc.Arbitrary<Flow>) =>
+    of.chain((world) =>
+      fc.record({
+        world: fc.constant(world),
+        flows: fc.array(flowsOf(world), { minLength: 20, maxLength: 20 }),
+      }),
+    );
   fc.assert(
     fc.property(
-      withMesh(anyWorld).chain((world) =>
-        fc.record({
-          world: fc.constant(world),
-          flows: fc.array(meshFlowsIn(world), { minLength: 20, maxLength: 20 }),
-        }),
+      fc.oneof(
+        draw(mixedWorlds, fullFlowsIn),
+        draw(requestWorlds, requestsIn),
+        draw(withMesh(anyWorld), meshFlowsIn),
+        draw(withMesh(requestWorlds), meshFlowsIn),
       ),
       ({ world, flows }) => agree(world, createIndexedDecider()(world), flows),
     ),
-    { numRuns: 600 },
+    { numRuns: 1500 },
   );
 });
 

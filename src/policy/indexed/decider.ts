@@ -6,7 +6,7 @@
 import { parseAddress } from '../../lib/ip.ts';
 import { createRoles } from '../assign-roles.ts';
 import type { Role } from '../build-table.ts';
-import { samePlaces } from '../compile.ts';
+import { createPlaces } from '../place-list.ts';
 import { type Decision, type Direction, decisionOf, type Side } from '../decision.ts';
 import { createMeshes } from '../mesh/mesh.ts';
 import { createMeshDecider } from '../mesh/proxy-rules.ts';
@@ -44,15 +44,16 @@ function createParts(): (world: World) => Decider {
   const roles = createRoles();
   const peerSets = createPeerSets();
   const meshOf = createMeshes(createMeshDecider);
+  const placesOf = createPlaces();
   let places: Places | undefined;
   let parties: Parties | undefined;
   let indexes = new Map<Role, RoleIndex>();
   let epoch: number | undefined;
   let version = 0;
   return (world) => {
-    const next = samePlaces(places, world);
+    const { places: next, pods } = placesOf(world);
     const difference = policies.update(world.policies, next.namespaces, world.surroundings);
-    const grouped = groups.update(next, difference);
+    const grouped = groups.update(next, difference, pods);
     const numbers = numbering.update(difference, grouped);
     roles.update(grouped);
     const isSame = !peerSets.update(difference) && next === places;

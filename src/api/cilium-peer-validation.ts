@@ -5,6 +5,7 @@ import type {
   CiliumEgressRule,
   CiliumIngressRule,
   CiliumNameSelector,
+  CiliumService,
 } from './cilium-policy-types.ts';
 import { validateCiliumSelector } from './cilium-selector-validation.ts';
 import {
@@ -19,6 +20,7 @@ import {
   REFUSED_PEERS,
 } from './cilium-words.ts';
 import { forbidden, invalid, notSupported, type Problems, required } from './field-error.ts';
+import { validateLabelSelector } from './label-selector.ts';
 
 const NO_GROUPS = 'there are no CiliumCIDRGroups';
 
@@ -62,6 +64,15 @@ function* validateEntity(name: string, path: string): Problems {
   else if (!isEntity(name)) yield notSupported(path, name, ENTITIES);
 }
 
+function* validateService({ k8sService, k8sServiceSelector }: CiliumService, path: string): Problems {
+  if (!k8sService === !k8sServiceSelector)
+    yield invalid(path, 'object', 'needs one of k8sService and k8sServiceSelector');
+  if (k8sService && !k8sService.serviceName) yield required(`${path}.k8sService.serviceName`);
+  if (!k8sServiceSelector) return;
+  if (!k8sServiceSelector.selector) yield required(`${path}.k8sServiceSelector.selector`);
+  yield* validateLabelSelector(k8sServiceSelector.selector, `${path}.k8sServiceSelector.selector`);
+}
+
 /** Each peer of a list, with its path. */
 function* each<T>(
   list: readonly T[] | undefined,
@@ -97,5 +108,6 @@ export function* validatePeers(
   yield* each(rule[names.entities], `${path}.${names.entities}`, validateEntity);
   yield* each(rule[names.cidr], `${path}.${names.cidr}`, validateCidr);
   yield* each(rule[names.sets], `${path}.${names.sets}`, validateCidrRule);
+  yield* each(rule.toServices, `${path}.toServices`, validateService);
   yield* each(rule.toFQDNs, `${path}.toFQDNs`, validateName);
 }

@@ -91,9 +91,23 @@ const cases: [what: string, spec: object, error?: string][] = [
   ],
   ['requirements', ingress({ fromRequires: [{}] }), 'spec.ingress[0].fromRequires: Forbidden: deprecated'],
   [
-    'Services',
-    egress({ toServices: [{ k8sService: { serviceName: 'a' } }] }),
-    'spec.egress[0].toServices: Forbidden: destinations by Service are not enforced yet',
+    'Services by name and by labels',
+    egress({
+      toServices: [
+        { k8sService: { serviceName: 'a' } },
+        { k8sServiceSelector: { selector: {}, namespace: 'b' } },
+      ],
+    }),
+  ],
+  [
+    'a Service without a name',
+    egress({ toServices: [{ k8sService: { namespace: 'a' } }] }),
+    'spec.egress[0].toServices[0].k8sService.serviceName: Required value',
+  ],
+  [
+    'no Service',
+    egress({ toServices: [{}] }),
+    'spec.egress[0].toServices[0]: Invalid value: "object": needs one of k8sService',
   ],
   ['names', egress({ toFQDNs: [{ matchName: 'a.example' }, { matchPattern: '**.b.example.' }] })],
   [

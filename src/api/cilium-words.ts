@@ -141,7 +141,6 @@ export const REFUSED_PEERS: Readonly<Record<string, string>> = {
   toGroups: 'there are no groups of cloud providers here',
   fromRequires: 'deprecated, and gone from the API: use fromEndpoints and ingressDeny',
   toRequires: 'deprecated, and gone from the API: use toEndpoints and egressDeny',
-  toServices: 'destinations by Service are not enforced yet',
 };
 
 export const REFUSED_PORT_PARTS: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 /** One round of the demo on a running cluster: what there is, what is tried, what came of it. */
 import {
   ADMIN_NETWORK_POLICY,
+  apiVersionOf,
   BASELINE_ADMIN_NETWORK_POLICY,
   CALICO_NETWORK_POLICY,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
@@ -20,6 +21,7 @@ import {
   SERVICE_ACCOUNT,
   TIER,
 } from '../api/kinds.ts';
+import type { KubeObject } from '../api/types.ts';
 import type { Client } from '../client/types.ts';
 import { parseCidr } from '../lib/ip.ts';
 import { createDecider } from '../policy/decide.ts';
@@ -55,6 +57,10 @@ const PROBE_TIMEOUT = 1000;
 const isUsers = (object: { metadata: { namespace?: string } }): boolean =>
   !(object.metadata.namespace ?? '').startsWith('kube-');
 
+/** In lists objects need not say what they are. */
+const typed = <T>(kind: Kind<T>, items: readonly T[]) =>
+  items.map((item) => ({ ...(item as KubeObject), apiVersion: apiVersionOf(kind), kind: kind.kind }));
+
 async function read(client: Client) {
   const all = async <T>(kind: Kind<T>): Promise<T[]> => (await client.list(kind)).items;
   const [pods, replicaSets, services, slices, namespaces, nodes, policies, ...ofCluster] = await Promise.all([
@@ -89,7 +95,7 @@ async function read(client: Client) {
     policies,
     serviceAccounts,
     ofCluster: ofCluster.flat(),
-    others: others.flat(),
+    others: [...others.flat(), ...typed(SERVICE, services), ...typed(ENDPOINT_SLICE, slices)],
   };
 }
 

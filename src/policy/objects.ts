@@ -97,7 +97,7 @@ function lower(
       return [lowerClusterNetworkPolicy(object)];
     case 'CiliumNetworkPolicy':
     case 'CiliumClusterwideNetworkPolicy':
-      return lowerCiliumPolicy(object, inherited);
+      return lowerCiliumPolicy(object, inherited, surroundings);
     case 'Lowered':
       return object.policies;
     default:
@@ -117,6 +117,8 @@ const CLUSTER_WIDE: ReadonlySet<string> = new Set<PolicyObject['kind']>([
 export const READS_SURROUNDINGS: ReadonlySet<string> = new Set([
   CALICO_NETWORK_POLICY_KIND,
   'GlobalNetworkPolicy',
+  'CiliumNetworkPolicy',
+  'CiliumClusterwideNetworkPolicy',
 ]);
 
 /** Empty for cluster-wide kinds. */

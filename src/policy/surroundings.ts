@@ -1,12 +1,16 @@
 /** Objects that policies refer to → what lowering reads of them (`World.surroundings`). */
 import { isCalico } from '../api/calico-types.ts';
 import type { KubeObject, ObjectMeta } from '../api/types.ts';
+import { isSlice, servicesOf } from './services.ts';
 import type { Surroundings, WorldAddressSet, WorldNamespace, WorldTier } from './world.ts';
 
 const KINDS = ['Tier', 'NetworkSet', 'GlobalNetworkSet'];
 
 /** Whether policies may refer to it; it is no policy itself. */
 export const isSurrounding = (object: Pick<KubeObject, 'apiVersion' | 'kind'>): boolean =>
+  isReferred(object) || isSlice(object);
+
+const isReferred = (object: Pick<KubeObject, 'apiVersion' | 'kind'>): boolean =>
   isCalico(object) && KINDS.includes(object.kind);
 
 export interface AnyObject {
@@ -23,14 +27,15 @@ export function surroundingsOf(
   objects: Iterable<AnyObject>,
   namespaces: readonly WorldNamespace[],
 ): Surroundings {
-  const found = new Map([...objects].filter(isSurrounding).map((object) => [keyOf(object), object]));
+  const all = [...objects];
+  const found = new Map(all.filter(isReferred).map((object) => [keyOf(object), object]));
   const labels = new Map(namespaces.map((namespace) => [namespace.name, namespace.labels]));
   const tiers: WorldTier[] = [];
   const addressSets: WorldAddressSet[] = [];
   for (const object of found.values())
     if (object.kind === 'Tier') tiers.push(tierOf(object));
     else addressSets.push(setOf(object, labels));
-  return { tiers, addressSets };
+  return { tiers, addressSets, services: servicesOf(all) };
 }
 
 const namespaceOf = ({ kind, metadata }: AnyObject): string =>

@@ -66,7 +66,10 @@ const allowPorts: Field = [
 ];
 const denyPorts: Field = [listOf(own('PortDenyRule')), 'Destination ports. Absent: everything, ICMP too.'];
 const AUTHENTICATION: Field = [own('Authentication'), 'How the peer must have proved who it is.'];
-const SERVICES: Field = [listOf(own('Service')), 'Refused: destinations by Service are not enforced yet.'];
+const SERVICES: Field = [
+  listOf(own('Service')),
+  'The pods of Services, or the addresses outside of the cluster of those without a selector.',
+];
 const PORTS: Field = [listOf(own('PortProtocol')), 'At most 40; none: no port.'];
 const TLS = 'Refused: TLS is not ended or begun on the way yet.';
 
@@ -163,11 +166,11 @@ export const CILIUM_POLICY_TYPES: Readonly<Record<string, Definition>> = {
   },
   [`${V2}.K8sServiceNamespace`]: {
     d: 'A Service by its name.',
-    p: { serviceName: text('Its name.'), namespace: text('Its namespace.') },
+    p: { serviceName: text('Its name.'), namespace: text('Its namespace; absent: any.') },
   },
   [`${V2}.K8sServiceSelectorNamespace`]: {
     d: 'Services by their labels.',
-    p: { selector: [selector, 'Labels.'], namespace: text('Their namespace.') },
+    p: { selector: [selector, 'Labels.'], namespace: text('Their namespace; absent: any.') },
   },
   [`${V2}.FQDNSelector`]: {
     d: 'A name, or a pattern of names. One of the fields.',

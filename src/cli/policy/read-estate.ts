@@ -7,6 +7,7 @@ import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
+  ENDPOINT_SLICE,
   GLOBAL_NETWORK_POLICY,
   GLOBAL_NETWORK_SET,
   type Kind,
@@ -189,7 +190,15 @@ function tellSkipped(skipped: ReadonlyMap<string, number>, deps: EstateDeps): vo
     deps.stderr.write(`note: skipped objects that no policy looks at: ${list(others)}\n`);
 }
 
-const kinds: readonly Kind[] = [NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT, NETWORK_POLICY];
+const kinds: readonly Kind[] = [
+  NAMESPACE,
+  NODE,
+  POD,
+  SERVICE,
+  ENDPOINT_SLICE,
+  SERVICE_ACCOUNT,
+  NETWORK_POLICY,
+];
 /** Which a cluster may not have. */
 const optionalKinds: readonly Kind[] = [
   ADMIN_NETWORK_POLICY,

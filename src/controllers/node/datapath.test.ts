@@ -11,7 +11,7 @@ import {
   SERVICE,
   UPLINK_PROTECTION,
 } from '../../api/kinds.ts';
-import type { NetworkPolicy, Pod } from '../../api/types.ts';
+import type { NetworkPolicy, Pod, Service } from '../../api/types.ts';
 import { createFakeClient, eventually } from '../../client/fake.ts';
 import { createInformer } from '../../client/informer.ts';
 import { createFakeBackend } from '../../datapath/fake.ts';
@@ -182,6 +182,38 @@ test('a policy of Cilium’s is in the kernel while it is there', async (t) => {
   ]);
   await client.delete(CILIUM_NETWORK_POLICY, 'web', 'shop');
   await eventually('it is gone', () => rules().length === 0);
+});
+
+test('a policy that names a Service follows what the Service is', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web', '10.244.0.2'));
+  await created(client, pod('api', '10.244.0.3'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await eventually('the pod is there', () => backend.kernel.pods.size === 1);
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: {
+      endpointSelector: { matchLabels: { app: 'web' } },
+      egress: [{ toServices: [{ k8sService: { serviceName: 'api' } }] }],
+    },
+  });
+  await eventually('it is programmed', () => backend.kernel.endpoints.get('10.244.0.2')?.egress !== 0);
+  const isTold = () => (backend.kernel.identities.get('10.244.0.3/32') ?? 0) !== 0;
+  assert.equal(isTold(), false);
+  const service: Service = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace: 'shop', name: 'api' },
+    spec: { selector: { app: 'api' }, ports: [{ port: 80 }] },
+  };
+  await client.create(SERVICE, service);
+  await eventually('its pods are meant', isTold);
+  await client.delete(SERVICE, 'api', 'shop');
+  await eventually('they are not any more', () => !isTold());
 });
 
 test('nothing is pruned before every list is complete', async (t) => {

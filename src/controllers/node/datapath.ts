@@ -36,6 +36,7 @@ import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
 import type { PolicyTables, RuleInfo } from '../../policy/tables.ts';
+import { namesServices } from '../../policy/language/cilium-policy.ts';
 import { type AnyObject, surroundingsOf } from '../../policy/surroundings.ts';
 import type {
   Surroundings,
@@ -213,11 +214,13 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.services.onChange((key, now) => {
       if (now) plan.setService(now);
       else plan.removeService(key);
+      touchServices();
       kick();
     });
     informers.slices.onChange((_key, now, before) => {
       for (const slice of [now, before])
         if (slice) plan.setSlices(serviceOf(slice), slicesOf(serviceOf(slice)));
+      touchServices();
       kick();
     });
     informers.nodes.onChange((key, now) => {
@@ -232,6 +235,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     });
     for (const informer of [...policyInformers, informers.pods, informers.serviceAccounts])
       informer?.onChange(touchPolicy);
+    for (const informer of [informers.ciliumPolicies, informers.clusterwidePolicies])
+      informer?.onChange(touchServices);
     for (const informer of surrounding)
       informer.onChange(() => {
         surroundings = undefined;
@@ -261,10 +266,33 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     return all;
   }
 
+  /** There are tens of thousands: none are read unless a policy speaks of some. */
+  function namedServices(): readonly AnyObject[] {
+    if (!referring()) return [];
+    // In lists objects need not say what they are.
+    return [
+      ...informers.services.list().map((one) => ({ ...one, apiVersion: 'v1', kind: 'Service' })),
+      ...informers.slices
+        .list()
+        .map((one) => ({ ...one, apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice' })),
+    ];
+  }
+
+  const referring = (): boolean =>
+    [informers.ciliumPolicies, informers.clusterwidePolicies].some((informer) =>
+      informer?.list().some(namesServices),
+    );
+
+  function touchServices(): void {
+    if (!referring()) return;
+    surroundings = undefined;
+    touchPolicy();
+  }
+
   function compilePolicy(local: ReadonlyMap<string, LocalPod>): void {
     const namespaces = informers.namespaces.list();
     surroundings ??= surroundingsOf(
-      surrounding.flatMap((informer): readonly AnyObject[] => informer.list()),
+      [...surrounding.flatMap((informer): readonly AnyObject[] => informer.list()), ...namedServices()],
       namespaces,
     );
     const world: World = {

@@ -23,7 +23,7 @@ export function createKeepers(): Keepers {
       return {
         apiVersion,
         kind,
-        metadata: kept(metadata),
+        metadata: { ...kept(metadata), ...(metadata.labels ? { labels: metadata.labels } : {}) },
         spec: {
           ...rest,
           // As a rule the first of `clusterIPs`: one text for both.

@@ -51,7 +51,7 @@ export function estateFromObjects(objects: readonly KubeObject[]): ReadEstate {
     pods: found,
     namespaces: known,
     serviceAccounts: accounts.map(worldServiceAccount),
-    surroundings: surroundingsOf(others, known),
+    surroundings: surroundingsOf([...others, ...openers], known),
     nodes: nodes.map(worldNode),
     policies,
     mesh,

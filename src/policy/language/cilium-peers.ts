@@ -9,8 +9,17 @@ import type {
 import { contains, firstOf, parseCidr, tryParseAddress } from '../../lib/ip.ts';
 import { allOf, entityPeer, namePeer, outsideBlock, type Peer } from '../peers.ts';
 import { readName } from './cilium-names.ts';
+import { readService } from './cilium-services.ts';
 import { readEndpoints, readNodes } from './cilium-selectors.ts';
 import { readCidr, type Report } from './read.ts';
+import type { WorldService } from '../world.ts';
+
+/** Where a rule is, and what it may refer to. */
+export interface PeerContext {
+  /** Empty of policies for all namespaces. */
+  readonly namespace: string;
+  readonly services: readonly WorldService[];
+}
 
 type AnyRule = CiliumIngressRule & CiliumEgressRule;
 
@@ -24,7 +33,7 @@ type Read = readonly (readonly Peer[] | undefined)[];
 export function readPeers(
   rule: AnyRule,
   side: 'from' | 'to',
-  namespace: string,
+  { namespace, services }: PeerContext,
   path: string,
   report: Report,
 ): Peer[] | null | undefined {
@@ -40,12 +49,18 @@ export function readPeers(
   // An empty list of requirements asks for nothing.
   if (given.every((field) => field === `${side}Requires`)) return null;
   if (given.length > others.length) return [];
-  const read = readKind(rule, side, namespace, path, report);
+  const read = readKind(rule, side, { namespace, services }, path, report);
   const known = read.filter((each) => each !== undefined);
   return known.length < read.length ? undefined : known.flat();
 }
 
-function readKind(rule: AnyRule, side: 'from' | 'to', namespace: string, path: string, report: Report): Read {
+function readKind(
+  rule: AnyRule,
+  side: 'from' | 'to',
+  { namespace, services }: PeerContext,
+  path: string,
+  report: Report,
+): Read {
   const list = <T>(
     field: string,
     items: readonly T[] | undefined,
@@ -62,6 +77,7 @@ function readKind(rule: AnyRule, side: 'from' | 'to', namespace: string, path: s
     ...list(entities, rule[entities], (item, at) => readEntity(item, at, report)),
     ...list(cidr, rule[cidr], (item, at) => readOutside(item, at, report)),
     ...list(sets, rule[sets], (item, at) => readCidrRule(item, at, report)),
+    ...list('toServices', rule.toServices, (item, at) => readService(item, services, at, report)),
     ...list('toFQDNs', rule.toFQDNs, (item, at) => readNames(item, at, report)),
   ];
 }

@@ -19,7 +19,8 @@ import type { RequestMatch } from '../request.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
 import { PRIORITIES, TIERS } from '../tiers.ts';
-import { readPeers } from './cilium-peers.ts';
+import type { Surroundings, WorldService } from '../world.ts';
+import { type PeerContext, readPeers } from './cilium-peers.ts';
 import { readIcmps, readPorts } from './cilium-ports.ts';
 import { readRequests } from './cilium-requests.ts';
 import { noPods, readSubject } from './cilium-selectors.ts';
@@ -30,7 +31,11 @@ export type CiliumPolicyObject = CiliumNetworkPolicy | CiliumClusterwideNetworkP
 type AnyRule = CiliumIngressRule & CiliumEgressRule;
 
 /** `spec` first, then each of `specs`. */
-export function lowerCiliumPolicy(object: CiliumPolicyObject, inherited?: Stage): Policy[] {
+export function lowerCiliumPolicy(
+  object: CiliumPolicyObject,
+  inherited?: Stage,
+  { services = [] }: Surroundings = {},
+): Policy[] {
   const { kind, metadata, spec, specs } = object;
   const namespace = kind === 'CiliumNetworkPolicy' ? (metadata.namespace ?? 'default') : '';
   const ref: PolicyRef = { kind, namespace, name: metadata.name };
@@ -43,9 +48,22 @@ export function lowerCiliumPolicy(object: CiliumPolicyObject, inherited?: Stage)
   const count: Record<Direction, number> = { ingress: 0, egress: 0 };
   return bodies.map(({ body, path }) => {
     const policy = path === 'spec' ? ref : { ...ref, part: path };
-    return lowerBody(body, { ref: policy, stage, path, namespace, next: (direction) => count[direction]++ });
+    return lowerBody(body, {
+      ref: policy,
+      stage,
+      path,
+      namespace,
+      services,
+      next: (direction) => count[direction]++,
+    });
   });
 }
+
+/** Whether what it means depends on Services. */
+export const namesServices = ({ spec, specs }: CiliumPolicyObject): boolean =>
+  [...(spec ? [spec] : []), ...(specs ?? [])].some(({ egress, egressDeny }) =>
+    [...(egress ?? []), ...(egressDeny ?? [])].some(({ toServices }) => toServices !== undefined),
+  );
 
 interface Place {
   readonly ref: PolicyRef;
@@ -57,6 +75,7 @@ interface Place {
 interface Context extends Place {
   /** Empty of policies for all namespaces. */
   readonly namespace: string;
+  readonly services: readonly WorldService[];
   /** Place of the next rule of a direction in the whole object. */
   next(direction: Direction): number;
 }
@@ -136,7 +155,11 @@ function lowerRules(body: CiliumRule, at: Context, report: Report): Rule[] {
         ...title,
       });
       const isDeny = section.endsWith('Deny');
-      const parts = readParts(rule, { direction, isDeny, namespace: at.namespace, path }, report);
+      const parts = readParts(
+        rule,
+        { direction, isDeny, namespace: at.namespace, services: at.services, path },
+        report,
+      );
       if (parts === undefined) return [isDeny ? denyAll(refAt(path)) : allowNone(refAt(path))];
       return parts.map(({ path: where, ...part }) => ({
         ref: refAt(where),
@@ -167,10 +190,9 @@ const allowNone = (ref: RuleRef): Rule => ({
   ports: [],
 });
 
-interface RulePlace {
+interface RulePlace extends PeerContext {
   readonly direction: Direction;
   readonly isDeny: boolean;
-  readonly namespace: string;
   readonly path: string;
 }
 
@@ -185,8 +207,8 @@ interface Part {
 
 /** Undefined if any of it cannot be read. */
 function readParts(rule: AnyRule, at: RulePlace, report: Report): Part[] | undefined {
-  const { direction, isDeny, namespace, path } = at;
-  const peers = readPeers(rule, direction === 'ingress' ? 'from' : 'to', namespace, path, report);
+  const { direction, isDeny, path } = at;
+  const peers = readPeers(rule, direction === 'ingress' ? 'from' : 'to', at, path, report);
   const ports = readPortParts(rule, at, report);
   const auth = isDeny ? {} : readAuthentication(rule, path, report);
   if (peers === undefined || ports === undefined || auth === undefined) return undefined;

@@ -1,0 +1,58 @@
+/** Services as policies may name them: by the labels of their pods, or by addresses that somebody keeps by hand. */
+import { SERVICE_NAME } from '../api/labels.ts';
+import { isObject } from '../lib/json.ts';
+import type { AnyObject } from './surroundings.ts';
+import type { WorldService } from './world.ts';
+
+const isService = ({ apiVersion, kind }: AnyObject): boolean => kind === 'Service' && apiVersion === 'v1';
+export const isSlice = ({ apiVersion, kind }: Pick<AnyObject, 'apiVersion' | 'kind'>): boolean =>
+  kind === 'EndpointSlice' && apiVersion.startsWith('discovery.k8s.io/');
+
+const keyOf = (namespace: string | undefined, name: string): string => `${namespace ?? 'default'}/${name}`;
+
+/** One object for one object: what is as it was can be told by identity. */
+const known = new WeakMap<AnyObject, WorldService>();
+
+/** Objects of other kinds are left out. Of a Service with a selector the addresses are its pods'. */
+export function servicesOf(objects: Iterable<AnyObject>): WorldService[] {
+  const all = [...objects];
+  const addresses = new Map<string, string[]>();
+  for (const slice of all.filter(isSlice)) {
+    const service = slice.metadata.labels?.[SERVICE_NAME];
+    if (service === undefined) continue;
+    const key = keyOf(slice.metadata.namespace, service);
+    addresses.set(key, [...(addresses.get(key) ?? []), ...addressesIn(slice)]);
+  }
+  return all.filter(isService).map((object) => {
+    const made = known.get(object) ?? serviceOf(object);
+    known.set(object, made);
+    if (made.selector) return made;
+    return { ...made, addresses: addresses.get(keyOf(made.namespace, made.name)) ?? [] };
+  });
+}
+
+function serviceOf(object: AnyObject): WorldService {
+  const { namespace = 'default', name, labels = {} } = object.metadata;
+  const { spec } = object as { spec?: unknown };
+  const selector = isObject(spec) && isObject(spec['selector']) ? texts(spec['selector']) : {};
+  return {
+    namespace,
+    name,
+    labels: texts(labels),
+    ...(Object.keys(selector).length > 0 ? { selector } : {}),
+    ports: [],
+  };
+}
+
+const texts = (values: object): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(values).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+
+function addressesIn(slice: AnyObject): string[] {
+  const { endpoints } = slice as { endpoints?: unknown };
+  return (Array.isArray(endpoints) ? endpoints : []).flatMap((endpoint: unknown) => {
+    const list = isObject(endpoint) ? endpoint['addresses'] : undefined;
+    return Array.isArray(list) ? list.filter((address) => typeof address === 'string') : [];
+  });
+}

@@ -131,6 +131,32 @@ spec: { selector: { matchLabels: { app: nobody } }, rules: [{ when: [{ key: x, v
   );
 });
 
+test('the rules of a workload are written as filters of Envoy; what is lost is told', async () => {
+  const tls = `---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { namespace: a, name: strict }
+spec: { mtls: { mode: STRICT } }
+`;
+  const { code, out, err } = await run(['render', '--to', 'envoy', '-f', '-', '-o', 'json'], world + tls);
+  assert.equal(code, 1);
+  assert.match(err, /lost: PeerAuthentication a\/strict: mutual TLS is of a listener's filter chains/);
+  assert.deepEqual(schemaViolations('policy-render-envoy', JSON.parse(out)), []);
+  const { workloads } = JSON.parse(out);
+  assert.deepEqual(
+    workloads.map(
+      ({ workload, http, tcp }: Record<string, { name?: string; allow?: { policies: object } }>) => [
+        workload?.name,
+        Object.keys(http?.allow?.policies ?? {}),
+        Object.keys(tcp?.allow?.policies ?? {}),
+      ],
+    ),
+    [['db', ['AuthorizationPolicy a/db spec.rules[0]', 'AuthorizationPolicy a/db spec.rules[1]'], []]],
+  );
+  const none = await run(['render', '--to', 'envoy', '-f', '-'], pod('web'));
+  assert.deepEqual([none.code, none.out], [0, 'workloads: []\n']);
+});
+
 test('what is no request is refused', () => {
   const refused = (
     words: Parameters<typeof requestOf>[0],

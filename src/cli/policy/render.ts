@@ -9,11 +9,12 @@ import type { Loss } from '../../policy/render/loss.ts';
 import { LANGUAGES, type Language, render } from '../../policy/render/render.ts';
 import type { CliDeps } from '../deps.ts';
 import { outputFormat } from '../flags.ts';
-import { answers, type EstateFlags, estateOf, withEstate } from './common.ts';
+import { answers, type EstateFlags, estateOf, printValue, withEstate } from './common.ts';
 import type { LoadedEstate } from './read-estate.ts';
+import { renderEnvoy } from './render-envoy.ts';
 
 interface RenderFlags extends EstateFlags {
-  to: Language;
+  to: Language | 'envoy';
 }
 
 const help = `
@@ -23,6 +24,8 @@ Languages:
   calico       NetworkPolicy (projectcalico.org/v3)
   cluster      ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2)
   admin        AdminNetworkPolicy and BaselineAdminNetworkPolicy (policy.networking.k8s.io/v1alpha1)
+  envoy        RBAC filters (envoy.config.rbac.v3) of each workload, of AuthorizationPolicies alone; not compared
+               (docs/schemas/policy-render-envoy.json)
 
 Examples:
   heddle policy render -f k8s/ --to cilium > cilium.yaml
@@ -35,13 +38,16 @@ line. Then both are compared for every pair of workloads that is known and every
 
 export function addRender(policy: Command, deps: CliDeps): void {
   withEstate(policy.command('render').description('policies in another language, and what is lost there'))
-    .addOption(new Option('--to <language>', 'to write').choices(LANGUAGES).makeOptionMandatory())
+    .addOption(
+      new Option('--to <language>', 'to write').choices([...LANGUAGES, 'envoy']).makeOptionMandatory(),
+    )
     .option('-o, --output <format>', 'yaml or json')
     .addHelpText('after', help)
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<RenderFlags>();
       const format = outputFormat(flags.output, ['yaml', 'json']) ?? 'yaml';
       const loaded = await estateOf(flags, deps);
+      if (flags.to === 'envoy') return tellEnvoy(loaded, format, deps);
       const { objects, kept, losses } = render(loaded.estate.world, flags.to);
       await printObjects([...kept, ...objects], format, deps);
       for (const loss of losses) deps.stderr.write(lossText(loss, loaded));
@@ -49,6 +55,13 @@ export function addRender(policy: Command, deps: CliDeps): void {
       const isLost = losses.some(({ flows }) => flows.directions.length > 0);
       process.exitCode = isLost || differences > 0 ? answers.no : answers.yes;
     });
+}
+
+async function tellEnvoy({ estate }: LoadedEstate, format: 'yaml' | 'json', deps: CliDeps): Promise<void> {
+  const { workloads, losses } = renderEnvoy(estate);
+  await printValue({ workloads }, format, deps);
+  for (const loss of losses) deps.stderr.write(`lost: ${loss}\n`);
+  process.exitCode = losses.length > 0 ? answers.no : answers.yes;
 }
 
 async function printObjects(

@@ -43,7 +43,18 @@ export function createPairs(hash: (text: string) => number = pairHash): Pairs {
   const held = new Map<string, Pair>();
   /** By table, where it has any. */
   const ofTable = new Map<number, ReadonlySet<string>>();
+  /** By number of either rule: what is to be told anew where its words change. */
+  const ofRule = new Map<number, Set<string>>();
+  const dirty = new Set<string>();
   let epoch = numberer.epoch();
+
+  function index(key: string, { entry, audit }: Pair, isThere: boolean): void {
+    for (const rule of [entry.rule, audit.rule]) {
+      const keys = ofRule.get(rule) ?? new Set();
+      if (isThere) ofRule.set(rule, keys.add(key));
+      else if (keys.delete(key) && keys.size === 0) ofRule.delete(rule);
+    }
+  }
 
   function note(number: number, table: PolicyTable | undefined): void {
     const next = new Map((table?.entries ?? []).flatMap(pairsOf));
@@ -53,12 +64,14 @@ export function createPairs(hash: (text: string) => number = pairHash): Pairs {
       const known = held.get(key) ?? pair;
       known.tables++;
       held.set(key, known);
+      dirty.add(key);
       numberer.retain(key);
     }
     for (const key of before) {
       const known = held.get(key);
       if (next.has(key) || !known) continue;
       known.tables--;
+      dirty.add(key);
       numberer.release(key);
     }
     if (next.size === 0) ofTable.delete(number);
@@ -66,17 +79,21 @@ export function createPairs(hash: (text: string) => number = pairHash): Pairs {
   }
 
   /** Numbers that stand for nothing any more, and all pairs that have another number or other words. */
-  function settle(rules: Rules, touched: ReadonlySet<number>): Change[] {
+  function settle(rules: Rules, touched: readonly number[], moved: boolean): Change[] {
     const dropped = new Set<number>();
     const told: Pair[] = [];
-    for (const [key, pair] of held) {
-      const { entry, audit, number, tables } = pair;
+    const worded = new Set(touched.flatMap((rule) => [...(ofRule.get(rule) ?? [])]));
+    for (const key of moved ? [...held.keys()] : new Set([...dirty, ...worded])) {
+      const pair = held.get(key);
+      if (!pair) continue;
+      const { number, tables } = pair;
       if (tables === 0) held.delete(key);
       else pair.number = numberer.number(key);
+      index(key, pair, tables > 0);
       if (number !== 0 && (tables === 0 || number !== pair.number)) dropped.add(number);
-      const isTouched = touched.has(entry.rule) || touched.has(audit.rule);
-      if (tables > 0 && (number !== pair.number || isTouched)) told.push(pair);
+      if (tables > 0 && (number !== pair.number || worded.has(key))) told.push(pair);
     }
+    dirty.clear();
     const gone = [...dropped].map(
       (number): Change => ({ table: 'rules', key: `${number}`, value: undefined }),
     );
@@ -100,10 +117,10 @@ export function createPairs(hash: (text: string) => number = pairHash): Pairs {
       const ofTables = changes.filter((change) => change.table === 'policies');
       for (const { key, value } of ofTables) note(Number(key), value);
       if (held.size === 0) return [...changes];
-      const isRule = ({ table }: Change) => table === 'rules';
-      const settled = settle(rules, new Set(changes.filter(isRule).map(({ key }) => Number(key))));
+      const touched = changes.flatMap(({ table, key }) => (table === 'rules' ? [Number(key)] : []));
       const moved = epoch !== numberer.epoch();
       epoch = numberer.epoch();
+      const settled = settle(rules, touched, moved);
       const others = moved ? [...ofTable.keys()].flatMap((number) => tables.get(number) ?? []) : [];
       const tell = (key: string, table: PolicyTable | undefined): Change => ({
         table: 'policies',

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ADMIN_NETWORK_POLICY, BASELINE_ADMIN_NETWORK_POLICY, CLUSTER_NETWORK_POLICY } from '../api/kinds.ts';
+import {
+  ADMIN_NETWORK_POLICY,
+  BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_NETWORK_POLICY,
+  CLUSTER_NETWORK_POLICY,
+} from '../api/kinds.ts';
 import type { AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy } from '../api/types.ts';
 import { createFakeClient, eventually } from '../client/fake.ts';
 import { createEventRecorder } from '../client/events.ts';
@@ -93,13 +98,25 @@ test('each kind gets its condition by one write, and conditions of others stay',
   await client.updateStatus(ADMIN_NETWORK_POLICY, { ...stored, status: { conditions: [other] } });
   await client.create(BASELINE_ADMIN_NETWORK_POLICY, baseline);
   await client.create(CLUSTER_NETWORK_POLICY, cluster);
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { name: 'c', namespace: 'default' },
+    specs: [{ endpointSelector: {}, ingress: [{}] }],
+  });
   const conditions = () =>
-    [ADMIN_NETWORK_POLICY, BASELINE_ADMIN_NETWORK_POLICY, CLUSTER_NETWORK_POLICY].map((kind) =>
-      client
-        .all<{ status?: { conditions?: { type: string; status: string }[] } }>(kind as never)[0]
-        ?.status?.conditions?.map(({ type, status }) => `${type} ${status}`),
+    [ADMIN_NETWORK_POLICY, BASELINE_ADMIN_NETWORK_POLICY, CLUSTER_NETWORK_POLICY, CILIUM_NETWORK_POLICY].map(
+      (kind) =>
+        client
+          .all<{ status?: { conditions?: { type: string; status: string }[] } }>(kind as never)[0]
+          ?.status?.conditions?.map(({ type, status }) => `${type} ${status}`),
     );
-  const wanted = [['Ready-In-Zone-a True', 'Accepted False'], ['Accepted True'], ['Accepted True']];
+  const wanted = [
+    ['Ready-In-Zone-a True', 'Accepted False'],
+    ['Accepted True'],
+    ['Accepted True'],
+    ['Valid True'],
+  ];
   await eventually('conditions', () => JSON.stringify(conditions()) === JSON.stringify(wanted));
 
   const [now] = client.all(ADMIN_NETWORK_POLICY);

@@ -184,6 +184,30 @@ test('a policy of Cilium’s is in the kernel while it is there', async (t) => {
   await eventually('it is gone', () => rules().length === 0);
 });
 
+test('rules that a data path alone cannot decide are told', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  const ports = [{ port: '80', protocol: 'TCP' }];
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: {
+      endpointSelector: {},
+      ingress: [{ toPorts: [{ ports, rules: { http: [{ method: 'GET' }] } }] }],
+      egress: [{ toEntities: ['world'], authentication: { mode: 'required' } }],
+    },
+  });
+  await eventually('it is programmed', () => backend.kernel.rules.size === 4);
+  assert.deepEqual(controller.status().problems.toSorted(), [
+    'CiliumNetworkPolicy shop/web spec.egress[0]: nobody can prove who he is yet: all is denied',
+    'CiliumNetworkPolicy shop/web spec.ingress[0].toPorts[0]: there is no proxy yet that reads requests: all are denied',
+  ]);
+});
+
 test('a policy that names a Service follows what the Service is', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
   const uid = await created(client, pod('web', '10.244.0.2'));

@@ -449,9 +449,19 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       mended,
       lastError,
       entries: Object.fromEntries(Object.entries(plan.state).map(([name, table]) => [name, table.size])),
-      problems: plan.problems(backend).map(({ object, field, message }) => `${object} ${field}: ${message}`),
+      problems: [
+        ...plan.problems(backend).map(({ object, field, message }) => `${object} ${field}: ${message}`),
+        ...[...plan.state.rules.values()].flatMap(handedOver),
+      ],
     }),
   };
+}
+
+/** What a data path alone cannot decide it denies. */
+function handedOver({ verdict, text }: RuleInfo): string[] {
+  if (verdict === 'redirect') return [`${text}: there is no proxy yet that reads requests: all are denied`];
+  if (verdict === 'auth-required') return [`${text}: nobody can prove who he is yet: all is denied`];
+  return [];
 }
 
 /** Waits for `promise`, or until the signal aborts. */

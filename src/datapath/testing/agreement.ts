@@ -12,6 +12,7 @@ import { createDecider } from '../../policy/decide.ts';
 import type { Side } from '../../policy/decision.ts';
 import { createLookup } from '../../policy/lookup.ts';
 import { stagedWorlds, worlds } from '../../policy/testing/arbitraries.ts';
+import { packetWorlds } from '../../policy/testing/cilium-policies.ts';
 import { sourcelessWorlds } from '../../policy/testing/plain-worlds.ts';
 import type { Protocol, World } from '../../policy/world.ts';
 import type { Backend, PolicyEvent } from '../backend.ts';
@@ -156,7 +157,7 @@ function view(
 
 const draws = (ends: number): fc.Arbitrary<Draw> =>
   fc.record({
-    world: fc.oneof(worlds, stagedWorlds, sourcelessWorlds),
+    world: fc.oneof(worlds, stagedWorlds, sourcelessWorlds, packetWorlds),
     flows: fc.array(
       fc.record({
         // Pods twice as often as nodes and the outside.

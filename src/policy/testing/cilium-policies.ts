@@ -260,6 +260,8 @@ const ciliumWorlds = (drawn: Drawn): fc.Arbitrary<World> =>
 
 export const connectionWorlds = ciliumWorlds({ icmp: true });
 export const requestWorlds = ciliumWorlds({ icmp: true, requests: true });
+/** What data paths tell apart by themselves. */
+export const packetWorlds = ciliumWorlds({});
 /** Of TCP, UDP and SCTP alone. */
 export const portWorlds = ciliumWorlds({ requests: true });
 

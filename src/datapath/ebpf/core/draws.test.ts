@@ -9,6 +9,7 @@ import { compile } from '../../../policy/compile.ts';
 import type { Decision } from '../../../policy/decision.ts';
 import { createLookup } from '../../../policy/lookup.ts';
 import { stagedWorlds, worlds } from '../../../policy/testing/arbitraries.ts';
+import { packetWorlds } from '../../../policy/testing/cilium-policies.ts';
 import type { Protocol, World } from '../../../policy/world.ts';
 import type { ProbeResult } from '../../backend.ts';
 import { createPlan } from '../../plan/plan.ts';
@@ -132,7 +133,7 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
 
   let packets = 0;
   await fc.assert(
-    fc.asyncProperty(fc.oneof(worlds, stagedWorlds), flows, async (drawn, list) => {
+    fc.asyncProperty(fc.oneof(worlds, stagedWorlds, packetWorlds), flows, async (drawn, list) => {
       const tables = compile(settle(drawn), { onlyNode: node.name });
       plan.setPolicy(tables);
       await backend.apply(plan.update());

@@ -58,6 +58,29 @@ test('a summary says each reason once', () => {
   assert.match(lines[0] ?? '', /^m\.yaml:6: Pod ns\/p: spec\.dnsConfig: .* \(and 2 more like it\)$/);
 });
 
+test('what a policy of Cilium’s needs a proxy, proofs or names for is told', () => {
+  const rules = '{ports: [{port: "80", protocol: TCP}], rules: {http: [{method: GET}]}}';
+  const plain = '{ports: [{port: "80", protocol: TCP}], rules: {http: []}}';
+  const text = `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p, namespace: ns}
+spec:
+  endpointSelector: {}
+  ingress: [{toPorts: [${plain}, ${rules}], authentication: {mode: disabled}}]
+specs:
+  - endpointSelector: {}
+    egress: [{toFQDNs: [{matchName: a.b}], authentication: {mode: required}}]
+`;
+  assert.deepEqual(
+    found(text).map(({ path }) => path),
+    [
+      'spec.ingress[0].toPorts[1].rules',
+      'specs[0].egress[0].authentication.mode',
+      'specs[0].egress[0].toFQDNs',
+    ],
+  );
+});
+
 test('every row names a field that the kind has', () => {
   for (const [kind, path] of rowPaths()) {
     const concrete = path.replaceAll('.*', '[0]');

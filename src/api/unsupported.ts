@@ -89,7 +89,32 @@ const prefixed = (prefix: string): Row[] => POD.map((row) => ({ ...row, path: `$
 /** Without a proxy nobody asks them. */
 const MESH: readonly Row[] = [{ path: 'spec', why: 'stored, not enforced yet; heddle policy answers by it' }];
 
+const asks = (value: unknown): boolean => isObject(value) && Object.values(value).some(filled);
+
+/** What policies of Cilium's say and data paths cannot do alone. */
+const CILIUM: readonly Row[] = ['spec', 'specs.*'].flatMap((body): Row[] => [
+  ...['ingress', 'egress'].flatMap((direction): Row[] => [
+    {
+      path: `${body}.${direction}.*.toPorts.*.rules`,
+      when: asks,
+      why: 'there is no proxy yet: the data path denies all requests; heddle policy answers for them',
+    },
+    {
+      path: `${body}.${direction}.*.authentication.mode`,
+      when: isNot('disabled'),
+      why: 'nobody can prove who he is yet: the data path denies the connections',
+    },
+  ]),
+  {
+    path: `${body}.egress.*.toFQDNs`,
+    when: filled,
+    why: 'the data path does not learn names yet, and none is allowed; heddle policy answers for known ones',
+  },
+]);
+
 const TABLE: Readonly<Record<string, readonly Row[]>> = {
+  CiliumNetworkPolicy: CILIUM,
+  CiliumClusterwideNetworkPolicy: CILIUM,
   Pod: prefixed('spec'),
   Deployment: prefixed('spec.template.spec'),
   ReplicaSet: prefixed('spec.template.spec'),

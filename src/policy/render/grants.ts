@@ -7,6 +7,7 @@ import type { Direction, RuleRef } from '../decision.ts';
 import type { Policy, PortMatch, Rule } from '../model.ts';
 import { isLeaf, type Peer } from '../peers.ts';
 import { TIERS } from '../tiers.ts';
+import { closing } from './closing.ts';
 import { anybody, BOTH, type Lose } from './loss.ts';
 
 export interface Grant {
@@ -26,10 +27,11 @@ export interface Grants {
 
 /** One for each namespace that it is for; none if it cannot be said so. @param namespaces that are known */
 export function grantsOf(
-  policy: Policy,
+  original: Policy,
   namespaces: readonly { readonly name: string; readonly labels: Readonly<Record<string, string>> }[],
   lose: Lose,
 ): Grants[] {
+  const policy = original.tier === TIERS.default ? original : (closing(original, lose) ?? original);
   const { subject, tier, rules: all, isolates } = policy;
   const pods = subject.pods.written;
   if (tier !== TIERS.default || all.some(({ verdict }) => verdict !== 'allow')) {

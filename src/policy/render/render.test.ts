@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { findKind } from '../../api/registry.ts';
 import { typeErrors, unknownFields } from '../../api/schema/check.ts';
-import type { KubeObject } from '../../api/types.ts';
+import type { AdminPolicyRule, KubeObject } from '../../api/types.ts';
 import { createDecider } from '../decide.ts';
 import type { Direction } from '../decision.ts';
-import { isNetworkPolicy } from '../objects.ts';
+import { isNetworkPolicy, type PolicyObject } from '../objects.ts';
 import { flowsIn, stagedWorlds, worlds } from '../testing/arbitraries.ts';
 import { connectionWorlds } from '../testing/cilium-policies.ts';
 import { type Flow, podKey, type World } from '../world.ts';
@@ -85,6 +85,68 @@ for (const [what, kinds, to, least, from = drawn] of cases)
     );
     assert.ok(held >= all * least, `${held} of ${all} sides were compared`);
   });
+
+test('a cluster-wide policy that lets some pass and denies the rest becomes NetworkPolicies that close', () => {
+  const baseline = (rest: AdminPolicyRule['from']): PolicyObject => ({
+    apiVersion: 'policy.networking.k8s.io/v1alpha1',
+    kind: 'BaselineAdminNetworkPolicy',
+    metadata: { name: 'default' },
+    spec: {
+      subject: { namespaces: { matchLabels: { 'kubernetes.io/metadata.name': 'shop' } } },
+      ingress: [
+        {
+          action: 'Allow',
+          from: [{ namespaces: { matchLabels: { team: 'web' } } }],
+          ports: [{ portNumber: { port: 80 } }],
+        },
+        { action: 'Deny', from: rest },
+      ],
+    },
+  });
+  const pod = (namespace: string) => ({
+    namespace,
+    name: 'p',
+    node: 'n',
+    labels: {},
+    addresses: [],
+    ports: [],
+  });
+  const world: World = {
+    pods: ['shop', 'web', 'other'].map(pod),
+    namespaces: [{ name: 'web', labels: { team: 'web' } }],
+    nodes: [],
+    policies: [baseline([{ namespaces: {} }])],
+  };
+  const { objects, losses } = render(world, 'kubernetes');
+  assert.deepEqual(
+    objects.map(({ kind, metadata, spec }) => [kind, metadata.namespace, spec]),
+    [
+      [
+        'NetworkPolicy',
+        'shop',
+        {
+          podSelector: {},
+          policyTypes: ['Ingress'],
+          ingress: [
+            {
+              from: [{ namespaceSelector: { matchLabels: { team: 'web' } } }],
+              ports: [{ protocol: 'TCP', port: 80 }],
+            },
+          ],
+        },
+      ],
+    ],
+  );
+  assert.ok(losses.some(({ message }) => message.startsWith('is asked together with NetworkPolicies')));
+  const [before, after] = [world, { ...world, policies: objects }].map(createDecider);
+  for (const from of ['web', 'other'])
+    for (const port of [80, 81]) {
+      const flow: Flow = { src: { pod: `${from}/p` }, dst: { pod: 'shop/p' }, protocol: 'TCP', port };
+      assert.equal(after!(flow).verdict, before!(flow).verdict, `${from} ${port}`);
+    }
+  const some = { ...world, policies: [baseline([{ namespaces: { matchLabels: { team: 'x' } } }])] };
+  assert.deepEqual(render(some, 'kubernetes').objects, [], 'what denies some cannot be said');
+});
 
 /** What the API server would refuse. */
 function complaints(object: KubeObject): unknown[] {

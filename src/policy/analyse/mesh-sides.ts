@@ -12,6 +12,8 @@ import {
   tryParseAddress,
 } from '../../lib/ip.ts';
 import { decideMesh } from '../mesh/decide.ts';
+import { type Facts, factsOf } from '../mesh/facts.ts';
+import { matchesCondition } from '../mesh/match.ts';
 import type { Mesh, Workload } from '../mesh/mesh.ts';
 import { type Condition, conditionsOf } from '../mesh/model.ts';
 import type { End, Scene } from '../scene.ts';
@@ -48,8 +50,22 @@ export function createMeshSides(scene: Scene, sets: PortSets, family: Family): M
   const numbers = numbersOf();
   const judge = (src: End, dst: End, ports: readonly number[]): PortSet =>
     portsThat(sets, ports, (port) => passes(mesh, src, dst, port));
-  const portsAt = (pod: WorldPod) => namedPorts(mesh, mesh.at(pod));
-  const pairs = new Map<string, PortSet>();
+  const targets = new Map<string, Target>();
+  const targetOf = (dst: MeshUnit): Target => {
+    const known = targets.get(dst.mesh) ?? {
+      ports: namedPorts(mesh, mesh.at(dst.pod)),
+      about: aboutSenders(mesh.at(dst.pod)),
+      sets: new Map<string, PortSet>(),
+    };
+    targets.set(dst.mesh, known);
+    return known;
+  };
+  const senders = new Map<string, Facts>();
+  const senderOf = (src: MeshUnit): Facts => {
+    const known = senders.get(src.mesh) ?? senderFacts(mesh, endOf(src.pod));
+    senders.set(src.mesh, known);
+    return known;
+  };
   const spans = new Map<string, readonly PortSpan[]>();
   return {
     classOf(pod) {
@@ -60,21 +76,53 @@ export function createMeshSides(scene: Scene, sets: PortSets, family: Family): M
       return `${here} ${inside} ${hostNetwork === true ? '' : numbers(mesh.at(pod))}`;
     },
     between(src, dst) {
-      const key = `${src.mesh} > ${dst.mesh}`;
-      const set = pairs.get(key) ?? judge(endOf(src.pod), endOf(dst.pod), portsAt(dst.pod));
-      pairs.set(key, set);
+      const { about, ports, sets: known } = targetOf(dst);
+      const facts = senderOf(src);
+      // Whether it has a proxy, and which of the conditions on senders hold for it: no rule sees more of it.
+      let key = facts.principal === undefined ? '-' : '+';
+      for (const condition of about) key += matchesCondition(condition, facts) === 'yes' ? '1' : '0';
+      const set = known.get(key) ?? judge(endOf(src.pod), endOf(dst.pod), ports);
+      known.set(key, set);
       return set;
     },
     fromOutside(dst) {
       const known = spans.get(dst.mesh);
       if (known) return known;
-      const [end, ports] = [endOf(dst.pod), portsAt(dst.pod)];
+      const [end, { ports }] = [endOf(dst.pod), targetOf(dst)];
       const found = spansOf(blocks, family, (address) => judge({ type: 'outside', address }, end, ports));
       spans.set(dst.mesh, found);
       return found;
     },
   };
 }
+
+/** What is asked at pods alike. */
+interface Target {
+  readonly ports: readonly number[];
+  readonly about: readonly Condition[];
+  /** By what the conditions say of a sender. */
+  readonly sets: Map<string, PortSet>;
+}
+
+function aboutSenders({ enforced }: Workload): Condition[] {
+  const rules = [...enforced.custom, ...enforced.deny, ...enforced.allow].flatMap((policy) => policy.rules);
+  return rules.flatMap(conditionsOf).filter(({ attribute }) => ABOUT_SENDERS.has(attribute));
+}
+
+const ABOUT_SENDERS: ReadonlySet<Condition['attribute']> = new Set([
+  'principal',
+  'namespace',
+  'account',
+  'source-ip',
+]);
+
+/** With its certificate, if it has one. */
+const senderFacts = (mesh: Mesh, src: End): Facts =>
+  factsOf(
+    { ...NOTHING, src, dst: src, protocol: 'TCP', port: 0 },
+    src.type === 'pod' && mesh.isMember(src.pod) ? 'mutual' : 'none',
+    'PERMISSIVE',
+  );
 
 /** A number for what is asked at a pod: the same where the same objects are. */
 function numbersOf(): (workload: Workload) => number {

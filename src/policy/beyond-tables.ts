@@ -1,4 +1,7 @@
-/** What rules ask for that no data path does yet. Each fails closed, and is told. */
+/**
+ * What rules ask for that tables do not say. Each fails closed, and is told. (Of requests and proofs the verdicts
+ * `redirect` and `auth-required` tell.)
+ */
 import type { Policy, PortMatch, Rule } from './model.ts';
 import type { PolicyProblem } from './tables.ts';
 
@@ -13,10 +16,8 @@ export function beyondTables({ ref, stage, rules }: Policy): PolicyProblem[] {
 }
 
 function messagesOf(rule: Rule): string[] {
-  const { l7, auth, log, sourcePorts, ports } = rule;
+  const { log, sourcePorts, ports } = rule;
   return [
-    ...(l7 ? ['nothing judges requests yet: the connections that they come on are denied'] : []),
-    ...(auth ? ['ends cannot prove who they are yet: what has to be proved is denied'] : []),
     ...(log ? ['only what decides is logged: this rule is told by explain, and nowhere else'] : []),
     ...(sourcePorts ? [`ports of senders are not told apart yet: ${closedText(rule)}`] : []),
     ...((ports ?? []).some(hasType)

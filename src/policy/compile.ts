@@ -51,7 +51,8 @@ function createParts() {
     endpoints: createEndpoints(roles),
     classifier: createClassifier(),
     tables: createTables(),
-    problems: new Map<Policy, readonly PolicyProblem[]>(),
+    problems: createProblems(({ problems }) => problems),
+    beyond: createProblems(beyondTables),
     nodes: createNodes(),
   };
 }
@@ -76,7 +77,8 @@ function compileParts(
     ...parts.tables.describe(all, numbering),
     nodes: parts.nodes(places),
     nodeLocal: places.nodeLocal,
-    problems: problemsOf(parts.problems, difference),
+    problems: parts.problems(difference),
+    beyond: parts.beyond(difference),
   };
 }
 
@@ -92,14 +94,15 @@ function createNodes(): (places: Places) => ReadonlyMap<string, readonly string[
   };
 }
 
-function problemsOf(
-  known: Map<Policy, readonly PolicyProblem[]>,
-  { gone, come }: PolicyDifference,
-): PolicyProblem[] {
-  for (const policy of gone) known.delete(policy);
-  for (const policy of come) {
-    const problems = [...policy.problems, ...beyondTables(policy)];
-    if (problems.length > 0) known.set(policy, problems);
-  }
-  return [...known].sort(([a], [b]) => comparePolicies(a.ref, b.ref)).flatMap(([, problems]) => problems);
+/** Of each policy once, in the order of policies. */
+function createProblems(of: (policy: Policy) => readonly PolicyProblem[]) {
+  const known = new Map<Policy, readonly PolicyProblem[]>();
+  return ({ gone, come }: PolicyDifference): PolicyProblem[] => {
+    for (const policy of gone) known.delete(policy);
+    for (const policy of come) {
+      const problems = of(policy);
+      if (problems.length > 0) known.set(policy, problems);
+    }
+    return [...known].sort(([a], [b]) => comparePolicies(a.ref, b.ref)).flatMap(([, problems]) => problems);
+  };
 }

@@ -36,8 +36,10 @@ export interface PolicyTables {
   readonly nodes: ReadonlyMap<string, readonly string[]>;
   /** Addresses that each node answers itself: always allowed. */
   readonly nodeLocal: ReadonlySet<string>;
-  /** What could not be read, or is beyond tables. Such a part allows nothing. */
+  /** What could not be read. Such a part matches nothing. */
   readonly problems: readonly PolicyProblem[];
+  /** What is read, and decided by `decide`, but cannot be said here: it is denied. Absent = nothing. */
+  readonly beyond?: readonly PolicyProblem[];
 }
 
 export interface PolicyEndpoint {

@@ -381,3 +381,29 @@ test('an object that changes nothing sends nothing', async (t) => {
   await quiet();
   assert.equal(backend.sent.length, sent);
 });
+
+test('what a policy asks for and a table cannot say is told, as long as it is asked for', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: {
+      endpointSelector: {},
+      ingress: [{ icmps: [{ fields: [{ family: 'IPv4', type: 8 }] }] }],
+    },
+  });
+  const verdicts = () => [...backend.kernel.rules.values()].map(({ verdict }) => verdict);
+  await eventually('it is programmed', () => verdicts().includes('allow'));
+  assert.match(
+    controller.status().problems.join(),
+    /^CiliumNetworkPolicy shop\/web spec\.ingress\[0\].*: types of ICMP are not told apart yet/,
+  );
+  await client.delete(CILIUM_NETWORK_POLICY, 'web', 'shop');
+  await eventually('it is gone', () => verdicts().length === 0);
+  assert.deepEqual(controller.status().problems, []);
+});

@@ -35,7 +35,8 @@ import type { Log } from '../../lib/log.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
-import type { PolicyTables, RuleInfo } from '../../policy/tables.ts';
+import { policyText } from '../../policy/decision.ts';
+import type { PolicyProblem, PolicyTables, RuleInfo } from '../../policy/tables.ts';
 import { namesServices } from '../../policy/language/cilium-policy.ts';
 import { type AnyObject, surroundingsOf } from '../../policy/surroundings.ts';
 import type {
@@ -199,6 +200,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   const withAddresses = createAddressed();
   const asWorldNode = remembering(worldNode);
   let policyDirty = true;
+  /** What policies ask for and is denied, for want of somebody who does it. */
+  let beyond: readonly PolicyProblem[] = [];
   /** What policies refer to; undefined: to be read anew. */
   let surroundings: Surroundings | undefined;
   let converged = false;
@@ -306,7 +309,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     };
     const tables = deps.compile(world, { onlyNode: deps.node });
     plan.setPolicy(tables);
-    for (const problem of tables.problems)
+    beyond = tables.beyond ?? [];
+    for (const problem of [...tables.problems, ...(tables.beyond ?? [])])
       log.warn('a policy is not enforced as it is written', {
         policy: problem.policy,
         path: problem.path,
@@ -452,6 +456,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       problems: [
         ...plan.problems(backend).map(({ object, field, message }) => `${object} ${field}: ${message}`),
         ...[...plan.state.rules.values()].flatMap(handedOver),
+        ...beyond.map(({ policy, path, message }) => `${policyText(policy)} ${path}: ${message}`),
       ],
     }),
   };

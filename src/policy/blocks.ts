@@ -42,14 +42,23 @@ export function nestBlocks(blocks: ReadonlyMap<string, Block>) {
   const ranges: { cidr: Cidr; terms: readonly string[] }[] = [];
   const held = new Map<string, readonly string[]>();
   walkNested([...marks.values()], ({ cidr, adds, removes }, around) => {
-    const outer = around ? held.get(formatCidr(around.cidr))! : [];
-    const terms = [...new Set([...outer.filter((term) => !removes.includes(term)), ...adds])].sort();
+    const outer = around ? held.get(formatCidr(around.cidr))! : noTerms;
+    const terms = changed(outer, adds, removes);
     held.set(formatCidr(cidr), terms);
     lpm.set(cidr, terms);
     ranges.push({ cidr, terms });
   });
   const match = (address: Address, most?: number): readonly string[] => lpm.match(address, most) ?? noTerms;
   return { ranges, match };
+}
+
+/** The very same list where nothing changes in it. */
+function changed(outer: readonly string[], adds: readonly string[], removes: readonly string[]) {
+  const next = new Set(outer);
+  for (const term of removes) next.delete(term);
+  for (const term of adds) next.add(term);
+  if (next.size === outer.length && outer.every((term) => next.has(term))) return outer;
+  return [...next].sort();
 }
 
 /** One array, so that it can be told by identity. */

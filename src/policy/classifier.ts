@@ -3,14 +3,14 @@
  * pods, or an address, stays until its pods, or what the rules ask of peers, change.
  */
 import { type Address, bits, formatCidr, tryParseAddress } from '../lib/ip.ts';
-import { nestBlocks, walkNested } from './blocks.ts';
+import { type Block, nestBlocks, walkNested } from './blocks.ts';
 import type { Role } from './build-table.ts';
 import { createDrafts, type Draft } from './drafts.ts';
 import type { Identities, PeerClass } from './identities.ts';
 import { addressTerms, hostCidr, podEntities } from './terms.ts';
 import { indexPeers } from './indexed/peer-index.ts';
 import { namedPortsText } from './named-ports.ts';
-import { createTerms, type Peers, type TermDifference } from './peer-terms.ts';
+import { createTerms, type Peers, type TermDifference, type Terms } from './peer-terms.ts';
 import { selectsPod } from './peers.ts';
 import { addressTexts, type PodDifference } from './pod-directory.ts';
 import { type Alike, type GroupDifference, groupKey, type PodGroup } from './roles.ts';
@@ -39,7 +39,7 @@ export function createClassifier(): Classifier {
       const asked = terms.update(roles);
       const some = work && pods && !asked.addresses && !asked.names;
       const known = some ? work!.update({ places, pods, groups, asked }, () => terms.peers()) : undefined;
-      if (!known) work = createWork(places, groups.groups, terms.peers(), work?.classes ?? new Map());
+      if (!known) work = createWork(places, groups.groups, terms, work?.classes ?? new Map());
       return known ?? work!.all();
     },
   };
@@ -75,14 +75,14 @@ interface PlaceState {
 function createWork(
   first: Places,
   groups: readonly PodGroup[],
-  firstPeers: Peers,
+  terms: Terms,
   former: ReadonlyMap<string, PeerClass>,
 ): Work {
   let places = first;
-  let peers = firstPeers;
+  let peers = terms.peers();
   let find = createTermFinder(peers);
   const drafts = createDrafts(former);
-  const blocks = nestBlocks(addressTerms(places, peers));
+  const blocks = nestBlocks(withTwins(addressTerms(places, peers), terms.twins()));
   const entities = podEntities(peers);
   const byRange = new Map(
     blocks.ranges.map(({ terms }) => [terms, drafts.hold(drafts.of(terms, new Map()))]),
@@ -224,6 +224,15 @@ function createWork(
       return identities();
     },
   };
+}
+
+/** One term for all that stand in the same rules. */
+function withTwins(all: Map<string, Block>, twins: ReadonlyMap<string, string>): Map<string, Block> {
+  const ranges = Map.groupBy(twins, ([, first]) => first);
+  for (const [first, own] of ranges)
+    all.set(first, { ranges: own.flatMap(([text]) => all.get(text)!.ranges), except: [] });
+  for (const [text, first] of twins) if (text !== first) all.delete(text);
+  return all;
 }
 
 /** Which pod terms hold for pods that are alike. */

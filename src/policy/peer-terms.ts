@@ -1,6 +1,7 @@
 /** What the rules of the compiled tables ask of peers, counted over roles that come and go. */
 import type { Role } from './build-table.ts';
 import type { Rule } from './model.ts';
+import { longListOf, rangeTwins } from './range-twins.ts';
 import { egressNames, namesIn } from './named-ports.ts';
 import {
   type BlockPeer,
@@ -34,6 +35,8 @@ export interface TermDifference {
 export interface Terms {
   update(roles: ReadonlySet<Role>): TermDifference;
   peers(): Peers;
+  /** Texts of ranges for which another's can stand: of long lists, those that stand in the same rules. */
+  twins(): ReadonlyMap<string, string>;
 }
 
 export function createTerms(): Terms {
@@ -44,6 +47,11 @@ export function createTerms(): Terms {
   const domains = createCounted<NamePeer>();
   const entities = createCounted<EntityPeer>();
   const naming = createCounted<Naming>();
+  const lists = createCounted<LongList>();
+  /** Ranges of long lists. */
+  let listed: ReadonlySet<string> = new Set();
+  /** A rule with one of them has come or gone. */
+  let isListed = false;
   const add = (leaf: LeafPeer, by: 1 | -1): void => {
     switch (leaf.type) {
       case 'pods':
@@ -62,7 +70,13 @@ export function createTerms(): Terms {
   function count({ rules }: Role, by: 1 | -1): void {
     for (const rule of rules) {
       if (isNaming(rule)) naming.add({ rule, text: namingText(rule) }, by);
-      for (const peer of rule.peers ?? []) for (const leaf of leavesOf(peer)) add(leaf, by);
+      const ranges = longListOf(rule);
+      if (ranges) lists.add({ ranges, text: ranges.join(',') }, by);
+      for (const peer of rule.peers ?? [])
+        for (const leaf of leavesOf(peer)) {
+          add(leaf, by);
+          isListed ||= listed.has(leaf.text);
+        }
     }
   }
 
@@ -71,14 +85,30 @@ export function createTerms(): Terms {
       for (const role of roles) if (!held.has(role)) count(role, 1);
       for (const role of held) if (!roles.has(role)) count(role, -1);
       held = roles;
+      const isTwinned = isAny(lists.settle()) || isListed;
+      isListed = false;
+      if (isTwinned)
+        listed = new Set(
+          lists
+            .all()
+            .values()
+            .flatMap(({ ranges }) => ranges),
+        );
       const [ofPods, ofNames] = [pods.settle(), naming.settle()];
       const others = [blocks, nodes, domains, entities].map((each) => each.settle());
       return {
         pods: { gone: ofPods.gone, come: ofPods.come },
-        addresses: others.some(isAny),
+        addresses: isTwinned || others.some(isAny),
         names: isAny(ofNames),
       };
     },
+    twins: () =>
+      listed.size === 0
+        ? new Map()
+        : rangeTwins(
+            [...held].flatMap(({ rules }) => rules),
+            listed,
+          ),
     peers: () => ({
       pods: pods.all(),
       blocks: blocks.all(),
@@ -88,6 +118,11 @@ export function createTerms(): Terms {
       names: egressNames([...naming.all().values()].map(({ rule }) => rule)),
     }),
   };
+}
+
+interface LongList {
+  readonly ranges: readonly string[];
+  readonly text: string;
 }
 
 /** Of egress rules with port names: those of one text mean the same. */

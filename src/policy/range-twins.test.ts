@@ -39,13 +39,14 @@ const longPolicy = fc
   .tuple(fc.constantFrom('a', 'b'), fc.nat(), fc.array(longRule, { minLength: 1, maxLength: 3 }))
   .map(([namespace, name, egress]) => policyObject(namespace, `long-${name}`, { podSelector: {}, egress }));
 const drawn = fc
-  .tuple(worlds, fc.array(longPolicy, { minLength: 1, maxLength: 3 }))
-  .chain(([world, more]) => {
-    const all: World = { ...world, policies: [...world.policies, ...more] };
+  .tuple(worlds, shortPolicy, fc.array(longPolicy, { minLength: 1, maxLength: 3 }))
+  .chain(([rest, short, more]) => {
+    const without: World = { ...rest, policies: [...rest.policies, short] };
+    const world: World = { ...rest, policies: [...without.policies, ...more] };
     return fc.record({
-      without: fc.constant(world),
-      world: fc.constant(all),
-      flows: fc.array(flowsIn(all), { minLength: 20, maxLength: 20 }),
+      without: fc.constant(without),
+      world: fc.constant(world),
+      flows: fc.array(flowsIn(world), { minLength: 20, maxLength: 20 }),
     });
   });
 
@@ -89,4 +90,30 @@ test('ranges that no rule tells apart are one class: entries go with rules, not 
   assert.equal(identities.size, 20_000);
   assert.equal(new Set(identities.values()).size, 2);
   assert.equal(table!.entries.length, 2 * 50);
+});
+
+test('a short rule that comes tells a range of a long list apart', () => {
+  const blocks = Array.from({ length: 40 }, (_, i) => ({ ipBlock: { cidr: `192.0.2.${i}/32` } }));
+  const policy = (name: string, to: typeof blocks, port: number) =>
+    policyObject('a', name, { podSelector: {}, egress: [{ to, ports: [{ port }] }] });
+  const before: World = {
+    pods: [{ namespace: 'a', name: 'p', node: 'n', labels: {}, addresses: ['10.0.0.1'], ports: [] }],
+    namespaces: [],
+    nodes: [],
+    policies: [policy('long', blocks, 80)],
+  };
+  const after: World = {
+    ...before,
+    policies: [...before.policies, policy('short', blocks.slice(7, 8), 443)],
+  };
+  const compiler = createCompiler();
+  const verdicts = (world: World) => {
+    const look = createLookup(compiler(world));
+    return ['192.0.2.7', '192.0.2.8'].map(
+      (dst) => look({ src: '10.0.0.1', dst, protocol: 'TCP', port: 443 }).verdict,
+    );
+  };
+  assert.deepEqual(verdicts(before), ['deny', 'deny']);
+  assert.deepEqual(verdicts(after), ['allow', 'deny']);
+  assert.deepEqual(verdicts(before), ['deny', 'deny']);
 });

@@ -40,7 +40,9 @@ function places({ policies, surroundings }: PolicyWorld, cluster: readonly Cidr[
       const port = (ports ?? []).map(portToTry).find((each) => each !== undefined) ?? ANY_PORT;
       const blocks = (peers ?? [])
         .flatMap(leavesOf)
-        .flatMap((peer) => (peer.type === 'block' ? [peer.cidr, ...peer.except] : []));
+        .flatMap((peer) =>
+          peer.type === 'block' ? [peer.cidr, ...(peer.others ?? []), ...peer.except] : [],
+        );
       return blocks.flatMap((cidr) => {
         const address = representative(cidr);
         return address && !cluster.some((range) => contains(range, address)) ? [{ address, port }] : [];

@@ -8,7 +8,7 @@ import { type Judgement, judge } from './judge.ts';
 import { compareRules, type IcmpMatch, type Policy, type PortMatch, type Rule } from './model.ts';
 import { decideMesh } from './mesh/decide.ts';
 import { type Numbering, numberRules } from './numbering.ts';
-import { type Entity, holdsPeer, type LeafPeer, type Peer, selectsPod } from './peers.ts';
+import { type Entity, holdsPeer, type LeafPeer, type Peer, rangesOf, selectsPod } from './peers.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type Places, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
 import { type Flow, podKey, type World, type WorldPod } from './world.ts';
@@ -119,7 +119,10 @@ function holdsLeaf(scene: Places, leaf: LeafPeer, there: End): boolean {
   const { address } = there;
   if (address === undefined) return false;
   if (leaf.type === 'block')
-    return contains(leaf.cidr, address) && !leaf.except.some((range) => contains(range, address));
+    return (
+      rangesOf(leaf).some((range) => contains(range, address)) &&
+      !leaf.except.some((range) => contains(range, address))
+    );
   const text = formatAddress(address);
   if (leaf.type === 'nodes')
     return scene.nodesWith(text).some(({ labels }) => leaf.nodes.selects(labels ?? {}));

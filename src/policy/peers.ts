@@ -4,6 +4,7 @@
  */
 import type { Labels } from '../api/selector.ts';
 import { type Cidr, formatCidr } from '../lib/ip.ts';
+import { fingerprint } from './numbers.ts';
 import type { Selector } from './selector.ts';
 
 export type Peer = LeafPeer | CompoundPeer;
@@ -31,6 +32,8 @@ export interface AccountMatch {
 export interface BlockPeer {
   readonly type: 'block';
   readonly cidr: Cidr;
+  /** More ranges under the same text: a set of thousands is one thing to ask of an address. */
+  readonly others?: readonly Cidr[];
   readonly except: readonly Cidr[];
   readonly text: string;
 }
@@ -108,6 +111,18 @@ export function blockPeer(cidr: Cidr, except: readonly Cidr[]): BlockPeer {
   const text = `block ${formatCidr(cidr)} except ${except.map(formatCidr).sort().join(',')}`;
   return { type: 'block', cidr, except, text };
 }
+
+/** A set of ranges by its name. It is nobody if it is empty. */
+export function setPeer(name: string, ranges: readonly Cidr[]): Peer {
+  const [cidr, ...others] = ranges;
+  if (!cidr) return anyOf([]);
+  if (others.length === 0) return blockPeer(cidr, []);
+  const text = `set ${name} ${fingerprint(ranges.map(formatCidr).sort().join(' '))}`;
+  return { type: 'block', cidr, others, except: [], text };
+}
+
+export const rangesOf = ({ cidr, others = [] }: BlockPeer): readonly Cidr[] =>
+  others.length === 0 ? [cidr] : [cidr, ...others];
 
 export const nodePeer = (nodes: Selector): NodePeer => ({
   type: 'nodes',

@@ -5,7 +5,7 @@
 import { type Address, type Cidr, tryParseAddress } from '../lib/ip.ts';
 import type { Block } from './blocks.ts';
 import type { Peers } from './peer-terms.ts';
-import { type EntityPeer, holdsPeer, leavesOf, type LeafPeer, type Peer } from './peers.ts';
+import { type EntityPeer, holdsPeer, leavesOf, type LeafPeer, type Peer, rangesOf } from './peers.ts';
 import { nodeAddresses, type Places } from './scene.ts';
 
 /** Terms that hold for addresses, whosoever they are. */
@@ -22,7 +22,7 @@ export function addressTerms(places: Places, peers: Peers): Map<string, Block> {
 export function blockOf({ nodes, world }: Places, leaf: LeafPeer): Block | undefined {
   switch (leaf.type) {
     case 'block':
-      return { ranges: [leaf.cidr], except: leaf.except };
+      return { ranges: rangesOf(leaf), except: leaf.except };
     case 'nodes':
       return hosts(nodes.filter(({ labels }) => leaf.nodes.selects(labels ?? {})).flatMap(nodeAddresses));
     case 'names':

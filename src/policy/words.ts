@@ -60,7 +60,10 @@ const ENTITY_WORDS: Readonly<Record<EntityPeer['entity'], string>> = {
 function leafText(peer: PodPeer | BlockPeer | NodePeer): string {
   if (peer.type === 'block') {
     const except = peer.except.length > 0 ? ` except ${peer.except.map(formatCidr).join(', ')}` : '';
-    return `${formatCidr(peer.cidr)}${except}`;
+    const more = peer.others
+      ? ` and ${peer.others.length} more ranges of ${peer.text.split(' ').slice(1, -1).join(' ')}`
+      : '';
+    return `${formatCidr(peer.cidr)}${more}${except}`;
   }
   if (peer.type === 'nodes') return peer.nodes.text === '*' ? 'every node' : `nodes ${peer.nodes.text}`;
   const as = peer.accounts ? ` as ${accountsText(peer.accounts)}` : '';

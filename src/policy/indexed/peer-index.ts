@@ -5,7 +5,7 @@
 import { NAMESPACE_NAME } from '../../api/labels.ts';
 import type { Labels } from '../../api/selector.ts';
 import type { Address } from '../../lib/ip.ts';
-import { type BlockPeer, type LeafPeer, leavesOf, type Peer, type PodPeer } from '../peers.ts';
+import { type BlockPeer, type LeafPeer, leavesOf, type Peer, type PodPeer, rangesOf } from '../peers.ts';
 import { labelText } from '../selector.ts';
 import { indexRanges, type Ranged } from './ranges.ts';
 
@@ -46,13 +46,9 @@ export function indexPeers(sets: readonly (readonly Peer[] | undefined)[]): Peer
     Candidate[]
   >;
 
-  function addRanges(
-    candidate: Candidate,
-    { cidr, except }: BlockPeer,
-    [own, others]: Bound['says'][],
-  ): void {
-    ranges.push({ cidr, value: { candidate, says: own! } });
-    for (const each of except) ranges.push({ cidr: each, value: { candidate, says: others! } });
+  function addRanges(candidate: Candidate, block: BlockPeer, [own, others]: Bound['says'][]): void {
+    for (const cidr of rangesOf(block)) ranges.push({ cidr, value: { candidate, says: own! } });
+    for (const each of block.except) ranges.push({ cidr: each, value: { candidate, says: others! } });
   }
   function add(candidate: Candidate): void {
     const { peer } = candidate;

@@ -65,7 +65,7 @@ function rewritten(of: SelectorExpression, leaf: (leaf: Leaf) => SelectorExpress
 /** A network set as selectors see it. */
 export interface LabelledRanges {
   readonly labels: Labels;
-  readonly peers: readonly Peer[];
+  readonly peer: Peer;
 }
 
 /** Empty for those of the cluster. */
@@ -83,7 +83,7 @@ export function labelsOfSet(namespace: string, labels: Labels, namespaceLabels: 
 export function peerOf(expression: SelectorExpression, sets: readonly LabelledRanges[]): Peer {
   const pods = podsOf(expression);
   const { selects } = calicoSelector(expression);
-  const ranges = sets.filter(({ labels }) => selects(labels)).flatMap(({ peers }) => peers);
+  const ranges = sets.filter(({ labels }) => selects(labels)).map(({ peer }) => peer);
   return ranges.length === 0 ? pods : anyOf([pods, ...ranges]);
 }
 

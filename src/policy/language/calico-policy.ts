@@ -8,7 +8,7 @@ import type { SelectorExpression } from '../../api/calico-selector.ts';
 import { tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import { type Policy, policyOf } from '../model.ts';
-import { blockPeer, podPeer } from '../peers.ts';
+import { podPeer, setPeer } from '../peers.ts';
 import { everything } from '../selector.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
@@ -118,7 +118,14 @@ function contextOf(surroundings: Surroundings): Context {
 }
 
 /** What is neither an address nor a range is left out: the API server stores no such set. */
-function rangesOf({ namespace, labels, namespaceLabels = {}, cidrs }: WorldAddressSet): LabelledRanges {
+function rangesOf({
+  kind,
+  namespace,
+  name,
+  labels,
+  namespaceLabels = {},
+  cidrs,
+}: WorldAddressSet): LabelledRanges {
   const ranges = cidrs.flatMap((text) => {
     const address = tryParseAddress(text);
     const range = address ? { ...address, length: address.family === 4 ? 32 : 128 } : tryParseCidr(text);
@@ -126,7 +133,7 @@ function rangesOf({ namespace, labels, namespaceLabels = {}, cidrs }: WorldAddre
   });
   return {
     labels: labelsOfSet(namespace, labels, namespaceLabels),
-    peers: ranges.map((range) => blockPeer(range, [])),
+    peer: setPeer(`${kind} ${namespace === '' ? name : `${namespace}/${name}`}`, ranges),
   };
 }
 

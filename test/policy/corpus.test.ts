@@ -15,6 +15,7 @@ import { buildMesh } from '../../src/policy/mesh/mesh.ts';
 import { isMeshKind, type MeshObject } from '../../src/policy/mesh/objects.ts';
 import type { MeshSide } from '../../src/policy/mesh/side.ts';
 import type { PolicyObject } from '../../src/policy/objects.ts';
+import { buildScene } from '../../src/policy/scene.ts';
 import { flowOf } from '../../src/policy/testing/flow-text.ts';
 import { wireFlow } from '../../src/policy/wire-flow.ts';
 import type { World } from '../../src/policy/world.ts';
@@ -127,10 +128,12 @@ for (const file of files)
   test(file.replaceAll('-', ' ').replace('.yaml', ''), () => {
     const { world, rows, problems } = caseOf(file);
     const tables = compile(world);
+    // Those of what is written; what no table can say is another matter.
     assert.deepEqual(
-      [...tables.problems, ...(buildMesh(world)?.problems ?? [])].map(
-        ({ path, message }) => `${path}: ${message}`,
-      ),
+      [
+        ...buildScene(world).policies.flatMap((policy) => policy.problems),
+        ...(buildMesh(world)?.problems ?? []),
+      ].map(({ path, message }) => `${path}: ${message}`),
       problems,
     );
     const [decide, look] = [createDecider(world), createLookup(tables)];

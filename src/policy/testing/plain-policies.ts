@@ -46,6 +46,8 @@ export interface PlainRule {
   readonly sourcePorts?: readonly PortMatch[] | undefined;
   /** Starts of paths, of GET. */
   readonly paths?: readonly string[] | undefined;
+  /** Requests that none of them starts are for the rules behind. */
+  readonly onward?: boolean | undefined;
   readonly auth?: Authentication | undefined;
 }
 
@@ -156,6 +158,7 @@ const rule: fc.Arbitrary<PlainRule> = fc
       [{ protocol: 'TCP', name: 'http' }],
     ),
     paths: fc.constantFrom(undefined, undefined, ['/a'], ['/b', '/c'], []),
+    onward: fc.constantFrom(false, false, true),
     auth: fc.constantFrom<Authentication | undefined>(
       undefined,
       undefined,
@@ -237,6 +240,7 @@ export function modelOf(plain: PlainPolicy): LoweredObject {
               method: exactly('GET'),
               path: startsWith(path),
             })),
+            ...(more.onward ? { onward: true as const } : {}),
           }
         : {}),
       ...(more.auth ? { auth: more.auth } : {}),

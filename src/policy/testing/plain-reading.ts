@@ -147,7 +147,10 @@ export function readPlain(
         rule.ports === null || rule.ports.some((each) => isPort(each, flow, destination.pod, flow.port));
       const sourceHolds =
         !rule.sourcePorts || rule.sourcePorts.some((each) => isPort(each, flow, source.pod, flow.sourcePort));
-      return peerHolds && portHolds && sourceHolds ? [{ rule, policy, key: `${policy.name} ${index}` }] : [];
+      if (!peerHolds || !portHolds || !sourceHolds) return [];
+      const key = `${policy.name} ${index}`;
+      if (!rule.paths || !rule.onward || !flow.request) return [{ rule, policy, key }];
+      return isRequested(rule, flow) ? [{ rule: { ...rule, paths: undefined }, policy, key }] : [];
     }),
   );
   const names = (list: readonly PlainPolicy[]) =>
@@ -173,8 +176,13 @@ function inOrder(a: Placed, b: Placed): number {
   if (a.rule.priority !== b.rule.priority) return a.rule.priority < b.rule.priority ? -1 : 1;
   if (a.policy.namespace !== b.policy.namespace) return a.policy.namespace < b.policy.namespace ? -1 : 1;
   if (a.policy.name !== b.policy.name) return a.policy.name < b.policy.name ? -1 : 1;
-  return a.policy.rules.indexOf(a.rule) - b.policy.rules.indexOf(b.rule);
+  return Number(a.key.split(' ')[1]) - Number(b.key.split(' ')[1]);
 }
+
+const isRequested = ({ paths }: PlainRule, { request }: Flow): boolean =>
+  request?.type === 'http' &&
+  request.method === 'GET' &&
+  paths!.some((path) => request.path.startsWith(path));
 
 /** Rules that allow with one priority, none of another kind between them, add up. */
 function readAdded(asked: readonly Placed[], first: Placed, flow: Flow) {
@@ -192,12 +200,7 @@ function readAdded(asked: readonly Placed[], first: Placed, flow: Flow) {
   if (plain) return { ...allowed, rule: (proving ?? plain).key };
   const { request } = flow;
   if (!request) return { ...allowed, rule: (proving ?? first).key, redirect: true };
-  const passing = added.find(
-    ({ rule }) =>
-      request.type === 'http' &&
-      request.method === 'GET' &&
-      rule.paths!.some((path) => request.path.startsWith(path)),
-  );
+  const passing = added.find(({ rule }) => isRequested(rule, flow));
   if (passing) return { ...allowed, rule: passing.key };
   return { verdict: 'deny', reason: 'request', rule: first.key } as const;
 }

@@ -78,6 +78,21 @@ const ruleOf = (w: World): number =>
   decide(w, { src: { pod: 'shop/web' }, dst: { pod: 'shop/api' }, protocol: 'TCP', port: 80 }).ingress
     .ruleNumber;
 
+test('a request that was denied at one backend and sent again may end at another, who answers', () => {
+  const w = world([policy([])]);
+  const own = {
+    ...attempt,
+    to: workload(web),
+    backends: [{ pod: web, address: '10.244.0.1', port: 80 }, ...attempt.backends],
+  };
+  const again: Observation = { ...allowed, responder: 'shop/web', events: [event(ruleOf(w), 'deny')] };
+  const judgement = judgeWith(createDecider(w), own, again);
+  assert.deepEqual(judgement.problems, []);
+  assert.equal(judgement.by, 'a pod to itself');
+  const broken = judgeWith(createDecider(w), own, { ...again, responder: 'shop/api' });
+  assert.deepEqual(broken.problems, ['the policies say denied, the network says allowed']);
+});
+
 const judge = (w: World, tried: Attempt, observation: Observation) =>
   judgeWith(createDecider(w), tried, observation);
 

@@ -31,14 +31,24 @@ export interface Judgement {
 const eventOf = (events: readonly FlowEvent[], direction: Direction): FlowEvent | undefined =>
   events.find((event) => event.direction === direction);
 
-/** The pod that the connection went to after translation, as far as anyone saw it. */
-function backendOf(attempt: Attempt, observation: Observation): Backend | undefined {
-  const seen = observation.events[0]?.dst;
-  const { backends } = attempt;
+/**
+ * The pod that the connection went to after translation, as far as anyone saw it. Who answered counts first: a request
+ * that was denied may be sent again, and translated to another backend then.
+ */
+function backendOf({ backends }: Attempt, { responder, events }: Observation): Backend | undefined {
+  const seen = events[0]?.dst;
+  if (responder !== undefined) {
+    const answered = backends.find(({ pod }) => podKey(pod) === responder);
+    if (answered) return answered;
+  }
   if (seen !== undefined) return backends.find(({ address }) => address === seen);
-  if (observation.responder !== undefined)
-    return backends.find(({ pod }) => podKey(pod) === observation.responder);
   return backends.length === 1 ? backends[0] : undefined;
+}
+
+/** Without the records of requests that other backends did not get. */
+function ofBackend(observation: Observation, backend: Backend | undefined): Observation {
+  if (!backend || !observation.connected) return observation;
+  return { ...observation, events: observation.events.filter(({ dst }) => dst === backend.address) };
 }
 
 function observedVerdict(attempt: Attempt, observation: Observation): Judgement['observed'] {
@@ -123,11 +133,7 @@ const decideOutside = (decide: (flow: Flow) => Decision, attempt: Attempt): Deci
   });
 
 /** The judgement of one attempt. */
-export function judge(
-  decide: (flow: Flow) => Decision,
-  attempt: Attempt,
-  observation: Observation,
-): Judgement {
+export function judge(decide: (flow: Flow) => Decision, attempt: Attempt, all: Observation): Judgement {
   const decisionFor = ({ pod, port }: Backend) =>
     decide({
       src: { pod: podKey(attempt.source) },
@@ -136,10 +142,10 @@ export function judge(
       port,
       family: attempt.family,
     });
-  const decideInside = () => {
-    const backend = backendOf(attempt, observation);
-    return backend ? decisionFor(backend) : commonDecision(attempt.backends.map(decisionFor));
-  };
+  const backend = backendOf(attempt, all);
+  const observation = ofBackend(all, backend);
+  const decideInside = () =>
+    backend ? decisionFor(backend) : commonDecision(attempt.backends.map(decisionFor));
   const observed = observedVerdict(attempt, observation);
   const expected = attempt.outside ? decideOutside(decide, attempt) : decideInside();
   const problems = expected

@@ -3,6 +3,9 @@ import { type TestContext, test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
+  GLOBAL_NETWORK_POLICY,
+  GLOBAL_NETWORK_SET,
+  TIER,
   ENDPOINT_SLICE,
   NAMESPACE,
   NETWORK_POLICY,
@@ -63,6 +66,9 @@ function setUp(t: TestContext) {
     policies: createInformer(client, NETWORK_POLICY, options),
     adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, options),
     ciliumPolicies: createInformer(client, CILIUM_NETWORK_POLICY, options),
+    globalPolicies: createInformer(client, GLOBAL_NETWORK_POLICY, options),
+    tiers: createInformer(client, TIER, options),
+    globalNetworkSets: createInformer(client, GLOBAL_NETWORK_SET, options),
     protections: createInformer(client, UPLINK_PROTECTION, options),
     namespaces: createInformer(client, NAMESPACE, { ...options, keep: worldNamespace }),
     pods: createInformer(client, POD, { ...options, keep: worldPod }),
@@ -157,6 +163,44 @@ test('an AdminNetworkPolicy is in the kernel while it is there', async (t) => {
   await client.delete(ADMIN_NETWORK_POLICY, 'closed');
   await eventually('it is gone', () => rules().length === 0);
   assert.deepEqual(backend.kernel.endpoints.get('10.244.0.2'), { ingress: 0, egress: 0 });
+});
+
+test('a policy of Calico’s follows its tier and the sets that it selects', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await eventually('the pod is there', () => backend.kernel.pods.size === 1);
+  const rules = () => [...backend.kernel.rules.values()].map(({ text }) => text).sort();
+  const apiVersion = 'projectcalico.org/v3';
+  await client.create(GLOBAL_NETWORK_POLICY, {
+    apiVersion,
+    kind: 'GlobalNetworkPolicy',
+    metadata: { name: 'p' },
+    spec: {
+      tier: 'security',
+      types: ['Egress'],
+      egress: [{ action: 'Deny', destination: { selector: 'has(bad)' } }],
+    },
+  });
+  const tier = { apiVersion, kind: 'Tier', metadata: { name: 'security' }, spec: { order: 5 } } as const;
+  await client.create(TIER, tier);
+  await eventually('the tier is closed', () =>
+    rules().includes('default deny egress: GlobalNetworkPolicy p'),
+  );
+  const open = await client.get(TIER, 'security');
+  await client.update(TIER, { ...open, spec: { order: 5, defaultAction: 'Pass' } });
+  await eventually('it is open', () => !rules().some((text) => text.startsWith('default deny')));
+  await client.create(GLOBAL_NETWORK_SET, {
+    apiVersion,
+    kind: 'GlobalNetworkSet',
+    metadata: { name: 's', labels: { bad: '' } },
+    spec: { nets: ['192.0.2.0/24'] },
+  });
+  await eventually('the set is known', () => backend.kernel.identities.has('192.0.2.0/24'));
+  await client.delete(TIER, 'security');
+  await eventually('a policy of no tier says nothing', () => rules().length === 0);
 });
 
 test('a policy of Cilium’s is in the kernel while it is there', async (t) => {

@@ -93,7 +93,7 @@ export const requestsText = (l7: readonly RequestMatch[]): string => l7.map(requ
 function requestText(match: RequestMatch): string {
   switch (match.type) {
     case 'http':
-      return words('HTTP', [match.method, match.path, match.host], match.headers);
+      return words('HTTP', [match.method, match.path, match.target, match.host], match.headers);
     case 'grpc':
       return words('gRPC', [match.service, match.method, match.host], match.headers);
     case 'dns':

@@ -25,7 +25,7 @@ export interface ExplainChange {
   readonly also: readonly ChangeOutput[];
 }
 
-/** Null where nothing that can be added to a policy turns it. */
+/** Null where nothing was found that, added to a policy, turns it. */
 export function changeOutputOf(
   change: SmallestChange | undefined,
   loaded: LoadedEstate,
@@ -49,7 +49,9 @@ export async function changeText(
   loaded: LoadedEstate,
 ): Promise<string> {
   if (!change)
-    return decision.verdict === 'allow' ? '' : '\nno rule that could be added to a policy allows it\n';
+    return decision.verdict === 'allow'
+      ? ''
+      : '\nno rule was found that, added, allows it: change what denies it instead\n';
   const { stringify } = await import('yaml');
   const exact = change.also.length === 0;
   const lines = [

@@ -96,6 +96,8 @@ interface SideOutput {
   readonly reason: string;
   readonly rule: PlacedPolicy | null;
   readonly isolatedBy: readonly PlacedPolicy[];
+  /** Of a default deny: those of them whose tier it is. */
+  readonly closedBy: readonly PlacedPolicy[];
   readonly nearMisses: readonly (PlacedPolicy & Pick<NearMiss, 'verdict' | 'missed' | 'expected'>)[];
 }
 
@@ -145,6 +147,7 @@ export function explainOutput(
     reason: side.reason,
     rule: side.rule ? ruleOf(side.rule) : null,
     isolatedBy: side.isolatedBy.map((ref) => placed(ref, subjectPath(ref), loaded)),
+    closedBy: (side.closedBy ?? []).map((ref) => placed(ref, subjectPath(ref), loaded)),
     nearMisses: nearMisses[direction].map(({ rule, verdict, missed, expected }) => ({
       ...ruleOf(rule),
       verdict,
@@ -192,13 +195,16 @@ export function explainText(explanation: Explanation, { placeOf }: LoadedEstate)
   for (const direction of ['egress', 'ingress'] as const) {
     const side = decision[direction];
     if (side.rule) note(side.rule, side.rule.path);
-    if (side.verdict === 'deny') for (const ref of side.isolatedBy) note(ref, subjectPath(ref));
+    for (const ref of side.closedBy ?? []) note(ref, subjectPath(ref));
     for (const { rule } of nearMisses[direction]) note(rule, rule.path);
+    for (const rule of side.logged ?? []) note(rule, rule.path);
   }
   const { mesh } = decision;
   if (mesh?.rule) note(mesh.rule, mesh.rule.path);
   for (const ref of mesh?.closedBy ?? []) note(ref, subjectPath(ref));
   for (const { rule } of meshNearMisses) note(rule, rule.path);
+  for (const rule of [...(mesh?.asks ?? []).map((each) => each.rule), ...(mesh?.logged ?? [])])
+    note(rule, rule.path);
   const where = places.size > 0 ? ['', 'where:', ...places] : [];
   return `${[...lines, ...where].join('\n')}\n`;
 }

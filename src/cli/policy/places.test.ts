@@ -1,0 +1,82 @@
+/** `heddle policy explain` names the places of what it speaks of, and of nothing else. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { schemaViolations } from '../../../test/schema.ts';
+import { run } from './test-run.ts';
+
+const pod = (name: string): string => `apiVersion: v1
+kind: Pod
+metadata: { namespace: a, name: ${name}, labels: { app: ${name} } }
+spec: { containers: [{ name: x, image: y }] }
+`;
+
+const worldOf = (...policies: string[]): string => [pod('web'), pod('db'), ...policies].join('---\n');
+
+const explain = (world: string, ...args: string[]) =>
+  run(['explain', '--from', 'a/web', '--to', 'a/db', '--port', '80', '-f', '-', ...args], world);
+
+const tiers = worldOf(
+  'apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: { name: sec }\nspec: { order: 100 }\n',
+  `apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: { name: sec.closed }
+spec:
+  tier: sec
+  selector: app == 'db'
+  ingress:
+    - { action: Log }
+`,
+  `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { namespace: a, name: later }
+spec: { podSelector: {}, ingress: [] }
+`,
+);
+
+test('a default deny has the places of those that close its tier, and of rules that log', async () => {
+  const { out } = await explain(tiers);
+  assert.match(out, /denied by default: GlobalNetworkPolicy sec.closed selects it/);
+  assert.match(out, / -:\d+: GlobalNetworkPolicy sec.closed spec.selector\n/);
+  assert.match(out, / -:\d+: GlobalNetworkPolicy sec.closed spec.ingress\[0\]\n/);
+  assert.doesNotMatch(out, /a\/later/);
+});
+
+test('JSON tells who isolates from who denies', async () => {
+  const told = JSON.parse((await explain(tiers, '-o', 'json')).out);
+  assert.deepEqual(schemaViolations('policy-explain', told), []);
+  const names = (refs: readonly { name: string }[]) => refs.map(({ name }) => name);
+  assert.deepEqual(names(told.ingress.isolatedBy), ['sec.closed', 'later']);
+  assert.deepEqual(names(told.ingress.closedBy), ['sec.closed']);
+  assert.deepEqual(told.egress.closedBy, []);
+});
+
+test('a rule that asks an authorizer has its place', async () => {
+  const { out } = await explain(
+    worldOf(`apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { namespace: a, name: asked }
+spec:
+  action: CUSTOM
+  provider: { name: ext }
+  rules: [{}]
+`),
+  );
+  assert.match(out, /asks ext, by AuthorizationPolicy a\/asked/);
+  assert.match(out, / -:\d+: AuthorizationPolicy a\/asked spec.rules\[0\]\n/);
+});
+
+test('what a rule asks of paths with their queries is told of a request that it misses', async () => {
+  const { out } = await explain(
+    worldOf(`apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { namespace: a, name: paths }
+spec:
+  endpointSelector: {}
+  ingress:
+    - toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [{ method: GET, path: /public }] } }]
+`),
+    '--http',
+    'GET /secret',
+  );
+  assert.match(out, /matches but for the request: it has HTTP ~GET ~\/public\n/);
+});

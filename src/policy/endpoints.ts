@@ -21,7 +21,7 @@ export interface EndpointChange {
 export interface CompiledPods {
   /** The very same map as before where nothing has changed. */
   readonly endpoints: ReadonlyMap<string, PolicyEndpoint>;
-  /** By table number. */
+  /** By table number; the very same map as before where nothing has changed. */
   readonly roles: ReadonlyMap<number, Role>;
 }
 
@@ -32,6 +32,8 @@ export function createEndpoints(roles: Roles): (change: EndpointChange) => Compi
   /** How many compiled pods have it. */
   const counts = new Map<Role, number>();
   const counted = new Map<WorldPod, readonly Role[]>();
+  /** Undefined: a role has come or gone. */
+  let byNumber: ReadonlyMap<number, Role> | undefined;
   let node: string | undefined;
   let epoch = roles.epoch();
 
@@ -50,18 +52,27 @@ export function createEndpoints(roles: Roles): (change: EndpointChange) => Compi
   function uncount(pod: WorldPod): void {
     for (const role of counted.get(pod) ?? []) {
       const count = counts.get(role)! - 1;
-      if (count > 0) counts.set(role, count);
-      else counts.delete(role);
+      if (count > 0) {
+        counts.set(role, count);
+        continue;
+      }
+      counts.delete(role);
+      byNumber = undefined;
     }
     counted.delete(pod);
   }
   function count(pod: WorldPod): void {
     const own = DIRECTIONS.flatMap((direction) => roles.roleOf(pod, direction) ?? []);
-    for (const role of own) counts.set(role, (counts.get(role) ?? 0) + 1);
+    for (const role of own) {
+      const count = counts.get(role) ?? 0;
+      counts.set(role, count + 1);
+      if (count === 0) byNumber = undefined;
+    }
     counted.set(pod, own);
   }
 
   function all({ pods, podAt }: Places): void {
+    byNumber = undefined;
     counts.clear();
     counted.clear();
     endpoints = new Map();
@@ -102,6 +113,7 @@ export function createEndpoints(roles: Roles): (change: EndpointChange) => Compi
     epoch = roles.epoch();
     if (isSame && pods) some(places, pods, touched);
     else all(places);
-    return { endpoints, roles: new Map([...counts.keys()].map((role) => [roles.number(role), role])) };
+    byNumber ??= new Map([...counts.keys()].map((role) => [roles.number(role), role]));
+    return { endpoints, roles: byNumber };
   };
 }

@@ -50,7 +50,7 @@ export async function main(argv: readonly string[], deps: CliDeps): Promise<numb
     await program.parseAsync([...args], { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok;
   } catch (error) {
-    return report(error, deps);
+    return report(error, deps, verb?.failed);
   }
 }
 
@@ -60,18 +60,22 @@ const otherCodes: Readonly<Record<string, number>> = {
 };
 
 /** Prints what went wrong, and picks the exit code. */
-export function report(error: unknown, deps: Pick<CliDeps, 'stderr'>): number {
+export function report(
+  error: unknown,
+  deps: Pick<CliDeps, 'stderr'>,
+  failed: number = exitCodes.failed,
+): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   if (!(error instanceof HeddleError)) {
     deps.stderr.write(`error: ${errorText(error)}\n`);
     if (isBug(error))
       deps.stderr.write(`${error.stack}\n  hint: this is a defect of Heddle; please report it\n`);
-    return exitCodes.failed;
+    return failed;
   }
   deps.stderr.write(`error: ${error.message} [${error.code}]\n`);
   if (error.cause !== undefined) deps.stderr.write(`  cause: ${errorText(error.cause)}\n`);
   if (error.hint !== undefined) deps.stderr.write(`  hint: ${error.hint}\n`);
-  return usageCodes.has(error.code) ? exitCodes.usage : (otherCodes[error.code] ?? exitCodes.failed);
+  return usageCodes.has(error.code) ? exitCodes.usage : (otherCodes[error.code] ?? failed);
 }
 
 const isBug = (error: unknown): error is Error =>

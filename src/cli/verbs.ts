@@ -4,6 +4,8 @@ import type { VerbModule } from './deps.ts';
 export interface Verb {
   readonly name: string;
   readonly summary: string;
+  /** What it exits with if it fails, where 1 is an answer. */
+  readonly failed?: number;
   load(): Promise<VerbModule>;
 }
 
@@ -29,6 +31,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'policy',
     summary: 'ask and prove what network policies let pass',
+    failed: 2,
     load: () => import('./policy/command.ts'),
   },
   {

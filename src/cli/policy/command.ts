@@ -25,7 +25,7 @@ Without -f they ask the running cluster. Workloads are NAMESPACE/NAME, or NAMESP
 Exit codes:
   0    it holds: allowed, no difference, nothing found, proved, passed
   1    it does not hold: denied, different, found, disproved, failed
-  2    the command line or a file was refused; nothing was answered`;
+  2    nothing was answered: the command line or a file was refused, or the cluster could not be asked`;
 
 export function register(program: Command, deps: CliDeps): void {
   const policy = withDataDir(

@@ -1,4 +1,4 @@
-/** `heddle policy explain` names the places of what it speaks of, and of nothing else. */
+/** `heddle policy` names the places of what it speaks of and of nothing else, and tells "no" from "no answer". */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { schemaViolations } from '../../../test/schema.ts';
@@ -79,4 +79,12 @@ spec:
     'GET /secret',
   );
   assert.match(out, /matches but for the request: it has HTTP ~GET ~\/public\n/);
+});
+
+test('without a cluster there is no answer, and no exit code that is one', async () => {
+  for (const args of [['connectivity'], ['explain', '--from', 'a', '--to', 'b', '--port', '1']]) {
+    const { code, err } = await run([...args, '--data-dir', '/nonexistent/heddle']);
+    assert.equal(code, 2, err);
+    assert.match(err, /\[NoCluster\]/);
+  }
 });

@@ -123,7 +123,9 @@ function reasonText(direction: Direction, side: Side): string {
     case 'not-isolated':
       return `allowed, no policy selects it for ${direction}`;
     case 'no-rule':
-      return `allowed, no rule decides this and no policy isolates it for ${direction}`;
+      return side.isolated
+        ? `allowed, what isolates it for ${direction} passes this on, and no rule after that decides it`
+        : `allowed, no rule decides this and no policy isolates it for ${direction}`;
     case 'rule':
       return `${side.verdict === 'allow' ? 'allowed' : 'denied'} by ${nameOf(side)}${conditionText(side)}`;
     case 'request':

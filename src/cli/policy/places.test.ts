@@ -88,3 +88,20 @@ test('without a cluster there is no answer, and no exit code that is one', async
     assert.match(err, /\[NoCluster\]/);
   }
 });
+
+test('where a policy that isolates passes a flow on, nobody says that none isolates', async () => {
+  const passing = worldOf(`apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: { name: passing }
+spec:
+  selector: app == 'db'
+  ingress:
+    - { action: Pass }
+`);
+  const { code, out } = await explain(passing);
+  assert.equal(code, 0);
+  assert.match(
+    out,
+    /ingress to a\/db: allowed, what isolates it for ingress passes this on, and no rule after that decides it\n/,
+  );
+});

@@ -36,7 +36,7 @@ export function grantsOf(
   const pods = subject.pods.written;
   if (tier !== TIERS.default || all.some(({ verdict }) => verdict !== 'allow')) {
     const why = tier !== TIERS.default ? 'stands before or behind other policies' : 'denies, or passes on';
-    lose('spec', `${why}, which cannot be said`, anybody());
+    lose('spec', `${why}, which is not rendered to this language`, anybody());
     return [];
   }
   if (!pods || subject.accounts) {

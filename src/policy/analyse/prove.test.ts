@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createDecider } from '../decide.ts';
 import { worlds } from '../testing/arbitraries.ts';
-import type { PortProtocol } from '../world.ts';
+import type { PortProtocol, World } from '../world.ts';
 import { connectivity, isWorkload, type Party } from './connectivity.ts';
 import { createEstate } from './estate.ts';
 import { createPortSets, type PortSet, type PortSets } from './port-set.ts';
@@ -116,4 +116,40 @@ test('of two workloads, an assertion holds if and only if their connection says 
     }),
     { numRuns: 60 },
   );
+});
+
+test('a range that is all of a pod is no address outside', () => {
+  const podOf = (name: string, address: string) => ({
+    namespace: 'a',
+    name,
+    node: 'node-1',
+    labels: {},
+    addresses: [address],
+    ports: [],
+  });
+  const networks = ['10.244.1.1/32', '10.244.1.2/32'];
+  const world: World = {
+    pods: [podOf('p1', '10.244.1.1'), podOf('p2', '10.244.1.2')],
+    namespaces: [{ name: 'a', labels: {} }],
+    nodes: [],
+    policies: [
+      {
+        apiVersion: 'policy.networking.k8s.io/v1alpha1',
+        kind: 'BaselineAdminNetworkPolicy',
+        metadata: { name: 'default' },
+        spec: { subject: { namespaces: {} }, egress: [{ action: 'Deny', to: [{ networks }] }] },
+      },
+    ],
+  };
+  const proveOf = (to: Who) =>
+    createProver(createEstate(world, () => undefined))({
+      from: { type: 'anybody' },
+      to,
+      must: 'always',
+      ports: ({ all }) => all,
+    });
+  assert.equal(proveOf({ type: 'outside' }).holds, true);
+  const broken = proveOf({ type: 'anybody' });
+  assert.ok(!broken.holds && 'counterexample' in broken);
+  assert.deepEqual(broken.counterexample.flow.dst, { pod: 'a/p2' });
 });

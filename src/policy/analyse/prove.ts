@@ -80,10 +80,19 @@ interface Pair {
   readonly set: PortSet;
 }
 
-/** 203.0.113.9 and 2001:db8::9 are for examples (RFC 5737, RFC 3849); the first address where they are not in it. */
-function exampleIn({ first, last }: Span, family: Family): bigint {
+/**
+ * An address in the span that is no pod's and no node's; undefined: all of them are. 203.0.113.9 and 2001:db8::9 are
+ * for examples (RFC 5737, RFC 3849); else it is the first.
+ */
+function exampleIn({ first, last }: Span, { sides, family }: FamilyWorld): string | undefined {
+  const { scene } = sides;
+  const isOutside = (text: string) => scene.podAt(text) === undefined && scene.nodesWith(text).length === 0;
   const example = parseAddress(family === 4 ? '203.0.113.9' : '2001:db8::9').value;
-  return first <= example && example <= last ? example : first;
+  for (let value = first <= example && example <= last ? example : first; value <= last; value++) {
+    const text = addressText(family, value);
+    if (isOutside(text)) return text;
+  }
+  return undefined;
 }
 
 interface FamilyWorld {
@@ -112,13 +121,15 @@ function* podPairs({ sides }: FamilyWorld, from: Workload, to: Workload): Genera
 }
 
 function* outsidePairs(
-  { sides, externals, family }: FamilyWorld,
+  world: FamilyWorld,
   workload: Workload,
   direction: Direction,
   others: readonly Span[],
 ): Generator<{ unit: Unit; address: string; set: PortSet }> {
-  for (const unit of others.length === 0 ? [] : sides.units(workload))
-    for (const span of externals(unit, direction))
-      for (const common of meet(span, others))
-        yield { unit, address: addressText(family, exampleIn(common, family)), set: span.set };
+  for (const unit of others.length === 0 ? [] : world.sides.units(workload))
+    for (const span of world.externals(unit, direction))
+      for (const common of meet(span, others)) {
+        const address = exampleIn(common, world);
+        if (address !== undefined) yield { unit, address, set: span.set };
+      }
 }

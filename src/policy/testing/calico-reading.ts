@@ -5,7 +5,7 @@
 import { BlockList } from 'node:net';
 import type { CalicoEntityRule, CalicoPolicy, CalicoRule } from '../../api/calico-types.ts';
 import type { NetworkPolicy } from '../../api/types.ts';
-import type { Flow, FlowEnd, World, WorldPod, WorldTier } from '../world.ts';
+import type { Flow, World, WorldPod, WorldTier } from '../world.ts';
 import {
   ACCOUNT_SELECTORS,
   JOINT_SELECTORS,
@@ -13,6 +13,7 @@ import {
   NAMESPACE_SELECTORS,
   SELECTORS,
 } from './calico-policies.ts';
+import { type Who, who } from './reading.ts';
 
 export interface CalicoReading {
   readonly verdict: 'allow' | 'deny';
@@ -24,7 +25,6 @@ export interface CalicoReading {
 }
 
 type Labels = Readonly<Record<string, string>>;
-type Who = { pod?: WorldPod; node?: string; ip: string };
 
 /** What policies select: a pod, or ranges of a network set. */
 interface Endpoint {
@@ -47,18 +47,6 @@ const inRange = (ip: string, net: string): boolean => {
   block.addSubnet(network, Number(length), family(net));
   return block.check(ip, family(ip));
 };
-
-function who(world: World, end: FlowEnd, family: number): Who {
-  const right = (ip: string) => ip.includes(':') === (family === 6);
-  if ('pod' in end) {
-    const pod = world.pods.find((p) => `${p.namespace}/${p.name}` === end.pod)!;
-    if (!pod.hostNetwork) return { pod, ip: pod.addresses.find(right)! };
-    return { node: pod.node, ip: world.nodes.find((n) => n.name === pod.node)!.addresses.find(right)! };
-  }
-  const pod = world.pods.find((p) => !p.hostNetwork && p.addresses.includes(end.address));
-  const node = world.nodes.find((n) => n.addresses.includes(end.address));
-  return { ...(pod ? { pod } : {}), ...(node ? { node: node.name } : {}), ip: end.address };
-}
 
 const prefixed = (prefix: string, labels: Labels): Labels =>
   Object.fromEntries(Object.entries(labels).map(([key, value]) => [prefix + key, value]));

@@ -73,7 +73,8 @@ export function readServiceAccount(
   return second === undefined ? { namespace, name: first } : { namespace: first, name: second };
 }
 
-export const isPathTemplate = (path: string): boolean => path.includes('{*}') || path.includes('{**}');
+/** A brace of no operator too, which `readPathTemplate` refuses: it is nobody's literal path. */
+export const isPathTemplate = (path: string): boolean => /[{}]/.test(path);
 
 /** `{*}`: some characters but `/`. `{**}`: any characters, none too. A text is itself. */
 export type TemplatePart = { readonly any: 'one' | 'many' } | { readonly text: string };

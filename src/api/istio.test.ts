@@ -74,6 +74,11 @@ const cases: [what: string, errors: string[], expected?: string][] = [
     `${to}.paths[0]: Invalid value: "/{*}/{b}": a path`,
   ],
   ['a template with *', operation({ notPaths: ['/{*}/b*'] }), `${to}.notPaths[0]: Invalid value`],
+  [
+    'a brace of no template',
+    operation({ paths: ['/admin/{*'] }),
+    `${to}.paths[0]: Invalid value: "/admin/{*"`,
+  ],
   ['{**} that is not last', operation({ paths: ['/{**}/{*}'] }), `${to}.paths[0]: Invalid value`],
   ['a header', when('request.headers[x-name]')],
   ['no header', when('request.headers'), `${condition}.key: Invalid value: "request.headers": expected the`],

@@ -154,3 +154,28 @@ function complaints(object: KubeObject): unknown[] {
   assert.ok(found, object.kind);
   return [...unknownFields(found.kind, object), ...typeErrors(found.kind, object), ...found.validate(object)];
 }
+
+test('a baseline told as a ClusterNetworkPolicy may change order with others of the last priority, and says so', () => {
+  const subject = { namespaces: {} };
+  const baseline: PolicyObject = {
+    apiVersion: 'policy.networking.k8s.io/v1alpha1',
+    kind: 'BaselineAdminNetworkPolicy',
+    metadata: { name: 'default' },
+    spec: { subject, ingress: [{ action: 'Allow', from: [{ namespaces: {} }] }] },
+  };
+  const last = (priority: number): PolicyObject => ({
+    apiVersion: 'policy.networking.k8s.io/v1alpha2',
+    kind: 'ClusterNetworkPolicy',
+    metadata: { name: 'later' },
+    spec: {
+      tier: 'Baseline',
+      priority,
+      subject,
+      ingress: [{ action: 'Deny', from: [{ namespaces: {} }] }],
+    },
+  });
+  const flowsLost = (...policies: PolicyObject[]) =>
+    render({ pods: [], namespaces: [], nodes: [], policies }, 'cluster').losses.map(({ flows }) => flows);
+  assert.deepEqual(flowsLost(baseline, last(1000)), [{ directions: ['ingress', 'egress'], others: 'any' }]);
+  assert.deepEqual(flowsLost(baseline, last(999)), [{ directions: [], others: 'any' }]);
+});

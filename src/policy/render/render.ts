@@ -9,7 +9,7 @@ import { type Grants, grantsOf } from './grants.ts';
 import { anybody, type Lose, type Loss } from './loss.ts';
 import { toCalico } from './to-calico.ts';
 import { toCilium } from './to-cilium.ts';
-import { clusterToCluster, grantsToCluster } from './to-cluster.ts';
+import { clusterToCluster, grantsToCluster, isLastBaseline } from './to-cluster.ts';
 import { toNetworkPolicy } from './to-network-policy.ts';
 
 export const LANGUAGES = ['kubernetes', 'cilium', 'calico', 'cluster', 'admin'] as const;
@@ -31,6 +31,7 @@ export function render(world: World, to: Language): Rendered {
     namespaces: namespacesOf(world),
     to,
     stageOf: (namespace) => stages.get(namespace),
+    hasLastBaseline: world.policies.some(isLastBaseline),
   };
   const names = new Set(kept.map(idOf));
   for (const object of world.policies.filter((each) => !isOf(to, each)))
@@ -63,6 +64,7 @@ export function render(world: World, to: Language): Rendered {
 interface Context {
   readonly namespaces: readonly WorldNamespace[];
   readonly to: Language;
+  readonly hasLastBaseline: boolean;
   stageOf(namespace: string): Stage | undefined;
 }
 
@@ -96,10 +98,10 @@ function isOf(to: Language, object: PolicyObject): boolean {
 }
 
 function renderPolicy(policy: Policy, context: Context, lose: Lose): readonly PolicyObject[] {
-  const { namespaces, to, stageOf } = context;
+  const { namespaces, to, hasLastBaseline, stageOf } = context;
   const { ref } = policy;
   if ((to === 'cluster' || to === 'admin') && CLUSTER_WIDE.has(ref.kind))
-    return clusterToCluster(policy, ref.name, to, lose);
+    return clusterToCluster(policy, ref.name, to, hasLastBaseline, lose);
   return grantsOf(policy, namespaces, lose).flatMap((grants) => inLanguage(grants));
 
   function inLanguage(grants: Grants): readonly PolicyObject[] {

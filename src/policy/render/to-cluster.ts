@@ -11,6 +11,7 @@ import type {
 } from '../../api/types.ts';
 import type { Direction } from '../decision.ts';
 import type { Policy } from '../model.ts';
+import type { PolicyObject } from '../objects.ts';
 import { BASELINE_PRIORITY, TIERS } from '../tiers.ts';
 import { ADMIN, CLUSTER, type Dialect, type RuleParts, rulesIn } from './cluster-rules.ts';
 import type { Grants } from './grants.ts';
@@ -72,17 +73,22 @@ const together = (list: readonly (ClusterWide | undefined)[]): ClusterWide[] => 
   return known.length < list.length ? [] : known;
 };
 
-/** Of a policy that is cluster-wide already. */
+/** Of a policy that is cluster-wide already. `others` of the last baseline priority: names decide between those. */
 export function clusterToCluster(
   policy: Policy,
   name: string,
   language: 'cluster' | 'admin',
+  others: boolean,
   lose: Lose,
 ): ClusterWide[] {
   const { subject, tier, rules } = policy;
   const priority = rules[0]?.priority ?? 0;
   if (priority === BASELINE_PRIORITY)
-    lose('spec', 'stands behind every other one; now with those of priority 1000', NO_FLOWS);
+    lose(
+      'spec',
+      `stands behind every other one; now with those of priority ${LAST_PRIORITY}`,
+      others ? anybody() : NO_FLOWS,
+    );
   const of = (direction: Direction) =>
     rules
       .filter(({ ref }) => ref.direction === direction)
@@ -106,11 +112,19 @@ export function clusterToCluster(
         ? { namespaces }
         : { pods: { namespaceSelector: namespaces, podSelector: pods } },
     tier: tier === TIERS.admin ? 'Admin' : 'Baseline',
-    priority: Math.min(priority, 1000),
+    priority: Math.min(priority, LAST_PRIORITY),
     rules: { ingress: of('ingress'), egress: of('egress') },
   };
   return together([objectOf(draft, language === 'cluster' ? CLUSTER : ADMIN, lose)]);
 }
+
+const LAST_PRIORITY = BASELINE_PRIORITY - 1;
+
+/** A BaselineAdminNetworkPolicy has no priority; said as a ClusterNetworkPolicy it shares this one's. */
+export const isLastBaseline = (object: PolicyObject): boolean =>
+  object.kind === 'ClusterNetworkPolicy' &&
+  object.spec.tier === 'Baseline' &&
+  object.spec.priority === LAST_PRIORITY;
 
 const NO_FLOWS = { directions: [], others: 'any' } as const;
 

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createPlan } from '../plan/plan.ts';
 import { steps } from '../testing/plan-arbitraries.ts';
-import { runs } from '../testing/runs.ts';
 import { type Edit, edits, restoreInput } from './diff.ts';
 import { createMirror } from './mirror.ts';
 import { nameHash } from './names.ts';
@@ -88,7 +87,7 @@ test('what is restored by differences is what the mirror holds, and what a listi
       assert.deepEqual(edits(new Map(listed), mirror.objects()), []);
       assert.deepEqual(edits(createMirror(plan.state).objects(), mirror.objects()), []);
     }),
-    runs(100),
+    { numRuns: 100 },
   );
 });
 

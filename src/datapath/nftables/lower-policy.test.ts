@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { runs } from '../testing/runs.ts';
 import type { PolicyEntry } from '../../policy/tables.ts';
 import { lowerPolicy } from './lower-policy.ts';
 import { mark, policyChain, ruleOfChain } from './names.ts';
@@ -107,6 +106,6 @@ test('a walk through the chain of a policy table ends at the rule that its look-
             assert.equal(walk(objects, 5, identity, packet), decided(list, identity, packet, defaultRule));
           }
     }),
-    runs(500),
+    { numRuns: 500 },
   );
 });

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { runs } from '../testing/runs.ts';
 import { bits, contains, type Family, formatAddress, parseAddress, parseCidr } from '../../lib/ip.ts';
 import { steps } from '../testing/plan-arbitraries.ts';
 import { createPlan } from '../plan/plan.ts';
@@ -111,7 +110,7 @@ test('incremental edits add up to what the mirror holds, and a fresh mirror find
       assert.deepEqual(edits(kernel, mirror.objects()), []);
       assert.deepEqual(edits(kernel, createMirror(plan.state, kernel).objects()), []);
     }),
-    runs(200),
+    { numRuns: 200 },
   );
 });
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { EndpointSlice } from '../../api/types.ts';
-import { runs } from '../testing/runs.ts';
 import { type SliceEndpoint, servingOf } from './endpoints.ts';
 
 const NODES = ['node-1', 'node-2', 'node-3'];
@@ -89,7 +88,7 @@ test('endpoints are chosen as kube-proxy chooses them', () => {
       const key = `${wanted.all.length < list.length} ${wanted.local.length > 0}`;
       seen.set(key, (seen.get(key) ?? 0) + 1);
     }),
-    runs(2000),
+    { numRuns: 2000 },
   );
   assert.equal(seen.size, 4, `not every case was drawn: ${[...seen.keys()].join()}`);
 });

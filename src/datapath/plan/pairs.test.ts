@@ -4,7 +4,6 @@ import fc from 'fast-check';
 import { compile, createCompiler } from '../../policy/compile.ts';
 import { stagedWorlds } from '../../policy/testing/arbitraries.ts';
 import type { PolicyTables } from '../../policy/tables.ts';
-import { runs } from '../testing/runs.ts';
 import { countedAs, createPairs, decidedBy } from './pairs.ts';
 import { policyChanges } from './policy-changes.ts';
 import { applyChanges, emptyState } from './tables.ts';
@@ -35,7 +34,7 @@ test('numbers of pairs depend on the policy as it is, also where texts collide',
         assert.deepEqual(sorted(all.rules), sorted(last.rules));
         assert.deepEqual(sorted(all.policies), sorted(last.policies));
       }),
-      runs(150),
+      { numRuns: 150 },
     );
 });
 
@@ -57,7 +56,7 @@ test('an entry is counted as one number, which stands for its enforced rule and 
           assert.ok(!tables.rules.has(counted), 'it is no rule’s own number');
         }
     }),
-    runs(200),
+    { numRuns: 200 },
   );
   assert.ok(met > 0);
 });

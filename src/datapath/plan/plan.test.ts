@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { runs } from '../testing/runs.ts';
 import type { EndpointSlice, Service } from '../../api/types.ts';
 import { steps, type Step } from '../testing/plan-arbitraries.ts';
 import { createPlan } from './plan.ts';
@@ -29,7 +28,7 @@ test('any sequence of updates leaves what a plan from the last objects has, in w
       assert.deepEqual(plan.state, fresh.plan.state);
       assert.deepEqual(state, plan.state, 'the changes add up to the state');
     }),
-    runs(300),
+    { numRuns: 300 },
   );
 });
 
@@ -40,7 +39,7 @@ test('updating twice changes nothing', () => {
       for (const step of list.slice(-1)) step.run(plan);
       assert.deepEqual(plan.update(), []);
     }),
-    runs(100),
+    { numRuns: 100 },
   );
 });
 

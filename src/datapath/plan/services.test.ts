@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { EndpointSlice, Node, Service } from '../../api/types.ts';
-import { runs } from '../testing/runs.ts';
 import { steps } from '../testing/plan-arbitraries.ts';
 import { createPlan, type Plan } from './plan.ts';
 import type { ServiceFrontend, Settings } from './tables.ts';
@@ -368,6 +367,6 @@ test('whatever is planned: backends sorted and of the family, drained ones never
         assert.ok((value.externalBackends ?? []).every(({ local }) => local));
       }
     }),
-    runs(300),
+    { numRuns: 300 },
   );
 });

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { runs } from '../../testing/runs.ts';
 import { textOf } from '../map-table.ts';
 import { type CopyChange, createCopies } from './copies.ts';
 import { COPIED, type CopiedMap, type CopiedRow } from './records.ts';
@@ -82,7 +81,7 @@ test('programs see all of a change or nothing of it, at every write', () => {
         assert.equal(copies.apply(batch.map(toChange)), false, 'what is there is not written again');
       }
     }),
-    runs(200),
+    { numRuns: 200 },
   );
 });
 
@@ -114,7 +113,7 @@ test('after a write that failed, prune makes both copies what they should be, an
       // As after a restart: nothing is to be done.
       assert.deepEqual(make().prune(rowsOf(model)), []);
     }),
-    runs(200),
+    { numRuns: 200 },
   );
 });
 
@@ -133,6 +132,6 @@ test('whatever is in the kernel, prune names it and mends it by differences', ()
       for (const each of [0, 1]) assert.deepEqual(seen(each), textsOf(model));
       assert.deepEqual(copies.prune(rowsOf(model)), []);
     }),
-    runs(200),
+    { numRuns: 200 },
   );
 });

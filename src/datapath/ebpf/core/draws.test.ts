@@ -18,7 +18,6 @@ import { nodeObject } from '../../testing/cluster.ts';
 import { decidedText, expectedText } from '../../testing/decided-text.ts';
 import { openEbpfWith } from '../../testing/ebpf.ts';
 import { createLab } from '../../testing/lab.ts';
-import { runs } from '../../testing/runs.ts';
 import { frame } from './testing/frames.ts';
 
 const TC_OK = 0;
@@ -43,7 +42,7 @@ const OUTSIDE = ['192.0.2.1', '2001:db8::1'] as const;
 
 /** `node src/datapath/ebpf/core/draws.test.ts --runs 1000`: that many worlds, with 100 packets each. */
 const flag = process.argv.indexOf('--runs');
-const numRuns = flag < 0 ? runs(20).numRuns : Number(process.argv[flag + 1]);
+const numRuns = flag < 0 ? 20 : Number(process.argv[flag + 1]);
 
 test('every packet meets what policy says: verdict, rules and way', { skip: needsRoot }, async (t) => {
   const lab = createLab(t, 1);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { runs } from '../../testing/runs.ts';
 import { portPrefixes } from './prefixes.ts';
 
 const ranges = fc
@@ -28,7 +27,7 @@ test('prefixes are the ports of the range, each once and no other', () => {
       assert.equal(at, last + 1);
       assert.ok(prefixes.length <= 30);
     }),
-    runs(500),
+    { numRuns: 500 },
   );
 });
 
@@ -42,7 +41,7 @@ test('no two neighbours among them are one prefix: there are no fewer', () => {
         assert.ok(!joins, JSON.stringify([prefix, next]));
       }
     }),
-    runs(500),
+    { numRuns: 500 },
   );
 });
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { runs } from '../../testing/runs.ts';
 import { createSlots } from './slots.ts';
 import { fakeMap } from './testing/fake-map.ts';
 
@@ -73,7 +72,7 @@ test('a rule has a slot of its own while it is there, and the kernel knows it', 
         );
       }
     }),
-    runs(300),
+    { numRuns: 300 },
   );
 });
 

@@ -69,7 +69,16 @@ export function parseLinkAddress({ body }: Message): LinkAddress | undefined {
   };
 }
 
-const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, PREFSRC: 7, TABLE: 15, VIA: 18 } as const;
+const RTA = {
+  DST: 1,
+  OIF: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  PREFSRC: 7,
+  MULTIPATH: 9,
+  TABLE: 15,
+  VIA: 18,
+} as const;
 const RT_TABLE_MAIN = 254;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
@@ -116,6 +125,15 @@ export interface RouteEntry {
   readonly type: RouteType | undefined;
   readonly metric: number;
   readonly onlink: boolean;
+  /** Of a route of several ways, instead of `via` and `dev`. */
+  readonly hops?: readonly { readonly via: string | undefined; readonly dev: number }[];
+}
+
+/** One of several equal ways. */
+export interface RouteHop {
+  via: string;
+  /** Link name. */
+  dev: string;
 }
 
 export interface RouteOptions {
@@ -131,6 +149,8 @@ export interface RouteOptions {
   scopeLink?: boolean;
   /** Default 254, main. */
   table?: number;
+  /** Of several routes to `dst` the least counts. Default: the kernel's own, 0 for IPv4 and 1024 for IPv6. */
+  metric?: number;
   /** Default `unicast`. */
   type?: 'unicast' | 'local' | 'blackhole' | 'unreachable';
 }
@@ -150,8 +170,40 @@ export function routeParts(route: RouteOptions, dev: number | undefined): Buffer
   const parts: Buffer[] = [header, attribute(RTA.DST, toBytes(dst)), u32(RTA.TABLE, table)];
   if (route.via !== undefined) parts.push(gateway(route.via, dst.family));
   if (dev !== undefined) parts.push(u32(RTA.OIF, dev));
+  if (route.metric !== undefined) parts.push(u32(RTA.PRIORITY, route.metric));
   if (route.src !== undefined) parts.push(attribute(RTA.PREFSRC, toBytes(parseAddress(route.src))));
   return parts;
+}
+
+/** Several equal ways (struct rtnexthop each), besides what `route` says. */
+export function multipathParts(
+  route: RouteOptions,
+  hops: readonly { via: string; link: number }[],
+): Buffer[] {
+  const { family } = parseCidr(route.dst);
+  const entries = hops.map(({ via, link }) => {
+    const data = gateway(via, family);
+    const header = Buffer.alloc(8);
+    header.writeUInt16LE(8 + data.length, 0);
+    header.writeInt32LE(link, 4);
+    return Buffer.concat([header, data]);
+  });
+  const [header, ...rest] = routeParts({ ...route, scopeLink: false }, undefined);
+  return [header ?? Buffer.alloc(12), ...rest, attribute(RTA.MULTIPATH, Buffer.concat(entries))];
+}
+
+function parseHops(data: Buffer | undefined): { via: string | undefined; dev: number }[] | undefined {
+  if (!data) return undefined;
+  const hops: { via: string | undefined; dev: number }[] = [];
+  for (let at = 0; at + 8 <= data.length; ) {
+    const length = data.readUInt16LE(at);
+    if (length < 8) break;
+    const attributes = parseAttributes(data.subarray(at, at + length), 8);
+    const via = address(attributes.get(RTA.GATEWAY)) ?? address(attributes.get(RTA.VIA)?.subarray(2));
+    hops.push({ via, dev: data.readInt32LE(at + 4) });
+    at += (length + 3) & ~3;
+  }
+  return hops;
 }
 
 /** An IPv4 route to a next hop that has only an IPv6 address carries RTA_VIA (RFC 5549). */
@@ -168,8 +220,11 @@ function scopeOf(route: RouteOptions, family: Family, type: RouteType): number {
 }
 
 /** Matches our routes to `dst` only: the mark is part of the key. */
-export function routeKeyParts(key: { dst: string; table?: number }, dev: number | undefined): Buffer[] {
-  const parts = routeParts({ dst: key.dst, table: key.table }, dev);
+export function routeKeyParts(
+  key: { dst: string; table?: number; metric?: number },
+  dev: number | undefined,
+): Buffer[] {
+  const parts = routeParts({ dst: key.dst, table: key.table, metric: key.metric }, dev);
   const header = parts[0];
   if (header) {
     header[6] = RT_SCOPE_NOWHERE;
@@ -205,6 +260,7 @@ export function parseRoute({ body }: Message): RouteEntry | undefined {
     type: routeTypes[body[7] ?? RTN_UNICAST],
     metric: u32Of(attributes.get(RTA.PRIORITY)) ?? 0,
     onlink: (body.readUInt32LE(8) & RTNH_F_ONLINK) !== 0,
+    hops: parseHops(attributes.get(RTA.MULTIPATH)),
   };
 }
 

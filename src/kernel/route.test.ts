@@ -290,3 +290,56 @@ for (const [what, wrong, expected] of mistakes)
     const { route } = open(t);
     assert.throws(() => wrong(route), { name: 'HeddleError', message: expected });
   });
+
+test('a route of several ways, and two to one place told apart by their metric', { skip }, (t) => {
+  const { route } = open(t);
+  for (const [name, mine] of [
+    ['a', 1],
+    ['b', 2],
+  ] as const) {
+    route.addVeth({ name, peer: { name: `${name}-peer` } });
+    for (const end of [name, `${name}-peer`]) route.setLink(end, { up: true });
+    route.replaceAddress(name, `10.0.${mine}.1/24`);
+    route.replaceAddress(name, `fd00:${mine}::1/64`, { nodad: true });
+  }
+  const [a, b] = ['a', 'b'].map((name) => route.link(name)?.index ?? 0);
+  for (const [dst, ways] of [
+    ['10.9.0.0/16', ['10.0.1.2', '10.0.2.2']],
+    ['fd09::/16', ['fd00:1::2', 'fd00:2::2']],
+  ] as const) {
+    const of = () => route.routes().filter((entry) => entry.dst === dst);
+    const hops = [
+      { via: ways[0], dev: 'a' },
+      { via: ways[1], dev: 'b' },
+    ];
+    route.replaceMultipath({ dst, metric: 500 }, hops);
+    assert.deepEqual(
+      of().map(({ hops, metric, protocol }) => ({ hops, metric, protocol })),
+      [
+        {
+          hops: [
+            { via: ways[0], dev: a },
+            { via: ways[1], dev: b },
+          ],
+          metric: 500,
+          protocol: PROTOCOL,
+        },
+      ],
+    );
+    route.replaceRoute({ dst, via: ways[1], dev: 'b', metric: 500 });
+    route.replaceRoute({ dst, via: ways[0], dev: 'a', metric: 600 });
+    assert.deepEqual(
+      of().map(({ via, metric }) => [via, metric]),
+      [
+        [ways[1], 500],
+        [ways[0], 600],
+      ],
+    );
+    assert.equal(route.deleteRoute({ dst, metric: 500 }), true);
+    assert.equal(route.deleteRoute({ dst, metric: 500 }), false);
+    assert.deepEqual(
+      of().map(({ metric }) => metric),
+      [600],
+    );
+  }
+});

@@ -31,6 +31,7 @@ import {
   fdbDump,
   fdbParts,
   type LinkAddress,
+  multipathParts,
   type Neighbour,
   neighbourDump,
   neighbourParts,
@@ -39,6 +40,7 @@ import {
   parseNeighbour,
   parseRoute,
   type RouteEntry,
+  type RouteHop,
   routeKeyParts,
   type RouteOptions,
   routeParts,
@@ -46,7 +48,7 @@ import {
 } from './route-codec.ts';
 
 export type { BridgeOptions, Link, LinkChange, VethOptions, VxlanOptions } from './link-codec.ts';
-export type { FdbEntry, LinkAddress, Neighbour, RouteEntry, RouteOptions } from './route-codec.ts';
+export type { FdbEntry, LinkAddress, Neighbour, RouteEntry, RouteHop, RouteOptions } from './route-codec.ts';
 export { PROTOCOL } from './route-codec.ts';
 
 const RTM = {
@@ -92,8 +94,10 @@ export interface Route {
   deleteAddress(link: string, address: string): boolean;
   /** Marked with protocol 72. */
   replaceRoute(route: RouteOptions): void;
-  /** Removes our route only; false where there is none. */
-  deleteRoute(key: { dst: string; dev?: string; table?: number }): boolean;
+  /** As `replaceRoute`, with several equal ways instead of `via` and `dev`. */
+  replaceMultipath(route: Omit<RouteOptions, 'via' | 'dev'>, hops: readonly RouteHop[]): void;
+  /** Removes our route only, of `metric` where one is given; false where there is none. */
+  deleteRoute(key: { dst: string; dev?: string; table?: number; metric?: number }): boolean;
   /** Permanent, so never asked for on the wire and outside of the kernel's limit on learned entries. */
   replaceNeighbour(neighbour: { dev: string; address: string; mac: string }): void;
   /**
@@ -218,6 +222,11 @@ export function openRoute(ns?: Netns): Route {
     replaceRoute(route) {
       const dev = route.dev === undefined ? undefined : indexOf(route.dev);
       socket.request(make(RTM.NEWROUTE, REPLACE, `set the ${routeText(route)}`, routeParts(route, dev)));
+    },
+    replaceMultipath(route, hops) {
+      const links = hops.map(({ via, dev }) => ({ via, link: indexOf(dev) }));
+      const what = `set the ${routeText(route)} via ${hops.map(({ via }) => via).join(', ')}`;
+      socket.request(make(RTM.NEWROUTE, REPLACE, what, multipathParts(route, links)));
     },
     deleteRoute(key) {
       const dev = key.dev === undefined ? undefined : link(key.dev)?.index;

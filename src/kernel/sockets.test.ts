@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
 import { openNft } from './nft.ts';
-import { bindUdp, checkTcp, connectTcp, listenTcp } from './sockets.ts';
+import { acceptTcp, bindUdp, checkTcp, connectTcp, listenTcp } from './sockets.ts';
+import { setTcpMd5, setTtl, tcpMd5Drops } from './tcp-options.ts';
 import { needsRoot, testNetns } from './test-netns.ts';
 
 const skip = needsRoot;
@@ -78,4 +79,52 @@ test('asking whether a port is free disturbs nobody who asks, and sees who liste
   assert.throws(() => checkTcp(ns, '127.0.0.1', 80), { code: 'EADDRINUSE', port: 80 });
   fs.closeSync(fd);
   checkTcp(ns, '127.0.0.1', 80);
+});
+
+test('RFC 2385: with the same key there is a connection, with another one silence that is counted', {
+  skip,
+}, async (t) => {
+  const ns = testNetns(t);
+  for (const host of ['127.0.0.1', '::1']) {
+    const listener = listenTcp(ns, host, 179, { v6Only: true });
+    setTcpMd5(listener, host, 'secret');
+    const seen: (string | undefined)[] = [];
+    const accepting = acceptTcp(listener, (socket) => {
+      seen.push(socket.remoteAddress);
+      socket.end('hello');
+    });
+    t.after(() => accepting.close());
+    const before = tcpMd5Drops(ns) ?? 0;
+    const wrong = { host, port: 179, md5: { peer: host, key: 'other' }, timeoutMs: 200 };
+    await assert.rejects(connectTcp(ns, wrong), { code: 'ETIMEDOUT' });
+    await assert.rejects(connectTcp(ns, { host, port: 179, timeoutMs: 200 }), { code: 'ETIMEDOUT' });
+    assert.ok((tcpMd5Drops(ns) ?? 0) > before);
+    const socket = await connectTcp(ns, { host, port: 179, md5: { peer: host, key: 'secret' } });
+    assert.equal(String((await once(socket, 'data'))[0]), 'hello');
+    socket.destroy();
+    assert.deepEqual(seen, [host]);
+  }
+});
+
+test('a key that is too long for RFC 2385 is refused', { skip }, async (t) => {
+  const listener = listenTcp(testNetns(t), '127.0.0.1', 179);
+  assert.throws(() => setTcpMd5(listener, '10.0.0.1', 'x'.repeat(81)), { code: 'TcpMd5' });
+  setTcpMd5(listener, '10.0.0.1', '');
+  fs.closeSync(listener);
+});
+
+test('RFC 5082: what may have come from farther away than was said is not taken', { skip }, async (t) => {
+  const ns = testNetns(t);
+  for (const host of ['127.0.0.1', '::1']) {
+    const listener = listenTcp(ns, host, 179, { v6Only: true, ttl: { send: 255 } });
+    const accepting = acceptTcp(listener, (socket, fd) => {
+      setTtl(fd, host === '::1' ? 6 : 4, { send: 255, least: 255 });
+      socket.once('data', () => socket.end('hello'));
+    });
+    t.after(() => accepting.close());
+    const near = await connectTcp(ns, { host, port: 179, ttl: { send: 255, least: 255 } });
+    near.write('?');
+    assert.equal(String((await once(near, 'data'))[0]), 'hello');
+    near.destroy();
+  }
 });

@@ -4,14 +4,14 @@
  */
 import fs from 'node:fs';
 import net from 'node:net';
-import { type Address, formatHostPort, parseAddress, toBytes } from '../lib/ip.ts';
+import { type Address, formatHostPort, parseAddress } from '../lib/ip.ts';
 import { protocolNumbers } from '../lib/protocols.ts';
 import { errnoHint, errnoName, errnoNumbers, lastErrno, libc, watchFd } from './ffi.ts';
 import { setOption } from './netlink-socket.ts';
 import { inNetns, type Netns } from './netns.ts';
+import { AF_INET, AF_INET6, socketAddress } from './socket-address.ts';
+import { setTcpMd5, setTtl, type Ttl } from './tcp-options.ts';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
@@ -39,22 +39,16 @@ function socketError(syscall: string, code: string, address?: string, port?: num
   return Object.assign(error, { code, syscall, address, port, hint: errnoHint(code) });
 }
 
-/** struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)); `scope` is a link's index, for fe80 addresses. */
-function socketAddress(address: Address, port: number, scope = 0): Buffer {
-  const out = Buffer.alloc(address.family === 4 ? 16 : 28);
-  out.writeUInt16LE(address.family === 4 ? AF_INET : AF_INET6, 0);
-  out.writeUInt16BE(port, 2);
-  out.set(toBytes(address), address.family === 4 ? 4 : 8);
-  if (address.family === 6) out.writeUInt32LE(scope, 24);
-  return out;
-}
-
 interface SocketOptions {
   reusePort?: boolean;
   /** Of an IPv6 wildcard: leave IPv4 to others. Default false. */
   v6Only?: boolean;
   /** SO_MARK, for rules that tell our own traffic apart. */
   mark?: number;
+  /** Of TCP: RFC 2385's shared key, with the one peer it is for. */
+  md5?: { peer: string; key: string; scope?: number };
+  /** What packets leave with, and the least that is taken (RFC 5082). Default: the kernel's. */
+  ttl?: Ttl;
   /** Instead of TCP: an association of SCTP, one for each socket (RFC 6458 section 4). Default false. */
   sctp?: boolean;
 }
@@ -69,7 +63,12 @@ function open(ns: Netns | undefined, type: number, address: Address, options: So
   if (options.reusePort) setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   if (options.mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, options.mark);
   if (address.family === 6) setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, options.v6Only ? 1 : 0);
-  return fd;
+  const { md5, ttl } = options;
+  return guarded(fd, () => {
+    if (ttl) setTtl(fd, address.family, ttl);
+    if (md5) setTcpMd5(fd, md5.peer, md5.key, md5.scope);
+    return fd;
+  });
 }
 
 /** Closes the descriptor when `fn` throws. */
@@ -109,6 +108,36 @@ export function checkTcp(ns: Netns | undefined, address: string, port: number): 
   const fd = open(ns, SOCK_STREAM, parseAddress(address), {});
   guarded(fd, () => bindTo(fd, address, port));
   fs.closeSync(fd);
+}
+
+export interface Accepting {
+  /** Stops, and closes the listening descriptor. */
+  close(): void;
+}
+
+/**
+ * Takes connections of the listening descriptor `fd`: for those whose own descriptor matters, which
+ * `server.listen` hides.
+ */
+export function acceptTcp(fd: number, onConnection: (socket: net.Socket, fd: number) => void): Accepting {
+  const watch = watchFd(fd, 'readable', () => {
+    for (;;) {
+      const taken = libc.accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      // Nobody waits any more, or the one who did has gone, or descriptors are short: the next event tells.
+      if (taken < 0) return;
+      onConnection(new net.Socket({ fd: taken, readable: true, writable: true }), taken);
+    }
+  });
+  let isOpen = true;
+  return {
+    close() {
+      if (!isOpen) return;
+      isOpen = false;
+      watch.close();
+      // The watch leaves the loop's tables in this turn; the descriptor may go to others in the next one.
+      setImmediate(() => fs.closeSync(fd));
+    },
+  };
 }
 
 /** A bound descriptor for `dgram.createSocket('udp4' or 'udp6').bind({fd})`. */

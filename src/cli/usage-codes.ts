@@ -1,6 +1,7 @@
 /** Errors that say "this input is refused": nothing was tried, so the exit code is 2. */
 export const usageCodes: ReadonlySet<string> = new Set([
   'BadAddress',
+  'BadAgentConfig',
   'BadCidr',
   'BadFlag',
   'BadManifest',

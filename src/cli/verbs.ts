@@ -29,6 +29,16 @@ export const verbs: readonly Verb[] = [
     load: () => import('./datapath.ts'),
   },
   {
+    name: 'agent',
+    summary: 'serve CNI to container runtimes of this machine',
+    load: () => import('./agent.ts'),
+  },
+  {
+    name: 'cni',
+    summary: 'put the CNI plugin where container runtimes look for it',
+    load: () => import('./cni.ts'),
+  },
+  {
     name: 'policy',
     summary: 'ask and prove what network policies let pass',
     failed: 2,

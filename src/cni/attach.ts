@@ -3,10 +3,11 @@
  * 169.254.1.1 and fe80::1 are on no link: permanent neighbour entries at both ends make every frame find its
  * way, so nothing is ever asked on the wire and the kernel's limit on learned neighbours does not matter.
  */
-import { type Netns, openNetns, closeNetns } from '../kernel/netns.ts';
+import type { Netns } from '../kernel/netns.ts';
 import { type Link, openRoute, type Route } from '../kernel/route.ts';
 import { writeSysctl } from '../kernel/sysctl.ts';
-import { hostInterfaceName, macAddresses } from './names.ts';
+import { type Bandwidth, shapeEnds } from './bandwidth.ts';
+import { hostInterfaceName, macAddresses, unfinishedAlias } from './names.ts';
 import type { Attachment } from './types.ts';
 
 export const GATEWAY_4 = '169.254.1.1';
@@ -21,6 +22,15 @@ export interface AttachOptions extends Attachment {
   alias: string;
   addresses: readonly string[];
   mtu: number;
+  /** Of the pod's end; one that follows from the attachment without. */
+  mac?: string | undefined;
+  bandwidth?: Bandwidth | undefined;
+  /** The node's namespace. */
+  nodeNs: Netns;
+  /** Whether the pod's way out is this link. */
+  defaults: boolean;
+  /** What the node sends to pods from, one per family at most. */
+  sources?: readonly string[] | undefined;
   /** The host's end, made and not yet up. */
   guard?: ((link: Link) => void) | undefined;
 }
@@ -28,23 +38,34 @@ export interface AttachOptions extends Attachment {
 const is6 = (address: string): boolean => address.includes(':');
 export const hostPrefix = (address: string): string => `${address}/${is6(address) ? 128 : 32}`;
 
-/** Leaves nothing when it fails. @throws HeddleError `Netlink` and others of kernel/ */
-export function attach(options: AttachOptions): { hostInterface: string; hostMac: string; podMac: string } {
+export interface Ends {
+  hostInterface: string;
+  hostMac: string;
+  podMac: string;
+}
+
+/**
+ * Leaves nothing when it fails. The link counts as unfinished until `finish`.
+ * @throws HeddleError `Netlink` and others of kernel/
+ */
+export function attach(options: AttachOptions): Ends {
   const hostInterface = hostInterfaceName(options);
   const mac = macAddresses(options);
+  if (options.mac !== undefined) mac.pod = options.mac;
   // What an earlier try of the same attachment left.
   options.node.deleteLink(hostInterface);
   quietIpv6(options.netns, options.addresses.some(is6));
   options.node.addVeth({
     name: hostInterface,
-    alias: options.alias,
+    alias: unfinishedAlias(options.alias),
     mtu: options.mtu,
     mac: mac.host,
     peer: { name: options.ifName, netns: options.netns, mtu: options.mtu, mac: mac.pod },
   });
   try {
-    guardLink(options, hostInterface);
-    setUpPod(options, mac.host);
+    const host = options.node.link(hostInterface);
+    if (host) options.guard?.(host);
+    setUpPod(options, mac.host, host?.index ?? 0);
     setUpHost(options, hostInterface, mac.pod);
   } catch (error) {
     options.node.deleteLink(hostInterface);
@@ -53,9 +74,9 @@ export function attach(options: AttachOptions): { hostInterface: string; hostMac
   return { hostInterface, hostMac: mac.host, podMac: mac.pod };
 }
 
-function guardLink({ node, guard }: AttachOptions, name: string): void {
-  const link = guard && node.link(name);
-  if (link) guard(link);
+/** From now on a crash leaves the attachment as it is. */
+export function finish(node: Route, hostInterface: string, alias: string): void {
+  node.setLink(hostInterface, { alias });
 }
 
 /** Links made from now on announce nothing, ask for no router and use their addresses at once. */
@@ -71,7 +92,8 @@ function quietIpv6(netns: Netns, wanted: boolean): void {
       writeSysctl(netns, `net.ipv6.conf.${scope}.${key}`, value);
 }
 
-function setUpPod({ netns, ifName, addresses }: AttachOptions, hostMac: string): void {
+function setUpPod(options: AttachOptions, hostMac: string, host: number): void {
+  const { netns, ifName, addresses, bandwidth, defaults } = options;
   const pod = openRoute(netns);
   try {
     pod.setLink('lo', { up: true });
@@ -80,45 +102,37 @@ function setUpPod({ netns, ifName, addresses }: AttachOptions, hostMac: string):
       const [gateway, everywhere] = is6(address) ? [GATEWAY_6, '::/0'] : [GATEWAY_4, '0.0.0.0/0'];
       pod.replaceAddress(ifName, hostPrefix(address), { nodad: true });
       pod.replaceNeighbour({ dev: ifName, address: gateway, mac: hostMac });
-      pod.replaceRoute({ dst: everywhere, via: gateway, dev: ifName, onlink: true });
+      if (defaults) pod.replaceRoute({ dst: everywhere, via: gateway, dev: ifName, onlink: true });
     }
+    if (bandwidth)
+      shapeEnds(bandwidth, { nodeNs: options.nodeNs, host, netns, pod: pod.link(ifName)?.index ?? 0 });
   } finally {
     pod.close();
   }
 }
 
-function setUpHost({ node, addresses }: AttachOptions, hostInterface: string, podMac: string): void {
-  node.setLink(hostInterface, { up: true, ipv6Addresses: 'none' });
-  for (const address of addresses) {
-    node.replaceNeighbour({ dev: hostInterface, address, mac: podMac });
-    node.replaceRoute({ dst: hostPrefix(address), dev: hostInterface });
+function setUpHost(options: AttachOptions, hostInterface: string, podMac: string): void {
+  options.node.setLink(hostInterface, { up: true, ipv6Addresses: 'none' });
+  for (const address of options.addresses) {
+    options.node.replaceNeighbour({ dev: hostInterface, address, mac: podMac });
+    routeToPod(options, hostInterface, address);
   }
+}
+
+export function routeToPod(
+  { node, sources = [] }: Pick<AttachOptions, 'node' | 'sources'>,
+  hostInterface: string,
+  address: string,
+): void {
+  const src = sources.find((source) => is6(source) === is6(address));
+  node.replaceRoute({
+    dst: hostPrefix(address),
+    dev: hostInterface,
+    ...(src === undefined ? {} : { src }),
+  });
 }
 
 /** Routes and neighbours go with the link. True when there was something to remove. */
 export function detach(node: Route, attachment: Attachment): boolean {
   return node.deleteLink(hostInterfaceName(attachment));
-}
-
-/** What is wrong with an attachment, in words; empty when all is as `attach` left it. */
-export function inspect(
-  node: Route,
-  attachment: Attachment & { netns: string },
-  addresses: readonly string[],
-): string[] {
-  const hostInterface = hostInterfaceName(attachment);
-  if (!node.link(hostInterface)?.up) return [`the host's end ${hostInterface} is missing or down`];
-  const netns = openNetns(attachment.netns);
-  const pod = openRoute(netns);
-  try {
-    const link = pod.link(attachment.ifName);
-    if (!link?.up) return [`the pod's end ${attachment.ifName} is missing or down`];
-    const present = new Set(pod.addresses().map(({ address }) => address));
-    return addresses
-      .filter((address) => !present.has(address) && !present.has(hostPrefix(address)))
-      .map((address) => `${attachment.ifName} lacks ${address}`);
-  } finally {
-    pod.close();
-    closeNetns(netns);
-  }
 }

@@ -141,7 +141,7 @@ test('ADD connects a pod over both families and DEL leaves nothing', async () =>
   assert.equal(host.mtu, 1450);
   for (const { address } of out!.ips!)
     assert.ok(await reaches(nodeNs, netns, address.split('/')[0]!), address);
-  assert.equal((await cni('CHECK', netns)).code, 0);
+  assert.equal((await cni('CHECK', netns, { prevResult: out })).code, 0);
 
   assert.equal((await cni('DEL', netns)).code, 0);
   assert.deepEqual(
@@ -149,7 +149,7 @@ test('ADD connects a pod over both families and DEL leaves nothing', async () =>
     ['lo'],
   );
   assert.deepEqual(ipam.list(), []);
-  assert.equal((await cni('CHECK', netns)).out!.code, 3);
+  assert.equal((await cni('CHECK', netns, { prevResult: out })).out!.code, 3);
   assert.equal((await cni('DEL', '')).code, 0, 'DEL again, with the namespace gone');
 });
 

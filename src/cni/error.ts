@@ -11,8 +11,12 @@ export const CniCode = {
   invalidConfig: 7,
   tryAgain: 11,
   notAvailable: 50,
+  /** As 50, and containers that are there may be cut off. */
+  limited: 51,
   failed: 100,
   exhausted: 101,
+  /** An address or a host port that was asked for is another's. */
+  taken: 102,
 } as const;
 
 /** An error as a CNI plugin prints it. */

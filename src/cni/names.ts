@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto';
 import type { Attachment } from './types.ts';
 
 export const OWNER_PREFIX = 'heddle:pod:';
+/** Of a link on its way: whoever finds it after a crash knows that its ADD did not end. */
+const UNFINISHED_PREFIX = 'heddle:new:';
 
 const digest = (attachment: Attachment): Buffer =>
   createHash('sha256')
@@ -32,6 +34,16 @@ function mac(first: number, rest: Uint8Array): string {
 /** The link's alias: who it belongs to. The kernel keeps at most 255 bytes. */
 export const ownerAlias = (pod: { namespace: string; name: string; uid: string }): string =>
   `${OWNER_PREFIX}${pod.namespace}/${pod.name}:${pod.uid}`.slice(0, 255);
+
+/** The same while the attachment is being made. */
+export const unfinishedAlias = (alias: string): string =>
+  `${UNFINISHED_PREFIX}${alias.slice(OWNER_PREFIX.length)}`;
+
+export const isOwned = (alias: string | undefined): boolean =>
+  alias !== undefined && (alias.startsWith(OWNER_PREFIX) || alias.startsWith(UNFINISHED_PREFIX));
+
+export const isFinished = (link: { alias?: string | undefined } | undefined): boolean =>
+  link?.alias?.startsWith(OWNER_PREFIX) === true;
 
 export function parseOwnerAlias(alias: string): { namespace: string; name: string; uid: string } | undefined {
   const match = /^heddle:pod:([^/:]*)\/([^/:]*):(.+)$/.exec(alias);

@@ -1,7 +1,8 @@
 /** Leases without an owner: links and addresses of attachments that nobody remembers. */
 import type { Ipam } from '../ipam/ipam.ts';
 import type { Route } from '../kernel/route.ts';
-import { hostInterfaceName, OWNER_PREFIX } from './names.ts';
+import { attachmentOf } from './attachment.ts';
+import { hostInterfaceName, isOwned, OWNER_PREFIX } from './names.ts';
 
 export interface OrphanDeps {
   node: Route;
@@ -15,8 +16,7 @@ export async function removeOrphans({ node, ipam, known }: OrphanDeps): Promise<
   const removed: string[] = [];
   const wanted = new Set<string>();
   for (const { key, label } of ipam.list()) {
-    const slash = key.lastIndexOf('/');
-    const attachment = { containerId: key.slice(0, slash), ifName: key.slice(slash + 1) };
+    const attachment = attachmentOf(key);
     if (known.has(attachment.containerId)) {
       wanted.add(hostInterfaceName(attachment));
       continue;
@@ -25,8 +25,8 @@ export async function removeOrphans({ node, ipam, known }: OrphanDeps): Promise<
     removed.push(`addresses of ${label}`);
   }
   for (const { name, alias } of node.links()) {
-    if (!alias?.startsWith(OWNER_PREFIX) || wanted.has(name)) continue;
-    if (node.deleteLink(name)) removed.push(`link ${name} of ${alias.slice(OWNER_PREFIX.length)}`);
+    if (!isOwned(alias) || wanted.has(name)) continue;
+    if (node.deleteLink(name)) removed.push(`link ${name} of ${alias?.slice(OWNER_PREFIX.length)}`);
   }
   return removed;
 }

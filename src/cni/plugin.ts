@@ -1,28 +1,41 @@
-/** What the plugin of type `heddle` does, in the agent, with the node's address pools and namespace. */
+/** What the plugin of type `heddle-cni` does, in the agent, with the node's address pools and namespace. */
 import { statSync } from 'node:fs';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
-import { HeddleError, errorText } from '../lib/errors.ts';
+import { errnoCode, HeddleError, errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { closeNetns, openNetns } from '../kernel/netns.ts';
-import type { Link, Route } from '../kernel/route.ts';
-import { attach, detach, GATEWAY_4, GATEWAY_6, hostPrefix, inspect } from './attach.ts';
+import { closeNetns, currentNetns, type Netns, openNetns } from '../kernel/netns.ts';
+import { type Link, openRoute, type Route } from '../kernel/route.ts';
+import { attach, detach, type Ends, finish, GATEWAY_4, GATEWAY_6, hostPrefix } from './attach.ts';
+import { attachmentKey, attachmentOf, detailsFor, detailsOf } from './attachment.ts';
+import { dressChained, undressChained } from './chained.ts';
 import { CniCode, CniError } from './error.ts';
-import { ownerAlias } from './names.ts';
+import { checkAttachment } from './check.ts';
+import type { HostPorts } from './host-ports.ts';
+import { hostInterfaceName, ownerAlias } from './names.ts';
+import { interfaceIn, mergeResults, prevResultOf } from './prev-result.ts';
 import type { CniHandlers } from './server.ts';
-import type { Attachment, CniRequest, CniResult } from './types.ts';
+import { createTurns } from './turns.ts';
+import type { CniRequest, CniResult } from './types.ts';
+import { checkPorts, type Wishes, wishesOf } from './wishes.ts';
 
 export interface PluginDeps {
   ipam: Ipam;
   /** rtnetlink of the node's namespace. */
   node: Route;
+  /** The node's namespace; default: this process's. */
+  nodeNs?: Netns;
   /** MTU of pod interfaces when the configuration has no `mtu`. */
   mtu: number;
   /** Told of the host's end of a new link before it is up: what may pass it is decided there. */
   guard?: (link: Link) => void;
+  /** Who leads ports of the node to containers; without, portMappings are refused. */
+  hostPorts?: HostPorts;
+  /** What the node sends to pods from, one per family at most. */
+  sources?: readonly string[];
+  /** Why containers that are there cannot be reached as they should, for STATUS. */
+  limits?: () => string[];
   log: Log;
 }
-
-const attachmentKey = ({ containerId, ifName }: Attachment): string => `${containerId}/${ifName}`;
 
 /** The pod an attachment is for, from CNI_ARGS; runtimes other than Kubernetes' give none. */
 export function podOf({ args, containerId }: CniRequest): { namespace: string; name: string; uid: string } {
@@ -34,73 +47,98 @@ export function podOf({ args, containerId }: CniRequest): { namespace: string; n
 }
 
 export function createPlugin(deps: PluginDeps): CniHandlers {
-  const { ipam, node } = deps;
+  const { ipam, node, hostPorts } = deps;
+  const nodeNs = deps.nodeNs ?? currentNetns();
+  const turns = createTurns();
 
   /** Nothing has been touched yet when one of these checks throws. */
   function prepare(request: CniRequest) {
     refuseOwnNamespace(request.netns);
-    return { mtu: mtuOf(request, deps.mtu), netns: openPodNetns(request.netns), pod: podOf(request) };
+    const wishes = wishesOf(request);
+    checkPorts(wishes.ports);
+    if (wishes.ports.length > 0 && !hostPorts)
+      throw new CniError(
+        CniCode.unsupportedField,
+        `portMappings ${JSON.stringify(wishes.ports)} are not supported by the agent of a cluster's node: use a Service`,
+      );
+    return { wishes, prev: prevResultOf(request), netns: openPodNetns(request.netns) };
   }
 
-  async function addTo(
-    request: CniRequest,
-    { mtu, netns, pod }: ReturnType<typeof prepare>,
-  ): Promise<CniResult> {
-    const label = `${pod.namespace}/${pod.name}`;
+  type Prepared = ReturnType<typeof prepare>;
+
+  async function addTo(request: CniRequest, { wishes, prev, netns }: Prepared): Promise<CniResult> {
+    const pod = podOf(request);
+    const owner = { key: attachmentKey(request), label: `${pod.namespace}/${pod.name}` };
+    const chained = interfaceIn(prev, request.ifName) !== undefined;
     try {
-      const allocation = await ipam.allocate({ key: attachmentKey(request), label });
-      const ends = attach({
-        ...request,
-        node,
-        netns,
-        alias: ownerAlias(pod),
-        addresses: allocation.addresses,
-        mtu,
-        guard: deps.guard,
-      });
-      return resultOf(request, allocation, { ...ends, mtu });
+      if (prev && chained) {
+        await dressChained({ request, prev, wishes, owner, netns, nodeNs, node, ipam, hostPorts });
+        return { ...prev, cniVersion: request.cniVersion };
+      }
+      const allocation = await ipam.allocate(
+        { ...owner, details: detailsFor(request, wishes) },
+        wishFor(wishes),
+      );
+      const mtu = wishes.mtu ?? deps.mtu;
+      const alias = ownerAlias(pod);
+      const { addresses } = allocation;
+      const defaults = !hasDefaultRoute(netns, request.ifName);
+      const ends = attach({ ...deps, ...request, ...wishes, nodeNs, netns, alias, addresses, mtu, defaults });
+      hostPorts?.publish({ link: ends.hostInterface, ports: wishes.ports, addresses });
+      finish(node, ends.hostInterface, alias);
+      return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });
     } catch (error) {
-      await ipam.release(attachmentKey(request)).catch(() => {});
-      throw asCniError(error, `cannot attach ${request.ifName} of ${label}`);
+      await remove(request).catch(() => {});
+      throw asCniError(error, `cannot attach ${request.ifName} of ${owner.label}`);
     }
   }
 
+  /** The address last: whoever finds it in the books after a crash knows that the rest may still be there. */
+  async function remove(attachment: { containerId: string; ifName: string }): Promise<void> {
+    const key = attachmentKey(attachment);
+    const held = ipam.get(key);
+    const { chained } = held ? detailsOf(held) : {};
+    if (chained === undefined) detach(node, attachment);
+    else undressChained(node, nodeNs, chained);
+    hostPorts?.withdraw(hostInterfaceName(attachment));
+    await ipam.release(key);
+  }
+
   return {
-    async add(request) {
-      const prepared = prepare(request);
-      try {
-        return await addTo(request, prepared);
-      } finally {
-        closeNetns(prepared.netns);
-      }
-    },
-    async del(request) {
-      detach(node, request);
-      await ipam.release(attachmentKey(request));
-    },
-    async check(request) {
-      const allocation = ipam.get(attachmentKey(request));
-      if (!allocation)
-        throw new CniError(CniCode.unknownContainer, `${attachmentKey(request)} is not attached`);
-      const faults = inspect(node, request, allocation.addresses);
-      if (faults.length > 0) throw new CniError(CniCode.failed, faults.join('; '));
-    },
+    add: (request) =>
+      turns.take(attachmentKey(request), async () => {
+        const prepared = prepare(request);
+        try {
+          return await addTo(request, prepared);
+        } finally {
+          closeNetns(prepared.netns);
+        }
+      }),
+    del: (request) => turns.take(attachmentKey(request), () => remove(request)),
+    check: (request) => checkAttachment(request, { ...deps, nodeNs }),
     async status() {
       const full = ipam.usage().find(({ taken, size }) => taken >= size);
       if (full) throw new CniError(CniCode.notAvailable, `no address left in ${full.cidr}`);
+      const limits = deps.limits?.() ?? [];
+      if (limits.length > 0) throw new CniError(CniCode.limited, limits.join('; '));
     },
     async gc(request) {
       const valid = validAttachments(request);
-      for (const { key, label } of ipam.list()) {
-        if (valid.has(key)) continue;
-        const slash = key.lastIndexOf('/');
+      for (const allocation of ipam.list()) {
+        const { key, label } = allocation;
+        const { network = request.config.name } = detailsOf(allocation);
+        if (valid.has(key) || network !== request.config.name) continue;
         deps.log.info('removing an attachment that the runtime no longer knows', { key, pod: label });
-        detach(node, { containerId: key.slice(0, slash), ifName: key.slice(slash + 1) });
-        await ipam.release(key);
+        await turns.take(key, () => remove(attachmentOf(key)));
       }
     },
   };
 }
+
+const wishFor = ({ addresses, ranges }: Wishes) => ({
+  ...(addresses.length > 0 ? { addresses } : {}),
+  ...(ranges ? { within: ranges } : {}),
+});
 
 /** A runtime that names the node's own namespace would have us rename the node's links. */
 function refuseOwnNamespace(path: string): void {
@@ -124,20 +162,31 @@ function openPodNetns(path: string) {
   }
 }
 
-function mtuOf({ config }: CniRequest, fallback: number): number {
-  const asked = config['mtu'];
-  if (asked === undefined || asked === 0) return fallback;
-  if (typeof asked === 'number' && Number.isInteger(asked) && asked >= 1280 && asked <= 65_535) return asked;
-  throw new CniError(
-    CniCode.invalidConfig,
-    `mtu ${JSON.stringify(asked)} is not a number from 1280 to 65535`,
-  );
+/** A further interface of a container leaves it the way out that it has. */
+function hasDefaultRoute(netns: Netns, ifName: string): boolean {
+  if (ifName === 'eth0') return false;
+  const pod = openRoute(netns);
+  try {
+    const own = pod.link(ifName)?.index;
+    return pod.routes().some(({ dst, dev }) => (dst === '0.0.0.0/0' || dst === '::/0') && dev !== own);
+  } finally {
+    pod.close();
+  }
 }
+
+const codes: Readonly<Record<string, number>> = {
+  AddressesExhausted: CniCode.exhausted,
+  AddressTaken: CniCode.taken,
+  HostPortTaken: CniCode.taken,
+  AddressOutside: CniCode.invalidConfig,
+};
+/** Of the disk that the address book is on. */
+const IO = new Set(['EIO', 'ENOSPC', 'EROFS', 'EACCES', 'EDQUOT', 'EMFILE', 'ENFILE']);
 
 function asCniError(error: unknown, what: string): CniError {
   if (error instanceof CniError) return error;
-  const code =
-    error instanceof HeddleError && error.code === 'AddressesExhausted' ? CniCode.exhausted : CniCode.failed;
+  const known = error instanceof HeddleError ? codes[error.code] : undefined;
+  const code = known ?? (IO.has(errnoCode(error) ?? '') ? CniCode.io : CniCode.failed);
   const hint = error instanceof HeddleError ? (error.hint ?? '') : '';
   return new CniError(code, `${what}: ${errorText(error)}`, hint, { cause: error });
 }
@@ -155,16 +204,16 @@ function validAttachments({ config }: CniRequest): Set<string> {
 
 function resultOf(
   request: CniRequest,
+  prev: CniResult | undefined,
   { addresses }: Allocation,
-  ends: { hostInterface: string; hostMac: string; podMac: string; mtu: number },
+  made: Ends & { mtu: number; dns: Wishes['dns']; defaults: boolean },
 ): CniResult {
-  const six = addresses.some((address) => address.includes(':'));
-  const four = addresses.some((address) => !address.includes(':'));
-  return {
-    cniVersion: request.cniVersion,
+  const six = made.defaults && addresses.some((address) => address.includes(':'));
+  const four = made.defaults && addresses.some((address) => !address.includes(':'));
+  const ours = {
     interfaces: [
-      { name: ends.hostInterface, mac: ends.hostMac, mtu: ends.mtu },
-      { name: request.ifName, mac: ends.podMac, mtu: ends.mtu, sandbox: request.netns },
+      { name: made.hostInterface, mac: made.hostMac, mtu: made.mtu },
+      { name: request.ifName, mac: made.podMac, mtu: made.mtu, sandbox: request.netns },
     ],
     ips: addresses.map((address) => ({
       address: hostPrefix(address),
@@ -175,6 +224,7 @@ function resultOf(
       ...(four ? [{ dst: '0.0.0.0/0', gw: GATEWAY_4 }] : []),
       ...(six ? [{ dst: '::/0', gw: GATEWAY_6 }] : []),
     ],
-    dns: request.config.dns ?? {},
+    dns: made.dns,
   };
+  return mergeResults(prev, ours, request.cniVersion);
 }

@@ -4,31 +4,12 @@
  */
 import { closeNetns, type Netns, openNetns } from '../kernel/netns.ts';
 import { openRoute } from '../kernel/route.ts';
-import { type Shape, type ShapedLink, shapeLink, unshapeLink } from '../kernel/shaper.ts';
+import { type ShapedLink, shapeLink, shapeOf, unshapeLink } from '../kernel/shaper.ts';
 import { errorText } from '../lib/errors.ts';
 import { sameJson } from '../lib/json.ts';
 import type { Log } from '../lib/log.ts';
 import type { Backend } from './backend.ts';
 import type { Bandwidth, Change, LocalPod, PlanState } from './plan/tables.ts';
-
-/** Seconds of the rate that may be sent at once, and wait. */
-const BURST_SECONDS = 0.005;
-const QUEUE_SECONDS = 0.1;
-/** A packet of segments as a sender hands it over, and room for a few. */
-const BURST_MIN = 65_536;
-const QUEUE_MIN = 4 * BURST_MIN;
-const MOST = 2 ** 31 - 1;
-
-export const shapeOf = (bitsPerSecond: number): Shape => {
-  const bytes = bitsPerSecond / 8;
-  const between = (least: number, seconds: number) =>
-    Math.min(MOST, Math.max(least, Math.ceil(bytes * seconds)));
-  return {
-    bitsPerSecond,
-    burst: between(BURST_MIN, BURST_SECONDS),
-    queue: between(QUEUE_MIN, QUEUE_SECONDS),
-  };
-};
 
 export interface BandwidthDeps {
   /** The node's network namespace. */

@@ -1,19 +1,32 @@
 /** Addresses of a node's pods: one of each family per attachment, remembered across restarts. */
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { HeddleError } from '../lib/errors.ts';
+import { contains, parseAddress, parseCidr } from '../lib/ip.ts';
 import type { Log } from '../lib/log.ts';
 import { createStateFile } from '../lib/state-file.ts';
-import { createPool, type Pool } from './pool.ts';
+import { createPool, type Pool, type Span } from './pool.ts';
 
 export interface Owner {
   /** Unique per attachment: container id and interface name. */
   key: string;
   /** For people: `namespace/name`. */
   label: string;
+  /** Whatever else must be known to undo what the owner is given; plain JSON. */
+  details?: unknown;
+}
+
+/** What an owner asks for beside one address of each pool. */
+export interface Wish {
+  /** These and no others, at most one of a pool; the other pools give one as ever. */
+  addresses?: readonly string[];
+  /** Addresses of these only. Pools of which it has none give none. */
+  within?: readonly Span[];
+  /** No address at all. */
+  none?: boolean;
 }
 
 export interface Allocation extends Owner {
-  /** One per pool, in the pools' order. */
+  /** One per pool at most, in the pools' order. */
   addresses: string[];
 }
 
@@ -30,8 +43,11 @@ export interface IpamOptions {
 }
 
 export interface Ipam {
-  /** On disk when it resolves; the same owner gets the same again. @throws HeddleError `AddressesExhausted` */
-  allocate(owner: Owner): Promise<Allocation>;
+  /**
+   * On disk when it resolves; the same owner gets the same again, unless it wishes others.
+   * @throws HeddleError `AddressesExhausted`, `AddressTaken`, `AddressOutside`
+   */
+  allocate(owner: Owner, wish?: Wish): Promise<Allocation>;
   /** Gives back what `key` holds; nothing happens when it holds nothing. */
   release(key: string): Promise<void>;
   get(key: string): Allocation | undefined;
@@ -72,12 +88,14 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
       pools.find((pool) => pool.covers(address))?.restoreCooling(address, since);
   }
 
+  const poolOf = (address: string): Pool | undefined => pools.find((pool) => pool.covers(address));
+
   /** False when an address is another's or of no pool; then nothing is taken. */
   function adopt(allocation: Allocation): boolean {
     const claimed: [Pool, string][] = [];
-    for (const [i, pool] of pools.entries()) {
-      const address = allocation.addresses[i];
-      if (address !== undefined && pool.claim(address)) {
+    for (const address of allocation.addresses) {
+      const pool = poolOf(address);
+      if (pool?.claim(address)) {
         claimed.push([pool, address]);
         continue;
       }
@@ -88,25 +106,39 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     return true;
   }
 
-  function take(owner: Owner): Allocation {
-    const addresses: string[] = [];
-    for (const pool of pools) {
-      const address = pool.take(clock.now());
-      if (address !== undefined) {
-        addresses.push(address);
-        continue;
+  function take(owner: Owner, wish: Wish): Allocation {
+    const held: [Pool, string][] = [];
+    const wished = wishedAddresses(wish, pools);
+    for (const span of wish.within ?? []) checkSpan(span, pools);
+    try {
+      for (const pool of wish.none ? [] : pools) {
+        const address = takeFrom(pool, wished.get(pool), wish);
+        if (address !== undefined) held.push([pool, address]);
       }
-      for (const [i, held] of addresses.entries()) pools[i]!.release(held, clock.now());
-      throw exhausted(pool, [...owners.values()]);
+    } catch (error) {
+      for (const [pool, address] of held) pool.release(address, clock.now());
+      throw error;
     }
-    return { key: owner.key, label: owner.label, addresses };
+    return { ...owner, addresses: held.map(([, address]) => address) };
+  }
+
+  function takeFrom(pool: Pool, wished: string | undefined, { within }: Wish): string | undefined {
+    if (wished !== undefined) {
+      if (pool.claim(wished)) return wished;
+      throw takenError(wished, [...owners.values()]);
+    }
+    const spans = within?.filter(({ first }) => sameFamily(first, pool.cidr));
+    if (spans?.length === 0) return undefined;
+    const address = pool.take(clock.now(), spans);
+    if (address === undefined) throw exhausted(pool, [...owners.values()], spans);
+    return address;
   }
 
   function drop(key: string): boolean {
     const held = owners.get(key);
     if (!held) return false;
     owners.delete(key);
-    for (const [i, address] of held.addresses.entries()) pools[i]?.release(address, clock.now());
+    for (const address of held.addresses) poolOf(address)?.release(address, clock.now());
     return true;
   }
 
@@ -118,12 +150,14 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
   );
 
   return {
-    async allocate(owner) {
+    async allocate(owner, wish = {}) {
       let held = owners.get(owner.key);
-      if (!held) {
-        held = take(owner);
-        owners.set(owner.key, held);
+      if (held && wish.addresses?.some((address) => !held?.addresses.includes(address))) {
+        drop(owner.key);
+        held = undefined;
       }
+      held = held ? { ...owner, addresses: held.addresses } : take(owner, wish);
+      owners.set(owner.key, held);
       try {
         await save();
       } catch (error) {
@@ -153,7 +187,49 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
   };
 }
 
-function exhausted(pool: Pool, owners: readonly Allocation[]): HeddleError {
+const sameFamily = (address: string, cidr: string): boolean => address.includes(':') === cidr.includes(':');
+
+/** @throws HeddleError `AddressOutside` */
+function wishedAddresses({ addresses = [] }: Wish, pools: readonly Pool[]): Map<Pool, string> {
+  const wished = new Map<Pool, string>();
+  for (const address of addresses) {
+    const pool = pools.find((each) => each.covers(address));
+    const other = pool && wished.get(pool);
+    if (pool && other === undefined) wished.set(pool, address);
+    else
+      throw new HeddleError(
+        'AddressOutside',
+        other === undefined
+          ? `the address ${address} is none that can be given: expected one of ${pools.map(({ cidr }) => cidr).join(', ')}`
+          : `the addresses ${other} and ${address} are of one family: expected one at most`,
+        {
+          hint: 'the first two addresses of a range, the last of an IPv4 one and reserved ones are never given',
+        },
+      );
+  }
+  return wished;
+}
+
+/** @throws HeddleError `AddressOutside` */
+function checkSpan({ first, last }: Span, pools: readonly Pool[]): void {
+  const inside = (cidr: string) =>
+    [first, last].every((address) => contains(parseCidr(cidr), parseAddress(address)));
+  if (pools.some(({ cidr }) => inside(cidr))) return;
+  throw new HeddleError(
+    'AddressOutside',
+    `the range ${first} to ${last} is not inside of ${pools.map(({ cidr }) => cidr).join(' or ')}`,
+    { hint: 'ranges that are asked for must be parts of those that are configured' },
+  );
+}
+
+function takenError(address: string, owners: readonly Allocation[]): HeddleError {
+  const owner = owners.find(({ addresses }) => addresses.includes(address));
+  return new HeddleError('AddressTaken', `the address ${address} belongs to ${owner?.label ?? 'another'}`, {
+    hint: 'choose another, or end what has it',
+  });
+}
+
+function exhausted(pool: Pool, owners: readonly Allocation[], spans?: readonly Span[]): HeddleError {
   const byWorkload = new Map<string, number>();
   for (const { label } of owners) {
     // A pod of a ReplicaSet is named after it: two generated parts at the end.
@@ -162,6 +238,11 @@ function exhausted(pool: Pool, owners: readonly Allocation[]): HeddleError {
   }
   const biggest = [...byWorkload].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, 3);
   const users = biggest.map(([name, count]) => `${name} (${count})`).join(', ');
+  const where = spans?.map(({ first, last }) => `${first} to ${last}`).join(', ');
+  if (where !== undefined)
+    return new HeddleError('AddressesExhausted', `no address left in ${where} of ${pool.cidr}`, {
+      hint: 'ask for a wider range',
+    });
   return new HeddleError(
     'AddressesExhausted',
     `no address left in ${pool.cidr}: all ${pool.size} are taken, most by ${users || 'nobody known'}`,

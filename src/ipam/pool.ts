@@ -22,10 +22,16 @@ export interface PoolOptions {
   coolingMs: number;
 }
 
+/** Addresses from one to another, both included. */
+export interface Span {
+  readonly first: string;
+  readonly last: string;
+}
+
 export interface Pool {
   readonly cidr: string;
-  /** Undefined when every address is taken. */
-  take(now: number): string | undefined;
+  /** Undefined when every address is taken, or every one of `within` (both ends included). */
+  take(now: number, within?: readonly Span[]): string | undefined;
   /** Marks one address taken; false when it is another's already or not one of this pool's. */
   claim(address: string): boolean;
   release(address: string, now: number): void;
@@ -68,12 +74,34 @@ export function createPool(options: PoolOptions): Pool {
     }
   }
 
+  const free = (offset: bigint): boolean => !taken.has(offset) && !reserved.has(offset);
+
+  function findWithin(now: number, spans: readonly Span[]): bigint | undefined {
+    thaw(now);
+    let rested: bigint | undefined;
+    for (const { first: from, last: to } of spans) {
+      const [low, high] = [clamp(from), clamp(to)];
+      for (let offset = low; offset <= high; offset += 1n) {
+        if (!free(offset) || offset < first || offset >= end) continue;
+        if (!resting.has(offset)) return offset;
+        rested ??= offset;
+      }
+    }
+    return rested;
+  }
+
+  function clamp(address: string): bigint {
+    const parsed = tryParseAddress(address);
+    const offset = parsed?.family === cidr.family ? parsed.value - cidr.value : -1n;
+    return offset < 0n ? 0n : offset >= count ? count - 1n : offset;
+  }
+
   function find(now: number): bigint | undefined {
     thaw(now);
     if (taken.size >= size) return undefined;
     const steps = taken.size + resting.size + reserved.size + 1;
     for (let i = 0, offset = cursor; i < steps; i++, offset = next(offset))
-      if (!taken.has(offset) && !reserved.has(offset) && !resting.has(offset)) return offset;
+      if (free(offset) && !resting.has(offset)) return offset;
     return resting.keys().next().value;
   }
 
@@ -83,12 +111,12 @@ export function createPool(options: PoolOptions): Pool {
     get taken() {
       return taken.size;
     },
-    take(now) {
-      const offset = find(now);
+    take(now, within) {
+      const offset = within ? findWithin(now, within) : find(now);
       if (offset === undefined) return undefined;
       taken.add(offset);
       resting.delete(offset);
-      cursor = next(offset);
+      if (!within) cursor = next(offset);
       return text(offset);
     },
     claim(address) {

@@ -8,6 +8,7 @@ import type { Netns } from './netns.ts';
 
 const RTM_NEWQDISC = 36;
 const RTM_DELQDISC = 37;
+const RTM_GETQDISC = 38;
 const TCA_KIND = 1;
 const TCA_OPTIONS = 2;
 const TCA_TBF_PARMS = 1;
@@ -24,6 +25,25 @@ export interface Shape {
   readonly burst: number;
   /** Bytes that may wait. */
   readonly queue: number;
+}
+
+/** Seconds of the rate that may be sent at once, and wait. */
+const BURST_SECONDS = 0.005;
+const QUEUE_SECONDS = 0.1;
+/** A packet of segments as a sender hands it over, and room for a few. */
+const BURST_MIN = 65_536;
+const QUEUE_MIN = 4 * BURST_MIN;
+const MOST = 2 ** 31 - 1;
+
+/** Burst and queue that suit a rate. @param burst bytes that somebody asks for; never less than one packet needs */
+export function shapeOf(bitsPerSecond: number, burst?: number): Shape {
+  const bytes = bitsPerSecond / 8;
+  const between = (least: number, most: number) => Math.min(MOST, Math.max(least, Math.ceil(most)));
+  return {
+    bitsPerSecond,
+    burst: between(BURST_MIN, burst ?? bytes * BURST_SECONDS),
+    queue: between(QUEUE_MIN, bytes * QUEUE_SECONDS),
+  };
 }
 
 export interface ShapedLink {
@@ -59,6 +79,24 @@ export function unshapeLink({ ifindex, ns }: ShapedLink): boolean {
       'ENODEV',
     ),
   );
+}
+
+/** Whether a limit of ours is there. @throws HeddleError `Netlink` */
+export function isShaped({ ifindex, ns }: ShapedLink): boolean {
+  const header = Buffer.alloc(20);
+  header.writeInt32LE(ifindex, 4);
+  const found = withSocket(ns, (socket) =>
+    socket.dump(
+      {
+        type: RTM_GETQDISC,
+        flags: 0,
+        what: `read the queues of the interface ${ifindex}`,
+        parts: [header],
+      },
+      ({ body }) => (body.readInt32LE(4) === ifindex && body.readUInt32LE(8) === HANDLE ? true : undefined),
+    ),
+  );
+  return found.length > 0;
 }
 
 function withSocket<T>(ns: Netns, use: (socket: NetlinkSocket) => T): T {

@@ -1,0 +1,110 @@
+/**
+ * An agent without a cluster: it serves CNI to whatever runs containers on this machine, in the network namespace it
+ * is started in. Read from top to bottom, this is the order in which it comes up; what stands in the kernel from an
+ * earlier run is taken over, and stays when the agent ends, so that containers go on without it.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createIpam } from '../../ipam/ipam.ts';
+import { openConntrack } from '../../kernel/conntrack.ts';
+import { currentNetns } from '../../kernel/netns.ts';
+import { openNft } from '../../kernel/nft.ts';
+import { openRoute, type Route } from '../../kernel/route.ts';
+import { writeSysctl } from '../../kernel/sysctl.ts';
+import { HeddleError } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { aborted } from '../../lib/signals.ts';
+import { installPlugin } from '../install.ts';
+import { createPlugin } from '../plugin.ts';
+import { recover } from '../recover.ts';
+import { serveCni } from '../server.ts';
+import { holdLock } from './lock.ts';
+import type { StandaloneConfig } from './config.ts';
+import { enableForwarding, notForwarded } from './forwarding.ts';
+import { createHostPorts } from './host-ports.ts';
+import { tableCommands } from './table.ts';
+
+export interface StandaloneDeps {
+  config: StandaloneConfig;
+  /** The executable that runtimes call. */
+  pluginFile: string;
+  signal: AbortSignal;
+  log: Log;
+}
+
+/** Resolves after `signal`. @throws HeddleError `AgentBusy`, `NodeAddressMissing` and those of kernel/, ipam, install */
+export async function runStandalone({ config, pluginFile, signal, log }: StandaloneDeps): Promise<void> {
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  mkdirSync(dirname(config.socket), { recursive: true, mode: 0o700 });
+  const lock = holdLock(join(config.stateDir, 'agent.lock'));
+  const ns = currentNetns();
+  const node = openRoute(ns);
+  const nft = openNft(ns);
+  const conntrack = openConntrack(ns);
+  const sources = config.nodeAddresses;
+  const families = new Set(config.podRanges.map((range) => (range.includes(':') ? 6 : 4)));
+
+  checkNodeAddresses(node, sources);
+  enableForwarding(families, { ns, links: node.links().map(({ name }) => name), log });
+  nft.run(tableCommands(config));
+  const ipam = await createIpam({
+    cidrs: config.podRanges,
+    reserved: config.reserved,
+    path: join(config.stateDir, 'ipam.json'),
+    log,
+  });
+  const hostPorts = createHostPorts({
+    nft,
+    conntrack,
+    acceptLoopback: (address) => acceptLoopback(node, address),
+  });
+  for (const what of await recover({ node, ipam, hostPorts, sources }))
+    log.warn('put right after an earlier run', { what });
+
+  const server = await serveCni({
+    socketPath: config.socket,
+    handlers: createPlugin({
+      ipam,
+      node,
+      nodeNs: ns,
+      mtu: config.mtu,
+      hostPorts,
+      sources,
+      limits: () =>
+        notForwarded(families, ns).map((key) => `${key} is 0: packets of containers are not forwarded`),
+      log,
+    }),
+    log,
+  });
+  if (config.install)
+    await installPlugin({ ...config.install, pluginFile, network: config.name, socket: config.socket });
+  log.info('serving CNI', { socket: config.socket, ranges: config.podRanges.join(', '), pid: process.pid });
+
+  await aborted(signal);
+  await server.close();
+  conntrack.close();
+  nft.close();
+  node.close();
+  lock.release();
+}
+
+/** Routes with a source that the machine does not have are refused by the kernel, one container at a time. */
+function checkNodeAddresses(node: Route, addresses: readonly string[]): void {
+  const there = node.addresses().map(({ address }) => address.split('/')[0] ?? '');
+  const missing = addresses.find((address) => !there.includes(address));
+  if (missing === undefined) return;
+  throw new HeddleError(
+    'NodeAddressMissing',
+    `nodeAddresses has ${missing}, which no link of this machine has`,
+    {
+      hint: `it has ${there.join(', ') || 'none'}`,
+    },
+  );
+}
+
+/** A connection that this machine made to 127.0.0.1 leaves it by the link to the container. */
+function acceptLoopback(node: Route, address: string): void {
+  const way = node.routeTo(address);
+  const link = node.links().find(({ index }) => index === way?.dev);
+  if (link) writeSysctl(currentNetns(), `net/ipv4/conf/${link.name}/route_localnet`, 1);
+}

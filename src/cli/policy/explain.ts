@@ -7,7 +7,7 @@ import { policyText } from '../../policy/decision.ts';
 import { explain, type Explanation, type NearMiss } from '../../policy/explain.ts';
 import type { MeshSide } from '../../policy/mesh/side.ts';
 import type { MeshNearMiss } from '../../policy/mesh/words.ts';
-import { smallestChange } from '../../policy/analyse/smallest-change.ts';
+import { smallestChange } from '../../policy/change/smallest-change.ts';
 import type { Flow } from '../../policy/world.ts';
 import type { CliDeps } from '../deps.ts';
 import { collect, outputFormat } from '../flags.ts';
@@ -58,18 +58,13 @@ export function addExplain(policy: Command, deps: CliDeps): void {
       const loaded = await estateOf(flags, deps);
       const flow = flowOf(loaded, flags);
       const explanation = explain(loaded.estate.world, flow);
-      // Edits are of policies of the network: for one request, or against the mesh, there are none.
-      const canChange = flow.request === undefined && explanation.decision.mesh?.verdict !== 'deny';
-      const change = canChange ? smallestChange(loaded.estate, flow) : undefined;
+      const change = smallestChange(loaded.estate, flow);
       const output = {
         ...explainOutput(explanation, flags, flow, loaded),
-        change: changeOutputOf(change, loaded),
+        ...changeOutputOf(change, loaded),
       };
       if (format !== 'text') await printValue(output, format, deps);
-      else
-        deps.stdout.write(
-          explainText(explanation, loaded) + (canChange ? await changeText(change, explanation, loaded) : ''),
-        );
+      else deps.stdout.write(explainText(explanation, loaded) + (await changeText(change, loaded)));
       process.exitCode = output.verdict === 'allow' ? answers.yes : answers.no;
     });
 }

@@ -105,3 +105,44 @@ spec:
     /ingress to a\/db: allowed, what isolates it for ingress passes this on, and no rule after that decides it\n/,
   );
 });
+
+test('where there is no change, text and JSON say why, and where to look', async () => {
+  const broken = worldOf(`apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { namespace: a, name: asked }
+spec:
+  action: CUSTOM
+  provider: { name: one }
+  rules: [{}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { namespace: a, name: too }
+spec:
+  action: CUSTOM
+  provider: { name: two }
+  rules: [{}]
+`);
+  assert.match((await explain(broken)).out, /\nno change: an authorizer outside the cluster denies it/);
+  const told = JSON.parse((await explain(broken, '-o', 'json')).out);
+  assert.deepEqual(schemaViolations('policy-explain', told), []);
+  assert.deepEqual([told.change, told.noChange.why, told.noChange.at], [null, 'authorizer', null]);
+});
+
+test('a change of a request is told with its object, path and line', async () => {
+  const world = worldOf(`apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { namespace: a, name: paths }
+spec:
+  endpointSelector: {}
+  ingress:
+    - fromEndpoints: [{ matchLabels: { app: web } }]
+      toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [{ method: GET }] } }]
+`);
+  const { out } = await explain(world, '--http', 'PUT /x');
+  assert.match(out, /smallest change that allows it, and nothing else:\n {2}to spec.ingress\[0\]/);
+  assert.match(out, /rules\.http of CiliumNetworkPolicy a\/paths \(.+:\d+\) add:\n {4}- method: PUT\n/);
+  const told = JSON.parse((await explain(world, '--http', 'PUT /x', '-o', 'json')).out);
+  assert.deepEqual(schemaViolations('policy-explain', told), []);
+  assert.deepEqual([told.noChange, told.change.requests, told.change.exact], [null, 'this', true]);
+});

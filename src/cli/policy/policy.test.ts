@@ -290,7 +290,7 @@ test('policies of the cluster have their say, with file and line, and what they 
   assert.deepEqual([rule.kind, rule.path, rule.line], ['AdminNetworkPolicy', 'spec.ingress[0]', 18]);
   const [edit] = explained.change.edits;
   assert.deepEqual(
-    [edit.kind, edit.add.spec.priority, explained.change.exact],
+    [edit.kind, edit.value.spec.priority, explained.change.exact],
     ['AdminNetworkPolicy', 9, true],
   );
   const twice = await run(['connectivity', '-f', '-'], deny.replace('subject', 'subjekt'));

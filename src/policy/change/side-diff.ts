@@ -2,11 +2,11 @@
 import type { Family } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import type { PolicyObject } from '../objects.ts';
-import type { Estate, Workload } from './estate.ts';
-import { createExternals, type Externals } from './externals.ts';
-import { externalSpans } from './connectivity.ts';
-import { createPortSets, type PortSet, type PortSets } from './port-set.ts';
-import { createSides, type Sides } from './sides.ts';
+import type { Estate, Workload } from '../analyse/estate.ts';
+import { createExternals, type Externals } from '../analyse/externals.ts';
+import { externalSpans } from '../analyse/connectivity.ts';
+import { createPortSets, type PortSet, type PortSets } from '../analyse/port-set.ts';
+import { createSides, type Sides } from '../analyse/sides.ts';
 
 /**
  * Counts pairs of a selected workload and a peer (a workload, or a range of addresses), times ports, that pass only

@@ -5,10 +5,12 @@ import { createDecider } from '../decide.ts';
 import { flowsIn, policyObject, worlds } from '../testing/arbitraries.ts';
 import { flowOf } from '../testing/flow-text.ts';
 import type { World, WorldPod } from '../world.ts';
-import { partyText } from './connectivity.ts';
-import { diff } from './diff.ts';
-import { createEstate, type Estate } from './estate.ts';
-import { smallestChange } from './smallest-change.ts';
+import { partyText } from '../analyse/connectivity.ts';
+import { diff } from '../analyse/diff.ts';
+import { createEstate, type Estate } from '../analyse/estate.ts';
+import { smallestChange as answer } from './smallest-change.ts';
+
+const smallestChange = (...args: Parameters<typeof answer>) => answer(...args).change;
 
 const pod = (namespace: string, name: string, labels = { app: name }): WorldPod => ({
   namespace,

@@ -7,12 +7,13 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HeddleError, errorText } from '../lib/errors.ts';
+import type { Netns } from '../kernel/netns.ts';
 import { run } from '../kernel/spawn.ts';
 import { CniCode, CniError, type CniErrorJson } from './error.ts';
 import { formatArgs } from './request.ts';
 import { type CachedResult, createResultCache, type ResultCache } from './result-cache.ts';
 import type { Attachment, CniCommand, CniResult, NetConf, NetConfList } from './types.ts';
-import { atLeast, LATEST_VERSION } from './version.ts';
+import { atLeast, newestOf } from './version.ts';
 
 export interface RuntimeConf extends Attachment {
   netns: string;
@@ -31,6 +32,8 @@ export interface ConflistOptions {
   env?: Readonly<Record<string, string>>;
   /** Milliseconds for one plugin. Default 60,000. */
   timeoutMs?: number;
+  /** Where plugins run: the namespace of the machine. Default: that of this process. */
+  netns?: Netns;
 }
 
 export interface Conflist {
@@ -39,14 +42,21 @@ export interface Conflist {
   /** Does nothing where nothing is left. @throws CniError */
   del(conf: RuntimeConf): Promise<void>;
   check(conf: RuntimeConf): Promise<void>;
+  /** Undoes what is cached and not `valid`, then has every plugin look for what else is nobody's. @throws CniError */
+  gc(valid: readonly Attachment[]): Promise<void>;
+  /** Resolves where an ADD may be tried. @throws CniError notAvailable, limited */
+  status(): Promise<void>;
   /** What an earlier ADD ended with, also in an earlier process. */
   cached(attachment: Attachment): Promise<CachedResult | undefined>;
   list(): Promise<CachedResult[]>;
 }
 
+/** GC and STATUS are about no container. */
+const NOBODY: RuntimeConf = { containerId: '', ifName: '', netns: '' };
+
 export function createConflist(options: ConflistOptions): Conflist {
   const { list } = options;
-  const version = list.cniVersion ?? LATEST_VERSION;
+  const version = newestOf(list);
   const cache: ResultCache = createResultCache(options.cacheDir, list.name);
 
   async function exec(command: CniCommand, plugin: NetConf, conf: RuntimeConf, prev?: CniResult) {
@@ -55,6 +65,7 @@ export function createConflist(options: ConflistOptions): Conflist {
     const { code, stdout, stderr } = await run([file], {
       input: JSON.stringify(config),
       timeoutMs: options.timeoutMs ?? 60_000,
+      ...(options.netns ? { netns: options.netns } : {}),
       env: {
         PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
         ...options.env,
@@ -106,6 +117,23 @@ export function createConflist(options: ConflistOptions): Conflist {
       if (list.disableCheck || !atLeast(version, '0.4.0')) return;
       const before = (await cache.read(conf))?.result;
       for (const plugin of list.plugins) await exec('CHECK', plugin, conf, before);
+    },
+    async gc(valid) {
+      if (list.disableGC) return;
+      const keys = new Set(valid.map(({ containerId, ifName }) => `${containerId}/${ifName}`));
+      for (const { containerId, ifName } of await cache.list())
+        if (!keys.has(`${containerId}/${ifName}`)) await del({ containerId, ifName, netns: '' });
+      if (!atLeast(version, '1.1.0')) return;
+      const attachments = valid.map(({ containerId, ifName }) => ({
+        containerID: containerId,
+        ifname: ifName,
+      }));
+      for (const plugin of list.plugins)
+        await exec('GC', { ...plugin, 'cni.dev/valid-attachments': attachments }, NOBODY);
+    },
+    async status() {
+      if (!atLeast(version, '1.1.0')) return;
+      for (const plugin of list.plugins) await exec('STATUS', plugin, NOBODY);
     },
     cached: (attachment) => cache.read(attachment),
     list: () => cache.list(),

@@ -12,8 +12,12 @@ export interface NetConf {
 
 export interface NetConfList {
   cniVersion?: string;
+  /** From 1.1.0: further versions that the list is good for. */
+  cniVersions?: string[];
   name: string;
   disableCheck?: boolean;
+  /** From 1.1.0. */
+  disableGC?: boolean;
   plugins: NetConf[];
 }
 

@@ -18,6 +18,19 @@ export function checkVersion(asked: string | undefined): string {
 export const atLeast = (version: string, floor: (typeof SUPPORTED_VERSIONS)[number]): boolean =>
   (SUPPORTED_VERSIONS as readonly string[]).indexOf(version) >= SUPPORTED_VERSIONS.indexOf(floor);
 
+/** The newest version of a list that we speak too. @throws CniError incompatibleVersion */
+export function newestOf({
+  cniVersion,
+  cniVersions = [],
+}: {
+  cniVersion?: string;
+  cniVersions?: string[];
+}): string {
+  const offered =
+    cniVersion === undefined && cniVersions.length === 0 ? [LATEST_VERSION] : [cniVersion, ...cniVersions];
+  return SUPPORTED_VERSIONS.findLast((version) => offered.includes(version)) ?? checkVersion(cniVersion);
+}
+
 /** The same result in the words of `version`. */
 export function resultAs(result: CniResult, version: string): CniResult {
   const { interfaces, ips, routes, dns } = result;

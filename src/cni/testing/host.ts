@@ -184,6 +184,9 @@ function inventoryOf(ns: Netns, book: string): string[] {
   const route = openRoute(ns);
   const nft = openNft(ns);
   try {
+    const ruleset = nft.run('list tables').includes('heddle-cni')
+      ? 'list table inet heddle-cni'
+      : 'list tables';
     const names = new Map(route.links().map(({ index, name }) => [index, name]));
     return [
       ...route.links().map(({ name, alias, mtu }) => `link ${name} ${alias} ${mtu}`),
@@ -200,7 +203,7 @@ function inventoryOf(ns: Netns, book: string): string[] {
         .filter(({ permanent }) => permanent)
         .map(({ address, dev }) => `neighbour ${address} ${names.get(dev)}`),
       ...nft
-        .run('list ruleset')
+        .run(ruleset)
         .split('\n')
         .map((line) => line.replace(/counter packets \d+ bytes \d+/, 'counter').trim()),
       ...(fs.existsSync(book)

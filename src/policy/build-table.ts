@@ -26,8 +26,12 @@ export interface Role {
 }
 
 export interface TableBuilder {
+  readonly number: number;
+  /** Terms of which one at least holds for a class with entries of its own; undefined: any class may have some. */
+  readonly terms: ReadonlySet<string> | undefined;
+  /** @param classes ordered by identity; those without entries of their own may be left out */
   build(classes: readonly PeerClass[]): PolicyTable;
-  /** The very same table where these classes have no entries in it. */
+  /** The very same table where these classes have no entries in it. Of those that are gone first. */
   changed(table: PolicyTable, gone: readonly PeerClass[], come: readonly PeerClass[]): PolicyTable;
 }
 
@@ -64,21 +68,52 @@ export function createTableBuilder(number: number, role: Role, numbering: Number
     entries,
   });
   return {
+    number,
+    terms: neededBy(role),
     build: (classes) => tableOf([...ofNobody, ...classes.flatMap(entriesOf)]),
     changed(table, gone, come) {
-      const fresh = come.flatMap(entriesOf);
-      const isGone = gone.length > 0 && hasEntries(table, new Set(gone.map(({ identity }) => identity)));
-      if (fresh.length === 0 && !isGone) return table;
-      const without = new Set(gone.map(({ identity }) => identity));
-      const stay = isGone ? table.entries.filter(({ identity }) => !without.has(identity)) : table.entries;
-      // Entries of one identity stay in their order.
-      return tableOf([...stay, ...fresh].sort((a, b) => a.identity - b.identity));
+      const fresh = new Map<number, readonly PolicyEntry[]>(gone.map(({ identity }) => [identity, []]));
+      for (const peer of come) fresh.set(peer.identity, entriesOf(peer));
+      const parts: (readonly PolicyEntry[])[] = [];
+      let at = 0;
+      for (const [identity, own] of [...fresh].sort(([a], [b]) => a - b)) {
+        const [first, last] = [identity, identity + 1].map((each) => placeOf(table.entries, each));
+        if (first === last && own.length === 0) continue;
+        parts.push(table.entries.slice(at, first), own);
+        at = last!;
+      }
+      return parts.length === 0
+        ? table
+        : tableOf(parts[0]!.concat(...parts.slice(1), table.entries.slice(at)));
     },
   };
 }
 
-const hasEntries = ({ entries }: PolicyTable, identities: ReadonlySet<number>): boolean =>
-  entries.some(({ identity }) => identities.has(identity));
+/** Of the first entry of this identity or a greater one. */
+function placeOf(entries: readonly PolicyEntry[], identity: number): number {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (entries[middle]!.identity < identity) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function neededBy({ rules, direction }: Role): ReadonlySet<string> | undefined {
+  const terms = new Set<string>();
+  for (const rule of rules) {
+    if (rule.log) continue;
+    // A port's name means something else at each.
+    if (!rule.peers && direction === 'egress' && namesIn(rule).length > 0) return undefined;
+    for (const peer of rule.peers ?? []) {
+      const needed = neededTerms(peer);
+      if (!needed) return undefined;
+      for (const term of needed) terms.add(term);
+    }
+  }
+  return terms;
+}
 
 /** And to whoever is not told apart only where they allow everybody, so that nobody is left out by what he is. */
 const isOnlyAllowed = ({ rules, audited, isolation }: Role): boolean =>

@@ -3,13 +3,14 @@
  * pods, or an address, stays until its pods, or what the rules ask of peers, change.
  */
 import { type Address, bits, formatCidr, tryParseAddress } from '../lib/ip.ts';
+import { SharingMap } from '../lib/sharing-map.ts';
 import { type Block, nestBlocks, walkNested } from './blocks.ts';
-import type { Role } from './build-table.ts';
 import { createDrafts, type Draft } from './drafts.ts';
 import type { Identities, PeerClass } from './identities.ts';
 import { addressTerms, hostCidr, podEntities } from './terms.ts';
 import { indexPeers } from './indexed/peer-index.ts';
 import { namedPortsText } from './named-ports.ts';
+import type { RoleDifference } from './endpoints.ts';
 import { createTerms, type Peers, type TermDifference, type Terms } from './peer-terms.ts';
 import { selectsPod } from './peers.ts';
 import { addressTexts, type PodDifference } from './pod-directory.ts';
@@ -28,7 +29,7 @@ export interface PeerChange {
   readonly pods: PodDifference | undefined;
   readonly groups: GroupDifference;
   /** Of the compiled tables, both directions. */
-  readonly roles: ReadonlySet<Role>;
+  readonly roles: RoleDifference;
 }
 
 export function createClassifier(): Classifier {
@@ -90,7 +91,7 @@ function createWork(
   const states = new Map<string, GroupState>(groups.map(({ alike }) => [alike.key, stateOf(alike)]));
   const byAddress = new Map<string, Draft>();
   const base = new Map<string, number>();
-  let prefixes = new Map<string, number>();
+  let prefixes = SharingMap.of<string, number>();
   let epoch = 0;
   let last: Identities | undefined;
 
@@ -146,18 +147,12 @@ function createWork(
   }
 
   function writePrefixes(addresses: Iterable<string>): void {
-    const differing = Iterator.from(addresses)
-      .map(prefixOf)
-      .filter((each) => each !== undefined)
-      .filter(({ prefix, identity }) => prefixes.get(prefix) !== identity)
-      .toArray();
-    if (differing.length === 0) return;
-    // What was given is not changed any more.
-    prefixes = new Map(prefixes);
-    for (const { prefix, identity } of differing) {
-      if (identity === undefined) prefixes.delete(prefix);
-      else prefixes.set(prefix, identity);
-    }
+    prefixes = prefixes.with(
+      Iterator.from(addresses)
+        .map(prefixOf)
+        .filter((each) => each !== undefined)
+        .map(({ prefix, identity }) => [prefix, identity] as const),
+    );
   }
 
   function identities(): Identities {
@@ -200,7 +195,7 @@ function createWork(
           if (identity !== (around?.identity ?? 0)) base.set(formatCidr(cidr), identity);
         },
       );
-      prefixes = base;
+      prefixes = SharingMap.of(base);
       writePrefixes(byAddress.keys());
       return identities();
     },

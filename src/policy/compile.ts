@@ -68,13 +68,12 @@ function compileParts(
   const numbering = parts.numbering.update(difference, groups);
   const touched = parts.roles.update(groups);
   const { endpoints, roles } = parts.endpoints({ places, pods, touched, onlyNode });
-  const all = new Set(roles.values());
-  const identities = parts.classifier.classify({ places, pods, groups, roles: all });
+  const identities = parts.classifier.classify({ places, pods, groups, roles });
   return {
     identities: identities.prefixes,
     endpoints,
     tables: parts.tables.build(roles, identities, numbering),
-    ...parts.tables.describe(all, numbering),
+    ...parts.tables.describe(roles, numbering),
     nodes: parts.nodes(places),
     nodeLocal: places.nodeLocal,
     problems: parts.problems(difference),

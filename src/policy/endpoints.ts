@@ -1,5 +1,6 @@
 /** The addresses of the compiled pods with their tables, and which roles those pods have. */
 import type { createRoles } from './assign-roles.ts';
+import { SharingMap } from '../lib/sharing-map.ts';
 import type { Role } from './build-table.ts';
 import type { Direction } from './decision.ts';
 import { addressTexts, type PodDifference } from './pod-directory.ts';
@@ -21,19 +22,29 @@ export interface EndpointChange {
 export interface CompiledPods {
   /** The very same map as before where nothing has changed. */
   readonly endpoints: ReadonlyMap<string, PolicyEndpoint>;
-  /** By table number; the very same map as before where nothing has changed. */
-  readonly roles: ReadonlyMap<number, Role>;
+  readonly roles: RoleDifference;
+}
+
+/** The roles of the compiled pods, and how they differ from those of before. */
+export interface RoleDifference {
+  all(): Iterable<Role>;
+  readonly gone: readonly Role[];
+  readonly come: readonly Role[];
+  /** Of its table. */
+  number(role: Role): number;
+  /** Grows when a number that was given may be another one now. */
+  readonly epoch: number;
 }
 
 const DIRECTIONS = ['ingress', 'egress'] as const;
 
 export function createEndpoints(roles: Roles): (change: EndpointChange) => CompiledPods {
-  let endpoints = new Map<string, PolicyEndpoint>();
+  let endpoints = SharingMap.of<string, PolicyEndpoint>();
   /** How many compiled pods have it. */
   const counts = new Map<Role, number>();
   const counted = new Map<WorldPod, readonly Role[]>();
-  /** Undefined: a role has come or gone. */
-  let byNumber: ReadonlyMap<number, Role> | undefined;
+  /** Of those that this change has touched: whether any pod had it. */
+  const before = new Map<Role, boolean>();
   let node: string | undefined;
   let epoch = roles.epoch();
 
@@ -49,39 +60,39 @@ export function createEndpoints(roles: Roles): (change: EndpointChange) => Compi
     node: pod.node,
   });
 
+  function note(role: Role): void {
+    if (!before.has(role)) before.set(role, counts.has(role));
+  }
   function uncount(pod: WorldPod): void {
     for (const role of counted.get(pod) ?? []) {
+      note(role);
       const count = counts.get(role)! - 1;
-      if (count > 0) {
-        counts.set(role, count);
-        continue;
-      }
-      counts.delete(role);
-      byNumber = undefined;
+      if (count > 0) counts.set(role, count);
+      else counts.delete(role);
     }
     counted.delete(pod);
   }
   function count(pod: WorldPod): void {
     const own = DIRECTIONS.flatMap((direction) => roles.roleOf(pod, direction) ?? []);
     for (const role of own) {
-      const count = counts.get(role) ?? 0;
-      counts.set(role, count + 1);
-      if (count === 0) byNumber = undefined;
+      note(role);
+      counts.set(role, (counts.get(role) ?? 0) + 1);
     }
     counted.set(pod, own);
   }
 
   function all({ pods, podAt }: Places): void {
-    byNumber = undefined;
+    for (const role of counts.keys()) note(role);
     counts.clear();
     counted.clear();
-    endpoints = new Map();
+    const list: [string, PolicyEndpoint][] = [];
     for (const pod of pods) {
       if (!isCompiled(pod)) continue;
       count(pod);
       const endpoint = endpointOf(pod);
-      for (const address of addressTexts(pod)) if (podAt(address) === pod) endpoints.set(address, endpoint);
+      for (const address of addressTexts(pod)) if (podAt(address) === pod) list.push([address, endpoint]);
     }
+    endpoints = SharingMap.of(list);
   }
 
   function some(places: Places, pods: PodDifference, touched: ReadonlySet<WorldPod>): void {
@@ -92,15 +103,12 @@ export function createEndpoints(roles: Roles): (change: EndpointChange) => Compi
       count(pod);
       for (const address of addressTexts(pod)) addresses.add(address);
     }
-    const next = new Map([...addresses].map((address) => [address, ownerOf(places, address)]));
-    for (const [address, owner] of next) if (!owner && !endpoints.has(address)) next.delete(address);
-    if (next.size === 0) return;
-    // What was given is not changed any more.
-    endpoints = new Map(endpoints);
-    for (const [address, owner] of next) {
-      if (owner) endpoints.set(address, endpointOf(owner));
-      else endpoints.delete(address);
-    }
+    endpoints = endpoints.with(
+      Iterator.from(addresses).map((address) => {
+        const owner = ownerOf(places, address);
+        return [address, owner && same(endpoints.get(address), endpointOf(owner))];
+      }),
+    );
   }
   function ownerOf(places: Places, address: string): WorldPod | undefined {
     const owner = places.podAt(address);
@@ -113,7 +121,16 @@ export function createEndpoints(roles: Roles): (change: EndpointChange) => Compi
     epoch = roles.epoch();
     if (isSame && pods) some(places, pods, touched);
     else all(places);
-    byNumber ??= new Map([...counts.keys()].map((role) => [roles.number(role), role]));
-    return { endpoints, roles: byNumber };
+    const differing = [...before].filter(([role, was]) => was !== counts.has(role));
+    before.clear();
+    const gone = differing.flatMap(([role, was]) => (was ? [role] : []));
+    const come = differing.flatMap(([role, was]) => (was ? [] : [role]));
+    return { endpoints, roles: { all: () => counts.keys(), gone, come, number: roles.number, epoch } };
   };
 }
+
+/** The object of before, if it says the same. */
+const same = (was: PolicyEndpoint | undefined, is: PolicyEndpoint): PolicyEndpoint =>
+  was?.ingress === is.ingress && was.egress === is.egress && was.pod === is.pod && was.node === is.node
+    ? was
+    : is;

@@ -13,7 +13,7 @@ export interface PeerClass {
 }
 
 export interface Identities {
-  readonly prefixes: Map<string, number>;
+  readonly prefixes: ReadonlyMap<string, number>;
   /** All classes but that of identity 0, ordered by identity. */
   readonly classes: readonly PeerClass[];
 }

@@ -24,8 +24,16 @@ export function resolveNames(names: Iterable<string>, pod: WorldPod): NamedPorts
 }
 
 /** `TCP/http=8080+8081 UDP/dns=53` */
-export const namedPortsText = (named: NamedPorts): string =>
-  [...named].map(([name, ports]) => `${name}=${ports.map((p) => p.first).join('+')}`).join(' ');
+export function namedPortsText(named: NamedPorts): string {
+  if (named.size === 0) return '';
+  const text =
+    texts.get(named) ??
+    [...named].map(([name, ports]) => `${name}=${ports.map((p) => p.first).join('+')}`).join(' ');
+  texts.set(named, text);
+  return text;
+}
+
+const texts = new WeakMap<NamedPorts, string>();
 
 /** The names of a rule's ports. */
 export const namesIn = (rule: Rule): string[] =>

@@ -33,14 +33,14 @@ export interface TermDifference {
 }
 
 export interface Terms {
-  update(roles: ReadonlySet<Role>): TermDifference;
+  update(roles: { readonly gone: Iterable<Role>; readonly come: Iterable<Role> }): TermDifference;
   peers(): Peers;
   /** Texts of ranges for which another's can stand: of long lists, those that stand in the same rules. */
   twins(): ReadonlyMap<string, string>;
 }
 
 export function createTerms(): Terms {
-  let held: ReadonlySet<Role> = new Set();
+  const held = new Set<Role>();
   const pods = createCounted<PodPeer>();
   const blocks = createCounted<BlockPeer>();
   const nodes = createCounted<NodePeer>();
@@ -81,10 +81,15 @@ export function createTerms(): Terms {
   }
 
   return {
-    update(roles) {
-      for (const role of roles) if (!held.has(role)) count(role, 1);
-      for (const role of held) if (!roles.has(role)) count(role, -1);
-      held = roles;
+    update({ gone, come }) {
+      for (const role of come) {
+        held.add(role);
+        count(role, 1);
+      }
+      for (const role of gone) {
+        held.delete(role);
+        count(role, -1);
+      }
       const isTwinned = isAny(lists.settle()) || isListed;
       isListed = false;
       if (isTwinned)

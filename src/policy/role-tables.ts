@@ -1,65 +1,104 @@
 /** Tables of roles and words of their rules, made again only when what goes into them has changed. */
+import { SharingMap } from '../lib/sharing-map.ts';
 import { createTableBuilder, type Role, type TableBuilder } from './build-table.ts';
 import { ruleText, type Verdict } from './decision.ts';
+import type { RoleDifference } from './endpoints.ts';
 import type { Identities, PeerClass } from './identities.ts';
 import type { Rule } from './model.ts';
 import { defaultDenyText, type Numbering } from './numbering.ts';
 import { withoutSources } from './source-ports.ts';
 import { difference } from './pod-directory.ts';
 import type { PolicyTable, PolicyTables, RuleInfo } from './tables.ts';
+import { createTermIndex } from './term-index.ts';
 
 interface Built {
-  readonly role: Role;
   readonly builder: TableBuilder;
-  readonly table: PolicyTable;
+  table: PolicyTable;
 }
 
 export function createTables() {
-  let built = new Map<number, Built>();
-  let classes: readonly PeerClass[] = [];
-  let epoch: number | undefined;
-  let last:
-    | { readonly roles: ReadonlyMap<number, Role>; readonly tables: Map<number, PolicyTable> }
-    | undefined;
+  const byRole = new Map<Role, Built>();
+  const classes = createTermIndex<PeerClass>();
+  const builders = createTermIndex<Built>();
+  let list: readonly PeerClass[] = [];
+  let tables = SharingMap.of<number, PolicyTable>();
+  let epoch = '';
   const words = createWords();
+
+  function add(role: Role, number: number, numbering: Numbering): readonly [number, PolicyTable] {
+    const builder = createTableBuilder(number, role, numbering);
+    const concerned = builder.terms ? [...classes.having(builder.terms)].sort(byIdentity) : list;
+    const built = { builder, table: builder.build(concerned) };
+    byRole.set(role, built);
+    builders.add(built, builder.terms);
+    return [number, built.table];
+  }
+
+  function remove(role: Role): readonly [number, undefined] | undefined {
+    const built = byRole.get(role);
+    if (!built) return undefined;
+    byRole.delete(role);
+    builders.remove(built, built.builder.terms);
+    return [built.builder.number, undefined];
+  }
+
+  /** What these tables say of classes that have gone and come. */
+  function change(gone: readonly PeerClass[], come: readonly PeerClass[]): [number, PolicyTable][] {
+    const touched = new Map<Built, { gone: PeerClass[]; come: PeerClass[] }>();
+    const touch = (peers: readonly PeerClass[], how: 'gone' | 'come') => {
+      for (const peer of peers)
+        for (const built of builders.having(peer.terms)) {
+          const known = touched.get(built) ?? { gone: [], come: [] };
+          known[how].push(peer);
+          touched.set(built, known);
+        }
+    };
+    touch(gone, 'gone');
+    touch(come, 'come');
+    return [...touched].map(([built, by]) => {
+      built.table = built.builder.changed(built.table, by.gone, by.come);
+      return [built.builder.number, built.table];
+    });
+  }
 
   return {
     /** Tables are the very same objects as long as they say the same. */
-    build(roles: ReadonlyMap<number, Role>, identities: Identities, numbering: Numbering) {
-      const isSame = epoch === numbering.epoch() && classes === identities.classes;
-      if (isSame && last?.roles === roles) return last.tables;
-      if (epoch !== numbering.epoch()) built = new Map();
-      epoch = numbering.epoch();
-      const { gone, come } = difference(classes, identities.classes);
-      classes = identities.classes;
-      const next = new Map<number, Built>();
-      const tables = new Map<number, PolicyTable>();
-      for (const [number, role] of roles) {
-        const known = built.get(number);
-        const isKnown = known?.role === role;
-        const builder = isKnown ? known.builder : createTableBuilder(number, role, numbering);
-        const table = isKnown ? builder.changed(known.table, gone, come) : builder.build(classes);
-        next.set(number, isKnown && table === known.table ? known : { role, builder, table });
-        tables.set(number, table);
-      }
-      built = next;
-      last = { roles, tables };
+    build(roles: RoleDifference, identities: Identities, numbering: Numbering) {
+      const { gone, come } = difference(list, identities.classes);
+      list = identities.classes;
+      for (const peer of gone) classes.remove(peer, peer.terms);
+      for (const peer of come) classes.add(peer, peer.terms);
+      // A number that was given may be another one now: all begin anew.
+      const now = `${roles.epoch} ${numbering.epoch()}`;
+      const isAnew = epoch !== now;
+      epoch = now;
+      const left = [...(isAnew ? [...byRole.keys()] : roles.gone)].flatMap((role) => {
+        const change = remove(role);
+        return change ? [change] : [];
+      });
+      const changed = change(gone, come);
+      const joined = [...(isAnew ? roles.all() : roles.come)].map((role) =>
+        add(role, roles.number(role), numbering),
+      );
+      tables = tables.with([...left, ...changed, ...joined]);
       return tables;
     },
     describe: words.describe,
   };
 }
 
+const byIdentity = (a: PeerClass, b: PeerClass): number => a.identity - b.identity;
+
 type Words = Pick<PolicyTables, 'rules' | 'newRules'>;
 
 /** Rules of roles that come and go. A rule may be in several. */
 function createWords() {
   let epoch: number | undefined;
-  let held = new Map<Role, readonly number[]>();
-  let rules = new Map<number, RuleInfo>();
+  const held = new Map<Role, readonly number[]>();
+  const rules = new Map<number, RuleInfo>();
   /** Roles by rule, where it has several. */
-  let shared = new Map<number, number>();
-  let told: ReadonlyMap<number, RuleInfo> = rules;
+  const shared = new Map<number, number>();
+  let told = SharingMap.of<number, RuleInfo>();
 
   function forget(role: Role): readonly number[] {
     const numbers = held.get(role) ?? [];
@@ -86,24 +125,18 @@ function createWords() {
 
   return {
     /** `rules` is the very same map as before where nothing has changed. */
-    describe(roles: ReadonlySet<Role>, numbering: Numbering): Words {
+    describe(roles: RoleDifference, numbering: Numbering): Words {
       const since = told;
       const isAnew = epoch !== numbering.epoch();
-      if (isAnew) {
-        held = new Map();
-        rules = new Map();
-        shared = new Map();
-        told = rules;
-      }
       epoch = numbering.epoch();
-      const gone = [...held.keys()].filter((role) => !roles.has(role));
-      const come = [...roles].filter((role) => !held.has(role));
       // First what is gone: a rule that says something else now is in roles of both.
       const numbers = new Set<number>();
-      for (const role of gone) for (const number of forget(role)) numbers.add(number);
-      for (const role of come) for (const number of learn(role, numbering)) numbers.add(number);
-      if (gone.length + come.length > 0) told = new Map(rules);
-      return isAnew ? { rules: told } : { rules: told, newRules: { since, numbers } };
+      for (const role of isAnew ? [...held.keys()] : roles.gone)
+        for (const number of forget(role)) numbers.add(number);
+      for (const role of isAnew ? roles.all() : roles.come)
+        for (const number of learn(role, numbering)) numbers.add(number);
+      told = told.with(Iterator.from(numbers).map((number) => [number, rules.get(number)] as const));
+      return { rules: told, newRules: { since, numbers } };
     },
   };
 }

@@ -1,4 +1,5 @@
 /** What is new in the policy of a node: by identity where the compiler gives the same objects again. */
+import { SharingMap } from '../../lib/sharing-map.ts';
 import type { PolicyEndpoint, PolicyTables, RuleInfo } from '../../policy/tables.ts';
 import type { Change } from './tables.ts';
 
@@ -28,6 +29,11 @@ function compare<K, V>(
   tell: (key: K, value: V | undefined) => void,
 ): void {
   if (before === after) return;
+  if (before instanceof SharingMap && after instanceof SharingMap) {
+    for (const [key, value] of before.changesTo(after) as Iterable<readonly [K, V | undefined]>)
+      tell(key, value);
+    return;
+  }
   let stayed = 0;
   for (const [key, value] of after) {
     const was = before?.get(key);
@@ -47,13 +53,10 @@ function compareEndpoints(
   out: Change[],
 ): void {
   const here = (endpoint: PolicyEndpoint | undefined) => (endpoint?.node === node ? endpoint : undefined);
-  if (before === after) return;
-  for (const [key, endpoint] of after) {
+  compare(before, after, (key, endpoint) => {
     const [was, is] = [here(before?.get(key)), here(endpoint)];
-    if (was?.ingress === is?.ingress && was?.egress === is?.egress) continue;
+    if (was?.ingress === is?.ingress && was?.egress === is?.egress) return;
     const value = is && { ingress: is.ingress, egress: is.egress };
     out.push({ table: 'endpoints', key, value });
-  }
-  for (const [key, endpoint] of before ?? [])
-    if (here(endpoint) && !after.has(key)) out.push({ table: 'endpoints', key, value: undefined });
+  });
 }

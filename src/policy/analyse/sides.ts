@@ -71,7 +71,7 @@ export function createSides(estate: Estate, { sets, family = 4 }: SidesOptions):
       if (role) roles.add(role);
     }
   const terms = createTerms();
-  terms.update(roles);
+  terms.update({ gone: [], come: roles });
   const classify = createPodClasses(scene, groups.groups, terms.peers(), family);
   const mesh = createMeshSides(scene, sets, family);
   const drafts = createUnits(scene, assigned.roleOf, classify.number, mesh, family);

@@ -40,8 +40,8 @@ export interface Backend {
   /** Connections whose addresses this backend rewrites packet by packet: they end when it goes. */
   translated?(): Promise<readonly TranslatedFlow[]>;
   /**
-   * Every connection that this backend translates, as far as another one can go on with it. With `takeOver`; also after
-   * `remove`, until `close`.
+   * Every connection that this backend translates, as far as another one can go on with it, and those of which it alone
+   * knows who began them. With `takeOver`; also after `remove`, until `close`.
    */
   handOver?(state: PlanState): Promise<readonly NatConnection[]>;
   /**
@@ -60,6 +60,11 @@ export interface Backend {
    * begin; `nothing`: it carries everything, as it does at first.
    */
   standBack?(from: 'nothing' | 'begun' | 'unknown'): void;
+  /**
+   * Forgets every connection, both directions of each at once, so that one which stands back from what it does not know
+   * carries nothing from now on. Its removal, piece by piece, then divides none.
+   */
+  letGo?(): Promise<void>;
   /**
    * Takes everything of this backend out of the kernel, what an earlier run made too. Nothing there is no error.
    * What another backend has programmed meanwhile goes on.

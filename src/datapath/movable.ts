@@ -6,7 +6,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import type { Backend, NatConnection, PolicyEvent, TranslatedFlow } from './backend.ts';
+import type { Backend, PolicyEvent, TranslatedFlow } from './backend.ts';
+import { endsText } from './ends.ts';
 import type { PlanState } from './plan/tables.ts';
 
 export interface Movable extends Backend {
@@ -100,9 +101,13 @@ export function createMovableBackend(deps: MovableDeps): Movable {
       former.standBack?.('unknown');
       next.standBack?.('begun');
       await handOver();
+      await former.letGo?.();
       next.standBack?.('nothing');
       await handOver();
     } catch (error) {
+      await createHandover(next, former, state)().catch((cause: unknown) =>
+        log.warn('connections that the other data path had taken may end', { error: errorText(cause) }),
+      );
       // Before the next one goes: what it leaves to nobody, nobody judges.
       former.standBack?.('nothing');
       await next.remove?.().catch(() => {});
@@ -185,9 +190,6 @@ export function createMovableBackend(deps: MovableDeps): Movable {
   };
 }
 
-const originalText = ({ protocol, src, srcPort, dst, dstPort }: NatConnection['original']): string =>
-  `${protocol} ${src} ${srcPort} ${dst} ${dstPort}`;
-
 const AT_ONCE = 500;
 
 /** Gives the next one what the former translates, each time what is new since. */
@@ -196,9 +198,9 @@ function createHandover(former: Backend, next: Backend, state: PlanState): () =>
   return async () => {
     if (!former.handOver || !next.takeOver) return;
     const fresh = (await former.handOver(state)).filter(
-      ({ original, reply }) => !given.has(`${originalText(original)} ${originalText(reply)}`),
+      ({ original, reply }) => !given.has(`${endsText(original)} ${endsText(reply)}`),
     );
-    for (const { original, reply } of fresh) given.add(`${originalText(original)} ${originalText(reply)}`);
+    for (const { original, reply } of fresh) given.add(`${endsText(original)} ${endsText(reply)}`);
     for (let i = 0; i < fresh.length; i += AT_ONCE) {
       await next.takeOver(fresh.slice(i, i + AT_ONCE), state);
       // Ten thousands may be there, and others want to be served meanwhile.

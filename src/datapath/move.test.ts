@@ -14,6 +14,7 @@ import { frontendsOn, TARGETS } from './testing/frontends.ts';
 import { OUTSIDE } from './testing/lab.ts';
 import { openNftables } from './testing/nftables.ts';
 import { FAMILIES, NODE_PORT, PODS, serveAll, wish } from './testing/service-lab.ts';
+import { type PushedTcp, servePushes } from './testing/pushes.ts';
 import { dialTcp, keepTcp, keepUdp, serveTcp } from './testing/traffic.ts';
 import { homeCgroup, startTraffic, upgradeCluster } from './testing/upgrade.ts';
 
@@ -30,7 +31,7 @@ const movable =
 
 test('nodes move to nftables and back under traffic, and nothing that is translated ends', {
   skip: needsBpf,
-  timeout: 120_000,
+  timeout: 480_000,
 }, async (t) => {
   const home = homeCgroup();
   const cluster = await upgradeCluster(t, movable(openEbpf));
@@ -48,7 +49,7 @@ test('nodes move to nftables and back under traffic, and nothing that is transla
 
 test('connections of pods, of nodes and of the outside, through all that translates, go along with each move', {
   skip: needsBpf,
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   const cluster = await createCluster(t, movable(openEbpfAtTc), PODS);
   serveAll(t, cluster);
@@ -94,6 +95,52 @@ test('connections of pods, of nodes and of the outside, through all that transla
       for (const [what, echo] of kept) if (!(await echo())) dead.push(what);
       assert.deepEqual(dead, [], `${to} at ${backends.indexOf(backend)}`);
     }
+});
+
+test('a connection goes along also where its server speaks next, and while the former programs go one by one', {
+  skip: needsBpf,
+  timeout: 240_000,
+}, async (t) => {
+  /** All that is in force at that moment has to carry it: then nothing of the former may be needed. */
+  let beforeRemoval: (() => Promise<void>) | undefined;
+  const open: OpenBackend = (lab, node) => {
+    const ebpf = openEbpfAtTc(lab, node);
+    return {
+      ...ebpf,
+      async remove() {
+        await beforeRemoval?.();
+        await ebpf.remove?.();
+      },
+    };
+  };
+  const cluster = await createCluster(t, movable(open), PODS);
+  const { pod, backends } = cluster;
+  // Whoever is met first in the middle of a connection must not be taken for its client.
+  await cluster.setPolicies({
+    servers: { podSelector: { matchLabels: { app: 'c' } }, policyTypes: ['Egress'], egress: [] },
+    clients: { podSelector: { matchLabels: { app: 'a' } }, policyTypes: ['Ingress'], ingress: [] },
+  });
+  const kept: (readonly [string, PushedTcp])[] = [];
+  const server = await servePushes(t, pod('c').ns, TARGETS.TCP);
+  cluster.setService('s', 1, [{ port: 80, target: TARGETS.TCP }], [pod('c')]);
+  await cluster.apply();
+  for (const family of FAMILIES) {
+    const { addresses } = pod('c');
+    kept.push(['straight', await server.keep(pod('a').ns, addresses[family], TARGETS.TCP)]);
+    kept.push(['by the service', await server.keep(pod('a').ns, serviceAddresses(1)[family], 80)]);
+  }
+  const pushed = async (when: string): Promise<void> => {
+    const dead = [];
+    for (const [what, { push }] of kept) if (!(await push())) dead.push(what);
+    assert.deepEqual(dead, [], when);
+  };
+  await pushed('under eBPF');
+  for (const backend of backends) {
+    beforeRemoval = () => pushed(`before the programs of ${backends.indexOf(backend)} go`);
+    assert.deepEqual(await backend.flows?.().then((all) => all.length > 0), true);
+    await backend.move('nftables');
+    await pushed(`nftables at ${backends.indexOf(backend)}`);
+  }
 });
 
 test('what the kernel tracked before eBPF carried the node leads nobody to where it did, back at nftables', {

@@ -21,7 +21,7 @@ const SCTP = 132;
 const PROTOCOLS: ReadonlySet<number> = new Set([TCP, UDP, SCTP]);
 const OVER: ReadonlySet<string> = new Set(['time-wait', 'close', 'last-ack']);
 /** Seconds: of streams an hour, and a packet gives each what its state is due. */
-const TIMEOUT = { stream: 3600, datagrams: 120, unanswered: 30 } as const;
+const TIMEOUT = { stream: 3600, datagrams: 120, unanswered: 120 } as const;
 
 /** Translated connections to services, and of pods of this node: others may translate in its namespace too. */
 function isOurs(state: PlanState): (flow: TrackedFlow) => boolean {

@@ -1,6 +1,7 @@
 /** The plan in eBPF maps. What programs and maps there are is up to the parts; README.md lists them. */
 import type { Log } from '../../lib/log.ts';
-import type { Backend, Capabilities, Difference } from '../backend.ts';
+import type { Backend, Capabilities, Difference, NatConnection } from '../backend.ts';
+import { endsText } from '../ends.ts';
 import { applyChanges, emptyState, type PlanState, SETTINGS_KEY, stateChanges } from '../plan/tables.ts';
 import { createCorePart, type CoreDeps, OVERLAY_LINK } from './core/part.ts';
 import { readRuleCounters } from './core/counters.ts';
@@ -123,7 +124,12 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     podUse: () => readPodUse({ programs, podOf: podsByLink() }),
     guard: (link) => core.guard(link),
     ...(edge && {
-      handOver: async () => edge.handOver?.() ?? [],
+      handOver: async () => beside(edge.handOver?.() ?? [], flows.carried()),
+      letGo: async () => {
+        // A flow whose translation is gone is known no more; the other way round it would be made again.
+        edge.letGo?.();
+        flows.forget();
+      },
       takeOver: async (connections, next) => edge.takeOver?.(connections, next),
     }),
     standBack(from) {
@@ -145,4 +151,13 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
       programs.close();
     },
   };
+}
+
+/** What is translated on its way out or in is one connection, which the flow cache knows by half. */
+function beside(translated: readonly NatConnection[], others: readonly NatConnection[]): NatConnection[] {
+  const known = new Set(translated.flatMap(({ original, reply }) => [endsText(original), endsText(reply)]));
+  return [
+    ...translated,
+    ...others.filter(({ original, reply }) => !known.has(endsText(original)) && !known.has(endsText(reply))),
+  ];
 }

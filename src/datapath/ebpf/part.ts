@@ -17,6 +17,7 @@ export interface Part {
   /** As of `Backend`: of the part that translates. */
   handOver?(): NatConnection[];
   takeOver?(connections: readonly NatConnection[], state: PlanState): void;
+  letGo?(): void;
   /** Whether at the link runs this very program, not one of an earlier or another build. Of its own programs only. */
   runs?(program: string, link: number): boolean;
   /** Detaches its programs, those of earlier runs too. */

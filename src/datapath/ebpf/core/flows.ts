@@ -1,11 +1,11 @@
 /** The flow cache, read: connections with what was decided, and whose entries fill it. */
-import type { Pressure, TrackedFlow } from '../../backend.ts';
+import type { NatConnection, Pressure, TrackedFlow } from '../../backend.ts';
 import type { Programs } from '../loader.ts';
 import { addressText, swapPort } from '../services/address-bytes.ts';
 import { readCounts } from './counters.ts';
 
 /** `flow_flags` of flow-maps.h. */
-const FLAG = { answered: 1, finLow: 2, finHigh: 4, reset: 8, denied: 32 } as const;
+const FLAG = { answered: 1, finLow: 2, finHigh: 4, reset: 8, translated: 16, denied: 32 } as const;
 const MAPS = [
   { name: 'flows4', created: 0, family: 4 },
   { name: 'flows6', created: 1, family: 6 },
@@ -14,6 +14,8 @@ const MAPS = [
 ] as const;
 const TCP = 6;
 const ICMP: readonly number[] = [1, 58];
+/** TCP, UDP, SCTP. */
+const WITH_PORTS: ReadonlySet<number> = new Set([TCP, 17, 132]);
 
 interface FlowKey4 {
   readonly low: number;
@@ -42,6 +44,10 @@ interface FlowValue {
 export interface FlowReader {
   /** Entries that still live. There may be as many as the maps hold. */
   flows(): TrackedFlow[];
+  /** Of those, allowed and still open, what nothing translates: who began it is known here alone. */
+  carried(): NatConnection[];
+  /** All of them, both ways of each at once. */
+  forget(): void;
   /** By index of the link that pays for them, most first. Walks through all entries. */
   users(): { readonly link: number; readonly entries: number }[];
   pressure(): Pressure[];
@@ -64,6 +70,15 @@ export function createFlowReader(
         yield { family, key, flow: value.decode(bytes) };
   }
 
+  function* living() {
+    const now = monotonicNs();
+    for (const { family, key, flow } of entries()) {
+      const left = flow.idle - Number(now - flow.last) / 1e9;
+      if (left > 0)
+        yield { ends: family === 4 ? ends4(key4.decode(key)) : ends6(key6.decode(key)), flow, left };
+    }
+  }
+
   const made = () =>
     readCounts(
       programs.map('flow_counts'),
@@ -71,15 +86,17 @@ export function createFlowReader(
     );
 
   return {
-    flows() {
-      const now = monotonicNs();
-      const out: TrackedFlow[] = [];
-      for (const { family, key, flow } of entries()) {
-        const left = flow.idle - Number(now - flow.last) / 1e9;
-        if (left > 0)
-          out.push(trackedFlow(family === 4 ? ends4(key4.decode(key)) : ends6(key6.decode(key)), flow, left));
+    flows: () => Array.from(living(), ({ ends, flow, left }) => trackedFlow(ends, flow, left)),
+    carried: () =>
+      Array.from(living())
+        .filter(({ ends, flow }) => WITH_PORTS.has(ends.protocol) && isOpen(flow))
+        .map(({ ends, flow }) => connectionOf(ends, flow)),
+    forget() {
+      for (const { name } of MAPS) {
+        const map = programs.map(name);
+        const keys = Array.from(map.entries(), ([key]) => key);
+        if (keys.length > 0) map.deleteBatch(Buffer.concat(keys), keys.length);
       }
-      return out;
     },
     users() {
       const counts = new Map<number, number>();
@@ -124,6 +141,27 @@ const ends6 = ({ low, high, low_port, high_port, protocol }: FlowKey6): Ends => 
 /** In memory in network order, so its first byte is the number's last. */
 const text4 = (value: number): string => [0, 8, 16, 24].map((shift) => (value >>> shift) & 255).join('.');
 
+const FINS = FLAG.finLow | FLAG.finHigh;
+
+const isOpen = ({ flags }: FlowValue): boolean =>
+  (flags & (FLAG.translated | FLAG.denied | FLAG.reset)) === 0 && (flags & FINS) !== FINS;
+
+function connectionOf({ addresses, ports, protocol }: Ends, { initiator, flags }: FlowValue): NatConnection {
+  const [client, server] = initiator === 0 ? ([0, 1] as const) : ([1, 0] as const);
+  const from = (one: 0 | 1, other: 0 | 1) => ({
+    protocol,
+    src: addresses[one],
+    srcPort: ports[one],
+    dst: addresses[other],
+    dstPort: ports[other],
+  });
+  return {
+    original: from(client, server),
+    reply: from(server, client),
+    answered: (flags & FLAG.answered) !== 0,
+  };
+}
+
 function trackedFlow({ addresses, ports, protocol }: Ends, flow: FlowValue, expires: number): TrackedFlow {
   const client = flow.initiator === 0 ? 0 : 1;
   const server = client === 0 ? 1 : 0;
@@ -152,8 +190,7 @@ function stateOf(protocol: number, flags: number): string {
   const answered = (flags & FLAG.answered) !== 0;
   if (protocol !== TCP) return answered ? 'answered' : 'unanswered';
   if (flags & FLAG.reset) return 'reset';
-  const fins = flags & (FLAG.finLow | FLAG.finHigh);
-  if (fins === (FLAG.finLow | FLAG.finHigh)) return 'closed';
-  if (fins !== 0) return 'closing';
+  if ((flags & FINS) === FINS) return 'closed';
+  if ((flags & FINS) !== 0) return 'closing';
   return answered ? 'established' : 'syn-sent';
 }

@@ -3,6 +3,7 @@ import { contains, parseAddress, tryParseCidr } from '../../../lib/ip.ts';
 import { NOEXIST } from '../../../kernel/bpf/map.ts';
 import type { BpfMap } from '../../../kernel/bpf/map.ts';
 import type { Ends, NatConnection } from '../../backend.ts';
+import { endsText } from '../../ends.ts';
 import type { Settings } from '../../plan/tables.ts';
 import { addressBytes, addressText, swapPort } from '../services/address-bytes.ts';
 import type { NatKey, NatMap, NatValue } from './cut.ts';
@@ -33,9 +34,6 @@ const inverse = ({ src, dst, srcPort, dstPort, protocol }: Ends): Ends => ({
   dstPort: srcPort,
 });
 
-const text = ({ protocol, src, srcPort, dst, dstPort }: Ends): string =>
-  `${protocol} ${src} ${srcPort} ${dst} ${dstPort}`;
-
 interface Half {
   readonly from: Ends;
   readonly to: Ends;
@@ -53,14 +51,14 @@ export function handedOver({ map, key, value }: NatMap, now: bigint): NatConnect
   }
   // A service whose backend is outside is translated at the pod, and then masqueraded: one connection to others.
   const later = new Map(
-    halves.filter(({ flags }) => flags & FLAG.masquerade).map((half) => [text(half.from), half]),
+    halves.filter(({ flags }) => flags & FLAG.masquerade).map((half) => [endsText(half.from), half]),
   );
-  const joined = new Set(halves.flatMap(({ to, flags }) => (flags & FLAG.masquerade ? [] : [text(to)])));
+  const joined = new Set(halves.flatMap(({ to, flags }) => (flags & FLAG.masquerade ? [] : [endsText(to)])));
   return halves
-    .filter(({ from, flags }) => !(flags & FLAG.masquerade && joined.has(text(from))))
+    .filter(({ from, flags }) => !(flags & FLAG.masquerade && joined.has(endsText(from))))
     .map(({ from, to, flags }) => ({
       original: from,
-      reply: inverse(later.get(text(to))?.to ?? to),
+      reply: inverse(later.get(endsText(to))?.to ?? to),
       answered: (flags & FLAG.answered) !== 0,
     }));
 }
@@ -126,6 +124,11 @@ export function takeOver(
       write(nat!, inverse(half.to), inverse(half.from), flags | FLAG.reply, now);
     }
   }
+}
+
+export function forgetAll({ map }: Pick<NatMap, 'map'>): void {
+  const keys = Array.from(map.entries(), ([key]) => key);
+  if (keys.length > 0) map.deleteBatch(Buffer.concat(keys), keys.length);
 }
 
 function write({ map, key, value }: WritableNat, from: Ends, to: Ends, flags: number, now: bigint): void {

@@ -8,7 +8,7 @@ import { createMapTable, type MapTable } from '../map-table.ts';
 import type { Part } from '../part.ts';
 import { cutFlows, type FrontendChange, goneDatagrams, type NatKey, type NatValue } from './cut.ts';
 import { dsrNames } from './dsr.ts';
-import { handedOver, takeOver } from './handover.ts';
+import { forgetAll, handedOver, takeOver } from './handover.ts';
 import { createEdgeHooks } from './hooks.ts';
 import { createEdgeRecords, EDGE_MAPS, type EdgeLinks, type EdgeMap, lowerEdge, NAT_PORTS } from './lower.ts';
 import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
@@ -156,6 +156,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
       const settings = next.settings.get(SETTINGS_KEY);
       if (settings) takeOver(nats, connections, settings, process.hrtime.bigint());
     },
+    letGo: () => nats.forEach(forgetAll),
     remove() {
       hooks.remove();
       neighbours.remove();

@@ -121,7 +121,9 @@ test('killed at a random moment under writes, it loses nothing that it acknowled
         else going = false;
       }
     });
-    await sleep(300 + Math.random() * 300);
+    const before = acknowledged.length;
+    for (let ms = 0; ms < 60_000 && acknowledged.length === before; ms += 5) await sleep(5);
+    await sleep(Math.random() * 300);
     child.kill('SIGKILL');
     await ended;
     await Promise.all(writers);

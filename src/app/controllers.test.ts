@@ -86,7 +86,7 @@ async function setUp(t: TestContext) {
   return { dir, port, client };
 }
 
-async function until(what: string, ready: () => Promise<boolean>, ms = 30_000): Promise<void> {
+async function until(what: string, ready: () => Promise<boolean>, ms = 60_000): Promise<void> {
   const end = performance.now() + ms;
   while (!(await ready().catch(() => false))) {
     if (performance.now() > end) throw new Error(`did not happen: ${what}`);

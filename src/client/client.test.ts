@@ -202,15 +202,19 @@ test('a watch ends without an error when its connection is cut, falls silent, or
     then(response);
   });
   const stop = new AbortController();
+  let heard = () => {};
   const read = async (options: { idleTimeoutMs?: number }) => {
     let count = 0;
-    for await (const _ of client.watch(POD, options, stop.signal)) count++;
+    for await (const _ of client.watch(POD, options, stop.signal)) {
+      count++;
+      heard();
+    }
     return count;
   };
   then = (response) => setTimeout(() => response.destroy(), 10);
   assert.equal(await read({}), 1);
   then = () => {};
   assert.equal(await read({ idleTimeoutMs: 30 }), 1);
-  setTimeout(() => stop.abort(), 20);
+  heard = () => void setTimeout(() => stop.abort(), 5);
   assert.equal(await read({}), 1);
 });

@@ -327,7 +327,7 @@ function discoveryText(path: string): string {
 }
 
 /** Waits until `ready` holds, asking at each turn; rejects after `ms` with what it waited for. */
-export async function eventually(what: string, ready: () => boolean, ms = 5000): Promise<void> {
+export async function eventually(what: string, ready: () => boolean, ms = 60_000): Promise<void> {
   const end = performance.now() + ms;
   while (!ready()) {
     if (performance.now() > end) throw new Error(`did not happen within ${ms} ms: ${what}`);

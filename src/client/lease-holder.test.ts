@@ -30,7 +30,7 @@ function machine(t: TestContext, fake: FakeClient, identity: string, delayMs = 0
     namespace: 'kube-system',
     labels: { 'heddle.dev/l2': '' },
     identity,
-    durationMs: 1000,
+    durationMs: 2000,
     renewMs: 100,
     clock: systemClock,
     log: silentLog,
@@ -60,7 +60,7 @@ test('one of several holds a name, and renews it', async (t) => {
 
 test('a name is left to who is to have it first', async (t) => {
   const fake = createFakeClient();
-  const late = machine(t, fake, 'late', 400);
+  const late = machine(t, fake, 'late', 10_000);
   const early = machine(t, fake, 'early', 0);
   await eventually('one has it', () => early.has() || late.has());
   assert.equal(leaseOf(fake)?.holderIdentity, 'early');
@@ -109,6 +109,6 @@ test('without a server a holder goes on holding', async (t) => {
   const only = machine(t, fake, 'only');
   await eventually('it has it', only.has);
   only.cut();
-  await systemClock.sleep(1500);
+  await systemClock.sleep(2500);
   assert.equal(only.has(), true);
 });

@@ -168,9 +168,9 @@ export function testPod(name: string, spec: Partial<NonNullable<Pod['spec']>> = 
   };
 }
 
-/** Waits until `test` gives something; fails after ten seconds with `what`. */
+/** Waits until `test` gives something; fails after a minute with `what`. */
 export async function eventually<T>(what: string, test: () => T | Promise<T>): Promise<NonNullable<T>> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 3000; i++) {
     const value = await test();
     if (value) return value;
     await systemClock.sleep(20);

@@ -344,7 +344,7 @@ test('a pod is settled when its policy is in the kernel, though the API server d
   startInformers();
   await controller.ready();
   let settled = false;
-  const waiting = controller.settled(uid, AbortSignal.timeout(5000)).then(() => {
+  const waiting = controller.settled(uid, AbortSignal.timeout(60_000)).then(() => {
     settled = true;
   });
   await quiet();
@@ -361,9 +361,10 @@ test('a pod that came anew has to be settled anew', async (t) => {
   const uid = await created(client, pod('api'));
   startInformers();
   setLocal([local('api', '10.244.0.7', uid)]);
-  await controller.settled(uid, AbortSignal.timeout(5000));
+  await controller.settled(uid, AbortSignal.timeout(60_000));
+  const { applied } = controller.status();
   setLocal([]);
-  await quiet();
+  await eventually('it has left', () => controller.status().applied > applied);
   await assert.rejects(controller.settled(uid, AbortSignal.timeout(50)));
 });
 
@@ -372,14 +373,14 @@ test('a pod is not taken for an earlier one of its name, which may have had othe
   const old = await created(client, pod('api', '10.244.0.7'));
   startInformers();
   setLocal([local('api', '10.244.0.7', old)]);
-  await controller.settled(old, AbortSignal.timeout(5000));
+  await controller.settled(old, AbortSignal.timeout(60_000));
   setLocal([local('api', '10.244.0.7', old), local('api', '10.244.0.8', 'not known yet')]);
   await assert.rejects(controller.settled('not known yet', AbortSignal.timeout(100)));
   assert.deepEqual(backend.kernel.pods.get('shop/api')?.addresses, ['10.244.0.7']);
   await client.delete(POD, 'api', 'shop', { gracePeriodSeconds: 0 });
   const fresh = await created(client, pod('api'));
   setLocal([local('api', '10.244.0.7', old), local('api', '10.244.0.8', fresh)]);
-  await controller.settled(fresh, AbortSignal.timeout(5000));
+  await controller.settled(fresh, AbortSignal.timeout(60_000));
   assert.deepEqual(backend.kernel.pods.get('shop/api')?.addresses, ['10.244.0.8']);
   await assert.rejects(controller.settled(old, AbortSignal.timeout(100)));
 });
@@ -389,7 +390,7 @@ test('a policy that comes or goes reaches the kernel', async (t) => {
   const uid = await created(client, pod('api', '10.244.0.7'));
   startInformers();
   setLocal([local('api', '10.244.0.7', uid)]);
-  await controller.settled(uid, AbortSignal.timeout(5000));
+  await controller.settled(uid, AbortSignal.timeout(60_000));
   const ingress = () => backend.kernel.endpoints.get('10.244.0.7')?.ingress ?? 0;
   assert.equal(ingress(), 0);
   await client.create(NETWORK_POLICY, denyAll);
@@ -409,7 +410,7 @@ test('what could not be applied is converged again, from the kernel’s truth', 
   backend.failNext(new Error('the kernel says no'));
   setLocal([local('api', '10.244.0.7', uid)]);
   await eventually('the error is told', () => controller.status().lastError === 'the kernel says no');
-  await controller.settled(uid, AbortSignal.timeout(5000));
+  await controller.settled(uid, AbortSignal.timeout(60_000));
   assert.ok(backend.kernel.pods.has('shop/api'));
   assert.deepEqual([controller.status().failed, controller.status().lastError], [1, undefined]);
 });
@@ -419,7 +420,7 @@ test('an object that changes nothing sends nothing', async (t) => {
   const uid = await created(client, pod('api', '10.244.0.7'));
   startInformers();
   setLocal([local('api', '10.244.0.7', uid)]);
-  await controller.settled(uid, AbortSignal.timeout(5000));
+  await controller.settled(uid, AbortSignal.timeout(60_000));
   const sent = backend.sent.length;
   await client.patch(POD, 'api', 'shop', { metadata: { annotations: { note: 'x' } } });
   await quiet();

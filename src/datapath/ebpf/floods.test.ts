@@ -106,21 +106,23 @@ test('a pod whose connections to the outside all live gets its share of them, an
   );
   const share = 1024 / 2 / 8;
   serveTcp(t, lab.outside, PORT, 'outside');
-  const open = (from: LabPod, family: 0 | 1) =>
-    keepTcp(t, from.ns, OUTSIDE[family], PORT).then(
+  /** Some are refused, in silence. */
+  const some = { timeoutMs: 5000 };
+  const open = (from: LabPod, family: 0 | 1, options = {}) =>
+    keepTcp(t, from.ns, OUTSIDE[family], PORT, options).then(
       (kept) => kept,
       () => undefined,
     );
   for (const family of FAMILIES) {
     const first = await Promise.all(Array.from({ length: share }, () => open(pod('loud'), family)));
     assert.ok(first.every(Boolean), 'its share is its own');
-    const more = await Promise.all(Array.from({ length: 5 }, () => open(pod('loud'), family)));
+    const more = await Promise.all(Array.from({ length: 5 }, () => open(pod('loud'), family, some)));
     assert.deepEqual(more.filter(Boolean), [], 'and no more');
     assert.ok(await open(pod('quiet'), family), 'others have theirs');
     for (const kept of first) assert.ok(await kept?.echo(), 'nothing that lives gives way');
     for (const kept of first.slice(0, 20)) kept?.socket.resetAndDestroy();
     // Sixteen slots are looked at for each.
-    const last = await Promise.all(Array.from({ length: share / 16 }, () => open(pod('loud'), family)));
+    const last = await Promise.all(Array.from({ length: share / 16 }, () => open(pod('loud'), family, some)));
     assert.ok(last.some(Boolean), 'what has ended makes room');
   }
   assert.ok((backends[0]?.drops?.().get('share')?.packets ?? 0) > 0);

@@ -302,6 +302,7 @@ test('under traffic, upgrade and downgrade lose nothing that programs learned', 
     current = next;
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
+  while (rows(current, 'seen').length <= 100) await new Promise((resolve) => setTimeout(resolve, 5));
   child.stdin!.end();
   await once(child, 'close');
   const numbers = new Set(rows(current, 'seen').map(([k]) => k['number']));

@@ -105,7 +105,7 @@ add rule inet witness input icmpv6 type echo-request ${log}`);
 export async function settled(
   done: () => boolean,
   what: () => string,
-  timeoutMs = 10_000 * patience,
+  timeoutMs = 30_000 * patience,
 ): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!done()) {

@@ -78,6 +78,9 @@ export function serveUdp(
 /** A silent refusal shows only as time; this is what tests wait for what they expect not to come. */
 const SILENCE_MS = 250 * patience;
 
+/** What is expected to come has as long as a busy machine may take. */
+const ANSWER_MS = 20_000 * patience;
+
 export async function dialTcp(
   ns: Netns,
   host: string,
@@ -89,7 +92,7 @@ export async function dialTcp(
   const stop = afterSilence(timeoutMs, () => silent.abort(silence()));
   try {
     const socket = await connectTcp(ns, { ...more, host, port, timeoutMs: 60_000, signal: silent.signal });
-    const answer = await firstLine(socket, Math.max(2000 * patience, timeoutMs));
+    const answer = await firstLine(socket);
     socket.destroy();
     return answer;
   } catch (error) {
@@ -101,7 +104,7 @@ export async function dialTcp(
 
 const silence = (): Error => Object.assign(new Error('silence'), { code: 'ETIMEDOUT' });
 
-function firstLine(socket: Socket, timeoutMs = 2000 * patience): Promise<Answer> {
+function firstLine(socket: Socket, timeoutMs = ANSWER_MS): Promise<Answer> {
   return new Promise((resolve, reject) => {
     socket.setTimeout(timeoutMs, () => reject(silence()));
     socket.once('error', reject);
@@ -181,7 +184,7 @@ export async function keepTcp(
   port: number,
   options: { timeoutMs?: number; localAddress?: string; sctp?: boolean } = {},
 ) {
-  const socket = await connectTcp(ns, { timeoutMs: 2000 * patience, ...options, host, port });
+  const socket = await connectTcp(ns, { timeoutMs: ANSWER_MS, ...options, host, port });
   socket.on('error', () => {});
   t.after(() => void socket.destroy());
   const { server } = await firstLine(socket, options.timeoutMs);
@@ -190,7 +193,7 @@ export async function keepTcp(
     socket,
     server,
     /** True if what is sent comes back. */
-    async echo(timeoutMs = 2000 * patience): Promise<boolean> {
+    async echo(timeoutMs = ANSWER_MS): Promise<boolean> {
       return new Promise((resolve) => {
         const timer = setTimeout(() => finish(false), timeoutMs);
         const onData = () => finish(true);
@@ -211,7 +214,7 @@ export function connectedError(t: After, ns: Netns, to: string, port: number): P
   const socket = createSocket(to.includes(':') ? 'udp6' : 'udp4');
   t.after(() => void socket.close());
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve('silence'), 1000 * patience);
+    const timer = setTimeout(() => resolve('silence'), ANSWER_MS);
     socket.on('error', (error) => {
       clearTimeout(timer);
       resolve((error as NodeJS.ErrnoException).code ?? '');

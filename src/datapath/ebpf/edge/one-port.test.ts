@@ -23,7 +23,7 @@ type Ask = () => Promise<boolean>;
 /** A client's one port: opens what it is told to, one after another. */
 type Client = (end: End) => Promise<Ask>;
 
-const WAIT_MS = 2000;
+const WAIT_MS = 60_000;
 
 const tcpClient =
   (t: TestContext, ns: Netns, localPort: number): Client =>

@@ -45,14 +45,14 @@ function listen(t: TestContext, ns: Netns, port: number): { ports: number[] } {
 
 async function keepFrom(t: TestContext, ns: Netns, host: string, port: number, localPort: number) {
   const localAddress = host.includes(':') ? '::' : '0.0.0.0';
-  const socket = await connectTcp(ns, { host, port, localAddress, localPort, timeoutMs: 2000 });
+  const socket = await connectTcp(ns, { host, port, localAddress, localPort, timeoutMs: 60_000 });
   assert.equal(socket.localPort, localPort);
   socket.on('error', () => {});
   t.after(() => void socket.destroy());
   await new Promise((resolve) => socket.once('data', resolve));
   return (): Promise<boolean> =>
     new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), 2000);
+      const timer = setTimeout(() => resolve(false), 60_000);
       socket.once('data', () => {
         clearTimeout(timer);
         resolve(true);

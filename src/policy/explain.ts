@@ -10,7 +10,7 @@ import { type MeshNearMiss, meshLines, meshNearMisses } from './mesh/words.ts';
 import { numberRules } from './numbering.ts';
 import { groupPods } from './roles.ts';
 import { buildScene, type End, type ResolvedFlow, resolveFlow, type Scene } from './scene.ts';
-import { httpOf, matchesRequest, type Request } from './request.ts';
+import { matchesRequest, type Request } from './request.ts';
 import { peersText, portsText, requestsText } from './words.ts';
 import { type Flow, podKey, type World } from './world.ts';
 
@@ -51,7 +51,7 @@ export function explain(world: World, flow: Flow): Explanation {
     nearMisses,
     meshNearMisses: ofMesh,
     lines: [
-      `${decision.verdict}: ${endText(resolved.src)} → ${endText(resolved.dst)} ${portText(resolved)}`,
+      `${decision.verdict}: ${endText(resolved.src)} → ${endText(resolved.dst)} ${flowText(flow)}`,
       ...sideLines(resolved, 'egress', decision.egress, nearMisses.egress),
       ...sideLines(resolved, 'ingress', decision.ingress, nearMisses.ingress),
       ...(mesh ? meshLines(mesh, ofMesh, endText(resolved.dst)) : []),
@@ -164,11 +164,31 @@ function endText(end: End): string {
   return end.type === 'pod' ? `${podKey(end.pod)}${where}` : `node ${end.node}${where}`;
 }
 
-const portText = ({ protocol, port, request }: ResolvedFlow): string =>
-  [protocol, ...(port === undefined ? [] : [port]), ...(request ? [requestText(request)] : [])].join(' ');
+/** `TCP 80 GET /x`, `ICMP type 8 code 0`, `protocol 47`, `TCP 80 from port 1500` */
+export const flowText = (
+  flow: Pick<Flow, 'protocol' | 'port' | 'sourcePort' | 'protocolNumber' | 'icmp' | 'request'>,
+): string => {
+  const { protocol, port, sourcePort, protocolNumber, request, icmp } = flow;
+  return [
+    protocol === 'OTHER' && protocolNumber !== undefined ? `protocol ${protocolNumber}` : protocol,
+    ...(port === undefined ? [] : [port]),
+    ...(sourcePort === undefined ? [] : [`from port ${sourcePort}`]),
+    ...(icmp?.type === undefined ? [] : [`type ${icmp.type} code ${icmp.code}`]),
+    ...(request ? [requestText(request)] : []),
+  ].join(' ');
+};
 
 function requestText(request: Request): string {
-  const http = httpOf(request);
-  if (http) return `${http.method} ${http.path}`;
-  return request.type === 'dns' ? `dns ${request.name}` : request.type;
+  switch (request.type) {
+    case 'http':
+      return `${request.method} ${request.path}`;
+    case 'grpc':
+      return `gRPC ${request.service}/${request.method}`;
+    case 'dns':
+      return `dns ${request.name}`;
+    case 'kafka':
+      return ['kafka', request.apiKey, ...(request.topic === undefined ? [] : [request.topic])].join(' ');
+    default:
+      return 'not HTTP';
+  }
 }

@@ -1,18 +1,14 @@
 /** `heddle policy test`: flows and the verdicts that they must have. */
 import type { Command } from 'commander';
-import { HeddleError } from '../../lib/errors.ts';
-import { isObject } from '../../lib/json.ts';
-import { explain } from '../../policy/explain.ts';
-import type { Flow } from '../../policy/world.ts';
+import { explain, flowText } from '../../policy/explain.ts';
 import type { CliDeps } from '../deps.ts';
 import { outputFormat } from '../flags.ts';
 import { answers, type EstateFlags, estateOf, printValue, withEstate } from './common.ts';
-import { findEnd, portOf, protocolOf } from './ends.ts';
+import { FLOW_FIELDS, flowOfCase } from './case-flow.ts';
 import { explainText } from './explain.ts';
 import { junit } from './junit.ts';
 import { itemsOf, onlyKeys, type Part, readParts, refused, textOf } from './question-file.ts';
 import type { LoadedEstate } from './read-estate.ts';
-import { requestOf, type RequestWords } from './request.ts';
 
 const FORMATS = ['text', 'json', 'yaml', 'junit'] as const;
 
@@ -25,10 +21,16 @@ A case:
   - { from: shop/frontend, to: shop/cart, port: 8080, expect: allow }
   - { from: shop/frontend, to: shop/cart, port: 8080, http: GET /items, expect: allow }
   - { from: shop/frontend, to: shop/cart, port: 8080, http: { request: PUT /items, headers: { x-team: blue }, claims: { sub: ann } }, expect: deny }
+  - { from: shop/web, to: shop/cart, port: 9000, grpc: shop.v1.Cart/AddItem, expect: allow }
+  - { from: shop/cart, to: 10.96.0.10, dns: api.example.com, expect: allow }
+  - { from: shop/cart, to: shop/queue, port: 9092, kafka: produce orders, expect: allow }
+  - { from: tools/probe, to: shop/cart, icmp: 8, expect: deny }
+  - { from: old/batch, to: shop/cart, port: 8080, tls: none, notHttp: true, expect: deny }
   - { from: 203.0.113.9, to: shop/db, port: 53, protocol: UDP, expect: deny, name: the db is nobody's name server }
 
-from and to are workloads, pods or addresses; protocol is TCP if it is not said; a port may be a name.
-Without http the connection is asked about: it passes if some request on it may.
+from and to are workloads, pods or addresses; protocol is TCP if it is not said (UDP with dns, ICMP with icmp), or a number; a
+port may be a name. More of a flow: sourcePort, icmp (8, or 3/4), tls (mutual, simple, none), principal, sni, remote,
+authorizers ({ opa: deny }), ipv6. Without a request the connection is asked about: it passes if some request on it may.
 
 0 if all pass, 1 if one does not.`;
 
@@ -62,15 +64,14 @@ export interface CaseResult {
 
 /** @throws HeddleError `BadManifest` */
 export function runCase(part: Part, loaded: LoadedEstate, namespace: string): CaseResult {
-  onlyKeys(part, ['name', 'from', 'to', 'port', 'protocol', 'expect', 'http']);
+  onlyKeys(part, ['name', 'expect', ...FLOW_FIELDS]);
   const expect = textOf(part, 'expect').toLowerCase();
   if (expect !== 'allow' && expect !== 'deny')
     throw refused(part.get('expect') ?? part, `expect: "${expect}": expected allow or deny`);
-  const flow = flowOf(part, loaded, namespace);
+  const flow = flowOfCase(part, loaded.estate, namespace);
   const explanation = explain(loaded.estate.world, flow);
   const { verdict } = explanation.decision;
-  const ofHttp = flow.request?.type === 'http' ? ` ${flow.request.method} ${flow.request.path}` : '';
-  const what = `${textOf(part, 'from')} → ${textOf(part, 'to')} ${flow.protocol}${flow.port === undefined ? '' : ` ${flow.port}`}${ofHttp}`;
+  const what = `${textOf(part, 'from')} → ${textOf(part, 'to')} ${flowText(flow)}`;
   return {
     name: part.get('name') ? textOf(part, 'name') : `${what}: ${expect}`,
     file: part.file,
@@ -79,42 +80,6 @@ export function runCase(part: Part, loaded: LoadedEstate, namespace: string): Ca
     verdict,
     passed: verdict === expect,
     details: explainText(explanation, loaded),
-  };
-}
-
-function flowOf(part: Part, { estate }: LoadedEstate, namespace: string): Flow {
-  try {
-    const src = findEnd(estate, 'from', textOf(part, 'from'), namespace);
-    const dst = findEnd(estate, 'to', textOf(part, 'to'), namespace);
-    const protocol = part.get('protocol') ? protocolOf(textOf(part, 'protocol'), 'protocol') : 'TCP';
-    const port = protocol === 'ICMP' ? undefined : portOf(textOf(part, 'port'), protocol, dst.pod, 'port');
-    const request = requestOf(requestWords(part), protocol, 'http');
-    return { src: src.end, dst: dst.end, protocol, port, request };
-  } catch (error) {
-    if (!(error instanceof HeddleError) || error.code !== 'BadFlag') throw error;
-    throw new HeddleError('BadManifest', `${part.file}:${part.line}: ${error.message}`, { hint: error.hint });
-  }
-}
-
-/** `GET /x`, or an object with it as `request`, and headers and claims. @throws HeddleError `BadManifest` */
-function requestWords(part: Part): RequestWords {
-  const http = part.get('http');
-  if (!http || typeof http.value === 'string') return { http: http?.value as string | undefined };
-  onlyKeys(http, ['request', 'headers', 'claims']);
-  const pairs = (key: string): [string, unknown][] => {
-    const list = http.get(key);
-    if (!list) return [];
-    if (!isObject(list.value)) throw refused(list, `http.${key}: expected names and their values`);
-    return Object.entries(list.value);
-  };
-  return {
-    http: textOf(http, 'request'),
-    headers: pairs('headers').map(
-      ([name, value]) => `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`,
-    ),
-    claims: pairs('claims').map(
-      ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-    ),
   };
 }
 

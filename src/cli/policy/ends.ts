@@ -23,23 +23,25 @@ export function findEnd(estate: Estate, flag: string, text: string, namespace: s
   return { end: { pod: podKey(pod) }, pod };
 }
 
-const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP', 'ICMP'];
-
-/** @throws HeddleError `BadFlag` */
-export function protocolOf(text: string, flag = '--protocol'): Protocol {
-  const found = PROTOCOLS.find((each) => each === text.toUpperCase());
-  if (found) return found;
-  throw new HeddleError('BadFlag', `${flag} "${text}": expected tcp, udp, sctp or icmp`);
-}
-
 /** A number, or a name that the destination's pods give a port. @throws HeddleError `BadFlag` */
-export function portOf(text: string, protocol: Protocol, dst: WorldPod | undefined, flag = '--port'): number {
+export function portOf(
+  text: string | undefined,
+  protocol: Protocol,
+  dst: WorldPod | undefined,
+  flag = '--port',
+): number {
   const value = Number(text);
-  if (/^\d+$/.test(text) && value >= 1 && value <= 65535) return value;
-  const named = dst?.ports.find((port) => port.name === text && port.protocol === (protocol as PortProtocol));
-  if (named) return named.port;
-  throw new HeddleError(
-    'BadFlag',
-    `${flag} "${text}": expected 1 to 65535, or the name of a port of the destination`,
+  if (text !== undefined && /^\d+$/.test(text) && value >= 1 && value <= 65535) return value;
+  const named = dst?.ports.find(
+    (port) => text !== undefined && port.name === text && port.protocol === (protocol as PortProtocol),
   );
+  if (named) return named.port;
+  const names = (dst?.ports ?? []).flatMap(({ name }) => name ?? []);
+  const hint = names.length > 0 ? { hint: `it names ${names.join(', ')}` } : {};
+  const expected = `expected 1 to 65535${dst ? ', or the name of a port of the destination' : ''}`;
+  const message =
+    text === undefined
+      ? `${flag} is missing: ${protocol} has ports; ${expected}`
+      : `${flag} "${text}": ${expected}`;
+  throw new HeddleError('BadFlag', message, hint);
 }

@@ -1,6 +1,5 @@
 /** `heddle policy explain`: one flow's verdict, the rule behind it with file and line, and what would turn it. */
 import type { Command } from 'commander';
-import type { Family } from '../../lib/ip.ts';
 import { subjectPath } from '../../policy/analyse/lint.ts';
 import type { Direction, PolicyRef, RuleRef, Side } from '../../policy/decision.ts';
 import { policyText } from '../../policy/decision.ts';
@@ -8,25 +7,16 @@ import { explain, type Explanation, type NearMiss } from '../../policy/explain.t
 import type { MeshSide } from '../../policy/mesh/side.ts';
 import type { MeshNearMiss } from '../../policy/mesh/words.ts';
 import { smallestChange } from '../../policy/change/smallest-change.ts';
-import type { Flow } from '../../policy/world.ts';
+import type { Request } from '../../policy/request.ts';
+import type { Flow, FlowPeer } from '../../policy/world.ts';
 import type { CliDeps } from '../deps.ts';
-import { collect, outputFormat } from '../flags.ts';
+import { outputFormat } from '../flags.ts';
 import { answers, type EstateFlags, estateOf, printValue, withEstate } from './common.ts';
 import { changeOutputOf, changeText } from './explain-change.ts';
-import { findEnd, portOf, protocolOf } from './ends.ts';
+import { type FlowFlags, readFlow, withFlow, wordsOf } from './flow-words.ts';
 import type { LoadedEstate } from './read-estate.ts';
-import { requestOf } from './request.ts';
 
-interface ExplainFlags extends EstateFlags {
-  from: string;
-  to: string;
-  port?: string;
-  protocol: string;
-  ipv6?: boolean;
-  http?: string;
-  header?: string[];
-  claim?: string[];
-}
+type ExplainFlags = EstateFlags & FlowFlags;
 
 const examples = `
 Examples:
@@ -34,29 +24,29 @@ Examples:
   heddle policy explain -f k8s/ --from 203.0.113.9 --to shop/frontend --port http
   heddle policy explain --from shop/cart --to 10.1.2.3 --port 53 --protocol udp -o json
   heddle policy explain -f k8s/ --from shop/web --to pay/api --port 8080 --http 'GET /bills' -H 'x-team: blue' --claim sub=ann
+  heddle policy explain -f k8s/ --from shop/web --to shop/cart --port 9000 --grpc shop.v1.Cart/AddItem
+  heddle policy explain -f k8s/ --from shop/cart --to 10.96.0.10 --dns api.example.com
+  heddle policy explain -f k8s/ --from shop/cart --to shop/queue --port 9092 --kafka 'produce orders'
+  heddle policy explain -f k8s/ --from tools/probe --to shop/cart --icmp 8
+  heddle policy explain -f k8s/ --from old/batch --to shop/cart --port 8080 --tls none
 
 0 if the flow is allowed, 1 if it is denied. Services are named by the pods behind them: policy sees no ClusterIP.
-Without --http the connection is asked about: it passes if some request on it may.`;
+Without a request the connection is asked about: it passes if some request on it may. --not-http asks about bytes that no
+proxy reads. Without --tls proxies speak mutual TLS among themselves, and nobody else has a certificate.`;
 
 export function addExplain(policy: Command, deps: CliDeps): void {
-  withEstate(
-    policy.command('explain').description('one flow: its verdict, by which rule, and what would turn it'),
+  withFlow(
+    withEstate(
+      policy.command('explain').description('one flow: its verdict, by which rule, and what would turn it'),
+    ),
   )
-    .requiredOption('--from <end>', 'a workload, a pod or an address')
-    .requiredOption('--to <end>', 'a workload, a pod or an address')
-    .option('--port <port>', 'of the destination: a number, or its name there')
-    .option('--protocol <name>', 'tcp, udp, sctp or icmp', 'tcp')
-    .option('--http <request>', 'a method and a path: GET /x')
-    .option('-H, --header <header>', 'of the request, "Name: value"; repeatable', collect)
-    .option('--claim <name=value>', "of the request's verified token; repeatable", collect)
-    .option('--ipv6', 'between pods that have both families')
     .option('-o, --output <format>', 'text, json or yaml (docs/schemas/policy-explain.json)')
     .addHelpText('after', examples)
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<ExplainFlags>();
       const format = outputFormat(flags.output, ['text', 'json', 'yaml']) ?? 'text';
       const loaded = await estateOf(flags, deps);
-      const flow = flowOf(loaded, flags);
+      const flow = readFlow(loaded.estate, wordsOf(flags), flags.namespace ?? 'default');
       const explanation = explain(loaded.estate.world, flow);
       const change = smallestChange(loaded.estate, flow);
       const output = {
@@ -67,17 +57,6 @@ export function addExplain(policy: Command, deps: CliDeps): void {
       else deps.stdout.write(explainText(explanation, loaded) + (await changeText(change, loaded)));
       process.exitCode = output.verdict === 'allow' ? answers.yes : answers.no;
     });
-}
-
-function flowOf({ estate }: LoadedEstate, flags: ExplainFlags): Flow {
-  const namespace = flags.namespace ?? 'default';
-  const src = findEnd(estate, '--from', flags.from, namespace);
-  const dst = findEnd(estate, '--to', flags.to, namespace);
-  const protocol = protocolOf(flags.protocol);
-  const family: { family?: Family } = flags.ipv6 ? { family: 6 } : {};
-  const port = protocol === 'ICMP' ? undefined : portOf(flags.port ?? '', protocol, dst.pod);
-  const request = requestOf({ http: flags.http, headers: flags.header, claims: flags.claim }, protocol);
-  return { src: src.end, dst: dst.end, protocol, port, request, ...family };
 }
 
 interface PlacedPolicy extends PolicyRef {
@@ -101,6 +80,11 @@ export interface ExplainOutput {
   readonly to: string;
   readonly protocol: string;
   readonly port: number | null;
+  readonly sourcePort: number | null;
+  readonly protocolNumber: number | null;
+  readonly icmp: NonNullable<Flow['icmp']> | null;
+  readonly request: Request | null;
+  readonly peer: FlowPeer | null;
   readonly verdict: 'allow' | 'deny';
   /** If what is audited were enforced. */
   readonly audit: 'allow' | 'deny';
@@ -133,7 +117,7 @@ function placed(ref: PolicyRef, path: string, { placeOf }: LoadedEstate): Placed
 export function explainOutput(
   { decision, nearMisses, meshNearMisses }: Explanation,
   { from, to }: Pick<ExplainFlags, 'from' | 'to'>,
-  { protocol, port }: Flow,
+  flow: Flow,
   loaded: LoadedEstate,
 ): ExplainOutput {
   const ruleOf = (rule: RuleRef) => placed(rule, rule.path, loaded);
@@ -153,8 +137,13 @@ export function explainOutput(
   return {
     from,
     to,
-    protocol,
-    port: port ?? null,
+    protocol: flow.protocol,
+    port: flow.port ?? null,
+    sourcePort: flow.sourcePort ?? null,
+    protocolNumber: flow.protocolNumber ?? null,
+    icmp: flow.icmp ?? null,
+    request: flow.request ?? null,
+    peer: flow.peer ?? null,
     verdict: decision.verdict,
     audit: decision.audit,
     egress: sideOf('egress', decision.egress),

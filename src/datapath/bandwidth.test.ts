@@ -20,6 +20,8 @@ const PORT = 7300;
 const MEGABIT = 1_000_000;
 /** Long enough that what may be sent at once is a small part. */
 const SECONDS = 3;
+/** A busy machine may leave too little time to send that much. */
+const TRIES = 8;
 /** Of a full packet: Ethernet, IPv4, TCP with time stamps. */
 const PAYLOAD_SHARE = 1398 / 1464;
 
@@ -72,9 +74,26 @@ async function goodput(t: TestContext, from: LabPod, to: LabPod, family: 0 | 1 =
   return rate;
 }
 
-function near(rate: number, limit: number): void {
-  const share = rate / (limit * PAYLOAD_SHARE);
-  assert.ok(share > 0.9 && share < 1.1, `${(share * 100).toFixed(1)} % of the limit`);
+/** A stream gets no more than the limit, and all of it once the machine leaves this process the time to send that much. */
+async function getsLimit(t: TestContext, from: LabPod, to: LabPod, limit: number, family: 0 | 1 = 0) {
+  const shares: string[] = [];
+  for (let i = 0; i < TRIES; i++) {
+    const share = (await goodput(t, from, to, family)) / (limit * PAYLOAD_SHARE);
+    assert.ok(share < 1.1, `${(share * 100).toFixed(1)} % of the limit`);
+    if (share > 0.9) return;
+    shares.push(`${(share * 100).toFixed(1)} %`);
+  }
+  assert.fail(`of the limit came: ${shares.join(', ')}`);
+}
+
+/** A stream without a limit gets more than `rate`. */
+async function getsMore(t: TestContext, from: LabPod, to: LabPod, rate: number) {
+  const rates: number[] = [];
+  while (rates.length < TRIES && !rates.some((each) => each > rate)) rates.push(await goodput(t, from, to));
+  assert.ok(
+    rates.some((each) => each > rate),
+    rates.join(', '),
+  );
 }
 
 for (const [name, open] of BACKENDS) {
@@ -84,14 +103,14 @@ for (const [name, open] of BACKENDS) {
     const cluster = await scene(t, open);
     const [a, b, c] = ['a', 'b', 'c'].map(cluster.pod) as [LabPod, LabPod, LabPod];
     await setBandwidth(cluster, 'b', { ingress: 20 * MEGABIT, egress: 50 * MEGABIT });
-    near(await goodput(t, a, b), 20 * MEGABIT);
-    near(await goodput(t, c, b, 1), 20 * MEGABIT);
-    near(await goodput(t, b, a, 1), 50 * MEGABIT);
-    near(await goodput(t, b, c), 50 * MEGABIT);
+    await getsLimit(t, a, b, 20 * MEGABIT);
+    await getsLimit(t, c, b, 20 * MEGABIT, 1);
+    await getsLimit(t, b, a, 50 * MEGABIT, 1);
+    await getsLimit(t, b, c, 50 * MEGABIT);
     await setBandwidth(cluster, 'b', { ingress: 200 * MEGABIT });
-    near(await goodput(t, a, b), 200 * MEGABIT);
+    await getsLimit(t, a, b, 200 * MEGABIT);
     await setBandwidth(cluster, 'b', undefined);
-    assert.ok((await goodput(t, a, b)) > 300 * MEGABIT);
+    await getsMore(t, a, b, 300 * MEGABIT);
   });
 
   test(`${name}: datagrams over the limit wait, and what would wait too long is lost`, {
@@ -141,7 +160,7 @@ test('eBPF: whatever goes by the queue of a link was judged, and passes or does 
       const protocol = family === 0 ? ICMP[4] : ICMP[6];
       const before = arrived.filter((one) => one === protocol).length;
       const echo = { family: family === 0 ? 4 : 6, src, dst: to, protocol, sport: 7, dport: 0 } as const;
-      sendPacket(from.ns, echo, AbortSignal.timeout(5000));
+      sendPacket(from.ns, echo, AbortSignal.timeout(60_000));
       await settled(
         () => arrived.filter((one) => one === protocol).length > before,
         () => `an echo request from ${from.name}`,

@@ -26,7 +26,7 @@ for (const who of ['another node', 'a pod of another node'])
       const from = isPod ? pod('c') : { ns: there.ns, addresses: there.remote.addresses };
       const dst = of(here.remote.addresses);
       const flow = { family, protocol: 17, src: of(from.addresses), dst, sport: 20_001, dport: 53 };
-      sendPacket(from.ns, flow, AbortSignal.timeout(10_000));
+      sendPacket(from.ns, flow, AbortSignal.timeout(60_000));
       await settled(
         () => heard.length > 0,
         () => JSON.stringify([...(backends[0]!.drops?.() ?? [])].filter(([, { packets }]) => packets > 0)),
@@ -76,7 +76,7 @@ test('a node that was away when it was asked for is heard once it is back', {
   );
   const dst = here.remote.addresses[1] ?? '';
   const flow = { family: 6, protocol: 17, src: v6, dst, sport: 20_001, dport: 53 } as const;
-  sendPacket(there.ns, flow, AbortSignal.timeout(10_000));
+  sendPacket(there.ns, flow, AbortSignal.timeout(60_000));
   await settled(
     () => heard.length > 0,
     () => JSON.stringify([...(backends[0]!.drops?.() ?? [])]),

@@ -233,12 +233,16 @@ export function routeKeyParts(
   return parts;
 }
 
+/** The answer is the route as it was written, with its own `dst`, protocol and metric. */
+const RTM_F_FIB_MATCH = 0x2000;
+
 /** Which route a packet to `text` takes. */
-export function routeToParts(text: string): Buffer[] {
+export function routeToParts(text: string, { asWritten = false } = {}): Buffer[] {
   const dst = parseAddress(text);
   const header = Buffer.alloc(12);
   header[0] = addressFamily(dst.family);
   header[1] = bits(dst.family);
+  header.writeUInt32LE(asWritten ? RTM_F_FIB_MATCH : 0, 8);
   return [header, attribute(RTA.DST, toBytes(dst))];
 }
 

@@ -224,6 +224,15 @@ test('the way to an address names link and gateway, or there is none', { skip },
         { dev, via: gateway },
       ],
     );
+    const written = route.routeTo(beyond, { asWritten: true });
+    assert.deepEqual(
+      [
+        written?.via,
+        written?.protocol,
+        written?.dst.startsWith('10.9.0.0/24') || written?.dst.startsWith('fd00:9::/64'),
+      ],
+      [gateway, PROTOCOL, true],
+    );
     route.replaceRoute({ dst: on.includes(':') ? `${on}/128` : `${on}/32`, type: 'unreachable' });
     assert.equal(way(on)?.dev === dev, false);
   }

@@ -75,8 +75,11 @@ export interface Route {
   addresses(): LinkAddress[];
   /** Of every table and both families. */
   routes(): RouteEntry[];
-  /** What a packet of this machine to `address` would take; undefined where there is no way. */
-  routeTo(address: string): RouteEntry | undefined;
+  /**
+   * What a packet of this machine to `address` would take; undefined where there is no way. `asWritten`: the route
+   * that leads there, with its own `dst`, protocol and metric.
+   */
+  routeTo(address: string, options?: { asWritten?: boolean }): RouteEntry | undefined;
   neighbours(): Neighbour[];
   fdb(): FdbEntry[];
 
@@ -186,9 +189,9 @@ export function openRoute(ns?: Netns): Route {
     links: () => dump(RTM.GETLINK, 'links', [linkHeader()], parseLink),
     addresses: () => dump(RTM.GETADDR, 'addresses', [Buffer.alloc(8)], parseLinkAddress),
     routes: () => dump(RTM.GETROUTE, 'routes', [Buffer.alloc(12)], parseRoute),
-    routeTo: (address) =>
+    routeTo: (address, options) =>
       socket.get(
-        make(RTM.GETROUTE, 0, `look for a way to ${address}`, routeToParts(address)),
+        make(RTM.GETROUTE, 0, `look for a way to ${address}`, routeToParts(address, options)),
         parseRoute,
         'ENETUNREACH',
         'EHOSTUNREACH',

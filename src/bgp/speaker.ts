@@ -1,0 +1,267 @@
+/** A BGP-4 speaker: peers, the routes that they and the caller have, and the kernel's table. */
+import type { Route as KernelRoute } from '../kernel/route.ts';
+import { parseCidr, formatCidr } from '../lib/ip.ts';
+import type { Log } from '../lib/log.ts';
+import { checkSpeakerConfig, isExternal, type PeerConfig, type SpeakerConfig } from './config.ts';
+import { createFib, type Fib } from './fib.ts';
+import { createNeighbour, type Neighbour } from './neighbour.ts';
+import { createNextHops } from './next-hops.ts';
+import { checkCommunity } from './rib/filter-check.ts';
+import type { Route } from './rib/route.ts';
+import { createRib, type LocalRoute } from './rib/table.ts';
+import { cease } from './session/session.ts';
+import type { SpeakerStatus } from './status.ts';
+import type { Timers } from './timers.ts';
+import type { Transport, Wire } from './transport.ts';
+import { compareBytes } from './order.ts';
+
+/** A route that this speaker has of its own: a pod range, a load balancer's address. */
+export interface Advertisement {
+  readonly prefix: string;
+  /** `65000:100`, or `65000:1:2` for a large one. */
+  readonly communities?: readonly string[];
+  /** For internal peers. Default 100. */
+  readonly localPref?: number;
+  readonly med?: number;
+}
+
+export interface Speaker {
+  /** Everything that peers are to be told; what was there before and is not here is withdrawn. */
+  advertise(advertisements: readonly Advertisement[]): void;
+  status(): SpeakerStatus;
+  /** Prefixes in use, the best route first. */
+  routes(): ReadonlyMap<string, readonly Route[]>;
+  /** Ends the session of a peer and begins it again, with words for its operator (RFC 9003). */
+  reset(peer: string, words?: string): boolean;
+  /**
+   * `graceful`: sessions just break and the kernel keeps its routes, so that traffic goes on until the next process
+   * is here (RFC 4724). Else peers are told, with `words`, and learned routes go.
+   */
+  close(options?: { graceful?: boolean; words?: string }): void;
+}
+
+export interface SpeakerDeps {
+  config: SpeakerConfig;
+  transport: Transport;
+  /** Of the namespace that the speaker routes for. */
+  route: Pick<
+    KernelRoute,
+    | 'links'
+    | 'link'
+    | 'addresses'
+    | 'routes'
+    | 'routeTo'
+    | 'replaceRoute'
+    | 'replaceMultipath'
+    | 'deleteRoute'
+  >;
+  /** Segments that the kernel dropped over TCP MD5, where it counts them. */
+  md5Drops?: () => number | undefined;
+  timers: Timers;
+  random?: () => number;
+  log: Log;
+}
+
+const DEFAULT_METRIC = 1179;
+const RT_TABLE_MAIN = 254;
+
+/** Starts at once. @throws HeddleError `BgpConfig`, `BgpFilter`; what listening fails with */
+export function startSpeaker(deps: SpeakerDeps): Speaker {
+  const { config, transport, route, timers, log, random = Math.random } = deps;
+  checkSpeakerConfig(config);
+  const { table = RT_TABLE_MAIN, metric = DEFAULT_METRIC, installRoutes = true } = config;
+  const isOurs = (entry: { protocol: number; metric: number }) =>
+    entry.protocol === 72 && entry.metric === metric;
+  const nextHops = createNextHops(route, isOurs);
+  const fib: Fib = createFib(route, { table, metric, log });
+  const restarting =
+    config.restarting ?? route.routes().some((entry) => isOurs(entry) && entry.table === table);
+  let isDeferring = restarting;
+  let sweepOwed = true;
+  let isClosed = false;
+  let strangers = 0;
+  const neighbours = new Map<string, Neighbour>();
+
+  const rib = createRib({
+    routerId: config.routerId,
+    multipath: config.multipath ?? 1,
+    resolve(nextHop, { prefix, teller }) {
+      const peer = neighbours.get(teller.name)?.peer;
+      const connected = teller.source === 'external' && (peer?.ebgpMultihop ?? 1) === 1;
+      return nextHops.resolve(nextHop, { link: peer && linkOf(peer), connected, prefix });
+    },
+    onChange(prefix, routes, before) {
+      if (installRoutes && !sameHops(routes, before)) fib.set(prefix, hopsOf(routes));
+      for (const neighbour of neighbours.values()) neighbour.offer(prefix, routes[0]);
+    },
+    onSettled: settle,
+    soon: (fn) => void timers.after(0, () => !isClosed && fn()),
+  });
+
+  /** Of the peer's own address: where its link-local next hops are. */
+  function linkOf(peer: PeerConfig): string | undefined {
+    if (peer.interface !== undefined) return peer.interface;
+    const way = nextHops.resolve(
+      { address: peer.peerAddress },
+      { link: undefined, connected: false, prefix: '0.0.0.0/32' },
+    );
+    return way?.metric === 0 ? way.dev : undefined;
+  }
+
+  function settle(): void {
+    if (isDeferring || !rib.isSettled) return;
+    if (sweepOwed && installRoutes) {
+      const removed = fib.sweep();
+      if (removed > 0) log.info('routes of an earlier BGP process were removed', { removed });
+    }
+    sweepOwed = false;
+    for (const neighbour of neighbours.values()) neighbour.flush();
+  }
+
+  /** RFC 4724 section 4.1: selection waits until every peer has told all. */
+  function progress(): void {
+    if (isDeferring && [...neighbours.values()].every((neighbour) => neighbour.hasToldAll)) stopDeferring();
+  }
+
+  function stopDeferring(): void {
+    if (!isDeferring) return;
+    isDeferring = false;
+    cancelDeferral();
+    rib.hold(false);
+    settle();
+  }
+
+  function ttlOf(peer: PeerConfig) {
+    if (peer.ttlSecurity) return { send: 255, least: 255 };
+    return isExternal(config, peer) ? { send: peer.ebgpMultihop ?? 1 } : undefined;
+  }
+
+  const byAddress = (address: string) =>
+    [...neighbours.values()].find(({ peer }) => compareBytes(peer.peerAddress, address) === 0);
+
+  function onWire(wire: Wire): void {
+    const neighbour = byAddress(wire.remoteAddress);
+    if (neighbour) return neighbour.machine.accept(wire);
+    strangers++;
+    log.warn('a BGP connection came from an address that is no peer’s', { address: wire.remoteAddress });
+    wire.close();
+  }
+
+  function add(peer: PeerConfig): void {
+    let dropsBefore: number | undefined;
+    const neighbour = createNeighbour({
+      config,
+      peer,
+      rib,
+      nextHops,
+      timers,
+      random,
+      log,
+      isDeferring: () => isDeferring,
+      forwardingKept: restarting,
+      onProgress: progress,
+      dial(signal) {
+        dropsBefore = deps.md5Drops?.();
+        return transport.dial(peer, ttlOf(peer), signal);
+      },
+      dialHint: () => md5Hint(peer, dropsBefore, deps.md5Drops?.()),
+    });
+    neighbours.set(peer.name, neighbour);
+  }
+
+  for (const peer of config.peers) add(peer);
+  rib.hold(isDeferring);
+  const port = config.localPort ?? 179;
+  const listening =
+    port === 0
+      ? undefined
+      : transport.listen({
+          addresses: config.listenAddresses ?? ['0.0.0.0', '::'],
+          port,
+          peers: config.peers,
+          ttlOf: (address) => {
+            const found = byAddress(address);
+            return found && ttlOf(found.peer);
+          },
+          onWire,
+        });
+  const deferralMs = (config.selectionDeferralSeconds ?? 120) * 1000;
+  const cancelDeferral = isDeferring ? timers.after(deferralMs, stopDeferring) : () => {};
+  let cancelScan = () => {};
+  const scan = () => {
+    if (nextHops.look()) rib.reconsider();
+    if (installRoutes && !isDeferring) fib.verify();
+    cancelScan = timers.after((config.scanSeconds ?? 5) * 1000, scan);
+  };
+  cancelScan = timers.after((config.scanSeconds ?? 5) * 1000, scan);
+  for (const neighbour of neighbours.values()) neighbour.machine.start();
+  // What a process before left goes also where no peer ever tells anything.
+  timers.after(0, settle);
+
+  return {
+    advertise: (advertisements) => rib.setLocal(advertisements.map(localRoute)),
+    routes: () => rib.used(),
+    reset(name, words) {
+      const neighbour = neighbours.get(name);
+      neighbour?.reset(cease('RESET', words));
+      return neighbour !== undefined;
+    },
+    status: () => ({
+      localAS: config.localASN,
+      routerId: config.routerId,
+      isDeferring,
+      peers: [...neighbours.values()].map((neighbour) => neighbour.status()),
+      routes: rib.used().size,
+      installed: fib.size,
+      installFailures: fib.failures,
+      strangers,
+    }),
+    close({ graceful = false, words } = {}) {
+      if (isClosed) return;
+      isClosed = true;
+      cancelScan();
+      cancelDeferral();
+      listening?.close();
+      for (const neighbour of neighbours.values())
+        neighbour.stop(graceful ? undefined : cease('SHUTDOWN', words), false);
+      if (!graceful && installRoutes) fib.clear();
+    },
+  };
+}
+
+/** @throws HeddleError `BadCidr`, `BgpFilter` */
+function localRoute({ prefix, communities = [], localPref, med }: Advertisement): LocalRoute {
+  for (const community of communities) checkCommunity(community, `the advertisement of ${prefix}`);
+  const isLarge = (community: string) => community.split(':').length === 3;
+  return {
+    prefix: formatCidr(parseCidr(prefix)),
+    attributes: {
+      origin: 'igp',
+      asPath: [],
+      localPref,
+      med,
+      communities: communities.filter((one) => !isLarge(one)),
+      largeCommunities: communities.filter(isLarge),
+    },
+  };
+}
+
+const hopsOf = (routes: readonly Route[]) =>
+  routes.flatMap(({ way, teller }) =>
+    way && teller.source !== 'local' ? [{ via: way.via, dev: way.dev }] : [],
+  );
+
+const sameHops = (a: readonly Route[], b: readonly Route[]) =>
+  JSON.stringify(hopsOf(a)) === JSON.stringify(hopsOf(b));
+
+/** TCP MD5 fails in silence: what the kernel counts is all there is. */
+function md5Hint(
+  { password }: PeerConfig,
+  before: number | undefined,
+  now: number | undefined,
+): string | undefined {
+  if (before !== undefined && now !== undefined && now > before)
+    return 'the kernel dropped segments over TCP MD5 (RFC 2385): the passwords differ, or one end has none';
+  if (password === undefined) return 'nothing answers there, or the peer expects a TCP MD5 password';
+  return 'nothing answers there, or the peer has another TCP MD5 password or none';
+}

@@ -1,0 +1,112 @@
+/** Connections of a speaker: over TCP in a namespace, with RFC 2385 and RFC 5082; a fake in tests of the machine. */
+import type net from 'node:net';
+import { acceptTcp, connectTcp, listenTcp } from '../kernel/sockets.ts';
+import { setTcpMd5, setTtl, type Ttl } from '../kernel/tcp-options.ts';
+import type { Netns } from '../kernel/netns.ts';
+import type { Log } from '../lib/log.ts';
+import { errorText } from '../lib/errors.ts';
+import type { PeerConfig } from './config.ts';
+
+export interface Wire {
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+  /** Octets that wait for the kernel to take them. */
+  readonly pending: number;
+  send(data: Uint8Array): void;
+  /** After what was sent has gone out. */
+  close(): void;
+  /** Set once, at once, by whoever owns the wire. `onClose` is called once, also after `close`. */
+  listen(handlers: { onData(data: Uint8Array): void; onDrain(): void; onClose(why: string): void }): void;
+}
+
+export interface Transport {
+  /** Rejects as `connectTcp` does. */
+  dial(peer: PeerConfig, ttl: Ttl | undefined, signal: AbortSignal): Promise<Wire>;
+  /** `remoteAddress` without a scope. */
+  listen(options: {
+    addresses: readonly string[];
+    port: number;
+    peers: readonly PeerConfig[];
+    ttlOf(remoteAddress: string): Ttl | undefined;
+    onWire(wire: Wire): void;
+  }): { close(): void };
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a peer that does not read holds the last words back. */
+const LINGER_MS = 2000;
+
+const familyOf = (address: string) => (address.includes(':') ? 6 : 4);
+const withoutScope = (address: string) => address.replace(/%.*$/, '');
+
+export interface TcpTransportDeps {
+  netns: Netns | undefined;
+  /** Index of a link. */
+  linkIndex(name: string): number | undefined;
+  log: Log;
+}
+
+export function createTcpTransport({ netns, linkIndex, log }: TcpTransportDeps): Transport {
+  const scopeOf = (peer: PeerConfig) =>
+    peer.interface === undefined ? undefined : linkIndex(peer.interface);
+
+  return {
+    async dial(peer, ttl, signal) {
+      const { peerAddress, peerPort = 179, localAddress, password } = peer;
+      const scope = scopeOf(peer);
+      const md5 = password === undefined ? undefined : { peer: peerAddress, key: password, scope };
+      const timeoutMs = CONNECT_TIMEOUT_MS;
+      const options = { host: peerAddress, port: peerPort, localAddress, scope, ttl, md5, timeoutMs, signal };
+      return wireOf(await connectTcp(netns, options));
+    },
+
+    listen({ addresses, port, peers, ttlOf, onWire }) {
+      const listeners = addresses.map((address) => {
+        const fd = listenTcp(netns, address, port, { v6Only: true, ttl: { send: 255 } });
+        for (const peer of peers)
+          if (peer.password !== undefined && familyOf(peer.peerAddress) === familyOf(address))
+            setTcpMd5(fd, peer.peerAddress, peer.password, scopeOf(peer));
+        return acceptTcp(fd, (socket, taken) => {
+          try {
+            const remote = withoutScope(socket.remoteAddress ?? '');
+            const ttl = ttlOf(remote);
+            if (ttl) setTtl(taken, familyOf(address), ttl);
+            onWire(wireOf(socket));
+          } catch (error) {
+            log.warn('a BGP connection was lost as it came', { error: errorText(error) });
+            socket.destroy();
+          }
+        });
+      });
+      return { close: () => listeners.forEach((listener) => listener.close()) };
+    },
+  };
+}
+
+export function wireOf(socket: net.Socket): Wire {
+  let why = 'the peer closed the connection';
+  socket.setNoDelay(true);
+  // Until somebody listens.
+  socket.on('error', (error) => (why = errorText(error)));
+  return {
+    localAddress: withoutScope(socket.localAddress ?? ''),
+    remoteAddress: withoutScope(socket.remoteAddress ?? ''),
+    get pending() {
+      return socket.writableLength;
+    },
+    send(data) {
+      if (socket.writable) socket.write(data);
+    },
+    close() {
+      why = 'closed by this end';
+      socket.end();
+      setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    },
+    listen({ onData, onDrain, onClose }) {
+      socket.on('data', onData);
+      socket.on('drain', onDrain);
+      socket.once('close', () => onClose(why));
+      socket.once('end', () => socket.end());
+    },
+  };
+}

@@ -11,6 +11,7 @@ for (const [asked, standIn, expected] of [
   [undefined, false, undefined],
   ['stand-in', false, 'stand-in'],
   ['stand-in', true, 'stand-in'],
+  ['process', true, 'process'],
   ['oci', true, undefined],
 ] as const)
   test(`a pod that asks for ${asked} on a cluster ${standIn ? 'with' : 'without'} --stand-in is run by ${expected}`, () =>

@@ -1,10 +1,10 @@
 /** Which runtime a pod asks for: chosen by the pod or by the cluster, never guessed. */
 import type { KubeObject, Pod } from './types.ts';
 
-/** `stand-in`; annotation of a pod, or of a template's pods. */
+/** `stand-in` or `process`; annotation of a pod, or of a template's pods. */
 export const RUNTIME_ANNOTATION = 'heddle.dev/runtime';
 
-export type Runtime = 'stand-in';
+export type Runtime = 'stand-in' | 'process';
 
 interface Annotated {
   metadata?: { annotations?: Record<string, string> };
@@ -18,7 +18,7 @@ export const askedRuntime = (pod: Annotated): string | undefined =>
 export function runtimeOf(pod: Pod | Annotated, options: { standIn: boolean }): Runtime | undefined {
   const asked = askedRuntime(pod);
   if (asked === undefined) return options.standIn ? 'stand-in' : undefined;
-  return asked === 'stand-in' ? 'stand-in' : undefined;
+  return asked === 'stand-in' || asked === 'process' ? asked : undefined;
 }
 
 /** What pods an object is or makes, by the kinds that Heddle acts on. */

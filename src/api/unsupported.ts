@@ -4,6 +4,7 @@
  */
 import { isObject } from '../lib/json.ts';
 import { findKind } from './registry.ts';
+import { askedRuntime, podTemplateOf } from './runtime.ts';
 import type { ManifestObject } from './manifest/parse.ts';
 import { objectName, servedVersion } from './manifest/check.ts';
 
@@ -26,6 +27,8 @@ interface Row {
   readonly why: string;
   /** Only for such values; else for any that is there. */
   readonly when?: (value: unknown) => boolean;
+  /** Pods of processes do it. */
+  readonly standIn?: boolean;
 }
 
 const is =
@@ -50,8 +53,8 @@ const APART = 'the pod is refused: pods of a local cluster are kept apart from t
 const OWN_DNS = 'ignored: every pod uses the cluster DNS';
 
 const POD: readonly Row[] = [
-  { path: 'initContainers', when: ends, why: 'not run: marked as done' },
-  { path: 'volumes', when: filled, why: 'not mounted: stand-ins need no files' },
+  { path: 'initContainers', when: ends, why: 'not run: marked as done', standIn: true },
+  { path: 'volumes', when: filled, why: 'not mounted: stand-ins need no files', standIn: true },
   { path: 'affinity.podAffinity', when: filled, why: SPREAD },
   { path: 'affinity.podAntiAffinity', when: filled, why: SPREAD },
   {
@@ -72,15 +75,20 @@ const POD: readonly Row[] = [
   { path: 'hostIPC', when: is(true), why: APART },
   { path: 'dnsPolicy', when: is('Default', 'None'), why: OWN_DNS },
   { path: 'dnsConfig', when: filled, why: OWN_DNS },
-  { path: 'restartPolicy', when: is('OnFailure', 'Never'), why: 'ignored: stand-ins do not end' },
+  {
+    path: 'restartPolicy',
+    when: is('OnFailure', 'Never'),
+    why: 'ignored: stand-ins do not end',
+    standIn: true,
+  },
   { path: 'activeDeadlineSeconds', why: 'ignored: pods run until they are deleted' },
   { path: 'ephemeralContainers', when: filled, why: 'not run' },
   { path: 'containers.*.ports.*.hostPort', why: 'not opened on the node' },
-  { path: 'containers.*.lifecycle', when: filled, why: 'hooks are not run' },
+  { path: 'containers.*.lifecycle', when: filled, why: 'hooks are not run', standIn: true },
   { path: 'containers.*.securityContext.privileged', when: is(true), why: 'ignored: no pod is privileged' },
-  { path: 'containers.*.livenessProbe.exec', why: EXEC_PROBE },
-  { path: 'containers.*.readinessProbe.exec', why: EXEC_PROBE },
-  { path: 'containers.*.startupProbe.exec', why: EXEC_PROBE },
+  { path: 'containers.*.livenessProbe.exec', why: EXEC_PROBE, standIn: true },
+  { path: 'containers.*.readinessProbe.exec', why: EXEC_PROBE, standIn: true },
+  { path: 'containers.*.startupProbe.exec', why: EXEC_PROBE, standIn: true },
   { path: 'containers.*.resources.limits', when: filled, why: 'stored, not enforced' },
 ];
 
@@ -154,7 +162,10 @@ export function findUnsupported(entries: readonly ManifestObject[]): Unsupported
       ...(path === undefined ? {} : { path }),
     });
     if (!findKind(object.apiVersion, object.kind)) return [report(entry.line, kindReason(entry), true)];
-    return (TABLE[object.kind] ?? []).flatMap((row) =>
+    const template = podTemplateOf(object);
+    const runs = template !== undefined && askedRuntime(template) === 'process';
+    const rows = (TABLE[object.kind] ?? []).filter(({ standIn }) => !(standIn && runs));
+    return rows.flatMap((row) =>
       matches(object, row.path.split('.'), '')
         .filter(({ value }) => value !== undefined && value !== null && (row.when?.(value) ?? true))
         .map(({ path }) => report(entry.lineOf(path), row.why, false, path)),

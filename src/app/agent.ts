@@ -27,6 +27,7 @@ import {
   UPLINK_PROTECTION,
 } from '../api/kinds.ts';
 import { createClient } from '../client/client.ts';
+import { createEventRecorder } from '../client/events.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
@@ -57,6 +58,7 @@ import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
 import { pkiFiles } from '../identity/pki.ts';
 import { createIpam } from '../ipam/ipam.ts';
+import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
 import { openRoute } from '../kernel/route.ts';
 import { connectTcp, listenTcp } from '../kernel/sockets.ts';
@@ -205,6 +207,7 @@ const pods = createPodController({
   services: informers.services,
   reconcile: (wanted) => podHost.reconcile(wanted),
 });
+const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
 const podHost = createPodHost({
   nodeName,
   standInByDefault: config.standIn,
@@ -222,6 +225,13 @@ const podHost = createPodHost({
     env: { HEDDLE_CNI_SOCKET: nodePaths.cniSocket },
   }),
   dns: { nameservers: config.dnsAddresses, clusterDomain: config.clusterDomain },
+  processes: {
+    program: join(BUILD, 'heddle-pause'),
+    sockets: nodePaths.pauseSockets,
+    cgroup: join(findCgroup2Mount() ?? '', nodePaths.cgroup, 'pods'),
+    objects: pods,
+    event: events.event,
+  },
   callbacks: {
     patchPodStatus: pods.patchPodStatus,
     deletePod: pods.deletePod,

@@ -48,7 +48,7 @@ export function checkRuntimes({ entries }: Manifests, options: { standIn: boolea
     'NoRuntime',
     `${first.file}:${first.line}: nothing would run the pods of ${kind} ${metadata.name}${more}`,
     {
-      hint: `images are not run yet: use --stand-in, or annotate pods with ${RUNTIME_ANNOTATION}: stand-in`,
+      hint: `images are not run yet: use --stand-in, or annotate pods with ${RUNTIME_ANNOTATION}: stand-in, or process`,
     },
   );
 }

@@ -41,6 +41,8 @@ export interface NodePaths {
   readonly agentSocket: string;
   readonly cniSocket: string;
   readonly standInSocket: string;
+  /** Folder of the sockets of the pods' holders. */
+  readonly pauseSockets: string;
   /** Pinned eBPF programs and maps of the node. */
   readonly bpf: string;
   /** The node's cgroup, below the cgroup2 mount. */
@@ -72,6 +74,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
+      pauseSockets: join(runDir, 'nodes', `${name}.pods`),
       bpf: join(runDir, 'bpf', name),
       cgroup: join(`heddle-${id}`, name),
     }),

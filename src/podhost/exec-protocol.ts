@@ -2,7 +2,7 @@
  * A command in a pod, over the agent's socket: `POST /exec` with `Upgrade: heddle-exec`, then frames both ways:
  * one byte of type, four of length (big endian), the payload.
  *
- *   caller → agent   0 start, JSON {namespace, pod, argv}; first, and once
+ *   caller → agent   0 start, JSON {namespace, pod, container?, argv}; first, and once
  *                    1 bytes of standard input; 2 its end
  *   agent → caller   3 bytes of standard output; 4 of standard error
  *                    5 exit code, JSON number; 6 it was not started, JSON {code, message, hint}. Then the end.
@@ -21,6 +21,8 @@ const MAX_PAYLOAD = 1 << 20;
 export interface ExecStart {
   namespace: string;
   pod: string;
+  /** Default: the first, or the one that the pod names. */
+  container?: string;
   argv: string[];
 }
 
@@ -105,7 +107,7 @@ function upgrade(socketPath: string): Promise<{ socket: Duplex; head: Buffer }> 
 }
 
 function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<number> {
-  const { namespace, pod, argv, stdin, stdout, stderr } = options;
+  const { namespace, pod, container, argv, stdin, stdout, stderr } = options;
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const relay = (to: Writable, payload: Buffer) => {
     if (to.write(payload)) return;
@@ -134,7 +136,12 @@ function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<n
       }),
     ),
   );
-  socket.write(encodeFrame(Frame.start, JSON.stringify({ namespace, pod, argv } satisfies ExecStart)));
+  socket.write(
+    encodeFrame(
+      Frame.start,
+      JSON.stringify({ namespace, pod, ...(container ? { container } : {}), argv } satisfies ExecStart),
+    ),
+  );
   if (head.length > 0) feed(head);
   if (stdin) sendInput(stdin, socket);
   else socket.write(encodeFrame(Frame.stdinEnd));

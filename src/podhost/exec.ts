@@ -18,13 +18,15 @@ export interface ExecTarget {
   netns: string;
   /** The whole command line, jail and all. */
   argv: string[];
+  /** Default: PATH alone. */
+  env?: Readonly<Record<string, string>>;
   /** The command is killed when the pod goes. */
   ended: AbortSignal;
 }
 
 export interface ExecDeps {
   /** @throws HeddleError `PodNotHere` */
-  target(asked: ExecStart): ExecTarget;
+  target(asked: ExecStart): Promise<ExecTarget>;
 }
 
 /** Signals that end programs, for an exit code as shells give it. */
@@ -44,11 +46,29 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
   }
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);
   let child: ChildProcess | undefined;
-  const read = createFrameReader((type, payload) => {
-    if (type === Frame.start && !child)
-      child = start(JSON.parse(payload.toString()) as ExecStart, socket, deps);
-    else if (type === Frame.stdin && child?.stdin) feed(child.stdin, payload, socket);
+  let begun = false;
+  /** What came before the command had started. */
+  const early: [type: number, payload: Buffer][] = [];
+  const input = (type: number, payload: Buffer) => {
+    if (type === Frame.stdin && child?.stdin) feed(child.stdin, payload, socket);
     else if (type === Frame.stdinEnd) child?.stdin?.end();
+  };
+  const read = createFrameReader((type, payload) => {
+    if (type === Frame.start && !begun) {
+      begun = true;
+      socket.pause();
+      start(JSON.parse(payload.toString()) as ExecStart, socket, deps)
+        .then(
+          (started) => {
+            child = started;
+            if (socket.destroyed) child.kill('SIGKILL');
+            for (const [kind, bytes] of early.splice(0)) input(kind, bytes);
+          },
+          (error: unknown) => socket.end(failedFrame(error)),
+        )
+        .finally(() => socket.resume());
+    } else if (child) input(type, payload);
+    else early.push([type, payload]);
   });
   const onData = (chunk: Buffer) => {
     try {
@@ -74,13 +94,13 @@ function feed(stdin: NonNullable<ChildProcess['stdin']>, payload: Buffer, socket
   stdin.once('close', go);
 }
 
-function start(asked: ExecStart, socket: Duplex, deps: ExecDeps): ChildProcess {
+async function start(asked: ExecStart, socket: Duplex, deps: ExecDeps): Promise<ChildProcess> {
   if (!Array.isArray(asked.argv) || asked.argv.length === 0)
     throw new HeddleError('ExecFailed', 'no command was given', { hint: 'heddle exec POD -- CMD [ARG…]' });
-  const { netns: path, argv, ended } = deps.target(asked);
+  const { netns: path, argv, env, ended } = await deps.target(asked);
   const netns = openNetns(path);
   try {
-    const child = spawnIn({ argv, netns, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawnIn({ argv, netns, ...(env ? { env } : {}), stdio: ['pipe', 'pipe', 'pipe'] });
     connect(child, socket, argv[0]!);
     const kill = () => child.kill('SIGKILL');
     ended.addEventListener('abort', kill, { once: true });

@@ -1,18 +1,17 @@
 /**
  * What the agent's socket serves about pods:
  *   POST /exec                          upgrade, see exec-protocol.ts
- *   GET  /logs/<ns>/<pod>?tail=N&follow text
+ *   GET  /logs/<ns>/<pod>?container&tail=N&follow&previous&timestamps&sinceTime&limitBytes text
  *   POST /probe {namespace, pod, host, port, kind: tcp|http|udp, …} → ProbeResult
  *   GET  /pods                          → {pods: LocalPod[], …PodHostStatus}
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HeddleError } from '../lib/errors.ts';
 import { json, type Routes, readJson, sendJson, type UpgradeHandler } from '../lib/socket-server.ts';
 import { serveExec } from './exec.ts';
 import type { ExecStart } from './exec-protocol.ts';
 import { hostnameOf, podFiles } from './files.ts';
 import { jailed } from './jail.ts';
-import { readLog } from './logs.ts';
+import { sendLog } from './send-log.ts';
 import type { PodHost } from './pod-host.ts';
 import type { PodWorker } from './pod-worker.ts';
 import type { ProbeRequest } from './probe/connect.ts';
@@ -37,13 +36,20 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
     });
   }
 
-  function target(asked: ExecStart) {
+  async function target(asked: ExecStart) {
     const worker = find(asked.namespace, asked.pod);
     const local = worker.local();
     if (!local)
       throw new HeddleError('PodNotHere', `pod ${worker.label} has no network yet`, {
         hint: 'wait until it is Running',
       });
+    const processes = worker.processes();
+    if (processes)
+      return {
+        netns: local.netns,
+        ended: worker.ended,
+        ...(await processes.enter(asked.container, asked.argv)),
+      };
     return {
       netns: local.netns,
       ended: worker.ended,
@@ -80,31 +86,4 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
       'POST /exec': (req, socket, head) => serveExec(req, socket, head, { target }),
     },
   };
-}
-
-/** Followed until the reader or the pod goes away. */
-async function sendLog(
-  worker: PodWorker,
-  req: IncomingMessage,
-  res: ServerResponse,
-  query: URLSearchParams,
-): Promise<void> {
-  const tail = query.get('tail');
-  if (tail !== null && !/^\d{1,9}$/.test(tail))
-    throw new HeddleError('BadRequest', `tail="${tail}" is not a number of lines`);
-  const follow = query.has('follow') && !['false', '0'].includes(query.get('follow') ?? '');
-  const gone = new AbortController();
-  res.on('close', () => gone.abort());
-  req.resume();
-  res.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' });
-  res.flushHeaders();
-  const write = (chunk: Buffer) =>
-    new Promise<void>((resolve) => {
-      if (chunk.length === 0 || res.destroyed || res.write(chunk)) return resolve();
-      res.once('drain', resolve);
-      res.once('close', resolve);
-    });
-  const read = { path: worker.logFile(), follow, ...(tail === null ? {} : { tail: Number(tail) }) };
-  await readLog(read, write, AbortSignal.any([gone.signal, worker.ended]));
-  res.end();
 }

@@ -44,28 +44,7 @@ export function jailed(options: JailOptions): string[] {
     '--new-session',
     '--hostname',
     options.hostname,
-    '--ro-bind',
-    '/usr',
-    '/usr',
-    ...TOP.flatMap(topFolder),
-    // Folders that bwrap makes by itself are closed to others than root.
-    ...['/etc', '/etc/ssl', '/var'].flatMap((path) => ['--perms', '0755', '--dir', path]),
-    ...ETC.filter((path) => existsSync(path)).flatMap((path) => ['--ro-bind', path, path]),
-    '--ro-bind',
-    files.resolvConf,
-    '/etc/resolv.conf',
-    '--ro-bind',
-    files.hosts,
-    '/etc/hosts',
-    '--ro-bind',
-    files.hostname,
-    '/etc/hostname',
-    '--ro-bind',
-    files.passwd,
-    '/etc/passwd',
-    '--ro-bind',
-    files.group,
-    '/etc/group',
+    ...hostFolders(files),
     '--proc',
     '/proc',
     '--dev',
@@ -96,6 +75,34 @@ export function jailed(options: JailOptions): string[] {
     '--bounding-set=-all',
     '--',
     ...options.argv,
+  ];
+}
+
+/** What of the host's file system every program of a pod sees, read-only, and the files of /etc that are the pod's own. */
+export function hostFolders(files: PodFiles): string[] {
+  return [
+    '--ro-bind',
+    '/usr',
+    '/usr',
+    ...TOP.flatMap(topFolder),
+    // Folders that bwrap makes by itself are closed to others than root.
+    ...['/etc', '/etc/ssl', '/var'].flatMap((path) => ['--perms', '0755', '--dir', path]),
+    ...ETC.filter((path) => existsSync(path)).flatMap((path) => ['--ro-bind', path, path]),
+    '--ro-bind',
+    files.resolvConf,
+    '/etc/resolv.conf',
+    '--ro-bind',
+    files.hosts,
+    '/etc/hosts',
+    '--ro-bind',
+    files.hostname,
+    '/etc/hostname',
+    '--ro-bind',
+    files.passwd,
+    '/etc/passwd',
+    '--ro-bind',
+    files.group,
+    '/etc/group',
   ];
 }
 

@@ -11,6 +11,7 @@ import type { Log } from '../lib/log.ts';
 import type { CheckDeps } from './health/check.ts';
 import { createPodWorker, type PodWorker, type WorkerDeps } from './pod-worker.ts';
 import { type ServedPort } from './ports.ts';
+import type { ProcessOptions } from './process/attach.ts';
 import { createRecords } from './records.ts';
 import { createSandbox } from './sandbox.ts';
 import { createStandInClient, type StandInClient } from './stand-in/client.ts';
@@ -33,6 +34,8 @@ export interface PodHostOptions {
   };
   conflist: Conflist;
   dns: DnsSettings;
+  /** For pods that run programs. */
+  processes: ProcessOptions;
   callbacks: {
     /** Replaces the status of this very pod (uid). An error with `code` 404 or 409 means it is gone. */
     patchPodStatus(pod: Pod, status: PodStatus): Promise<void>;
@@ -117,6 +120,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
     hostAddresses: options.hostAddresses,
     paths,
     dns: options.dns,
+    processes: options.processes,
     callbacks,
     connectTcp: options.connectTcp,
     drainMs: options.drainMs ?? 1000,

@@ -8,6 +8,7 @@ import { createBackoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
+import { runtimeOf } from '../api/runtime.ts';
 import { unlessAborted } from '../lib/signals.ts';
 import { writePodFiles } from './files.ts';
 import { check } from './health/check.ts';
@@ -19,6 +20,7 @@ import { refusal } from './refusal.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { StandInClient } from './stand-in/client.ts';
 import type { StandInPod } from './stand-in/types.ts';
+import { attachProcesses, type PodProcesses, type ProcessOptions } from './process/attach.ts';
 import { type PodStatus, podStatus } from './status.ts';
 import { isGone, type StatusWriter } from './status-writer.ts';
 import { podUserId } from './user-id.ts';
@@ -30,6 +32,7 @@ export interface WorkerDeps {
   hostAddresses: readonly string[];
   paths: PodHostOptions['paths'];
   dns: DnsSettings;
+  processes: ProcessOptions;
   callbacks: PodHostOptions['callbacks'];
   connectTcp: PodHostOptions['connectTcp'];
   drainMs: number;
@@ -62,6 +65,8 @@ export interface PodWorker {
   standIn(): StandInPod | undefined;
   ready(): boolean;
   logFile(): string;
+  /** Undefined for stand-ins, and before there is anything of it. */
+  processes(): PodProcesses | undefined;
   /** Aborted when its network and its log are about to go: whoever uses them lets go. */
   readonly ended: AbortSignal;
   /** Resolves when no step is under way. */
@@ -94,11 +99,30 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   let adopted = false;
   /** Nothing of it is left on this node. */
   let removed = false;
+  let processes: PodProcesses | undefined;
 
   const label = () => (record ? `${record.namespace}/${record.name}` : uid);
   const iso = () => `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
   const logFile = () => join(deps.paths.podLogs, `${record?.namespace}_${record?.name}.log`);
   const mustGo = () => !wanted || pod?.metadata.deletionTimestamp !== undefined;
+
+  const isProcess = (one: Pod) => runtimeOf(one, { standIn: deps.standInByDefault }) === 'process';
+
+  /** Of a pod that runs programs, from the time that it has a record. */
+  function programs(): PodProcesses | undefined {
+    if (record?.runtime !== 'process') return undefined;
+    const { dns: _, ...shared } = deps;
+    processes ??= attachProcesses({
+      ...shared,
+      options: deps.processes,
+      record: () => record!,
+      pod: () => pod,
+      folder: records.folder(uid),
+      podLogs: deps.paths.podLogs,
+      changed: touchStatus,
+    });
+    return processes;
+  }
 
   const unfinished = () => dirty && !signal.aborted && stage !== 'gone';
 
@@ -152,6 +176,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       name: current.metadata.name,
       netns: deps.paths.netns(`pod-${uid}`),
       startTime: iso(),
+      ...(isProcess(current) ? { runtime: 'process' as const } : {}),
       ...(bandwidth && { bandwidth }),
     };
     await records.save(record);
@@ -170,17 +195,20 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
 
   /** The data path first: a pod that serves before its policy is in the kernel could be reached by anybody. */
   async function start(current: Pod): Promise<void> {
-    const { notes } = ports();
-    if (notes.length > 0) log.info('a stand-in takes some things as given', { pod: label(), notes });
     waits.throwIfAborted();
     if (callbacks.barrier) await unlessAborted(callbacks.barrier(current, waits), waits);
     barrier = true;
-    serving = true;
-    await serve();
+    if (!programs()) {
+      const { notes } = ports();
+      if (notes.length > 0) log.info('a stand-in takes some things as given', { pod: label(), notes });
+      serving = true;
+      await serve();
+    }
     if (record && !record.runningSince) record = { ...record, runningSince: iso() };
     if (record) await records.save(record);
     stage = 'running';
-    watchHealth(current);
+    if (programs()) await programs()!.start(adopted, signal);
+    else watchHealth(current);
   }
 
   function watchHealth(current: Pod): void {
@@ -200,6 +228,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   }
 
   async function refresh(current: Pod): Promise<void> {
+    if (programs()) return programs()!.start(adopted, signal);
     if (!health) watchHealth(current);
     if (portsKey() === servedPorts) return;
     await serve();
@@ -220,6 +249,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       touchStatus();
       void deps.standIn.sync().catch(() => {});
       await drain();
+      await programs()?.stop(wanted ? Math.max(0, graceMs() - deps.drainMs) : 0);
+      touchStatus();
     }
     if (serving) {
       serving = false;
@@ -235,6 +266,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
 
   async function remove(current: PodRecord): Promise<void> {
     ended.abort(new Error('the pod was removed'));
+    await programs()?.dispose();
     await deps.slots(() => deps.sandbox.tearDown(current));
     deps.counts.tearDowns++;
     stage = 'draining';
@@ -245,9 +277,10 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     removed = true;
   }
 
+  const graceMs = () => (pod?.metadata.deletionGracePeriodSeconds ?? 30) * 1000;
+
   async function drain(): Promise<void> {
-    const graceMs = (pod?.metadata.deletionGracePeriodSeconds ?? 30) * 1000;
-    const end = clock.monotonic() + Math.min(deps.drainMs, graceMs);
+    const end = clock.monotonic() + Math.min(deps.drainMs, graceMs());
     // An object that is removed meanwhile ends the wait.
     const waiting = () => wanted && clock.monotonic() < end && !signal.aborted;
     while (waiting())
@@ -272,6 +305,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     barrier,
     containers: health?.containers() ?? new Map(),
     terminating: mustGo(),
+    runtime: processes?.status(),
     trouble:
       refused ?? (error === undefined ? undefined : { reason: 'FailedCreatePodSandBox', message: error }),
     written,
@@ -282,7 +316,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   const portsKey = (): string => (pod ? JSON.stringify(ports()) : servedPorts);
 
   function servedBy(): StandInPod | undefined {
-    if (!serving || !record) return undefined;
+    if (!serving || !record || record.runtime) return undefined;
     // After a restart the API server's word may come later than another pod's: what was served goes on.
     if (!pod) return record.served && { ...record.served, draining: stage === 'draining' };
     const { tcp, udp } = ports();
@@ -324,12 +358,15 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       log = deps.log.with({ pod: label() });
       if (await deps.slots(() => deps.sandbox.intact(found))) {
         stage = found.runningSince ? 'running' : 'attached';
-        barrier = serving = found.runningSince !== undefined;
+        barrier = found.runningSince !== undefined;
+        serving = barrier && found.runtime === undefined;
         adopted = found.runningSince !== undefined;
         deps.counts.adopted++;
         return;
       }
       // Half made, or lost with a reboot: what is left is removed, and the pod made anew when it is wanted.
+      await programs()?.dispose();
+      processes = undefined;
       await deps
         .slots(() => deps.sandbox.tearDown(found))
         .catch((cause: unknown) => {
@@ -340,6 +377,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     want(now) {
       if (now) pod = now;
       wanted = now !== undefined;
+      // Nobody waits for it any more: its time is over.
+      if (!wanted) void processes?.stop(0);
       if (mustGo() && stage !== 'draining') life.abort(new Error('the pod is to go'));
       kick();
     },
@@ -352,8 +391,11 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     ready: () =>
       stage === 'running' &&
       !mustGo() &&
-      [...(health?.containers().values() ?? [])].every((one) => one.ready),
+      (processes?.status()?.containers ?? [...(health?.containers().values() ?? [])]).every(
+        (one) => one.ready,
+      ),
     logFile,
+    processes: programs,
     ended: ended.signal,
     settled: () => working ?? Promise.resolve(),
   };

@@ -10,6 +10,8 @@ export interface PodRecord {
   namespace: string;
   name: string;
   netns: string;
+  /** Absent: a stand-in. */
+  runtime?: 'process';
   /** ISO. */
   startTime: string;
   /** Bits per second, as the pod asked for when it was made; absent: no limit. */

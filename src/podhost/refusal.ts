@@ -1,13 +1,17 @@
 import { askedRuntime, RUNTIME_ANNOTATION, runtimeOf } from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
+import { processRefusal } from './process/refusal.ts';
 
 /** Why this pod is not run on a local cluster; undefined when it is. */
 export function refusal(
   pod: Pod,
   options: { standIn: boolean },
 ): { reason: string; message: string } | undefined {
-  return hostAccess(pod) ?? noRuntime(pod, options);
+  return hostAccess(pod) ?? noRuntime(pod, options) ?? ofRuntime(pod, options);
 }
+
+const ofRuntime = (pod: Pod, options: { standIn: boolean }) =>
+  runtimeOf(pod, options) === 'process' ? processRefusal(pod) : undefined;
 
 function noRuntime(pod: Pod, options: { standIn: boolean }) {
   if (runtimeOf(pod, options)) return undefined;
@@ -16,7 +20,10 @@ function noRuntime(pod: Pod, options: { standIn: boolean }) {
     asked === undefined
       ? 'images are not run yet, and this cluster was started without --stand-in'
       : `there is no runtime "${asked}"`;
-  return { reason: 'NoRuntime', message: `${why}; annotate the pod with ${RUNTIME_ANNOTATION}: stand-in` };
+  return {
+    reason: 'NoRuntime',
+    message: `${why}; annotate the pod with ${RUNTIME_ANNOTATION}: stand-in, or process`,
+  };
 }
 
 function hostAccess(pod: Pod) {

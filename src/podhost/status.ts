@@ -6,6 +6,14 @@ export type PodStatus = NonNullable<Pod['status']>;
 type Condition = NonNullable<PodStatus['conditions']>[number];
 type ContainerStatus = NonNullable<PodStatus['containerStatuses']>[number];
 
+/** What a runtime that runs programs says of them. */
+export interface RuntimeStatus {
+  phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed';
+  initialized: boolean;
+  containers: ContainerStatus[];
+  initContainers: ContainerStatus[];
+}
+
 export interface PodFacts {
   hostAddresses: readonly string[];
   /** Empty until the network is set up. */
@@ -19,6 +27,8 @@ export interface PodFacts {
   /** By container name; a container not named here has not passed its probes. */
   containers: ReadonlyMap<string, { ready: boolean; started: boolean; restarts: number }>;
   terminating: boolean;
+  /** Undefined: a stand-in, or nothing was started yet. */
+  runtime?: RuntimeStatus | undefined;
   /** Why the pod does not come up. */
   trouble: { reason: string; message: string } | undefined;
   /** What was written last: newer than what the API server has told us. */
@@ -28,17 +38,14 @@ export interface PodFacts {
 }
 
 export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
-  const running = facts.runningSince !== undefined;
-  const containers = containersOf(pod).map((container) => containerStatus(pod, container, facts));
-  const allReady = running && !facts.terminating && containers.every(({ ready }) => ready);
-  const initContainers = (pod.spec?.initContainers ?? []).map((container) =>
-    sidecarsOf(pod).includes(container)
-      ? containerStatus(pod, container, facts)
-      : finishedInit(pod, container, facts),
-  );
+  const { containers, initContainers, phase } = facts.runtime
+    ? fromRuntime(facts.runtime, facts)
+    : ofStandIn(pod, facts);
+  const allReady =
+    facts.runningSince !== undefined && !facts.terminating && containers.every(({ ready }) => ready);
   return {
-    phase: running ? 'Running' : 'Pending',
-    conditions: conditions(pod, facts, { network: facts.addresses.length > 0, allReady }),
+    phase,
+    conditions: conditions(pod, facts, { network: facts.addresses.length > 0, allReady, phase }),
     hostIP: facts.hostAddresses[0],
     hostIPs: facts.hostAddresses.map((ip) => ({ ip })),
     ...(facts.addresses.length > 0
@@ -48,6 +55,32 @@ export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
     ...(initContainers.length > 0 ? { initContainerStatuses: initContainers } : {}),
     containerStatuses: containers,
     qosClass: qosClass(pod),
+  };
+}
+
+interface Parts {
+  phase: RuntimeStatus['phase'];
+  containers: ContainerStatus[];
+  initContainers: ContainerStatus[];
+}
+
+/** Who is to go gets no traffic, whatever its probes say. */
+const fromRuntime = ({ phase, containers, initContainers }: RuntimeStatus, facts: PodFacts): Parts => ({
+  phase,
+  containers: containers.map((one) => ({ ...one, ready: one.ready && !facts.terminating })),
+  initContainers,
+});
+
+function ofStandIn(pod: Pod, facts: PodFacts): Parts {
+  const initContainers = (pod.spec?.initContainers ?? []).map((container) =>
+    sidecarsOf(pod).includes(container)
+      ? containerStatus(pod, container, facts)
+      : finishedInit(pod, container, facts),
+  );
+  return {
+    phase: facts.runningSince === undefined ? 'Pending' : 'Running',
+    containers: containersOf(pod).map((container) => containerStatus(pod, container, facts)),
+    initContainers,
   };
 }
 
@@ -116,14 +149,18 @@ function readyCondition(containers: boolean, barrier: boolean, closed: string[],
   return ['Ready', true, ''];
 }
 
-function conditions(pod: Pod, facts: PodFacts, state: { network: boolean; allReady: boolean }): Condition[] {
-  const running = facts.runningSince !== undefined;
+function conditions(
+  pod: Pod,
+  facts: PodFacts,
+  state: { network: boolean; allReady: boolean; phase: RuntimeStatus['phase'] },
+): Condition[] {
+  const initialized = facts.runtime?.initialized ?? facts.runningSince !== undefined;
   const gates = (pod.spec?.readinessGates ?? []).map(({ conditionType }) => conditionType);
   const closed = gates.filter((type) => statusOf(pod, type) !== 'True');
-  const unready = facts.terminating ? 'PodTerminating' : 'ContainersNotReady';
+  const unready = unreadyReason(facts, state.phase);
   const mine: Line[] = [
     ['PodReadyToStartContainers', state.network, ''],
-    ['Initialized', running || (pod.spec?.initContainers ?? []).length === 0, 'ContainersNotInitialized'],
+    ['Initialized', initialized || (pod.spec?.initContainers ?? []).length === 0, 'ContainersNotInitialized'],
     readyCondition(state.allReady, facts.barrier, closed, unready),
     ['ContainersReady', state.allReady, unready],
     ['PodScheduled', true, ''],
@@ -133,6 +170,12 @@ function conditions(pod: Pod, facts: PodFacts, state: { network: boolean; allRea
     ...mine.map(([type, ok, reason, message]) => condition(pod, facts, type, ok, reason, message)),
     ...others,
   ];
+}
+
+function unreadyReason(facts: PodFacts, phase: RuntimeStatus['phase']): string {
+  if (phase === 'Succeeded') return 'PodCompleted';
+  if (phase === 'Failed') return 'PodFailed';
+  return facts.terminating ? 'PodTerminating' : 'ContainersNotReady';
 }
 
 const statusOf = (pod: Pod, type: string): string | undefined =>

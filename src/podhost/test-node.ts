@@ -1,8 +1,9 @@
 /** A node for tests: a namespace, address pools, the CNI server, a stand-in server and a pod host. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { Pod } from '../api/types.ts';
+import { basename, join } from 'node:path';
+import type { ConfigMap, Pod, Secret } from '../api/types.ts';
+import { createCgroup, findCgroup2Mount, killCgroup, removeCgroup } from '../kernel/cgroup.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { type CniServer, serveCni } from '../cni/server.ts';
@@ -28,6 +29,10 @@ export interface TestNode {
   /** The pods as an API server would hold them; `changed()` tells the pod host. */
   pods: Map<string, Pod>;
   patches: { pod: string; status: PodStatus }[];
+  events: { pod: string; type: string; reason: string; message: string }[];
+  /** By `namespace/name`. */
+  configMaps: Map<string, ConfigMap>;
+  secrets: Map<string, Secret>;
   host: PodHost;
   changed(): void;
   startHost(options?: Partial<PodHostOptions['callbacks']>): Promise<void>;
@@ -50,6 +55,11 @@ export async function createTestNode(): Promise<TestNode> {
   const standInSocket = join(folder, 'stand-in.sock');
   const pods = new Map<string, Pod>();
   const patches: TestNode['patches'] = [];
+  const events: TestNode['events'] = [];
+  const configMaps: TestNode['configMaps'] = new Map();
+  const secrets: TestNode['secrets'] = new Map();
+  const cgroup = join(findCgroup2Mount() ?? '', basename(folder));
+  createCgroup(cgroup);
   const paths = new Set<string>();
   let cni: CniServer | undefined;
   let stopHost = new AbortController();
@@ -68,6 +78,9 @@ export async function createTestNode(): Promise<TestNode> {
     }),
     pods,
     patches,
+    events,
+    configMaps,
+    secrets,
     host: undefined as unknown as PodHost,
     changed: () => node.host.reconcile([...pods.values()]),
     async startHost(callbacks = {}) {
@@ -98,6 +111,18 @@ export async function createTestNode(): Promise<TestNode> {
           env: { HEDDLE_CNI_SOCKET: socketPath },
         }),
         dns: { nameservers: ['10.96.0.10'], clusterDomain: 'cluster.local' },
+        processes: {
+          program: join(root, 'build/heddle-pause'),
+          sockets: join(folder, 'pause'),
+          cgroup,
+          objects: {
+            configMap: async (namespace, name) => configMaps.get(`${namespace}/${name}`),
+            secret: async (namespace, name) => secrets.get(`${namespace}/${name}`),
+          },
+          serviceEnv: () => ({}),
+          event: (pod, type, reason, message) =>
+            void events.push({ pod: pod.metadata.name, type, reason, message }),
+        },
         callbacks: {
           async patchPodStatus(pod, status) {
             const key = pod.metadata.uid!;
@@ -146,6 +171,8 @@ export async function createTestNode(): Promise<TestNode> {
     async close() {
       await node.stopHost();
       await node.stopStandIn();
+      killCgroup(cgroup);
+      await removeCgroup(cgroup, { timeoutMs: 30_000 });
       route.close();
       for (const path of [...paths, ns.path]) deleteNetns(path);
       closeNetns(ns);

@@ -1,8 +1,8 @@
 /** Tells the pod host which pods the node shall have, and carries back what it says of them. */
-import { POD } from '../../api/kinds.ts';
+import { CONFIG_MAP, POD, SECRET } from '../../api/kinds.ts';
 import { compileServiceSelector } from '../../api/selector.ts';
-import type { Pod, Service } from '../../api/types.ts';
-import { ApiError } from '../../client/api-error.ts';
+import type { ConfigMap, Pod, Secret, Service } from '../../api/types.ts';
+import { ApiError, isNotFound } from '../../client/api-error.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Client } from '../../client/types.ts';
 import { aborted } from '../../lib/signals.ts';
@@ -24,6 +24,9 @@ export interface PodController {
   run(signal: AbortSignal): Promise<void>;
   patchPodStatus(pod: Pod, status: object): Promise<void>;
   deletePod(pod: Pod): Promise<void>;
+  /** Undefined: there is none of that name. */
+  configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
+  secret(namespace: string, name: string): Promise<Secret | undefined>;
   /** Numeric target ports of the services that select a pod: traffic comes there, declared or not. */
   targetPorts(pod: Pod): ServedPort[];
 }
@@ -75,6 +78,8 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
         if (!(error instanceof ApiError) || (error.code !== 404 && error.code !== 409)) throw error;
       }
     },
+    configMap: (namespace, name) => found(client.get(CONFIG_MAP, name, namespace)),
+    secret: (namespace, name) => found(client.get(SECRET, name, namespace)),
     targetPorts: ({ metadata }) =>
       Object.entries(metadata.labels ?? {})
         .flatMap((pair) => selecting(pairOf(metadata.namespace, pair)))
@@ -82,4 +87,11 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
         .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
         .flatMap(numericTargets),
   };
+}
+
+function found<T>(got: Promise<T>): Promise<T | undefined> {
+  return got.catch((error: unknown) => {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  });
 }

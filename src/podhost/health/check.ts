@@ -2,11 +2,14 @@
 import { request } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { formatHostPort } from '../../lib/ip.ts';
 import type { Probe } from '../ports.ts';
 import { firstMessage, frameMessage } from '../stand-in/grpc.ts';
 
 export interface CheckDeps {
+  /** False for stand-ins: a connection will do where a probe wants TLS. */
+  speaksTls?: boolean;
   /** From the node's namespace. */
   connectTcp(options: { host: string; port: number; timeoutMs: number }): Promise<Socket>;
 }
@@ -22,7 +25,7 @@ export async function check(probe: Probe, target: Target, deps: CheckDeps): Prom
   let socket: Socket | undefined;
   const timer = AbortSignal.timeout(target.timeoutMs);
   try {
-    // A stand-in has no program to run a command and speaks no TLS.
+    // A stand-in has no program to run a command.
     if (probe.exec) return undefined;
     socket = await deps.connectTcp({
       host: hostOf(probe, target),
@@ -30,7 +33,11 @@ export async function check(probe: Probe, target: Target, deps: CheckDeps): Prom
       timeoutMs: target.timeoutMs,
     });
     if (probe.grpc) return await grpcHealth(socket, probe.grpc.service ?? '', target, timer);
-    if (probe.httpGet && probe.httpGet.scheme !== 'HTTPS') return await httpGet(socket, probe, target, timer);
+    if (!probe.httpGet) return undefined;
+    if (probe.httpGet.scheme !== 'HTTPS') return await httpGet(socket, probe, target, timer);
+    // As a kubelet: whose certificate it is does not matter.
+    if (deps.speaksTls)
+      return await httpGet(connectTls({ socket, rejectUnauthorized: false }), probe, target, timer);
     return undefined;
   } catch (error) {
     return timer.aborted

@@ -1,0 +1,33 @@
+/*
+ * heddle-pause: what a pod of processes hangs on.
+ *
+ *   hold    lives as long as the pod: keeps its namespaces, parents its containers, writes their logs and
+ *           remembers their exit codes, so that an agent can die and come back without a container noticing.
+ *   inside  the first process of a container, after bwrap has built its file system: gives up root, starts the
+ *           program, hands on signals, reaps orphans, ends with the program's exit code.
+ *   enter   one more program in a container that runs.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pause.h"
+
+_Noreturn void die(int code, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stderr, format, arguments);
+  va_end(arguments);
+  fputc('\n', stderr);
+  _exit(code);
+}
+
+int main(int argc, char **argv) {
+  const char *verb = argc > 1 ? argv[1] : "";
+  if (!strcmp(verb, "hold")) return hold(argc, argv);
+  if (!strcmp(verb, "inside")) return inside(argc, argv);
+  if (!strcmp(verb, "enter")) return enter(argc, argv);
+  die(2, "usage: heddle-pause hold|inside|enter ...");
+}

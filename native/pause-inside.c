@@ -1,0 +1,152 @@
+/* The first process of a container, and one more of a container that runs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pause.h"
+
+static int exit_code(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* Does not come back. Words about a failure go to `report`, or to stderr. */
+static void start_program(const struct identity *who, char **argv, int report) {
+  sigset_t none;
+  char words[512];
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (chdir(who->folder) < 0)
+    snprintf(words, sizeof words, "%ccannot go to the working directory %s: %s", FAILED, who->folder, strerror(errno));
+  else {
+    execvp(argv[0], argv);
+    snprintf(words, sizeof words, "%ccannot start %s: %s", FAILED, argv[0],
+             errno == ENOENT ? "no such program" : strerror(errno));
+  }
+  if (report >= 0 && write(report, words, strlen(words)) < 0) _exit(START_ERROR);
+  fprintf(stderr, "%s\n", words + 1);
+  _exit(errno == ENOENT ? 127 : 126);
+}
+
+/* Every child that ends; the exit code of `main_pid` once it is among them, else -1. */
+static int reap(pid_t main_pid) {
+  int status, code = -1;
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+    if (pid == main_pid) code = exit_code(status);
+  return code;
+}
+
+/*
+ * Hands on signals until `program` ends, or the pod's holder does: with us, the first process, all others go.
+ * (A signal at the holder's death will not do: bwrap, between us, may not signal another user's process.)
+ */
+static _Noreturn void look_after(pid_t program, int signals) {
+  struct pollfd polls[] = {{signals, POLLIN, 0}, {LIFE_FD, POLLIN, 0}};
+  for (;;) {
+    struct signalfd_siginfo info;
+    if (poll(polls, 2, -1) < 0) continue;
+    if (polls[1].revents) _exit(128 + SIGKILL);
+    if (read(signals, &info, sizeof info) != sizeof info) continue;
+    if (info.ssi_signo != SIGCHLD) kill(program, (int)info.ssi_signo);
+    else {
+      int code = reap(program);
+      if (code >= 0) _exit(code);
+    }
+  }
+}
+
+/* Not on a command line, which every user of the machine can read. */
+static void read_environment(const char *path) {
+  struct stat found;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &found) < 0) die(START_ERROR, "cannot read %s: %s", path, strerror(errno));
+  char *text = calloc(1, (size_t)found.st_size + 1);
+  if (!text || read(fd, text, (size_t)found.st_size) != found.st_size) die(START_ERROR, "cannot read %s", path);
+  close(fd);
+  clearenv();
+  for (char *at = text; at < text + found.st_size; at += strlen(at) + 1) putenv(at);
+}
+
+int inside(int argc, char **argv) {
+  struct identity who;
+  sigset_t all;
+  const char reached = REACHED;
+  if (write(REPORT_FD, &reached, 1) != 1) _exit(START_ERROR);
+  fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
+  fcntl(LIFE_FD, F_SETFD, FD_CLOEXEC);
+  int at = read_identity(argc, argv, 2, &who);
+  if (at >= argc) die(START_ERROR, "no command after --");
+  if (who.environment) read_environment(who.environment);
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  become(&who, true);
+  int signals = signalfd(-1, &all, SFD_CLOEXEC);
+  pid_t program = fork();
+  if (program < 0) die(START_ERROR, "cannot fork: %s", strerror(errno));
+  if (program == 0) {
+    setsid();
+    start_program(&who, argv + at, REPORT_FD);
+  }
+  close(REPORT_FD);
+  look_after(program, signals);
+}
+
+static int open_namespace(int proc, const char *name) {
+  char path[32];
+  snprintf(path, sizeof path, "ns/%s", name);
+  int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) die(START_ERROR, "the container has ended: %s", strerror(errno));
+  return fd;
+}
+
+static void join_cgroup(const char *folder) {
+  char path[4096], pid[16];
+  snprintf(path, sizeof path, "%s/cgroup.procs", folder);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  int length = snprintf(pid, sizeof pid, "%d", getpid());
+  if (fd < 0 || write(fd, pid, (size_t)length) != length)
+    die(START_ERROR, "cannot join the cgroup %s: %s", folder, strerror(errno));
+  close(fd);
+}
+
+/* enter PID CGROUP IDENTITY... -- PROGRAM...: with every namespace of PID. */
+int enter(int argc, char **argv) {
+  static const char *const names[] = {"net", "ipc", "uts", "cgroup", "pid", "mnt"};
+  enum { COUNT = sizeof names / sizeof *names };
+  struct identity who;
+  char path[64];
+  int fds[COUNT];
+  if (argc < 4) die(2, "usage: heddle-pause enter PID CGROUP [IDENTITY] -- PROGRAM");
+  int at = read_identity(argc, argv, 4, &who);
+  if (at >= argc) die(START_ERROR, "no command after --");
+  snprintf(path, sizeof path, "/proc/%d", atoi(argv[2]));
+  int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (proc < 0) die(START_ERROR, "the container has ended");
+  int user = open_namespace(proc, "user");
+  for (int i = 0; i < COUNT; i++) fds[i] = open_namespace(proc, names[i]);
+  if (argv[3][0]) join_cgroup(argv[3]);
+  for (int i = 0; i < COUNT; i++)
+    if (setns(fds[i], 0) < 0) die(START_ERROR, "cannot enter the container's %s namespace: %s", names[i], strerror(errno));
+  pid_t program = fork();
+  if (program < 0) die(START_ERROR, "cannot fork: %s", strerror(errno));
+  if (program == 0) {
+    /* EINVAL: it is the one we are in. */
+    if (setns(user, 0) < 0 && errno != EINVAL) die(START_ERROR, "cannot enter the user namespace: %s", strerror(errno));
+    become(&who, false);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    start_program(&who, argv + at, -1);
+  }
+  int status;
+  while (waitpid(program, &status, 0) < 0)
+    if (errno != EINTR) return START_ERROR;
+  return exit_code(status);
+}

@@ -1,0 +1,131 @@
+/**
+ * The command line that makes a container's file system: of the host's files what an ordinary program needs,
+ * read-only; its volumes; folders of its own. Then `heddle-pause inside` gives up root and starts the program.
+ */
+import { join, normalize } from 'node:path';
+import type { Pod } from '../../api/types.ts';
+import type { PodFiles } from '../files.ts';
+import { hostFolders } from '../jail.ts';
+import { ConfigError, expand } from './environment.ts';
+import { type Identity, identityArgs } from './identity.ts';
+import { isWritten, volumeFolder } from './volumes.ts';
+
+type Container = NonNullable<Pod['spec']>['containers'][number];
+
+export interface ContainerFiles {
+  /** NAME=VALUE, each ended by NUL; read before root is given up. */
+  environment: string;
+  /** What the program leaves there is its last word. */
+  termination: string;
+}
+
+export interface ArgvOptions {
+  /** heddle-pause */
+  program: string;
+  pod: Pod;
+  container: Container;
+  identity: Identity;
+  /** The pod's own folder. */
+  folder: string;
+  podFiles: PodFiles;
+  files: ContainerFiles;
+  env: Readonly<Record<string, string>>;
+  argv: readonly string[];
+}
+
+/** Ours, over whatever a volume puts there. */
+const OWN = '/.heddle';
+const PRIVATE = ['/tmp', '/run', '/home', '/root', '/var/tmp', '/dev/shm'];
+const PRIVATE_BYTES = 64 << 20;
+
+export const terminationPath = (container: Container): string =>
+  container.terminationMessagePath ?? '/dev/termination-log';
+
+export const workingFolder = (container: Container): string => container.workingDir ?? '/home';
+
+/**
+ * bwrap makes mount points as root and follows links: none may lie where a program of the pod could have put one.
+ */
+function nestedProblem(pod: Pod, container: Container): string | undefined {
+  const places = (container.volumeMounts ?? []).map(({ name, mountPath }) => ({
+    name,
+    path: normalize(mountPath),
+  }));
+  const own = { name: 'terminationMessagePath', path: normalize(terminationPath(container)) };
+  for (const outer of places) {
+    const volume = pod.spec?.volumes?.find((one) => one.name === outer.name);
+    if (volume && isWritten(volume)) continue;
+    const inner = [...places, own].find(
+      (one) => one !== outer && one.path.startsWith(`${outer.path.replace(/\/$/, '')}/`),
+    );
+    if (inner) return `volumeMounts: ${inner.path} (${inner.name}) lies inside of ${outer.path}, an emptyDir`;
+  }
+  return undefined;
+}
+
+/** Why a container's mounts cannot be made. */
+export function mountProblem(pod: Pod, container: Container): string | undefined {
+  for (const { name, mountPath, subPath, subPathExpr, mountPropagation } of container.volumeMounts ?? []) {
+    const volume = pod.spec?.volumes?.find((one) => one.name === name);
+    const path = normalize(`/${mountPath}`);
+    if (path === '/' || path.startsWith(OWN) || path === '/proc' || path.startsWith('/proc/'))
+      return `volumeMounts: nothing can be mounted at ${mountPath}`;
+    if ((subPath || subPathExpr) && volume && !isWritten(volume))
+      return `volumeMounts: subPath of ${name}, an emptyDir: the process runtime has it for configMap, secret, projected and downwardAPI volumes alone`;
+    if (mountPropagation && mountPropagation !== 'None')
+      return `volumeMounts: mountPropagation ${mountPropagation} of ${name}`;
+  }
+  return nestedProblem(pod, container);
+}
+
+/** A line of the command line: words without blanks. */
+const words = (line: string): string[] => line.split(' ');
+
+export function containerArgv(options: ArgvOptions): string[] {
+  const { container, identity, podFiles, files } = options;
+  const readOnly = container.securityContext?.readOnlyRootFilesystem === true;
+  const privateFolder = (path: string) =>
+    readOnly && path !== '/dev/shm'
+      ? ['--perms', '0755', '--dir', path]
+      : ['--perms', '1777', '--size', String(PRIVATE_BYTES), '--tmpfs', path];
+  return [
+    ...words('bwrap --unshare-pid --unshare-cgroup-try --as-pid-1 --die-with-parent --new-session'),
+    ...words('--info-fd 3 --clearenv'),
+    ...hostFolders(podFiles),
+    ...words('--proc /proc --dev /dev'),
+    ...PRIVATE.flatMap(privateFolder),
+    ...mounts(options),
+    '--bind',
+    files.termination,
+    terminationPath(container),
+    ...words(`--perms 0755 --dir ${OWN} --ro-bind`),
+    options.program,
+    `${OWN}/pause`,
+    '--ro-bind',
+    files.environment,
+    `${OWN}/env`,
+    // The capabilities are given up again with the user, before the program starts.
+    ...words('--remount-ro / --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --'),
+    ...words(`${OWN}/pause inside --env ${OWN}/env`),
+    ...identityArgs(identity),
+    '--cwd',
+    workingFolder(container),
+    '--',
+    ...options.argv,
+  ];
+}
+
+/** Outer ones first. */
+function mounts({ pod, container, folder, env }: ArgvOptions): string[] {
+  const all = (container.volumeMounts ?? []).toSorted(
+    (a, b) => normalize(a.mountPath).split('/').length - normalize(b.mountPath).split('/').length,
+  );
+  return all.flatMap(({ name, mountPath, subPath, subPathExpr, readOnly }) => {
+    const volume = pod.spec?.volumes?.find((one) => one.name === name);
+    const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
+    const source = join(volumeFolder(folder, name), inner);
+    if (inner.split('/').includes('..')) throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
+    const how = readOnly || (volume && isWritten(volume)) ? '--ro-bind' : '--bind';
+    return [how, source, mountPath];
+  });
+}

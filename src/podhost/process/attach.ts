@@ -1,0 +1,155 @@
+/** A pod's processes for its worker: made when the pod starts, found again after a restart, ended and removed. */
+import { join } from 'node:path';
+import type { Pod } from '../../api/types.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { HeddleError } from '../../lib/errors.ts';
+import type { CheckDeps } from '../health/check.ts';
+import type { PodRecord } from '../records.ts';
+import type { RuntimeStatus } from '../status.ts';
+import { createMachinery } from './machinery.ts';
+import type { ObjectReaders } from './objects.ts';
+import { createProcessPod, type ProcessPod } from './pod.ts';
+import { loadState } from './state-file.ts';
+import type { Container, EventType } from './types.ts';
+
+export interface ProcessOptions {
+  /** heddle-pause */
+  program: string;
+  /** Folder of the holders' sockets: private, its path short. */
+  sockets: string;
+  /** Absolute path of the cgroup that the pods' cgroups are made in. */
+  cgroup: string;
+  objects: ObjectReaders;
+  /** Variables that name the services of a namespace. */
+  serviceEnv?(namespace: string): Readonly<Record<string, string>>;
+  event?(pod: Pod, type: EventType, reason: string, message: string): void;
+}
+
+export interface AttachDeps {
+  options: ProcessOptions;
+  record(): PodRecord;
+  pod(): Pod | undefined;
+  folder: string;
+  podLogs: string;
+  hostAddresses: readonly string[];
+  connectTcp: CheckDeps['connectTcp'];
+  changed(): void;
+  clock: Clock;
+}
+
+export interface Entry {
+  /** Runs in the agent's own namespaces and enters the container's. */
+  argv: string[];
+  env: Record<string, string>;
+}
+
+export interface PodProcesses {
+  /** Once; `adopted`: an earlier agent had started it. */
+  start(adopted: boolean, signal: AbortSignal): Promise<void>;
+  readonly isStarted: boolean;
+  status(): RuntimeStatus | undefined;
+  stop(graceMs: number): Promise<void>;
+  /** Processes, cgroup, logs. */
+  dispose(): Promise<void>;
+  /** @throws HeddleError `NoSuchContainer`, `ContainerNotRunning` */
+  enter(container: string | undefined, argv: readonly string[]): Promise<Entry>;
+  /** Of the container's run, or the one before. @throws HeddleError `NoSuchContainer`, `NoPreviousRun` */
+  log(container: string | undefined, previous: boolean): { path: string; running: boolean };
+}
+
+export function attachProcesses(deps: AttachDeps): PodProcesses {
+  const { options, clock } = deps;
+  let processes: ProcessPod | undefined;
+  const { uid, namespace, name, netns } = deps.record();
+
+  const podOrFail = (): Pod => {
+    const pod = deps.pod();
+    if (!pod)
+      throw new HeddleError('PodNotHere', `pod ${namespace}/${name} is not known from the API server yet`);
+    return pod;
+  };
+  const machinery = createMachinery({
+    pod: podOrFail,
+    program: options.program,
+    folder: deps.folder,
+    logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),
+    socketPath: join(options.sockets, `${uid}.sock`),
+    netns,
+    cgroup: join(options.cgroup, uid),
+    addresses: () => deps.record().addresses ?? [],
+    hostAddresses: deps.hostAddresses,
+    objects: options.objects,
+    connectTcp: deps.connectTcp,
+    serviceEnv: () => options.serviceEnv?.(namespace) ?? {},
+    say(type, reason, message) {
+      const pod = deps.pod();
+      if (pod) options.event?.(pod, type, reason, message);
+    },
+    clock,
+  });
+
+  /** A container's name may be left out where there is one, or one is marked as the default. */
+  function find(asked: string | undefined): Container {
+    const { spec, metadata } = podOrFail();
+    const all = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];
+    const wanted = asked ?? metadata.annotations?.['kubectl.kubernetes.io/default-container'] ?? all[0]?.name;
+    const found = all.find((one) => one.name === wanted);
+    if (found) return found;
+    throw new HeddleError('NoSuchContainer', `container ${wanted} is not valid for pod ${name}`, {
+      hint: `it has ${all.map((one) => one.name).join(', ')}`,
+    });
+  }
+
+  return {
+    async start(adopted, signal) {
+      if (processes) return;
+      const saved = await loadState(deps.folder);
+      processes = createProcessPod({
+        pod: podOrFail,
+        machinery,
+        folder: deps.folder,
+        saved,
+        adopted,
+        changed: deps.changed,
+      });
+      void processes.run(signal);
+    },
+    get isStarted() {
+      return processes !== undefined;
+    },
+    status: () => {
+      const pod = deps.pod();
+      return pod && processes?.status(pod);
+    },
+    async stop(graceMs) {
+      await processes?.stop(graceMs);
+    },
+    dispose: machinery.dispose,
+    async enter(asked, argv) {
+      const container = find(asked);
+      const pid = processes?.pid(container.name);
+      if (pid === undefined)
+        throw new HeddleError(
+          'ContainerNotRunning',
+          `container ${container.name} of pod ${name} does not run`,
+          {
+            hint: 'kubectl describe pod says why',
+          },
+        );
+      return machinery.enter(container, pid, argv);
+    },
+    log(asked, previous) {
+      const container = find(asked);
+      const attempt = processes?.attempt(container.name) ?? 0;
+      if (previous && attempt === 0)
+        throw new HeddleError(
+          'NoPreviousRun',
+          `previous terminated container "${container.name}" in pod "${name}" not found`,
+        );
+      return {
+        path: machinery.logFile(container.name, previous ? attempt - 1 : attempt),
+        running: !previous && processes?.pid(container.name) !== undefined,
+      };
+    },
+  };
+}

@@ -1,0 +1,330 @@
+/** What a process pod's containers are made with: the holder, files, environment, probes, hooks. */
+import { availableParallelism, totalmem } from 'node:os';
+import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Pod } from '../../api/types.ts';
+import { createCgroup, killCgroup, oomKills, removeCgroup } from '../../kernel/cgroup.ts';
+import { run } from '../../kernel/spawn.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorText } from '../../lib/errors.ts';
+import { hostnameOf, podFiles } from '../files.ts';
+import { check, type CheckDeps } from '../health/check.ts';
+import { type Probe, probePort } from '../ports.ts';
+import { containerArgv, workingFolder } from './argv.ts';
+import type { ContainerDeps } from './container.ts';
+import { commandOf, ConfigError, environmentOf, type EnvironmentSources } from './environment.ts';
+import type { FieldFacts } from './fields.ts';
+import { runHook } from './hooks.ts';
+import { identityArgs, identityOf } from './identity.ts';
+import { type ObjectReaders, readObjects } from './objects.ts';
+import { findPause, type Pause, startPause } from './pause.ts';
+import { watchProbes } from './probes.ts';
+import { lastOfLog } from './cri-log.ts';
+import { forgetState } from './state-file.ts';
+import type { Container, Say } from './types.ts';
+import { memoryMounts, prepareVolumes } from './volumes.ts';
+
+export interface MachineryDeps {
+  pod(): Pod;
+  /** heddle-pause */
+  program: string;
+  /** The pod's own folder, and where its logs go. */
+  folder: string;
+  logs: string;
+  socketPath: string;
+  netns: string;
+  /** Absolute path of the pod's cgroup. */
+  cgroup: string;
+  addresses(): readonly string[];
+  hostAddresses: readonly string[];
+  objects: ObjectReaders;
+  connectTcp: CheckDeps['connectTcp'];
+  /** Variables that name the services of the pod's namespace. */
+  serviceEnv(): Readonly<Record<string, string>>;
+  say: Say;
+  clock: Clock;
+}
+
+export type ContainerMachinery = Omit<ContainerDeps, 'role' | 'saved' | 'before' | 'save' | 'changed'>;
+
+export interface PodMachinery {
+  containerDeps(container: Container): ContainerMachinery;
+  /** Makes the volumes, again and again until all that they need is there. */
+  prepare(signal: AbortSignal): Promise<void>;
+  /** What ConfigMaps and Secrets say later reaches the volumes; the result ends it. */
+  renewVolumes(signal: AbortSignal): () => void;
+  say: Say;
+  stop(): void;
+  stopping(): boolean;
+  /** The command line that runs `argv` in a container whose first process is `pid`, and its environment. */
+  enter(
+    container: Container,
+    pid: number,
+    argv: readonly string[],
+  ): Promise<{ argv: string[]; env: Record<string, string> }>;
+  logFile(container: string, attempt: number): string;
+  /** Of the holder, which stays. */
+  letGo(): void;
+  /** The holder and all that it holds. */
+  dispose(): Promise<void>;
+}
+
+const RENEW_MS = 30_000;
+const RETRY_MS = 2000;
+/** Bytes of a container's last word. */
+const LAST_WORDS = 4096;
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export function createMachinery(deps: MachineryDeps): PodMachinery {
+  const { clock, say, folder } = deps;
+  let pause: Promise<Pause> | undefined;
+  let held: Pause | undefined;
+  const stopping = new AbortController();
+
+  const facts = (): FieldFacts => ({
+    addresses: deps.addresses(),
+    hostAddresses: deps.hostAddresses,
+    node: { cpus: availableParallelism(), memory: totalmem() },
+  });
+  const cgroupOf = (container: string) => join(deps.cgroup, `c-${container}`);
+  const environmentFile = (name: string) => join(folder, `env-${name}`);
+  const terminationFile = (name: string) => join(folder, `termination-${name}`);
+  const logFile = (container: string, attempt: number) => join(deps.logs, container, `${attempt}.log`);
+
+  function holder(signal: AbortSignal): Promise<Pause> {
+    if (held && !held.lost.aborted) return Promise.resolve(held);
+    pause ??= openHolder(signal).finally(() => (pause = undefined));
+    return pause;
+  }
+
+  async function openHolder(signal: AbortSignal): Promise<Pause> {
+    const pod = deps.pod();
+    held =
+      (await findPause(deps.socketPath)) ??
+      (await startPause(
+        {
+          program: deps.program,
+          socketPath: deps.socketPath,
+          hostname: hostnameOf(pod),
+          netns: deps.netns,
+          cgroup: deps.cgroup,
+          ownCgroup: join(deps.cgroup, 'holder'),
+          memory: memoryMounts(pod, folder),
+          clock,
+        },
+        signal,
+      ));
+    return held;
+  }
+
+  async function environment(container: Container): Promise<Record<string, string>> {
+    const objects = await readObjects(deps.pod(), container, deps.objects);
+    const base = { PATH, HOME: '/home', HOSTNAME: hostnameOf(deps.pod()), ...deps.serviceEnv() };
+    const sources: EnvironmentSources = { ...facts(), ...objects, base };
+    return environmentOf(deps.pod(), container, sources);
+  }
+
+  async function prepareOnce(): Promise<void> {
+    const objects = await readObjects(deps.pod(), undefined, deps.objects);
+    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects });
+  }
+
+  async function launch(to: Pause, container: Container, id: string, attempt: number): Promise<void> {
+    const pod = deps.pod();
+    const { name } = container;
+    const identity = identityOf(pod, container);
+    const env = await environment(container);
+    const argv = commandOf(container, env);
+    if (!argv) throw new ConfigError('no command, and there is no image that has one');
+    const text = Object.entries(env).map(([key, value]) => `${key}=${value}\0`);
+    await writeFile(environmentFile(name), text.join(''), { mode: 0o600 });
+    await makeTermination(terminationFile(name), identity.user.outside);
+    const log = logFile(name, attempt);
+    await mkdir(join(deps.logs, name), { recursive: true, mode: 0o700 });
+    // The last run and the one before it are kept, as a kubelet does.
+    if (attempt >= 2) await removeLog(logFile(name, attempt - 2));
+    const cgroup = cgroupOf(name);
+    // Made anew: what a command left behind goes, and the count of its kills for memory begins at nothing.
+    killCgroup(cgroup);
+    await removeCgroup(cgroup);
+    createCgroup(cgroup);
+    const files = { environment: environmentFile(name), termination: terminationFile(name) };
+    const options = {
+      program: deps.program,
+      pod,
+      container,
+      identity,
+      folder,
+      podFiles: podFiles(folder),
+      files,
+      env,
+      argv,
+    };
+    if (attempt >= 1) to.forget(`${name}.${attempt - 1}`);
+    to.start({ id, log, cgroup, argv: containerArgv(options) });
+  }
+
+  async function enter(container: Container, pid: number, argv: readonly string[]) {
+    const identity = identityOf(deps.pod(), container);
+    const cwd = ['--cwd', workingFolder(container)];
+    const cgroup = cgroupOf(container.name);
+    return {
+      argv: [deps.program, 'enter', String(pid), cgroup, ...identityArgs(identity), ...cwd, '--', ...argv],
+      env: parseEnvironment(await readFile(environmentFile(container.name), 'utf8')),
+    };
+  }
+
+  /** Undefined when it ended with 0. */
+  async function exec(
+    container: Container,
+    pid: number,
+    argv: readonly string[],
+    limit: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<string | undefined> {
+    try {
+      const entry = await enter(container, pid, argv);
+      const { code, stdout, stderr } = await run(entry.argv, {
+        ...limit,
+        env: entry.env,
+        maxOutput: 1 << 20,
+      });
+      const words = `${stdout}${stderr}`.trim().slice(0, 1024);
+      return code === 0 ? undefined : `command ended with ${code}${words === '' ? '' : `: ${words}`}`;
+    } catch (error) {
+      return errorText(error);
+    }
+  }
+
+  async function probe(container: Container, pid: number, one: Probe, port: number, timeoutMs: number) {
+    if (one.exec) return exec(container, pid, one.exec.command ?? [], { timeoutMs });
+    if (port === 0) return 'the port it names is not declared by the container';
+    const address = deps.addresses()[0] ?? '';
+    return check(one, { address, port, timeoutMs }, { connectTcp: deps.connectTcp, speaksTls: true });
+  }
+
+  const hookDeps = (container: Container, pid: number) => ({
+    exec: (argv: readonly string[], signal: AbortSignal) =>
+      exec(container, pid, argv, { timeoutMs: 3_600_000, signal }),
+    get: (httpGet: NonNullable<Probe['httpGet']>, timeoutMs: number) =>
+      probe(container, pid, { httpGet }, probePort(container, { httpGet }) ?? 0, timeoutMs),
+    clock,
+  });
+
+  /** What it wrote for the purpose; if it may and has to, the end of its log. */
+  async function lastWords({ name, terminationMessagePolicy }: Container, code: number, attempt: number) {
+    const own = await readStart(terminationFile(name));
+    if (own !== '' || code === 0 || terminationMessagePolicy !== 'FallbackToLogsOnError') return own;
+    return lastOfLog(logFile(name, attempt));
+  }
+
+  return {
+    say,
+    stop: () => stopping.abort(),
+    stopping: () => stopping.signal.aborted,
+    enter,
+    logFile,
+    async prepare(signal) {
+      for (let told = ''; ; ) {
+        try {
+          return await prepareOnce();
+        } catch (error) {
+          signal.throwIfAborted();
+          const words = `MountVolume.SetUp failed: ${errorText(error)}`;
+          if (words !== told) say('Warning', 'FailedMount', words);
+          told = words;
+          await clock.sleep(RETRY_MS, AbortSignal.any([signal, stopping.signal]));
+        }
+      }
+    },
+    renewVolumes(signal) {
+      const end = new AbortController();
+      const either = AbortSignal.any([signal, end.signal]);
+      const renew = async () => {
+        for (;;) {
+          await clock.sleep(RENEW_MS, either);
+          await prepareOnce().catch(() => {});
+        }
+      };
+      renew().catch(() => {});
+      return () => end.abort();
+    },
+    containerDeps: (container) => ({
+      pod: deps.pod,
+      container,
+      pause: holder,
+      launch: (to, id, attempt) => launch(to, container, id, attempt),
+      lastWords: (code, attempt) => lastWords(container, code, attempt),
+      ranOutOfMemory: () => oomKills(cgroupOf(container.name)) > 0,
+      async watch(attempt, signal) {
+        const { postStart } = container.lifecycle ?? {};
+        const wrong =
+          postStart && !attempt.started
+            ? await runHook(postStart, hookDeps(container, attempt.pid), 3_600_000)
+            : undefined;
+        signal.throwIfAborted();
+        if (wrong !== undefined) {
+          say('Warning', 'FailedPostStartHook', `PostStartHook failed: ${wrong}`);
+          attempt.kill('FailedPostStartHook');
+          return;
+        }
+        const probeOne = (one: Probe, port: number, timeoutMs: number) =>
+          probe(container, attempt.pid, one, port, timeoutMs);
+        await watchProbes({ container, attempt, check: probeOne, say, clock }, signal);
+      },
+      async beforeStop(pid, graceMs) {
+        const { preStop } = container.lifecycle ?? {};
+        if (!preStop) return;
+        const wrong = await runHook(preStop, hookDeps(container, pid), graceMs);
+        if (wrong !== undefined) say('Warning', 'FailedPreStopHook', `PreStopHook failed: ${wrong}`);
+      },
+      say,
+      clock,
+    }),
+    letGo() {
+      held?.close();
+      held = undefined;
+    },
+    async dispose() {
+      held?.close();
+      held = undefined;
+      killCgroup(deps.cgroup);
+      await removeCgroup(deps.cgroup);
+      await rm(deps.socketPath, { force: true });
+      await rm(deps.logs, { recursive: true, force: true });
+      await forgetState(folder);
+    },
+  };
+}
+
+async function removeLog(path: string): Promise<void> {
+  for (const one of [path, `${path}.1`]) await rm(one, { force: true });
+}
+
+/** Written by the program; nothing else of the folder is within its reach. */
+async function makeTermination(path: string, user: number): Promise<void> {
+  await rm(path, { force: true });
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.chown(user, 0);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readStart(path: string): Promise<string> {
+  const file = await open(path).catch(() => undefined);
+  if (!file) return '';
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(LAST_WORDS), 0, LAST_WORDS, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+function parseEnvironment(text: string): Record<string, string> {
+  const pairs = text.split('\0').filter((one) => one !== '');
+  return Object.fromEntries(
+    pairs.map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)]),
+  );
+}

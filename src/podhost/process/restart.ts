@@ -1,0 +1,28 @@
+/** When a container that has ended is started again: a kubelet's rules. Pure. */
+import type { Pod } from '../../api/types.ts';
+import type { Container } from './types.ts';
+
+export type Role = 'init' | 'sidecar' | 'main';
+
+const FIRST_MS = 10_000;
+const LAST_MS = 300_000;
+/** One that ran for so long begins anew. */
+export const RESET_MS = 600_000;
+
+/** Milliseconds from its end to its next start, after `failures` ends in a row. The first restart is immediate. */
+export const restartDelay = (failures: number): number =>
+  failures <= 1 ? 0 : Math.min(LAST_MS, FIRST_MS * 2 ** (failures - 2));
+
+export function isRestarted(pod: Pod, role: Role, exitCode: number): boolean {
+  if (role === 'sidecar') return true;
+  const policy = pod.spec?.restartPolicy ?? 'Always';
+  if (role === 'init') return exitCode !== 0 && policy !== 'Never';
+  return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
+}
+
+export const roleOf = (pod: Pod, container: Container): Role =>
+  !pod.spec?.initContainers?.some(({ name }) => name === container.name)
+    ? 'main'
+    : container.restartPolicy === 'Always'
+      ? 'sidecar'
+      : 'init';

@@ -1,0 +1,68 @@
+/** A process pod's phase and container statuses, as a kubelet writes them. Pure. */
+import type { Pod } from '../../api/types.ts';
+import type { RuntimeStatus } from '../status.ts';
+import type { ContainerFacts, ContainerStatus } from './types.ts';
+
+export interface PodParts {
+  containers: ReadonlyMap<string, ContainerFacts>;
+  /** An init container that failed for good. */
+  initFailed: boolean;
+}
+
+const IMAGE = 'heddle://process';
+const NOT_YET = {
+  imageID: '',
+  state: { waiting: { reason: 'PodInitializing' } },
+  lastState: {},
+  ready: false,
+  started: false,
+  restartCount: 0,
+};
+
+export function runtimeStatus(pod: Pod, { containers, initFailed }: PodParts): RuntimeStatus {
+  const of = (list: readonly { name: string; image?: string }[] | undefined): ContainerStatus[] =>
+    (list ?? []).map((container) => oneStatus(pod, container, containers.get(container.name)));
+  const main = (pod.spec?.containers ?? []).map(({ name }) => containers.get(name));
+  const inits = (pod.spec?.initContainers ?? []).map((one) => ({
+    sidecar: one.restartPolicy === 'Always',
+    facts: containers.get(one.name),
+  }));
+  const initialized = inits.every(({ sidecar, facts }) =>
+    sidecar ? facts?.started === true : isDone(facts),
+  );
+  const over = main.length > 0 && main.every((facts) => facts?.over);
+  const failed = initFailed || main.some((facts) => facts?.over && !isDone(facts));
+  const begun = main.some(
+    (facts) => facts && !('waiting' in facts.state && facts.restarts === 0 && !facts.lastState.terminated),
+  );
+  return {
+    phase: initFailed || over ? (failed ? 'Failed' : 'Succeeded') : begun ? 'Running' : 'Pending',
+    initialized: initialized || begun,
+    containers: of(pod.spec?.containers),
+    initContainers: of(pod.spec?.initContainers),
+  };
+}
+
+const isDone = (facts: ContainerFacts | undefined): boolean =>
+  facts?.over === true && facts.state.terminated?.exitCode === 0;
+
+function oneStatus(
+  pod: Pod,
+  { name, image }: { name: string; image?: string },
+  facts: ContainerFacts | undefined,
+): ContainerStatus {
+  if (!facts) return { ...NOT_YET, name, image: image ?? '' };
+  const { state, lastState, ready, started, restarts } = facts;
+  const ran = state.running ?? state.terminated ?? lastState.terminated;
+  return {
+    name,
+    image: image ?? '',
+    imageID: ran ? IMAGE : '',
+    ...(ran ? { containerID: `heddle://${pod.metadata.uid}/${name}.${restarts}` } : {}),
+    state,
+    lastState,
+    ready,
+    started,
+    restartCount: restarts,
+  };
+}

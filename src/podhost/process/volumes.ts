@@ -1,0 +1,189 @@
+/** A pod's volumes: folders below its own, filled from objects, renewed when these change. */
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { quantityValue } from '../../api/quantity.ts';
+import type { Pod } from '../../api/types.ts';
+import { type Data, ConfigError } from './environment.ts';
+import { type FieldFacts, fieldValue, resourceValue } from './fields.ts';
+import { outsideId } from './identity.ts';
+
+type Volume = NonNullable<NonNullable<Pod['spec']>['volumes']>[number];
+type Source = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
+
+export interface VolumeSources extends FieldFacts {
+  configMap(name: string): Data | undefined;
+  secret(name: string): Data | undefined;
+}
+
+/** Kinds that hold what the agent writes: their content is trusted, and read-only. */
+const WRITTEN = ['configMap', 'secret', 'projected', 'downwardAPI'] as const;
+const KNOWN: readonly string[] = ['emptyDir', ...WRITTEN];
+
+export const kindOf = (volume: Volume): string =>
+  Object.keys(volume).find((key) => key !== 'name' && volume[key as keyof Volume] !== undefined) ?? '';
+
+export const isWritten = (volume: Volume): boolean => (WRITTEN as readonly string[]).includes(kindOf(volume));
+
+/** What of a pod's volumes process pods cannot have, in words. */
+export function volumeProblems(pod: Pod): string[] {
+  const volumes = pod.spec?.volumes ?? [];
+  const unknown = volumes
+    .filter((volume) => !KNOWN.includes(kindOf(volume)))
+    .map((volume) => `volume ${volume.name}: ${kindOf(volume)}`);
+  const tokens = volumes
+    .filter(({ projected }) => projected?.sources?.some((one) => kindOfSource(one) === undefined))
+    .map(({ name }) => `volume ${name}: a projected source other than configMap, secret and downwardAPI`);
+  return [...unknown, ...tokens];
+}
+
+const kindOfSource = (source: Source) =>
+  (['configMap', 'secret', 'downwardAPI'] as const).find((key) => source[key] !== undefined);
+
+/** ConfigMaps and Secrets that the volumes need. */
+export function volumeNeeds(pod: Pod): { configMaps: string[]; secrets: string[] } {
+  const volumes = pod.spec?.volumes ?? [];
+  const sources = volumes.flatMap(({ projected }) => projected?.sources ?? []);
+  const names = (list: (string | undefined)[]) => [...new Set(list.filter((name) => name !== undefined))];
+  return {
+    configMaps: names([...volumes, ...sources].map(({ configMap }) => configMap?.name)),
+    secrets: names([
+      ...volumes.map((one) => one.secret?.secretName),
+      ...sources.map((one) => one.secret?.name),
+    ]),
+  };
+}
+
+export const volumeFolder = (folder: string, name: string): string => join(folder, 'volumes', name);
+
+/** Memory volumes, as the pod's holder mounts them. */
+export function memoryMounts(pod: Pod, folder: string): string[] {
+  return (pod.spec?.volumes ?? [])
+    .filter(({ emptyDir }) => emptyDir?.medium === 'Memory')
+    .map(({ name, emptyDir }) => {
+      const size = quantityValue(String(emptyDir?.sizeLimit ?? '64Mi')) ?? 64 << 20;
+      const group = fsGroupOf(pod);
+      const owner = group === undefined ? '' : `,gid=${group}`;
+      return `${volumeFolder(folder, name)},mode=${group === undefined ? '0777' : '2777'}${owner},size=${Math.ceil(size)}`;
+    });
+}
+
+function fsGroupOf(pod: Pod): number | undefined {
+  const group = pod.spec?.securityContext?.fsGroup;
+  return group === undefined ? undefined : outsideId(pod.metadata.uid ?? '', group);
+}
+
+/** Makes what is missing and renews what has changed. @throws ConfigError when an object is not there */
+export async function prepareVolumes(pod: Pod, folder: string, sources: VolumeSources): Promise<void> {
+  for (const volume of pod.spec?.volumes ?? []) {
+    const path = volumeFolder(folder, volume.name);
+    await mkdir(path, { recursive: true, mode: 0o755 });
+    if (volume.emptyDir) await makeEmpty(path, fsGroupOf(pod));
+    else if (isWritten(volume)) await fill(path, contentOf(pod, volume, sources), fsGroupOf(pod));
+  }
+}
+
+async function makeEmpty(path: string, group: number | undefined): Promise<void> {
+  if (group !== undefined) await chown(path, 0, group);
+  await chmod(path, group === undefined ? 0o777 : 0o2777);
+}
+
+interface File {
+  bytes: Buffer;
+  mode: number;
+}
+type Files = Map<string, File>;
+
+function contentOf(pod: Pod, volume: Volume, sources: VolumeSources): Files {
+  const files: Files = new Map();
+  for (const part of partsOf(volume))
+    for (const [path, file] of partOf(pod, part, sources)) files.set(path, file);
+  return files;
+}
+
+type Part = Source & { mode?: number | undefined };
+
+/** A volume of one source is as a projected one with that source alone. */
+function partsOf({ configMap, secret, downwardAPI, projected }: Volume): Part[] {
+  if (projected) return (projected.sources ?? []).map((one) => ({ ...one, mode: projected.defaultMode }));
+  if (configMap) return [{ configMap, mode: configMap.defaultMode }];
+  if (secret) return [{ secret: { ...secret, name: secret.secretName }, mode: secret.defaultMode }];
+  return downwardAPI ? [{ downwardAPI, mode: downwardAPI.defaultMode }] : [];
+}
+
+function* partOf(pod: Pod, part: Part, sources: VolumeSources): Generator<[path: string, file: File]> {
+  const fallback = part.mode ?? 0o644;
+  for (const { path, fieldRef, resourceFieldRef, mode } of part.downwardAPI?.items ?? []) {
+    const text = fieldRef
+      ? fieldValue(pod, fieldRef.fieldPath, sources)
+      : resourceValue(pod, undefined, resourceFieldRef!, sources);
+    yield [path, { bytes: Buffer.from(text), mode: mode ?? fallback }];
+  }
+  const ref = part.configMap ?? part.secret;
+  if (!ref) return;
+  const kind = part.configMap ? 'configmap' : 'secret';
+  const name = ref.name ?? '';
+  const data = part.configMap ? sources.configMap(name) : sources.secret(name);
+  if (!data && !ref.optional) throw new ConfigError(`${kind} ${JSON.stringify(name)} not found`);
+  if (!data) return;
+  for (const { key, path, mode } of ref.items ??
+    [...data.keys()].map((key) => ({ key, path: key, mode: undefined }))) {
+    const bytes = data.get(key);
+    if (bytes) yield [path, { bytes, mode: mode ?? fallback }];
+    else if (!ref.optional)
+      throw new ConfigError(`${kind} ${JSON.stringify(name)} references non-existent key: ${key}`);
+  }
+}
+
+/**
+ * Whole or not at all: the files stand in a folder of their own, the link `..data` leads to it, and what a reader
+ * opens leads through that link, so that one rename changes them all.
+ */
+async function fill(root: string, files: Files, group: number | undefined): Promise<void> {
+  if (await isSame(root, files)) return;
+  const before = await readlink(join(root, '..data')).catch(() => undefined);
+  const fresh = `..${Date.now()}.${Math.floor(Math.random() * 1e6)}`;
+  await mkdir(join(root, fresh), { mode: 0o755 });
+  for (const [path, { bytes, mode }] of files) {
+    const at = join(root, fresh, path);
+    await mkdir(dirname(at), { recursive: true, mode: 0o755 });
+    await writeFile(at, bytes);
+    // A group that is asked for reads what the owner reads.
+    if (group !== undefined) await chown(at, 0, group);
+    await chmod(at, group === undefined ? mode : mode | ((mode & 0o400) >> 3));
+  }
+  await chmod(join(root, fresh), 0o755);
+  await symlink(fresh, join(root, '..data.new'));
+  await rename(join(root, '..data.new'), join(root, '..data'));
+  const tops = new Set([...files.keys()].map((path) => path.split('/')[0]!));
+  for (const top of tops) await symlink(join('..data', top), join(root, top)).catch(ignoreExisting);
+  for (const old of await readdir(root))
+    if (!old.startsWith('..') && !tops.has(old)) await rm(join(root, old), { force: true });
+  if (before) await rm(join(root, before), { recursive: true, force: true });
+}
+
+function ignoreExisting(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error;
+}
+
+async function isSame(root: string, files: Files): Promise<boolean> {
+  const found = await readdir(join(root, '..data'), { recursive: true, withFileTypes: true }).catch(
+    () => undefined,
+  );
+  if (!found || found.filter((one) => one.isFile()).length !== files.size) return false;
+  for (const [path, { bytes }] of files) {
+    const now = await readFile(join(root, '..data', path)).catch(() => undefined);
+    if (!now?.equals(bytes)) return false;
+  }
+  return true;
+}

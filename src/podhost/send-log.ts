@@ -1,0 +1,90 @@
+/** A pod's log over HTTP. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { systemClock } from '../lib/clock.ts';
+import { HeddleError } from '../lib/errors.ts';
+import { readLog } from './logs.ts';
+import type { PodWorker } from './pod-worker.ts';
+import { createCriReader, type LogView } from './process/cri-log.ts';
+
+/** Followed until the reader, the container or the pod goes away. */
+export async function sendLog(
+  worker: PodWorker,
+  req: IncomingMessage,
+  res: ServerResponse,
+  query: URLSearchParams,
+): Promise<void> {
+  const tail = wholeNumber(query, 'tail');
+  const follow = flag(query, 'follow');
+  const gone = new AbortController();
+  const signal = AbortSignal.any([gone.signal, worker.ended]);
+  const source = sourceOf(worker, query, signal);
+  res.on('close', () => gone.abort());
+  req.resume();
+  res.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' });
+  res.flushHeaders();
+  const write = (chunk: Buffer) =>
+    new Promise<void>((resolve) => {
+      if (chunk.length === 0 || res.destroyed || res.write(chunk)) return resolve();
+      res.once('drain', resolve);
+      res.once('close', resolve);
+    });
+  const read = { path: source.path, follow, ...(tail === undefined ? {} : { tail }) };
+  await readLog(read, source.through(write), source.until);
+  res.end();
+}
+
+interface Source {
+  path: string;
+  /** Nothing more comes. */
+  until: AbortSignal;
+  through(write: (chunk: Buffer) => Promise<void>): (chunk: Buffer) => Promise<void>;
+}
+
+/** Milliseconds between looks whether a container that is followed still runs. */
+const LOOK_MS = 200;
+
+function sourceOf(worker: PodWorker, query: URLSearchParams, signal: AbortSignal): Source {
+  const processes = worker.processes();
+  if (!processes) return { path: worker.logFile(), until: signal, through: (write) => write };
+  const container = query.get('container') ?? undefined;
+  const { path, running } = processes.log(container, flag(query, 'previous'));
+  const over = new AbortController();
+  const isOver = () => {
+    const now = processes.log(container, false);
+    return now.path !== path || !now.running;
+  };
+  const look = async () => {
+    while (!isOver()) await systemClock.sleep(LOOK_MS, signal);
+    over.abort();
+  };
+  if (running) void look().catch(() => {});
+  else over.abort();
+  const limitBytes = wholeNumber(query, 'limitBytes');
+  const sinceTime = query.get('sinceTime');
+  const view: LogView = {
+    timestamps: flag(query, 'timestamps'),
+    ...(limitBytes === undefined ? {} : { limitBytes }),
+    ...(sinceTime === null ? {} : { since: Date.parse(sinceTime) }),
+  };
+  return {
+    path,
+    until: AbortSignal.any([signal, over.signal]),
+    through(write) {
+      const reader = createCriReader(view, write);
+      return async (chunk) => {
+        await reader.take(chunk);
+        if (reader.isFull()) over.abort();
+      };
+    },
+  };
+}
+
+function wholeNumber(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null) return undefined;
+  if (!/^\d{1,9}$/.test(text)) throw new HeddleError('BadRequest', `${name}="${text}" is not a whole number`);
+  return Number(text);
+}
+
+const flag = (query: URLSearchParams, name: string): boolean =>
+  query.has(name) && !['false', '0'].includes(query.get(name) ?? '');

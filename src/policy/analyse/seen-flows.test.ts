@@ -49,6 +49,15 @@ const partyOf = (address: string): string => {
   const pod = pods.find(({ addresses }) => addresses.includes(address));
   return pod ? `${pod.namespace}/${pod.labels['app'] ?? ''}` : address;
 };
+/** Between a pod and its own node everything passes: nothing is learned of it. */
+const isOwnNodes = ({ src, dst }: SeenFlow): boolean =>
+  [
+    [src, dst],
+    [dst, src],
+  ].some(([ofPod, ofNode]) => {
+    const pod = pods.find(({ addresses }) => addresses.includes(ofPod!));
+    return world.nodes.some(({ name, addresses }) => name === pod?.node && addresses.includes(ofNode!));
+  });
 const keyOf = ({ src, dst, protocol, port }: SeenFlow): string =>
   `${partyOf(src)} > ${partyOf(dst)} ${protocol} ${port}`;
 
@@ -63,7 +72,8 @@ test('policies from flows allow each flow that was seen, and between its ends an
         assert.deepEqual(generated.differences, []);
         assert.deepEqual(deniedBy(estate, generated, learned.flows), []);
         const decide = createDecider({ ...world, policies: generated.policies });
-        const known = new Set(seen.filter(({ protocol }) => protocol !== 'ICMP').map(keyOf));
+        const told = seen.filter((flow) => flow.protocol !== 'ICMP' && !isOwnNodes(flow));
+        const known = new Set(told.map(keyOf));
         for (const { src, dst, protocol, port } of [...seen, ...others]) {
           if (protocol === 'ICMP') continue;
           const flow = { src: { address: src }, dst: { address: dst }, protocol, port } as Flow;
@@ -77,6 +87,16 @@ test('policies from flows allow each flow that was seen, and between its ends an
     ),
     { numRuns: 200 },
   );
+});
+
+test('what a pod and its own node say to each other opens that node to no other pod of the workload', () => {
+  const ownNode = { src: 'fd00:10:244::0:5', dst: 'fd00:10:240::1', protocol: 'TCP', port: 81 };
+  const learned = seenCalls(estate, [ownNode]);
+  assert.deepEqual([learned.calls, learned.leftOut], [[], []]);
+  const decide = createDecider({ ...world, policies: generate(estate, learned.calls).policies });
+  const from = (address: string) =>
+    decide({ src: { address }, dst: { address: ownNode.dst }, protocol: 'TCP', port: 81 }).verdict;
+  assert.deepEqual([from('fd00:10:244::0:5'), from('fd00:10:244::0:6')], ['allow', 'deny']);
 });
 
 test('what no policy can allow alone is told, with an example and how often', () => {

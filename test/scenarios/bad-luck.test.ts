@@ -119,7 +119,7 @@ test('what was acknowledged survives a kill -9 of the API server in the middle o
   await once(child, 'close');
   const acknowledged = [...said.matchAll(/^(configmap\/c\d+) created$/gm)].map(([, name]) => name);
   let stored = { code: -1, stdout: '', stderr: '' };
-  for (let tries = 0; tries < 50 && stored.code !== 0; tries++) {
+  for (let tries = 0; tries < 300 && stored.code !== 0; tries++) {
     stored = await cluster.heddle('get', 'configmaps', '-o', 'name');
     await sleep(100);
   }

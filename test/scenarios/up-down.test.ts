@@ -28,7 +28,7 @@ function concerns({ dataDir, paths }: LocalCluster): (line: string) => boolean {
 /** Nothing of the cluster is left, and the machine is as it was. */
 async function assertAsBefore(before: Inventory, cluster: LocalCluster): Promise<void> {
   let rest: string[] = [];
-  for (let tries = 0; tries < 50; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     rest = difference(before, takeInventory(), concerns(cluster));
     if (rest.length === 0) break;
     await sleep(100);
@@ -219,7 +219,7 @@ test('a process that is killed is restarted, and status says so', async (t) => {
   assert.ok(agent?.pid);
   process.kill(agent.pid, 'SIGKILL');
   let now: typeof agent | undefined;
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     now = (await cluster.status()).processes.find(({ name }) => name === 'agent-node-1');
     if (now?.state === 'running' && now.pid !== agent.pid) break;
     await sleep(50);

@@ -19,28 +19,30 @@ import {
   POD_SOURCES,
   REFUSED_PEERS,
 } from './cilium-words.ts';
-import { forbidden, invalid, notSupported, type Problems, required } from './field-error.ts';
+import { forbidden, formatted, invalid, notSupported, type Problems, required } from './field-error.ts';
+import { dns1123Subdomain } from './formats.ts';
 import { validateLabelSelector } from './label-selector.ts';
-
-const NO_GROUPS = 'there are no CiliumCIDRGroups';
 
 function* validateCidr(text: string, path: string): Problems {
   if (!tryParseCidr(text) && !tryParseAddress(text))
     yield invalid(path, text, 'must be an address or a CIDR, (e.g. 10.9.8.7, 10.9.8.0/24 or 2001:db8::/64)');
 }
 
+const RANGES = ['cidr', 'cidrGroupRef', 'cidrGroupSelector'] as const;
+
 function* validateCidrRule(rule: CiliumCidrRule, path: string): Problems {
   const { cidr, except = [], cidrGroupRef, cidrGroupSelector } = rule;
-  if (cidrGroupRef !== undefined) yield forbidden(`${path}.cidrGroupRef`, NO_GROUPS);
-  if (cidrGroupSelector !== undefined) yield forbidden(`${path}.cidrGroupSelector`, NO_GROUPS);
-  if (cidrGroupRef !== undefined || cidrGroupSelector !== undefined) return;
-  if (cidr === undefined || cidr === '') {
-    yield required(`${path}.cidr`);
+  const given = RANGES.filter((field) => rule[field] !== undefined && rule[field] !== '');
+  if (given.length === 0) {
+    yield required(`${path}.cidr`, 'or cidrGroupRef, or cidrGroupSelector');
     return;
   }
-  const whole = tryParseCidr(cidr);
+  if (given.length > 1) yield invalid(path, 'object', `needs one of ${given.join(' and ')}, not several`);
+  if (cidrGroupRef) yield* formatted(`${path}.cidrGroupRef`, cidrGroupRef, dns1123Subdomain);
+  yield* validateLabelSelector(cidrGroupSelector, `${path}.cidrGroupSelector`);
+  const whole = cidr ? tryParseCidr(cidr) : undefined;
   const words = 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)';
-  if (!whole) yield invalid(`${path}.cidr`, cidr, words);
+  if (cidr && !whole) yield invalid(`${path}.cidr`, cidr, words);
   for (const [i, text] of except.entries()) {
     const part = tryParseCidr(text);
     if (!part) yield invalid(`${path}.except[${i}]`, text, words);

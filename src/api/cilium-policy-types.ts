@@ -1,4 +1,4 @@
-/** `cilium.io/v2` CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy. */
+/** `cilium.io/v2` CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and CiliumCIDRGroup. */
 import type { ICondition } from '@kubernetes-models/apimachinery/apis/meta/v1/Condition';
 import type { ILabelSelector } from '@kubernetes-models/apimachinery/apis/meta/v1/LabelSelector';
 import type { ObjectMeta } from './types.ts';
@@ -6,11 +6,20 @@ import type { ObjectMeta } from './types.ts';
 /** Keys may begin with the source of the label: `k8s:app`, `any:app`, `reserved:host`. */
 export type EndpointSelector = ILabelSelector;
 
+/** One of cidr, cidrGroupRef and cidrGroupSelector. */
 export interface CiliumCidrRule {
   cidr?: string;
   except?: string[];
   cidrGroupRef?: string;
   cidrGroupSelector?: ILabelSelector;
+}
+
+/** Ranges that rules name by the group's name or labels. */
+export interface CiliumCidrGroup {
+  apiVersion: 'cilium.io/v2';
+  kind: 'CiliumCIDRGroup';
+  metadata: ObjectMeta;
+  spec: { externalCIDRs: string[] };
 }
 
 export interface CiliumNameSelector {

@@ -1,6 +1,10 @@
 /** Names of the kinds: what a client needs to build a path, nothing more. */
 import type { AuthorizationPolicy, PeerAuthentication } from './istio-types.ts';
-import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from './cilium-policy-types.ts';
+import type {
+  CiliumCidrGroup,
+  CiliumClusterwideNetworkPolicy,
+  CiliumNetworkPolicy,
+} from './cilium-policy-types.ts';
 import type {
   CalicoGlobalNetworkPolicy,
   CalicoGlobalNetworkSet,
@@ -134,6 +138,13 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICY: Kind<CiliumClusterwideNetworkPol
   version: 'v2',
   kind: 'CiliumClusterwideNetworkPolicy',
   resource: 'ciliumclusterwidenetworkpolicies',
+  namespaced: false,
+};
+export const CILIUM_CIDR_GROUP: Kind<CiliumCidrGroup> = {
+  group: CILIUM_GROUP,
+  version: 'v2',
+  kind: 'CiliumCIDRGroup',
+  resource: 'ciliumcidrgroups',
   namespaced: false,
 };
 export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {

@@ -2,6 +2,7 @@
 import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-policy.ts';
 import { authorizationPolicy } from './authorization-policy.ts';
 import { loadBalancerIpPool } from './balancer-pool.ts';
+import { ciliumCidrGroup } from './cilium-cidr-group.ts';
 import { ciliumClusterwideNetworkPolicy, ciliumNetworkPolicy } from './cilium-policy.ts';
 import { calicoNetworkPolicy, globalNetworkPolicy } from './calico-policy.ts';
 import { globalNetworkSet, networkSet, tier } from './calico-sets.ts';
@@ -45,6 +46,7 @@ export const registry: readonly Resource[] = [
   // Before ClusterNetworkPolicy: both have the short name cnp, and the first that is listed has it.
   erase(ciliumNetworkPolicy),
   erase(ciliumClusterwideNetworkPolicy),
+  erase(ciliumCidrGroup),
   erase(adminNetworkPolicy),
   erase(baselineAdminNetworkPolicy),
   erase(clusterNetworkPolicy),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { loadBalancerIpPool } from './balancer-pool.ts';
+import { ciliumCidrGroup } from './cilium-cidr-group.ts';
 import { age, humanDuration } from './columns.ts';
 import { configMap } from './config-map.ts';
 import { endpointSlice } from './endpoint-slice.ts';
@@ -41,6 +42,20 @@ for (const [format, good, bad] of [
     for (const text of good) assert.deepEqual(format(text), [], text);
     for (const text of bad) assert.notDeepEqual(format(text), [], text);
   });
+
+test('a group of ranges of Cilium’s has ranges', () => {
+  const group = (spec: object) =>
+    ({ apiVersion: 'cilium.io/v2', kind: 'CiliumCIDRGroup', metadata: { name: 'x' }, spec }) as never;
+  assert.equal(
+    texts(ciliumCidrGroup.validate(group({ externalCIDRs: ['10.0.0.0/8', '2001:db8::/32'] }))),
+    '',
+  );
+  assert.match(texts(ciliumCidrGroup.validate(group({}))), /^spec.externalCIDRs: Required value/);
+  assert.match(
+    texts(ciliumCidrGroup.validate(group({ externalCIDRs: ['10.0.0.1'] }))),
+    /^spec.externalCIDRs\[0\]: Invalid value: "10.0.0.1"/,
+  );
+});
 
 test('metadata: names, labels, annotations, owners and finalizers are checked', () => {
   const errorsOf = (metadata: object) =>

@@ -140,6 +140,7 @@ const EVERY_KIND = [
   one('Lease', 'coordination.k8s.io/v1', 'every', {
     spec: { holderIdentity: 'a', leaseDurationSeconds: 15, renewTime: '2026-01-31T12:00:00.000000Z' },
   }),
+  one('CiliumCIDRGroup', 'cilium.io/v2', 'every', { spec: { externalCIDRs: ['192.0.2.0/24'] } }),
   one('CiliumLoadBalancerIPPool', 'cilium.io/v2alpha1', 'every', {
     spec: { blocks: [{ cidr: '192.0.2.0/24' }], serviceSelector: selector },
   }),

@@ -34,7 +34,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   const { namespaces, nodes, pods, services, slices, deployments, replicaSets } = informers;
   const { serviceAccounts, configMaps, secrets, policies } = informers;
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
-  const { ciliumPolicies, clusterwidePolicies } = informers;
+  const { ciliumPolicies, clusterwidePolicies, cidrGroups } = informers;
   const { calicoPolicies, globalPolicies, tiers, networkSets, globalNetworkSets } = informers;
   const watched: Watched[] = [
     namespaces,
@@ -53,6 +53,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     clusterPolicies,
     ciliumPolicies,
     clusterwidePolicies,
+    cidrGroups,
     calicoPolicies,
     globalPolicies,
     tiers,

@@ -2,6 +2,7 @@
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_CIDR_GROUP,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
   CALICO_NETWORK_POLICY,
@@ -50,7 +51,11 @@ import type {
   Service,
   ServiceAccount,
 } from '../api/types.ts';
-import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from '../api/cilium-policy-types.ts';
+import type {
+  CiliumCidrGroup,
+  CiliumClusterwideNetworkPolicy,
+  CiliumNetworkPolicy,
+} from '../api/cilium-policy-types.ts';
 import { type Informer, createInformer } from '../client/informer.ts';
 import type { Client } from '../client/types.ts';
 import type { Log } from '../lib/log.ts';
@@ -81,6 +86,7 @@ export interface ClusterInformers {
   clusterPolicies: Informer<ClusterNetworkPolicy>;
   ciliumPolicies: Informer<CiliumNetworkPolicy>;
   clusterwidePolicies: Informer<CiliumClusterwideNetworkPolicy>;
+  cidrGroups: Informer<CiliumCidrGroup>;
   calicoPolicies: Informer<CalicoNetworkPolicy, MetadataOnly>;
   globalPolicies: Informer<CalicoGlobalNetworkPolicy, MetadataOnly>;
   tiers: Informer<CalicoTier, MetadataOnly>;
@@ -140,6 +146,7 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     clusterPolicies: whole(CLUSTER_NETWORK_POLICY),
     ciliumPolicies: whole(CILIUM_NETWORK_POLICY),
     clusterwidePolicies: whole(CILIUM_CLUSTERWIDE_NETWORK_POLICY),
+    cidrGroups: whole(CILIUM_CIDR_GROUP),
     calicoPolicies: thin(CALICO_NETWORK_POLICY),
     globalPolicies: thin(GLOBAL_NETWORK_POLICY),
     tiers: thin(TIER),

@@ -1,6 +1,7 @@
 /** What the status of a policy says of how it is read: one condition, the same for all nodes, because all read it alike. */
 import { lowerPolicies, type PolicyObject } from '../policy/objects.ts';
 import type { PolicyProblem } from '../policy/tables.ts';
+import type { Surroundings } from '../policy/world.ts';
 import { type Condition, withCondition } from './conditions.ts';
 
 export interface ObservedCondition extends Condition {
@@ -17,8 +18,12 @@ const ENOUGH = 2048;
  * True where every part of the object is acted on: `Accepted`, or `Audited` where it decides nothing and is counted and
  * told. Else False, `PartlyUnreadable`, with the parts.
  */
-export function policyCondition(type: string, object: PolicyObject): Omit<Condition, 'lastTransitionTime'> {
-  const policies = lowerPolicies(object);
+export function policyCondition(
+  type: string,
+  object: PolicyObject,
+  surroundings: Surroundings = {},
+): Omit<Condition, 'lastTransitionTime'> {
+  const policies = lowerPolicies(object, undefined, surroundings);
   const problems = policies.flatMap((policy) => policy.problems);
   const rules = policies.flatMap((policy) => policy.rules);
   if (problems.length > 0)

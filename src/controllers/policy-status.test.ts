@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_CIDR_GROUP,
   CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
 } from '../api/kinds.ts';
@@ -102,7 +103,7 @@ test('each kind gets its condition by one write, and conditions of others stay',
     apiVersion: 'cilium.io/v2',
     kind: 'CiliumNetworkPolicy',
     metadata: { name: 'c', namespace: 'default' },
-    specs: [{ endpointSelector: {}, ingress: [{}] }],
+    specs: [{ endpointSelector: {}, ingress: [{ fromCIDRSet: [{ cidrGroupRef: 'g' }] }] }],
   });
   const conditions = () =>
     [ADMIN_NETWORK_POLICY, BASELINE_ADMIN_NETWORK_POLICY, CLUSTER_NETWORK_POLICY, CILIUM_NETWORK_POLICY].map(
@@ -115,12 +116,19 @@ test('each kind gets its condition by one write, and conditions of others stay',
     ['Ready-In-Zone-a True', 'Accepted False'],
     ['Accepted True'],
     ['Accepted True'],
-    ['Valid True'],
+    ['Valid False'],
   ];
   await eventually('conditions', () => JSON.stringify(conditions()) === JSON.stringify(wanted));
 
   const [now] = client.all(ADMIN_NETWORK_POLICY);
   await client.update(ADMIN_NETWORK_POLICY, { ...now!, spec: { ...now!.spec, egress: denyAll } });
+  await client.create(CILIUM_CIDR_GROUP, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumCIDRGroup',
+    metadata: { name: 'g' },
+    spec: { externalCIDRs: ['192.0.2.0/24'] },
+  });
+  await eventually('the group that is named is there', () => conditions()[3]?.[0] === 'Valid True');
   await eventually('mended', () => conditions()[0]?.[1] === 'Accepted True');
   const own = client.writes.filter(({ verb, key }) => verb === 'updateStatus' && key.endsWith('guard'));
   assert.ok(own.length <= 4, `one by this test, one a generation, and a conflict: ${own.length}`);

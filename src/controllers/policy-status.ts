@@ -8,9 +8,11 @@ import {
   type Kind,
 } from '../api/kinds.ts';
 import { isNotFound } from '../client/api-error.ts';
+import { keyOf } from '../client/informer-cache.ts';
 import type { Informer } from '../client/informer.ts';
-import type { CiliumPolicyObject } from '../policy/language/cilium-policy.ts';
+import { type CiliumPolicyObject, namesGroups } from '../policy/language/cilium-policy.ts';
 import type { ClusterPolicyObject } from '../policy/objects.ts';
+import { surroundingsOf } from '../policy/surroundings.ts';
 import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
 import { type ObservedCondition, policyCondition, withObserved } from './policy-status-plan.ts';
 
@@ -23,7 +25,8 @@ const VALID = 'Valid';
 export function createPolicyStatusController(deps: ControllerDeps): Controller {
   const { client, informers, clock } = deps;
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
-  const { ciliumPolicies, clusterwidePolicies } = informers;
+  const { ciliumPolicies, clusterwidePolicies, cidrGroups } = informers;
+  const around = () => surroundingsOf(cidrGroups.list(), []);
   const reconcilers = new Map<string, (key: string) => Promise<void>>();
   const queue = queueFor(deps, NAME, reconcile, { concurrency: 2 });
 
@@ -46,7 +49,7 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
       if (!object || object.metadata.deletionTimestamp) return;
       const before = object.status?.conditions as readonly ObservedCondition[] | undefined;
       const at = { generation: object.metadata.generation, now: timestamp(clock.now()) };
-      const conditions = withObserved(before, policyCondition(condition, object), at);
+      const conditions = withObserved(before, policyCondition(condition, object, around()), at);
       if (conditions === before) return;
       const written = { ...object, status: { ...object.status, conditions } };
       await client.updateStatus(kind, written).then(
@@ -63,12 +66,21 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
   follow(CLUSTER_NETWORK_POLICY, clusterPolicies, ACCEPTED);
   follow(CILIUM_NETWORK_POLICY, ciliumPolicies, VALID);
   follow(CILIUM_CLUSTERWIDE_NETWORK_POLICY, clusterwidePolicies, VALID);
+  // What such a policy means, another group changes.
+  cidrGroups.onChange(() => {
+    for (const [kind, informer] of [
+      [CILIUM_NETWORK_POLICY, ciliumPolicies],
+      [CILIUM_CLUSTERWIDE_NETWORK_POLICY, clusterwidePolicies],
+    ] as const)
+      for (const object of informer.list())
+        if (namesGroups(object)) queue.add(`${kind.kind} ${keyOf(object.metadata)}`);
+  });
   return {
     name: NAME,
     run: (signal) =>
       runWhenSynced(
         queue,
-        [adminPolicies, baselinePolicies, clusterPolicies, ciliumPolicies, clusterwidePolicies],
+        [adminPolicies, baselinePolicies, clusterPolicies, ciliumPolicies, clusterwidePolicies, cidrGroups],
         signal,
       ),
   };

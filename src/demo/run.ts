@@ -4,6 +4,7 @@ import {
   apiVersionOf,
   BASELINE_ADMIN_NETWORK_POLICY,
   CALICO_NETWORK_POLICY,
+  CILIUM_CIDR_GROUP,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
@@ -84,6 +85,7 @@ async function read(client: Client) {
     all(TIER),
     all(NETWORK_SET),
     all(GLOBAL_NETWORK_SET),
+    all(CILIUM_CIDR_GROUP),
   ]);
   return {
     pods,

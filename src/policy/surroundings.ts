@@ -11,7 +11,11 @@ export const isSurrounding = (object: Pick<KubeObject, 'apiVersion' | 'kind'>): 
   isReferred(object) || isSlice(object);
 
 const isReferred = (object: Pick<KubeObject, 'apiVersion' | 'kind'>): boolean =>
-  isCalico(object) && KINDS.includes(object.kind);
+  (isCalico(object) && KINDS.includes(object.kind)) || isCidrGroup(object);
+
+/** In whichever version. */
+const isCidrGroup = ({ apiVersion, kind }: Pick<KubeObject, 'apiVersion' | 'kind'>): boolean =>
+  kind === 'CiliumCIDRGroup' && apiVersion.startsWith('cilium.io/');
 
 export interface AnyObject {
   readonly apiVersion: string;
@@ -56,7 +60,8 @@ function setOf(
   object: AnyObject,
   namespaces: ReadonlyMap<string, WorldNamespace['labels']>,
 ): WorldAddressSet {
-  const { spec } = object as { spec?: { nets?: unknown } };
+  const { spec } = object as { spec?: { nets?: unknown; externalCIDRs?: unknown } };
+  const ranges = object.kind === 'CiliumCIDRGroup' ? spec?.externalCIDRs : spec?.nets;
   const namespace = namespaceOf(object);
   return {
     kind: object.kind,
@@ -64,6 +69,6 @@ function setOf(
     name: object.metadata.name,
     labels: object.metadata.labels ?? {},
     namespaceLabels: namespaces.get(namespace),
-    cidrs: (Array.isArray(spec?.nets) ? spec.nets : []).filter((net) => typeof net === 'string'),
+    cidrs: (Array.isArray(ranges) ? ranges : []).filter((net) => typeof net === 'string'),
   };
 }

@@ -15,17 +15,21 @@ const TYPE_META: Definition['p'] = {
   kind: ['s', 'Kind of the object.', 1],
 };
 
+const POLICY_FIELDS: Definition['p'] = {
+  spec: [own('Rule'), 'What is to be enforced; this or specs, or both.'],
+  specs: [listOf(own('Rule')), 'Several of them, each for its own endpoints.'],
+  status: [own('CiliumNetworkPolicyStatus'), 'What became of it.'],
+};
+
 /** An object and its list. */
-const kind = (name: string, description: string): Record<string, Definition> => ({
+const kind = (
+  name: string,
+  description: string,
+  fields: Definition['p'] = POLICY_FIELDS,
+): Record<string, Definition> => ({
   [`${V2}.${name}`]: {
     d: description,
-    p: {
-      ...TYPE_META,
-      metadata: [ref(`${META}.ObjectMeta`), 'Name and labels.'],
-      spec: [own('Rule'), 'What is to be enforced; this or specs, or both.'],
-      specs: [listOf(own('Rule')), 'Several of them, each for its own endpoints.'],
-      status: [own('CiliumNetworkPolicyStatus'), 'What became of it.'],
-    },
+    p: { ...TYPE_META, metadata: [ref(`${META}.ObjectMeta`), 'Name and labels.'], ...fields },
   },
   [`${V2}.${name}List`]: {
     d: `A list of objects of kind ${name}.`,
@@ -82,6 +86,13 @@ export const CILIUM_POLICY_TYPES: Readonly<Record<string, Definition>> = {
     'CiliumClusterwideNetworkPolicy',
     'CiliumClusterwideNetworkPolicy is a CiliumNetworkPolicy for pods of all namespaces.',
   ),
+  ...kind('CiliumCIDRGroup', 'CiliumCIDRGroup is a set of ranges that policies name.', {
+    spec: [own('CiliumCIDRGroupSpec'), 'The ranges.', 1],
+  }),
+  [`${V2}.CiliumCIDRGroupSpec`]: {
+    d: 'Ranges outside of the cluster.',
+    p: { externalCIDRs: [{ a: 's' }, '10.0.0.0/8 or fd00::/8; pods and nodes are never meant.', 1] },
+  },
   [`${V2}.CiliumNetworkPolicyStatus`]: {
     d: 'State of a policy.',
     p: {
@@ -149,12 +160,12 @@ export const CILIUM_POLICY_TYPES: Readonly<Record<string, Definition>> = {
     p: { ...peers('to'), toServices: SERVICES, toPorts: denyPorts, icmps: ICMPS },
   },
   [`${V2}.CIDRRule`]: {
-    d: 'A range without exceptions of it.',
+    d: 'A range, or ranges of groups, without exceptions of them. One of cidr, cidrGroupRef and cidrGroupSelector.',
     p: {
       cidr: text('10.0.0.0/8 or fd00::/8.'),
-      except: [{ a: 's' }, 'Ranges within it.'],
-      cidrGroupRef: text('Refused: there are no CiliumCIDRGroups.'),
-      cidrGroupSelector: [selector, 'Refused: there are no CiliumCIDRGroups.'],
+      except: [{ a: 's' }, 'Ranges that are not meant; of cidr, within it.'],
+      cidrGroupRef: text('The name of a CiliumCIDRGroup. One that is not there has no ranges.'),
+      cidrGroupSelector: [selector, 'CiliumCIDRGroups by their labels; empty: all.'],
     },
   },
   [`${V2}.Service`]: {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import {
   ADMIN_NETWORK_POLICY,
+  CILIUM_CIDR_GROUP,
   CILIUM_NETWORK_POLICY,
   GLOBAL_NETWORK_POLICY,
   GLOBAL_NETWORK_SET,
@@ -66,6 +67,7 @@ function setUp(t: TestContext) {
     policies: createInformer(client, NETWORK_POLICY, options),
     adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, options),
     ciliumPolicies: createInformer(client, CILIUM_NETWORK_POLICY, options),
+    cidrGroups: createInformer(client, CILIUM_CIDR_GROUP, options),
     globalPolicies: createInformer(client, GLOBAL_NETWORK_POLICY, options),
     tiers: createInformer(client, TIER, options),
     globalNetworkSets: createInformer(client, GLOBAL_NETWORK_SET, options),
@@ -226,6 +228,32 @@ test('a policy of Cilium’s is in the kernel while it is there', async (t) => {
   ]);
   await client.delete(CILIUM_NETWORK_POLICY, 'web', 'shop');
   await eventually('it is gone', () => rules().length === 0);
+});
+
+test('a group of ranges that a policy of Cilium’s names is in the kernel as soon as it is there', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: { endpointSelector: {}, egress: [{ toCIDRSet: [{ cidrGroupRef: 'partners' }] }] },
+  });
+  await eventually('it is closed', () => backend.kernel.rules.size > 0);
+  const isMeant = () => (backend.kernel.identities.get('192.0.2.0/24') ?? 0) !== 0;
+  assert.equal(isMeant(), false);
+  await client.create(CILIUM_CIDR_GROUP, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumCIDRGroup',
+    metadata: { name: 'partners' },
+    spec: { externalCIDRs: ['192.0.2.0/24'] },
+  });
+  await eventually('the group is meant', isMeant);
+  await client.delete(CILIUM_CIDR_GROUP, 'partners');
+  await eventually('it is not any more', () => !isMeant());
 });
 
 test('rules that a data path alone cannot decide are told', async (t) => {

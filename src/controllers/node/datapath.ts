@@ -10,7 +10,11 @@ import type {
   CalicoTier,
 } from '../../api/calico-types.ts';
 import { serviceOf } from '../../api/labels.ts';
-import type { CiliumClusterwideNetworkPolicy, CiliumNetworkPolicy } from '../../api/cilium-policy-types.ts';
+import type {
+  CiliumCidrGroup,
+  CiliumClusterwideNetworkPolicy,
+  CiliumNetworkPolicy,
+} from '../../api/cilium-policy-types.ts';
 import type {
   AdminNetworkPolicy,
   BaselineAdminNetworkPolicy,
@@ -67,6 +71,7 @@ export interface DatapathInformers {
   >;
   readonly ciliumPolicies?: Informer<CiliumNetworkPolicy>;
   readonly clusterwidePolicies?: Informer<CiliumClusterwideNetworkPolicy>;
+  readonly cidrGroups?: Informer<CiliumCidrGroup>;
   /** Absent: nothing protects uplinks. */
   readonly protections?: Informer<UplinkProtection>;
   readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
@@ -185,9 +190,12 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.ciliumPolicies,
     informers.clusterwidePolicies,
   ].filter((informer) => informer !== undefined);
-  const surrounding = [informers.tiers, informers.networkSets, informers.globalNetworkSets].filter(
-    (informer) => informer !== undefined,
-  );
+  const surrounding = [
+    informers.tiers,
+    informers.networkSets,
+    informers.globalNetworkSets,
+    informers.cidrGroups,
+  ].filter((informer) => informer !== undefined);
   const slicesOf = informers.slices.byIndex('service', (slice) => [serviceOf(slice)]);
   const first = Promise.withResolvers<void>();
   const waiting = new Map<string, PromiseWithResolvers<void>>();

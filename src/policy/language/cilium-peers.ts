@@ -1,24 +1,24 @@
 /** Who a rule of Cilium's is about. */
 import { type Entity, isEntity, NO_API_SERVER, PEER_FIELDS, REFUSED_PEERS } from '../../api/cilium-words.ts';
 import type {
-  CiliumCidrRule,
   CiliumEgressRule,
   CiliumIngressRule,
   CiliumNameSelector,
 } from '../../api/cilium-policy-types.ts';
-import { contains, firstOf, parseCidr, tryParseAddress } from '../../lib/ip.ts';
+import { parseCidr } from '../../lib/ip.ts';
 import { allOf, entityPeer, namePeer, outsideBlock, type Peer } from '../peers.ts';
 import { readName } from './cilium-names.ts';
+import { readCidrRule, readOutside } from './cilium-ranges.ts';
 import { readService } from './cilium-services.ts';
 import { readEndpoints, readNodes } from './cilium-selectors.ts';
-import { readCidr, type Report } from './read.ts';
-import type { WorldService } from '../world.ts';
+import type { Report } from './read.ts';
+import type { Surroundings } from '../world.ts';
 
 /** Where a rule is, and what it may refer to. */
 export interface PeerContext {
   /** Empty of policies for all namespaces. */
   readonly namespace: string;
-  readonly services: readonly WorldService[];
+  readonly surroundings: Surroundings;
 }
 
 type AnyRule = CiliumIngressRule & CiliumEgressRule;
@@ -33,7 +33,7 @@ type Read = readonly (readonly Peer[] | undefined)[];
 export function readPeers(
   rule: AnyRule,
   side: 'from' | 'to',
-  { namespace, services }: PeerContext,
+  context: PeerContext,
   path: string,
   report: Report,
 ): Peer[] | null | undefined {
@@ -49,7 +49,7 @@ export function readPeers(
   // An empty list of requirements asks for nothing.
   if (given.every((field) => field === `${side}Requires`)) return null;
   if (given.length > others.length) return [];
-  const read = readKind(rule, side, { namespace, services }, path, report);
+  const read = readKind(rule, side, context, path, report);
   const known = read.filter((each) => each !== undefined);
   return known.length < read.length ? undefined : known.flat();
 }
@@ -57,10 +57,11 @@ export function readPeers(
 function readKind(
   rule: AnyRule,
   side: 'from' | 'to',
-  { namespace, services }: PeerContext,
+  { namespace, surroundings }: PeerContext,
   path: string,
   report: Report,
 ): Read {
+  const { services = [], addressSets = [] } = surroundings;
   const list = <T>(
     field: string,
     items: readonly T[] | undefined,
@@ -76,7 +77,7 @@ function readKind(
     ...list(nodes, rule[nodes], (item, at) => readNodes(item, at, report)),
     ...list(entities, rule[entities], (item, at) => readEntity(item, at, report)),
     ...list(cidr, rule[cidr], (item, at) => readOutside(item, at, report)),
-    ...list(sets, rule[sets], (item, at) => readCidrRule(item, at, report)),
+    ...list(sets, rule[sets], (item, at) => readCidrRule(item, addressSets, at, report)),
     ...list('toServices', rule.toServices, (item, at) => readService(item, services, at, report)),
     ...list('toFQDNs', rule.toFQDNs, (item, at) => readNames(item, at, report)),
   ];
@@ -105,35 +106,6 @@ function readEntity(name: string, path: string, report: Report): readonly Peer[]
   if (isEntity(name)) return ENTITY_PEERS[name];
   report(path, name === 'kube-apiserver' ? `is refused: ${NO_API_SERVER}` : `there is no entity "${name}"`);
   return undefined;
-}
-
-/** An address, or a range. */
-function readOutside(text: string, path: string, report: Report): Peer[] | undefined {
-  const address = typeof text === 'string' ? tryParseAddress(text) : undefined;
-  const cidr = address
-    ? { ...address, length: address.family === 4 ? 32 : 128 }
-    : readCidr(text, path, report);
-  return cidr && [outsideBlock(cidr, [])];
-}
-
-function readCidrRule(rule: CiliumCidrRule, path: string, report: Report): Peer[] | undefined {
-  for (const field of ['cidrGroupRef', 'cidrGroupSelector'] as const)
-    if (rule[field] !== undefined && rule[field] !== null) {
-      report(`${path}.${field}`, 'is refused: there are no CiliumCIDRGroups');
-      return undefined;
-    }
-  const cidr = readCidr(rule.cidr, `${path}.cidr`, report);
-  const except = (rule.except ?? []).map((text, i) => readCidr(text, `${path}.except[${i}]`, report));
-  const known = except.filter((range) => range !== undefined);
-  if (!cidr || known.length < except.length) return undefined;
-  // An exception may be all that there is.
-  if (known.some((range) => range.length <= cidr.length && contains(range, firstOf(cidr)))) return [];
-  return [
-    outsideBlock(
-      cidr,
-      known.filter((range) => contains(cidr, firstOf(range))),
-    ),
-  ];
 }
 
 /** Addresses of the cluster are never meant, whatever their name. */

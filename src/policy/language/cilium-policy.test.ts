@@ -214,7 +214,7 @@ const unreadable: [what: string, rule: object, path: string, only?: 'allow'][] =
     { toCIDRSet: [{ cidr: '10.0.0.0/8', except: ['x'] }] },
     'toCIDRSet[0].except[0]',
   ],
-  ['a group of ranges', { toCIDRSet: [{ cidrGroupRef: 'a' }] }, 'toCIDRSet[0].cidrGroupRef'],
+  ['a range and a group', { toCIDRSet: [{ cidr: '10.0.0.0/8', cidrGroupRef: 'a' }] }, 'toCIDRSet[0]'],
   ['two kinds of peers', { toEntities: ['all'], toCIDR: ['10.0.0.0/8'] }, ''],
   ['groups of a cloud', { toGroups: [{}] }, 'toGroups'],
   ['requirements', { toEndpoints: [{}], toRequires: [{}] }, 'toRequires'],

@@ -19,8 +19,9 @@ import type { RequestMatch } from '../request.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
 import { PRIORITIES, TIERS } from '../tiers.ts';
-import type { Surroundings, WorldService } from '../world.ts';
+import type { Surroundings } from '../world.ts';
 import { type PeerContext, readPeers } from './cilium-peers.ts';
+import { namesGroup } from './cilium-ranges.ts';
 import { readIcmps, readPorts } from './cilium-ports.ts';
 import { readRequests } from './cilium-requests.ts';
 import { noPods, readSubject } from './cilium-selectors.ts';
@@ -34,7 +35,7 @@ type AnyRule = CiliumIngressRule & CiliumEgressRule;
 export function lowerCiliumPolicy(
   object: CiliumPolicyObject,
   inherited?: Stage,
-  { services = [] }: Surroundings = {},
+  surroundings: Surroundings = {},
 ): Policy[] {
   const { kind, metadata, spec, specs } = object;
   const namespace = kind === 'CiliumNetworkPolicy' ? (metadata.namespace ?? 'default') : '';
@@ -53,16 +54,25 @@ export function lowerCiliumPolicy(
       stage,
       path,
       namespace,
-      services,
+      surroundings,
       next: (direction) => count[direction]++,
     });
   });
 }
 
+const rulesOf = ({ spec, specs }: CiliumPolicyObject): AnyRule[] =>
+  [...(spec ? [spec] : []), ...(specs ?? [])].flatMap((body) =>
+    SECTIONS.flatMap((section): AnyRule[] => body[section] ?? []),
+  );
+
 /** Whether what it means depends on Services. */
-export const namesServices = ({ spec, specs }: CiliumPolicyObject): boolean =>
-  [...(spec ? [spec] : []), ...(specs ?? [])].some(({ egress, egressDeny }) =>
-    [...(egress ?? []), ...(egressDeny ?? [])].some(({ toServices }) => toServices !== undefined),
+export const namesServices = (object: CiliumPolicyObject): boolean =>
+  rulesOf(object).some(({ toServices }) => toServices !== undefined);
+
+/** Whether what it means depends on CiliumCIDRGroups. */
+export const namesGroups = (object: CiliumPolicyObject): boolean =>
+  rulesOf(object).some(({ fromCIDRSet = [], toCIDRSet = [] }) =>
+    [...fromCIDRSet, ...toCIDRSet].some(namesGroup),
   );
 
 interface Place {
@@ -75,7 +85,7 @@ interface Place {
 interface Context extends Place {
   /** Empty of policies for all namespaces. */
   readonly namespace: string;
-  readonly services: readonly WorldService[];
+  readonly surroundings: Surroundings;
   /** Place of the next rule of a direction in the whole object. */
   next(direction: Direction): number;
 }
@@ -157,7 +167,7 @@ function lowerRules(body: CiliumRule, at: Context, report: Report): Rule[] {
       const isDeny = section.endsWith('Deny');
       const parts = readParts(
         rule,
-        { direction, isDeny, namespace: at.namespace, services: at.services, path },
+        { direction, isDeny, namespace: at.namespace, surroundings: at.surroundings, path },
         report,
       );
       if (parts === undefined) return [isDeny ? denyAll(refAt(path)) : allowNone(refAt(path))];

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { PolicyObject } from '../objects.ts';
 import type { Request } from '../request.ts';
-import type { Flow, World } from '../world.ts';
+import type { Flow, World, WorldAddressSet } from '../world.ts';
 import { flowsIn, policy, some, worldsOf } from './arbitraries.ts';
 
 /** What policies may speak of, beside ports of TCP, UDP and SCTP. */
@@ -58,6 +58,13 @@ const selectorOf = (keys: fc.Arbitrary<string>) =>
   );
 
 const node = fc.constantFrom({}, { matchLabels: { zone: 'x' } }, { matchLabels: { 'k8s:zone': 'y' } });
+const group = (name: string, labels: Readonly<Record<string, string>>, cidrs: string[]): WorldAddressSet => ({
+  kind: 'CiliumCIDRGroup',
+  namespace: '',
+  name,
+  labels,
+  cidrs,
+});
 const range = fc.constantFrom(
   '0.0.0.0/0',
   '::/0',
@@ -74,7 +81,21 @@ const rangeRule = fc.constantFrom(
   { cidr: '10.244.9.9/32', except: ['10.244.9.9/32'] },
   { cidr: '10.244.0.0/16', except: ['10.244.9.0/24'] },
   { cidr: '::/0', except: ['2001:db8::/64'] },
+  { cidrGroupRef: 'partners' },
+  { cidrGroupRef: 'wide', except: ['8.8.8.0/24', '2001:db8::/64'] },
+  { cidrGroupRef: 'none' },
+  { cidrGroupSelector: {} },
+  { cidrGroupSelector: { matchLabels: { role: 'a' } }, except: ['10.0.0.0/8'] },
+  { cidrGroupSelector: { matchExpressions: [{ key: 'role', operator: 'NotIn', values: ['a'] }] } },
 );
+/** Some of them are not there; another kind's sets are none of them. */
+const groups = fc.subarray([
+  group('partners', { role: 'a' }, ['8.8.8.0/24', '2001:db8::1/128']),
+  group('wide', { role: 'b' }, ['0.0.0.0/0', '::/0']),
+  group('alone', {}, ['10.244.9.9/32']),
+  group('empty', { role: 'a' }, []),
+  { ...group('partners', { role: 'a' }, ['0.0.0.0/0']), kind: 'GlobalNetworkSet' },
+]);
 const entity = fc.constantFrom(
   'all',
   'world',
@@ -114,7 +135,7 @@ const peers = (side: 'from' | 'to', isAllow: boolean) =>
       list(range).map((all) => ({ [`${side}CIDR`]: all })),
     ),
     often<object>(
-      2,
+      3,
       list(rangeRule).map((all) => ({ [`${side}CIDRSet`]: all })),
     ),
     often<object>(
@@ -251,9 +272,11 @@ const ciliumWorlds = (drawn: Drawn): fc.Arbitrary<World> =>
           .map((lists): PolicyObject[] => lists.flat()),
       ),
       fc.array(fc.constantFrom(undefined, 'robot'), { minLength: 8, maxLength: 8 }),
+      groups,
     )
-    .map(([world, accounts]) => ({
+    .map(([world, accounts, addressSets]) => ({
       ...world,
+      surroundings: { addressSets },
       names: NAMES,
       pods: world.pods.map((pod, i) => ({ ...pod, serviceAccount: accounts[i] })),
     }));

@@ -13,7 +13,7 @@ import type {
   CiliumPortRule,
   CiliumRule,
 } from '../../api/cilium-policy-types.ts';
-import type { LabelSelector } from '../../api/selector.ts';
+import { compileSelector, type LabelSelector } from '../../api/selector.ts';
 import type { CiliumPolicyObject } from '../language/cilium-policy.ts';
 import type { HttpRequest } from '../request.ts';
 import type { Flow, World, WorldPod } from '../world.ts';
@@ -147,8 +147,24 @@ function entityHolds({ world, there }: Case, entity: string): boolean {
 const asRange = (text: string): string =>
   text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`;
 
-const rangeHolds = ({ world, there }: Case, { cidr, except = [] }: CiliumCidrRule): boolean =>
-  isOutside(world, there) && inBlock(there.ip, asRange(cidr!)) && !except.some((e) => inBlock(there.ip, e));
+/** Of the rule itself, or of the groups that it names. */
+function rangesOf(
+  world: World,
+  { cidr, cidrGroupRef, cidrGroupSelector }: CiliumCidrRule,
+): readonly string[] {
+  if (cidr !== undefined) return [asRange(cidr)];
+  return (world.surroundings?.addressSets ?? [])
+    .filter(({ kind }) => kind === 'CiliumCIDRGroup')
+    .filter(({ name, labels }) =>
+      cidrGroupSelector ? compileSelector(cidrGroupSelector)(labels) : name === cidrGroupRef,
+    )
+    .flatMap(({ cidrs }) => cidrs);
+}
+
+const rangeHolds = ({ world, there }: Case, rule: CiliumCidrRule): boolean =>
+  isOutside(world, there) &&
+  rangesOf(world, rule).some((range) => inBlock(there.ip, range)) &&
+  !(rule.except ?? []).some((range) => inBlock(there.ip, range));
 
 /** Cilium's matchpattern. */
 function nameHolds({ matchName, matchPattern }: CiliumNameSelector, name: string): boolean {

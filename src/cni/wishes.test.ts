@@ -27,6 +27,14 @@ test('runtimeConfig comes before args, args before CNI_ARGS', () => {
   ]);
 });
 
+test('aliases are a list, or lists by network', () => {
+  const aliases = (value: unknown) =>
+    wishesOf(request({ name: 'net', runtimeConfig: { aliases: value } })).aliases;
+  assert.deepEqual(aliases(['a', 'b.c']), ['a', 'b.c']);
+  assert.deepEqual(aliases({ net: ['a'], other: ['b'] }), ['a']);
+  assert.deepEqual(aliases({ other: ['b'] }), []);
+});
+
 const refused: readonly (readonly [object, number])[] = [
   [{ portMappings: [{ hostPort: 70_000, containerPort: 1 }] }, 7],
   [{ portMappings: [{ hostPort: 1 }] }, 7],

@@ -53,7 +53,7 @@ export function wishesOf({ config, args }: CniRequest): Wishes {
     ports: listOf(runtime['portMappings'], 'portMappings').flatMap(portOf),
     bandwidth: bandwidthOf(runtime['bandwidth'] ?? config['bandwidth']),
     dns: dnsOf(runtime['dns'], config.dns),
-    aliases: listOf(runtime['aliases'], 'aliases').map(aliasOf),
+    aliases: aliasesOf(runtime['aliases'], config.name),
   };
 }
 
@@ -196,6 +196,12 @@ function dnsOf(value: unknown, configured: Dns | undefined): Dns {
     ...configured,
     ...Object.fromEntries(Object.entries(asked).filter(([, list]) => list !== undefined)),
   };
+}
+
+/** A list, or, as podman passes them, lists by network. */
+function aliasesOf(value: unknown, network: string | undefined): string[] {
+  const list = isObject(value) ? value[network ?? ''] : value;
+  return listOf(list, 'aliases').map(aliasOf);
 }
 
 function aliasOf(value: unknown): string {

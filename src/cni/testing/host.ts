@@ -43,6 +43,12 @@ export interface Host {
     env?: Record<string, string>,
   ): Promise<{ code: number; out: Answer | undefined }>;
   run(argv: readonly string[], env?: Record<string, string>, input?: string): Promise<RunResult>;
+  /** Done before the machine goes, the last-named first. */
+  atEnd(work: () => Promise<unknown>): void;
+  /** The process whose mounts it has; its root is this machine's. */
+  readonly holder: number | undefined;
+  /** Starts a program that goes on. */
+  start(argv: readonly string[], env: Record<string, string>, log: string): ChildProcess;
   /** Everything that a CNI plugin could leave: links, addresses, routes, neighbours, rules, books. */
   inventory(): string[];
 }
@@ -55,7 +61,16 @@ export async function until(what: string, done: () => boolean | Promise<boolean>
   }
 }
 
-export async function testHost(t: Pick<TestContext, 'after'>, spec: object = {}): Promise<Host> {
+export interface HostOptions {
+  /** Its own /run and /dev/shm, for programs that keep things there. */
+  readonly ownMounts?: boolean;
+}
+
+export async function testHost(
+  t: Pick<TestContext, 'after'>,
+  spec: object = {},
+  { ownMounts = false }: HostOptions = {},
+): Promise<Host> {
   const made = await run(['make', '-s', '-C', join(ROOT, 'native')]);
   assert.equal(made.code, 0, made.stderr);
   const folder = fs.mkdtempSync(join(tmpdir(), `heddle-test-${process.pid}-`));
@@ -81,6 +96,9 @@ export async function testHost(t: Pick<TestContext, 'after'>, spec: object = {})
     }),
   );
   connect(ns, outside);
+  const holder = ownMounts ? await holdMounts(ns) : undefined;
+  const inside = (argv: readonly string[]): string[] =>
+    holder ? ['nsenter', '-m', '-t', String(holder.pid), ...argv] : [...argv];
 
   async function stopAgent(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const running = agent;
@@ -91,8 +109,12 @@ export async function testHost(t: Pick<TestContext, 'after'>, spec: object = {})
     await ended;
   }
 
+  const atEnd: (() => Promise<unknown>)[] = [];
   t.after(async () => {
+    for (const work of atEnd.toReversed())
+      await work().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
     await stopAgent('SIGKILL');
+    holder?.kill('SIGKILL');
     for (const each of [...containers, outside, ns]) {
       closeNetns(each);
       deleteNetns(each.path);
@@ -110,14 +132,14 @@ export async function testHost(t: Pick<TestContext, 'after'>, spec: object = {})
       fs.rmSync(socket, { force: true });
       const log = fs.openSync(join(folder, 'agent.log'), 'a');
       const started = spawnIn({
-        argv: [
+        argv: inside([
           process.execPath,
           '--disable-warning=ExperimentalWarning',
           join(ROOT, 'src/app/heddle.ts'),
           'agent',
           '--standalone',
           configFile,
-        ],
+        ]),
         netns: ns,
         stdio: ['ignore', log, log],
       });
@@ -152,15 +174,43 @@ export async function testHost(t: Pick<TestContext, 'after'>, spec: object = {})
       return { code, out: stdout === '' ? undefined : (JSON.parse(stdout) as Answer) };
     },
     run: (argv, env = {}, input = '') =>
-      run(argv, {
+      run(inside(argv), {
         netns: ns,
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env },
         input,
         timeoutMs: PATIENCE,
       }),
+    atEnd: (work) => void atEnd.push(work),
+    holder: holder?.pid,
+    start(argv, env, log) {
+      const fd = fs.openSync(log, 'a');
+      const started = spawnIn({
+        argv: inside(argv),
+        netns: ns,
+        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env },
+        stdio: ['ignore', fd, fd],
+      });
+      fs.closeSync(fd);
+      return started;
+    },
     inventory: () => inventoryOf(ns, join(folder, 'state/ipam.json')),
   };
   return host;
+}
+
+/** A process that does nothing in mounts of its own. */
+async function holdMounts(netns: Netns): Promise<ChildProcess> {
+  const script = 'mount -t tmpfs none /run && mount -t tmpfs none /dev/shm && echo ready && exec cat';
+  const holder = spawnIn({
+    argv: ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script],
+    netns,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await new Promise((resolve, reject) => {
+    holder.stdout?.once('data', resolve);
+    holder.once('exit', (code) => reject(new Error(`no mounts of its own: ${code}`)));
+  });
+  return holder;
 }
 
 /** The machine's uplink, and its peer that routes everything back to it but forwards nothing. */

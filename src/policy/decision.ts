@@ -88,16 +88,14 @@ export interface Decision {
 }
 
 export function decisionOf(egress: Side, ingress: Side, mesh?: MeshSide): Decision {
-  const all = (...sides: (Outcome | undefined)[]) =>
-    sides.every((side) => side === undefined || side.verdict === 'allow') ? 'allow' : 'deny';
-  return {
-    verdict: all(egress, ingress, mesh),
-    audit: all(egress.audit, ingress.audit, mesh?.audit),
-    egress,
-    ingress,
-    ...(mesh ? { mesh } : {}),
-  };
+  const verdict = both(both(egress.verdict, ingress.verdict), mesh?.verdict);
+  const audit = both(both(egress.audit.verdict, ingress.audit.verdict), mesh?.audit.verdict);
+  return mesh ? { verdict, audit, egress, ingress, mesh } : { verdict, audit, egress, ingress };
 }
+
+type AllowOrDeny = Outcome['verdict'];
+
+const both = (one: AllowOrDeny, other: AllowOrDeny = 'allow'): AllowOrDeny => (one === 'allow' ? other : one);
 
 export const policyText = (ref: PolicyRef): string =>
   `${ref.kind} ${ref.namespace === '' ? ref.name : `${ref.namespace}/${ref.name}`}${ref.part === undefined ? '' : ` ${ref.part}`}`;

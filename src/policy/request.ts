@@ -155,20 +155,37 @@ export function httpOf(request: Request): HttpRequest | undefined {
   return { type: 'http', method: 'POST', path: `/${service}/${method}`, host, headers, claims };
 }
 
-export const withoutQuery = (path: string): string => {
-  const end = path.search(/[?#]/);
-  return end < 0 ? path : path.slice(0, end);
-};
+export function withoutQuery(path: string): string {
+  for (let i = 0; i < path.length; i++) {
+    const code = path.charCodeAt(i);
+    if (code === QUESTION_MARK || code === HASH) return path.slice(0, i);
+  }
+  return path;
+}
+
+const QUESTION_MARK = 63;
+const HASH = 35;
 
 const plainName = (name: string): string => name.toLowerCase().replace(/\.$/, '');
 
-function hasHeaders(wanted: readonly HeaderMatch[] = [], headers: HttpRequest['headers'] = {}): boolean {
-  if (wanted.length === 0) return true;
-  const given = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
-  return wanted.every(({ name, value }) => {
-    const text = given.get(name.toLowerCase());
-    return text !== undefined && value.matches(text);
-  });
+function hasHeaders(
+  wanted: readonly HeaderMatch[] | undefined,
+  headers: HttpRequest['headers'] = {},
+): boolean {
+  if (wanted === undefined) return true;
+  for (const { name, value } of wanted) {
+    const text = headerOf(headers, name.toLowerCase());
+    if (text === undefined || !value.matches(text)) return false;
+  }
+  return true;
+}
+
+/** Of names that differ in case alone the last counts. */
+function headerOf(headers: NonNullable<HttpRequest['headers']>, name: string): string | undefined {
+  let text: string | undefined;
+  for (const key of Object.keys(headers))
+    if (key.length === name.length && key.toLowerCase() === name) text = headers[key];
+  return text;
 }
 
 export const exactly = (value: string): TextMatch => ({

@@ -31,11 +31,11 @@ export function compileRegex(source: string): Regex {
   return { source, fullMatch: whole, search: anywhere };
 }
 
-/** Whether the machine stands at its end already, and where it goes with the next code point. */
+/** Where the machine may stand, whether that is its end, and where it goes with the next code point. */
 interface State {
   readonly places: readonly number[];
   readonly isMatch: boolean;
-  readonly next: Map<number, State>;
+  readonly next: (State | undefined)[];
 }
 
 /** States that are remembered; beyond, all are forgotten. */
@@ -47,36 +47,72 @@ function createMatcher(program: Program, isAnywhere: boolean): (text: string) =>
   const walk = createWalk(program);
   if (program.hasAssertions) return (text) => simulate(walk, program, text, isAnywhere);
   let states = new Map<string, State>();
+  let kinds: Kinds | undefined;
   const stateOf = (places: readonly number[]): State => {
     const key = places.join(' ');
     let state = states.get(key);
     if (!state) {
       if (states.size >= MAX_STATES) states = new Map();
       const isMatch = places.some((at) => program.steps[at]!.type === 'match');
-      state = { places, isMatch, next: new Map() };
+      kinds ??= kindsOf(program);
+      state = { places, isMatch, next: Array.from<State | undefined>({ length: kinds.count }) };
       states.set(key, state);
     }
     return state;
   };
   const follow = (state: State, code: number): State => {
-    const known = state.next.get(code);
-    if (known) return known;
     const to = stateOf(walk(taken(program, state.places, code, isAnywhere), nowhere));
-    if (code < REMEMBERED) state.next.set(code, to);
+    if (code < REMEMBERED) state.next[kinds!.of[code]!] = to;
     return to;
   };
-  const start = stateOf(walk([0], nowhere));
+  let start: State | undefined;
   return (text) => {
-    let state = start;
+    let state = (start ??= stateOf(walk([0], nowhere)));
+    const kindOf = kinds!.of;
     for (let i = 0; i < text.length; i++) {
       if (isAnywhere && state.isMatch) return true;
       if (state.places.length === 0) return false;
-      const code = text.codePointAt(i)!;
-      if (code > 0xffff) i++;
-      state = follow(state, code);
+      const code = text.charCodeAt(i);
+      if (code < REMEMBERED) state = state.next[kindOf[code]!] ?? follow(state, code);
+      else {
+        const point = text.codePointAt(i)!;
+        if (point > 0xffff) i++;
+        state = follow(state, point);
+      }
     }
     return state.isMatch;
   };
+}
+
+/** Of more, each code point is of a kind of its own: to compare them would take longer than to match. */
+const MAX_TESTS = 100;
+
+interface Kinds {
+  readonly count: number;
+  readonly of: Uint8Array;
+}
+
+/** Code points of ASCII that no step tells apart are of one kind. */
+function kindsOf({ steps }: Program): Kinds {
+  const tests = new Set(steps.flatMap((step) => (step.type === 'take' ? [step.holds] : [])));
+  if (tests.size > MAX_TESTS)
+    return { count: REMEMBERED, of: Uint8Array.from({ length: REMEMBERED }, (_, i) => i) };
+  const of = new Uint8Array(REMEMBERED);
+  let count = 1;
+  for (const holds of tests) {
+    /** By the kind it was of, the new kind of those that it takes. */
+    const taken = new Map<number, number>();
+    const left = new Set<number>();
+    for (let code = 0; code < REMEMBERED; code++) if (!holds(code)) left.add(of[code]!);
+    for (let code = 0; code < REMEMBERED; code++) {
+      const was = of[code]!;
+      if (!holds(code) || !left.has(was)) continue;
+      const kind = taken.get(was) ?? count++;
+      taken.set(was, kind);
+      of[code] = kind;
+    }
+  }
+  return { count, of };
 }
 
 /** Where the steps lead that take this code point. */

@@ -18,7 +18,7 @@ import type { Flow, World, WorldPod } from '../world.ts';
 import { createEndClasses } from './end-classes.ts';
 import { createParties, type Parties, type Party, type PartyRoles } from './parties.ts';
 import { createPeerSets } from './peer-sets.ts';
-import { indexRole, type RoleIndex } from './role-index.ts';
+import { decideBy, indexRole, type RoleIndex } from './role-index.ts';
 
 /** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
 export type Decider = (flow: Flow) => Decision;
@@ -102,20 +102,20 @@ function createDecider({ places, parties, version, mesh, indexOf }: Deps): Decid
   }
 
   function side(here: Party, there: Party, flow: ResolvedFlow, direction: Direction): Side {
-    if (here.end.type !== 'pod') return NOT_A_POD;
-    const { pod } = here.end;
-    const index = rolesOf(here, pod)[direction];
+    const { pod } = here;
+    if (!pod) return NOT_A_POD;
+    const roles = rolesOf(here, pod);
+    const index = direction === 'ingress' ? roles.ingress : roles.egress;
     const reason = exemption(pod, there);
     if (reason) return index ? index.allowed(reason) : free[reason];
-    return index ? index.decide(there.class, flow) : free['not-isolated'];
+    return index ? decideBy(index, there.class, flow) : free['not-isolated'];
   }
   return (flow) => {
     checkFlow(flow);
-    const family = parties.familyOf(flow);
-    const src = family && parties.of(flow.src, family);
-    const dst = family && parties.of(flow.dst, family);
+    const parted = parties.of(flow);
     // It says what is wrong.
-    if (!src || !dst) return refuse(places, flow);
+    if (!parted) return refuse(places, flow);
+    const { src, dst, family } = parted;
     const resolved = flowBetween(src.end, dst.end, flow, family);
     return decisionOf(
       side(src, dst, resolved, 'egress'),
@@ -136,7 +136,8 @@ function refuse(places: Places, flow: Flow): never {
   throw new Error('a flow whose ends are known was refused');
 }
 
-function exemption(pod: WorldPod, { end, isNodeLocal }: Party): 'self' | 'own-node' | undefined {
-  if (end.type === 'pod') return end.pod === pod ? 'self' : undefined;
+function exemption(pod: WorldPod, there: Party): 'self' | 'own-node' | undefined {
+  if (there.pod) return there.pod === pod ? 'self' : undefined;
+  const { end, isNodeLocal } = there;
   return isNodeLocal || (end.type === 'node' && end.node === pod.node) ? 'own-node' : undefined;
 }

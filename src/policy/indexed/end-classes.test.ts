@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseAddress, parseCidr } from '../../lib/ip.ts';
+import { type Address, parseAddress, parseCidr } from '../../lib/ip.ts';
 import { peerMatches } from '../decide.ts';
 import {
   allOf,
@@ -133,13 +133,14 @@ test('an address read fast is in the class of the same address read with care', 
           places,
           peers.map((each) => [each]),
         );
+        const endOf = (address: Address) => ({ type: 'outside', address }) as const;
         const four = { family: 4, value: BigInt(value) } as const;
         const six = {
           family: 6,
           value: groups.reduce((all, group) => (all << 16n) | BigInt(group), 0n),
         } as const;
-        assert.equal(classes.outside4(value), classes.of({ type: 'outside', address: four }));
-        assert.equal(classes.outside6(groups), classes.of({ type: 'outside', address: six }));
+        assert.equal(classes.at(classes.place4(value), endOf(four)), classes.of(endOf(four)));
+        assert.equal(classes.at(classes.place6(groups), endOf(six)), classes.of(endOf(six)));
       },
     ),
   );

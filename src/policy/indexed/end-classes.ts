@@ -15,9 +15,12 @@ export interface EndClass {
 
 export interface EndClasses {
   of(end: End): EndClass;
-  /** Of an address of nobody that is known: as a number, or in eight groups. Faster. */
-  outside4(value: number): EndClass;
-  outside6(groups: readonly number[]): EndClass;
+  /** For any two addresses of a place the same ranges hold: from 0, of an IPv4 address as a number, or of eight groups. */
+  place4(value: number): number;
+  place6(groups: readonly number[]): number;
+  readonly places: number;
+  /** Faster, of an address of nobody that is known. */
+  at(place: number, end: End): EndClass;
 }
 
 export const holds = ({ bits }: EndClass, set: number): boolean =>
@@ -28,7 +31,7 @@ export function createEndClasses(scene: Places, sets: readonly (readonly Peer[] 
   const bySets = new Map<string, EndClass>();
   /** By what tells pods apart, then by the place of their address. */
   const ofPods = new Map<string, EndClass>();
-  const ofPlaces: (EndClass | undefined)[] = [];
+  const ofPlaces = Array.from<EndClass | undefined>({ length: index.places });
 
   function classOf(held: ReadonlySet<number>): EndClass {
     const list = [...held].sort((a, b) => a - b);
@@ -80,17 +83,10 @@ export function createEndClasses(scene: Places, sets: readonly (readonly Peer[] 
 
   return {
     of: (end) => (end.type === 'pod' ? ofPod(end) : ofAddress(end)),
-    outside4(value) {
-      const place = index.place4(value);
-      return (
-        ofPlaces[place] ?? atPlace(place, { type: 'outside', address: { family: 4, value: BigInt(value) } })
-      );
-    },
-    outside6(groups) {
-      const place = index.place6(groups);
-      const value = () => groups.reduce((all, group) => (all << 16n) | BigInt(group), 0n);
-      return ofPlaces[place] ?? atPlace(place, { type: 'outside', address: { family: 6, value: value() } });
-    },
+    place4: index.place4,
+    place6: index.place6,
+    places: index.places,
+    at: atPlace,
   };
 
   function atPlace(place: number, end: End): EndClass {

@@ -1,9 +1,4 @@
-/**
- * What `judge` says of the rules that match, found without making a list of them. There is one answer for each rule and
- * each tier that closes, and it is always the very same object.
- */
-import type { Side } from '../decision.ts';
-import type { Closing } from '../isolation.ts';
+/** What `judge` says of the rules that match, found without making a list of them: which answer of a program. */
 import type { Judgement } from '../judge.ts';
 import type { Rule } from '../model.ts';
 import { matchesRequest, type Request } from '../request.ts';
@@ -11,13 +6,18 @@ import type { ResolvedFlow } from '../scene.ts';
 import { type EndClass, holds } from './end-classes.ts';
 import { EVERYBODY, type PeerSets } from './peer-sets.ts';
 import { createPortMatcher } from './ports.ts';
-
-/** A rule made ready to ask. */
-export interface Asked {
-  readonly rule: Rule;
-  readonly set: number;
-  readonly hasPort: (flow: ResolvedFlow) => boolean;
-}
+import {
+  ANSWER,
+  ASK,
+  type Asked,
+  listOf,
+  OPEN,
+  type Program,
+  REDIRECTED,
+  REFUSED,
+  STEP,
+  WHAT,
+} from './program.ts';
 
 export const askedOf = (rule: Rule, sets: PeerSets): Asked => ({
   rule,
@@ -28,135 +28,107 @@ export const askedOf = (rule: Rule, sets: PeerSets): Asked => ({
 export const applies = ({ set, hasPort }: Asked, there: EndClass, flow: ResolvedFlow): boolean =>
   (set === EVERYBODY || holds(there, set)) && hasPort(flow);
 
-export interface Answer {
-  readonly judgement: Judgement;
-  /** What it says of the pod, once that has been asked for. */
-  side: Side | undefined;
+/** How many answers there are. */
+export const answersIn = ({ asked, closedBy }: Program): number => asked.length + closedBy.length + 1;
+
+/** Steps of a list that are to be gone through. */
+interface Walk {
+  /** Where they are; undefined: one behind the other. */
+  readonly picked: readonly number[] | undefined;
+  readonly first: number;
+  readonly count: number;
 }
 
-export type Finder = (there: EndClass, flow: ResolvedFlow) => Answer;
+export function findAnswer(program: Program, there: EndClass, flow: ResolvedFlow): number {
+  const { code, asked, bySet } = program;
+  const list = listOf(code, flow.protocol, flow.port);
+  const picked = bySet.size > 0 ? pick(bySet.get(list), there) : undefined;
+  const first = list + 1;
+  const count = picked ? picked.length : (code[list]! - first) >> 1;
+  let isPassed = false;
+  for (let i = 0; i < count; i++) {
+    const at = picked ? picked[i]! : first + 2 * i;
+    const step = code[at]!;
+    const what = step & WHAT;
+    if (what === STEP.close) {
+      if (!isPassed && step >> ANSWER !== OPEN) return step >> ANSWER;
+      isPassed = false;
+      continue;
+    }
+    if (isPassed || !isFor(code[at + 1]!, there)) continue;
+    const answer = step >> ANSWER;
+    if ((step & ASK) !== 0 && !asked[answer]!.hasPort(flow)) continue;
+    if (what === STEP.requests) return settle(program, { picked, first, count }, i, there, flow);
+    if (what !== STEP.pass) return answer;
+    isPassed = true;
+  }
+  return asked.length + program.closedBy.length;
+}
 
-const answerOf = (judgement: Judgement): Answer => ({ judgement, side: undefined });
-
-/** Rules up to here are asked in turn; of more, those for the other end are picked first. */
-const FEW = 48;
+const isFor = (set: number, there: EndClass): boolean => set === EVERYBODY || holds(there, set);
 
 /**
- * @param asked in deciding order; none of them only logs or wants proof of anybody
- * @param closings by tier, the lowest first
+ * Of rules that allow, one after the other: those that ask nothing of requests decide first.
+ *
+ * @param from the first that matches
  */
-export function createFinder(asked: readonly Asked[], closings: readonly Closing[]): Finder {
-  const stages = stagesOf(asked, closings);
-  const answers = asked.map(({ rule }) => answersOf(rule));
-  const sets = Int32Array.from(asked, ({ set }) => set);
-  const verdicts = asked.map(({ rule }) => rule.verdict);
-  const nothing = answerOf({ verdict: 'allow', reason: 'no-rule', logged: [] });
-  const pick = asked.length > FEW ? createPicker(sets) : undefined;
-
-  const matches = (place: number, there: EndClass, flow: ResolvedFlow): boolean => {
-    const set = sets[place]!;
-    return (set === EVERYBODY || holds(there, set)) && asked[place]!.hasPort(flow);
-  };
-
-  return (there, flow) => {
-    const picked = pick?.(there);
-    const count = picked ? picked.length : asked.length;
-    let i = 0;
-    for (const { end, closed } of stages) {
-      let isPassed = false;
-      for (; i < count; i++) {
-        const place = picked ? picked[i]! : i;
-        if (place >= end) break;
-        if (isPassed || !matches(place, there, flow)) continue;
-        const verdict = verdicts[place]!;
-        if (verdict === 'deny') return answers[place]!.plain;
-        if (verdict === 'allow') return settle(picked, i, end, there, flow);
-        isPassed = true;
-      }
-      if (closed && !isPassed) return closed;
-    }
-    return nothing;
-  };
-
-  /** Of rules that allow, one after the other: those that ask nothing of requests decide first. */
-  function settle(
-    picked: readonly number[] | undefined,
-    from: number,
-    end: number,
-    there: EndClass,
-    flow: ResolvedFlow,
-  ): Answer {
-    const first = picked ? picked[from]! : from;
-    if (!asked[first]!.rule.l7) return answers[first]!.plain;
-    const { priority } = asked[first]!.rule;
-    const count = picked ? picked.length : asked.length;
-    let hit = -1;
-    for (let i = from; i < count; i++) {
-      const place = picked ? picked[i]! : i;
-      if (place >= end) break;
-      if (!matches(place, there, flow)) continue;
-      const { rule } = asked[place]!;
-      if (rule.verdict !== 'allow' || rule.priority !== priority) break;
-      if (!rule.l7) return answers[place]!.plain;
-      if (hit < 0 && flow.request && hasRequest(rule, flow.request)) hit = place;
-    }
-    if (!flow.request) return answers[first]!.redirected;
-    return hit < 0 ? answers[first]!.refused : answers[hit]!.plain;
+function settle(
+  { code, asked }: Program,
+  { picked, first, count }: Walk,
+  from: number,
+  there: EndClass,
+  flow: ResolvedFlow,
+): number {
+  const began = code[picked ? picked[from]! : first + 2 * from]! >> ANSWER;
+  const { tier, priority } = asked[began]!.rule;
+  let hit = -1;
+  for (let i = from; i < count; i++) {
+    const at = picked ? picked[i]! : first + 2 * i;
+    const step = code[at]!;
+    if ((step & WHAT) === STEP.close) break;
+    if (!isFor(code[at + 1]!, there)) continue;
+    const answer = step >> ANSWER;
+    const { rule, hasPort } = asked[answer]!;
+    if (rule.tier !== tier) break;
+    if ((step & ASK) !== 0 && !hasPort(flow)) continue;
+    if (rule.verdict !== 'allow' || rule.priority !== priority) break;
+    if (!rule.l7) return answer;
+    if (hit < 0 && flow.request && hasRequest(rule, flow.request)) hit = answer;
   }
+  if (!flow.request) return began + REDIRECTED;
+  return hit < 0 ? began + REFUSED : hit;
 }
 
 const hasRequest = ({ l7 }: Rule, request: Request): boolean =>
   l7!.some((match) => matchesRequest(match, request));
 
-interface Answers {
-  readonly plain: Answer;
-  readonly redirected: Answer;
-  readonly refused: Answer;
+/**
+ * Steps for the other end, ascending. Undefined: it takes less to go through all of them.
+ *
+ * @param bySet undefined of few
+ */
+function pick(
+  bySet: ReadonlyMap<number, readonly number[]> | undefined,
+  { sets }: EndClass,
+): readonly number[] | undefined {
+  if (!bySet || sets.length * 4 > bySet.size) return undefined;
+  const steps = [...(bySet.get(EVERYBODY) ?? [])];
+  for (const set of sets) for (const at of bySet.get(set) ?? []) steps.push(at);
+  return steps.sort((a, b) => a - b);
 }
 
-function answersOf({ ref, verdict }: Rule): Answers {
-  const decided = { verdict: verdict === 'allow' ? 'allow' : 'deny', reason: 'rule', rule: ref } as const;
-  return {
-    plain: answerOf({ ...decided, logged: [] }),
-    redirected: answerOf({ ...decided, redirect: true, logged: [] }),
-    refused: answerOf({ verdict: 'deny', reason: 'request', rule: ref, logged: [] }),
-  };
-}
-
-/** A tier: where its rules end, and what closes it. */
-interface Stage {
-  readonly end: number;
-  readonly closed: Answer | undefined;
-}
-
-function stagesOf(asked: readonly Asked[], closings: readonly Closing[]): Stage[] {
-  const tiers = new Set([...asked.map(({ rule }) => rule.tier), ...closings.map(({ tier }) => tier)]);
-  return [...tiers]
-    .sort((a, b) => a - b)
-    .map((tier) => {
-      const closing = closings.find((each) => each.tier === tier);
-      const next = asked.findIndex(({ rule }) => rule.tier > tier);
-      return {
-        end: next < 0 ? asked.length : next,
-        closed:
-          closing &&
-          answerOf({ verdict: 'deny', reason: 'default-deny', closedBy: closing.policies, logged: [] }),
-      };
-    });
-}
-
-/** Places of the rules whose set holds, ascending. */
-function createPicker(sets: Int32Array): (there: EndClass) => readonly number[] {
-  const bySet = new Map<number, number[]>();
-  for (const [at, set] of sets.entries()) {
-    const places = bySet.get(set);
-    if (places) places.push(at);
-    else bySet.set(set, [at]);
+/** What an answer says. */
+export function judgementOf({ asked, closedBy }: Program, answer: number): Judgement {
+  const own = asked[answer];
+  if (own) {
+    const { ref, verdict, l7 } = own.rule;
+    const decided = { verdict: verdict === 'allow' ? 'allow' : 'deny', reason: 'rule', rule: ref } as const;
+    if (!l7 || asked[answer - 1] !== own) return { ...decided, logged: [] };
+    return asked[answer + 1] === own
+      ? { ...decided, redirect: true, logged: [] }
+      : { verdict: 'deny', reason: 'request', rule: ref, logged: [] };
   }
-  const always = bySet.get(EVERYBODY) ?? [];
-  return ({ sets: held }) => {
-    const places = [...always];
-    for (const set of held) for (const at of bySet.get(set) ?? []) places.push(at);
-    return places.sort((a, b) => a - b);
-  };
+  const policies = closedBy[answer - asked.length];
+  if (!policies) return { verdict: 'allow', reason: 'no-rule', logged: [] };
+  return { verdict: 'deny', reason: 'default-deny', closedBy: policies, logged: [] };
 }

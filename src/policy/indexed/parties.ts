@@ -1,7 +1,7 @@
 /** Who is at an end of a flow: found once for a pod, a node, or addresses that nothing tells apart. */
 import { type Family, formatAddress, groups6, parseAddress } from '../../lib/ip.ts';
 import { addressesOf, canonical, type End, nodeAddresses, type Places, whoIs } from '../scene.ts';
-import type { Flow, FlowEnd } from '../world.ts';
+import type { Flow, FlowEnd, WorldPod } from '../world.ts';
 import type { EndClass, EndClasses } from './end-classes.ts';
 import type { RoleIndex } from './role-index.ts';
 import { readIpv4 } from './read-ipv4.ts';
@@ -9,6 +9,8 @@ import { readIpv4 } from './read-ipv4.ts';
 export interface Party {
   /** Of addresses outside one for all that nothing tells apart. */
   readonly end: End;
+  /** That of `end`, if it is one. */
+  readonly pod: WorldPod | undefined;
   readonly class: EndClass;
   /** No pod, and an address that every node answers itself. */
   readonly isNodeLocal: boolean;
@@ -24,34 +26,53 @@ export interface PartyRoles {
 }
 
 export interface Parties {
-  /** Undefined where flows are refused. */
-  familyOf(flow: Flow): Family | undefined;
-  /** Undefined for what is not known, or no address. */
-  of(end: FlowEnd, family: Family): Party | undefined;
+  /** Undefined where flows are refused: for what is not known or no address, and where families differ. */
+  of(flow: Flow): Parted | undefined;
 }
 
-interface PodParties {
-  readonly hasAddress: boolean;
-  readonly hasFour: boolean;
+export interface Parted {
+  readonly src: Party;
+  readonly dst: Party;
+  readonly family: Family;
+}
+
+/** Who is meant by an end, in either family. */
+interface Meant {
+  /** Of an address. */
+  readonly family: Family | undefined;
+  readonly hasOnlySix: boolean;
   readonly four: Party;
   readonly six: Party;
 }
 
 export function createParties(scene: Places, classes: EndClasses): Parties {
-  const byPod = new Map<string, PodParties>();
-  /** Addresses of somebody, or with a name; who it is once it is asked for. */
-  const byAddress = new Map<string, Party | null>(addressesIn(scene).map((text) => [text, null]));
-  const outside = new Map<EndClass, Party>();
-  const summaries = new Set([...byAddress.keys()].flatMap((text) => summaryOf(groups6(text)) ?? []));
+  const byPod = new Map<string, Meant>();
+  /** Addresses of somebody, or with a name; who it is once it is asked for. IPv4 by number. */
+  const known4 = new Map<number, Meant | null>();
+  const known6 = new Map<string, Meant | null>();
+  for (const text of addressesIn(scene)) {
+    const value = readIpv4(text);
+    if (value === undefined) known6.set(text, null);
+    else known4.set(value | 0, null);
+  }
+  const outside = Array.from<Meant | undefined>({ length: classes.places });
+  const summaries = new Set([...known6.keys()].flatMap((text) => summaryOf(groups6(text)) ?? []));
 
   const partyOf = (end: End): Party => ({
     end,
+    pod: end.type === 'pod' ? end.pod : undefined,
     class: classes.of(end),
     isNodeLocal: end.type !== 'pod' && end.address !== undefined && scene.isNodeLocal(end.address),
     roles: undefined,
   });
+  const meantBy = (party: Party, family: Family): Meant => ({
+    family,
+    hasOnlySix: false,
+    four: party,
+    six: party,
+  });
 
-  function ofPod(key: string): PodParties | undefined {
+  function ofPod(key: string): Meant | undefined {
     const known = byPod.get(key);
     if (known) return known;
     const pod = scene.pod(key);
@@ -63,9 +84,9 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
         pod.hostNetwork === true ? { type: 'node', node: pod.node, address } : { type: 'pod', pod, address },
       );
     };
-    const made = {
-      hasAddress: addresses.length > 0,
-      hasFour: addresses.some(({ family }) => family === 4),
+    const made: Meant = {
+      family: undefined,
+      hasOnlySix: addresses.length > 0 && addresses.every(({ family }) => family === 6),
       four: inFamily(4),
       six: inFamily(6),
     };
@@ -73,71 +94,70 @@ export function createParties(scene: Places, classes: EndClasses): Parties {
     return made;
   }
 
-  function ofSomebody(text: string): Party {
-    const made = partyOf(whoIs(scene, parseAddress(text)));
-    byAddress.set(text, made);
+  const ofSomebody = (text: string, family: Family): Meant =>
+    meantBy(partyOf(whoIs(scene, parseAddress(text))), family);
+
+  function ofOutside(place: number, text: string): Meant {
+    const known = outside[place];
+    if (known) return known;
+    const address = parseAddress(text);
+    const end: End = { type: 'outside', address };
+    const party = {
+      end,
+      pod: undefined,
+      class: classes.at(place, end),
+      isNodeLocal: false,
+      roles: undefined,
+    };
+    const made = meantBy(party, address.family);
+    outside[place] = made;
     return made;
   }
 
-  function ofOutside(held: EndClass, end: () => End): Party {
-    const known = outside.get(held);
-    if (known) return known;
-    const made = { end: end(), class: held, isNodeLocal: false, roles: undefined };
-    outside.set(held, made);
-    return made;
-  }
-
-  function ofAddress(text: string): Party {
-    const known = byAddress.get(text);
-    if (known) return known;
-    if (known === null) return ofSomebody(text);
+  function ofAddress(text: string): Meant | undefined {
     const value = readIpv4(text);
-    if (value !== undefined)
-      return ofOutside(classes.outside4(value), () => ({ type: 'outside', address: parseAddress(text) }));
-    const groups = groups6(text);
-    if (!groups) return refuse(text);
-    if (summaries.has(summaryOf(groups)!)) {
-      // It may be written in another way.
-      const written = formatAddress(parseAddress(text));
-      if (byAddress.has(written)) return ofAddress(written);
-    }
-    return ofOutside(classes.outside6(groups), () => ({ type: 'outside', address: parseAddress(text) }));
+    if (value === undefined) return ofSix(text);
+    const known = known4.get(value | 0);
+    if (known) return known;
+    if (known === undefined) return ofOutside(classes.place4(value), text);
+    const made = ofSomebody(text, 4);
+    known4.set(value | 0, made);
+    return made;
   }
 
-  /** What this pod says of the family where no address does: IPv6 if it has only that. */
-  const isOnlySix = (end: FlowEnd): boolean => {
-    const pod = 'pod' in end ? ofPod(end.pod) : undefined;
-    return pod !== undefined && pod.hasAddress && !pod.hasFour;
-  };
+  function ofSix(text: string): Meant | undefined {
+    const known = known6.get(text);
+    if (known) return known;
+    const groups = groups6(text);
+    if (!groups) return undefined;
+    // It may be written in another way.
+    const written = summaries.has(summaryOf(groups)!) ? formatAddress(parseAddress(text)) : undefined;
+    const same = written === undefined ? undefined : known6.get(written);
+    if (same === undefined) return ofOutside(classes.place6(groups), text);
+    const made = same ?? ofSomebody(text, 6);
+    known6.set(written!, made);
+    return made;
+  }
+
+  const meant = (end: FlowEnd): Meant | undefined =>
+    'address' in end ? ofAddress(end.address) : ofPod(end.pod);
 
   return {
-    familyOf({ src, dst, family }) {
-      const own = familyIn(src);
-      const other = familyIn(dst);
-      const said = family ?? own ?? other;
-      if (said === undefined) return isOnlySix(src) || isOnlySix(dst) ? 6 : 4;
-      return (own ?? said) === said && (other ?? said) === said ? said : undefined;
-    },
-    of(end, family) {
-      if ('address' in end) return ofAddress(end.address);
-      const pod = ofPod(end.pod);
-      return family === 4 ? pod?.four : pod?.six;
+    of(flow) {
+      const src = meant(flow.src);
+      const dst = meant(flow.dst);
+      if (!src || !dst) return undefined;
+      // Where no address says it: IPv6 if a pod has only that.
+      const family = flow.family ?? src.family ?? dst.family ?? (src.hasOnlySix || dst.hasOnlySix ? 6 : 4);
+      if ((src.family ?? family) !== family || (dst.family ?? family) !== family) return undefined;
+      return family === 4 ? { src: src.four, dst: dst.four, family } : { src: src.six, dst: dst.six, family };
     },
   };
-}
-
-/** @throws HeddleError `BadAddress` */
-function refuse(text: string): never {
-  parseAddress(text);
-  throw new Error('an address can be read and cannot');
 }
 
 /** The same of equal addresses, seldom of others. */
 const summaryOf = (groups: readonly number[] | undefined): number | undefined =>
   groups?.reduce((all, group) => (Math.imul(all, 65_599) + group) | 0, 0);
-
-const familyIn = (end: FlowEnd): Family | undefined =>
-  'address' in end ? (end.address.includes(':') ? 6 : 4) : undefined;
 
 const addressesIn = ({ pods, nodes, nodeLocal, world }: Places): string[] => [
   ...pods.flatMap(({ addresses }) => addresses.map(canonical)),

@@ -20,6 +20,7 @@ export interface PeerIndex {
   place(address: Address): number;
   place4(value: number): number;
   place6(groups: readonly number[]): number;
+  readonly places: number;
   /** Sets of which a plain range holds the place, and what is to be asked of an end there. */
   at(place: number): { readonly held: readonly number[]; readonly ask: readonly Candidate[] };
   /** To be asked of a pod. */
@@ -63,11 +64,12 @@ export function indexPeers(sets: readonly (readonly Peer[] | undefined)[]): Peer
   }
   for (const [set, peers] of sets.entries()) for (const peer of peers ?? []) add({ set, peer });
 
-  const { place, place4, place6, valuesAt } = indexRanges(ranges);
+  const { place, place4, place6, places, valuesAt } = indexRanges(ranges);
   return {
     place,
     place4,
     place6,
+    places,
     at(where) {
       const bounds = Map.groupBy(valuesAt(where), ({ says }) => says);
       const except = new Set(bounds.get('except')?.map(({ candidate }) => candidate));

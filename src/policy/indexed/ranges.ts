@@ -33,9 +33,17 @@ export function indexRanges<T>(ranges: readonly Ranged<T>[]): RangeIndex<T> {
   ) as [FamilyIndex<T>, FamilyIndex<T>];
   const starts4 = Float64Array.from(four.starts, Number);
   const starts6 = Uint16Array.from(six.starts.flatMap(groupsOf));
-  const place4 = (value: number): number => lastUpTo(starts4.length, (i) => starts4[i]! <= value);
-  const place6 = (groups: readonly number[]): number =>
-    starts4.length + lastUpTo(six.starts.length, (i) => isUpTo(starts6, i, groups));
+  const place4 = (value: number): number => {
+    let low = 0;
+    let high = starts4.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (starts4[middle]! <= value) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  };
+  const place6 = (groups: readonly number[]): number => starts4.length + lastUpTo(starts6, groups);
   return {
     place4,
     place6,
@@ -90,22 +98,22 @@ function indexFamily<T>(family: Family, ranges: readonly Ranged<T>[]): FamilyInd
 
 const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The first always is. */
-function lastUpTo(count: number, isUpTo: (at: number) => boolean): number {
-  let low = 0;
-  let high = count - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (isUpTo(middle)) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
-
 const GROUPS = 8;
 
 const groupsOf = (value: bigint): number[] =>
   Array.from({ length: GROUPS }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
+
+/** The last that begins up to there; the first always does. */
+function lastUpTo(starts: Uint16Array, groups: readonly number[]): number {
+  let low = 0;
+  let high = starts.length / GROUPS - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (isUpTo(starts, middle, groups)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
 
 function isUpTo(starts: Uint16Array, at: number, groups: readonly number[]): boolean {
   for (let i = 0; i < GROUPS; i++) {

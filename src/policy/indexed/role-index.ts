@@ -3,24 +3,39 @@ import type { Role } from '../build-table.ts';
 import { sideOf } from '../decide.ts';
 import type { Reason, Side } from '../decision.ts';
 import { type Judgement, judge } from '../judge.ts';
+import type { Isolation } from '../isolation.ts';
 import type { Rule } from '../model.ts';
 import type { Numbering } from '../numbering.ts';
 import type { ResolvedFlow } from '../scene.ts';
 import type { EndClass } from './end-classes.ts';
-import { type Answer, applies, type Asked, askedOf, createFinder } from './finder.ts';
+import { answersIn, applies, askedOf, findAnswer, judgementOf } from './finder.ts';
 import type { PeerSets } from './peer-sets.ts';
+import { type Asked, createProgram, type Program } from './program.ts';
 
 export interface RoleIndex {
+  /** Undefined: `judged` says it. */
+  readonly program: Program | undefined;
+  /** By answer of the program, what it says of the pod, once that has been asked for. */
+  readonly sides: (Side | undefined)[];
+  readonly sideOf: (answer: number) => Side;
   /** @param there who is at the other end */
-  decide(there: EndClass, flow: ResolvedFlow): Side;
+  readonly judged: ((there: EndClass, flow: ResolvedFlow) => Side) | undefined;
   /** Of what no rule is asked about. */
-  allowed(reason: Reason): Side;
+  readonly allowed: (reason: Reason) => Side;
+}
+
+/** @param there who is at the other end */
+export function decideBy(index: RoleIndex, there: EndClass, flow: ResolvedFlow): Side {
+  const { program, sides, judged } = index;
+  if (!program) return judged!(there, flow);
+  const answer = findAnswer(program, there, flow);
+  return sides[answer] ?? index.sideOf(answer);
 }
 
 const ALLOWED = { verdict: 'allow', ruleNumber: 0 } as const;
 
 export function indexRole(role: Role, numbering: Numbering, peerSets: PeerSets): RoleIndex {
-  const { isolation, direction, rules } = role;
+  const { isolation, direction, rules, audited } = role;
   const { policies } = isolation.enforced;
   const isolates = { isolated: policies.length > 0, isolatedBy: policies };
   const numberOf = (each: Judgement): number =>
@@ -28,9 +43,24 @@ export function indexRole(role: Role, numbering: Numbering, peerSets: PeerSets):
   const sideBy = (judgement: Judgement, audit: Judgement): Side =>
     sideOf(judgement, audit, isolates, numberOf);
   const asked = rules.map((rule) => askedOf(rule, peerSets));
-  const decide = rules.some(isNoted) ? judging(role, asked, sideBy) : finding(role, asked, sideBy);
-  return { allowed: (reason) => ({ ...ALLOWED, ...isolates, audit: ALLOWED, reason }), decide };
+  const isJudged = rules.some(isNoted);
+  const program = isJudged || audited ? undefined : programOf(role, asked, isolation.enforced);
+  const sides = Array.from<Side | undefined>({ length: program ? answersIn(program) : 0 });
+  return {
+    program,
+    sides,
+    sideOf(answer) {
+      const judgement = judgementOf(program!, answer);
+      return (sides[answer] = sideBy(judgement, judgement));
+    },
+    judged: isJudged ? judging(role, asked, sideBy) : audited ? auditing(role, asked, sideBy) : undefined,
+    allowed: (reason) => ({ ...ALLOWED, ...isolates, audit: ALLOWED, reason }),
+  };
 }
+
+/** Of egress the names of ports are those of whoever is called. */
+const programOf = ({ direction, named }: Role, asked: readonly Asked[], { tiers }: Isolation): Program =>
+  createProgram(asked, tiers, direction === 'ingress' ? named : undefined);
 
 /** The answer has more to tell than which rule decides, or rules of several priorities are asked about a request. */
 const isNoted = ({ log, auth, onward }: Rule): boolean =>
@@ -38,40 +68,30 @@ const isNoted = ({ log, auth, onward }: Rule): boolean =>
 
 type MakeSide = (judgement: Judgement, audit: Judgement) => Side;
 
-/** There are about as many answers as rules, each an object of its own: what they say of the pod is made once. */
-function finding(
-  { isolation, audited }: Role,
-  asked: readonly Asked[],
-  sideBy: MakeSide,
-): RoleIndex['decide'] {
-  const enforced = asked.filter(({ rule }) => !audited?.has(rule));
-  const find = createFinder(enforced, isolation.enforced.tiers);
-  if (!audited)
-    return (there, flow) => {
-      const answer = find(there, flow);
-      return (answer.side ??= sideBy(answer.judgement, answer.judgement));
-    };
-  const findAudited = createFinder(asked, isolation.audited.tiers);
-  const sides = new Map<Answer, Map<Answer, Side>>();
+type Judge = NonNullable<RoleIndex['judged']>;
+
+/** Once by what is enforced, and once by all. */
+function auditing(role: Role, asked: readonly Asked[], sideBy: MakeSide): Judge {
+  const { isolation, audited } = role;
+  const enforced = programOf(
+    role,
+    asked.filter(({ rule }) => !audited!.has(rule)),
+    isolation.enforced,
+  );
+  const all = programOf(role, asked, isolation.audited);
+  const sides = new Map<number, Side>();
   return (there, flow) => {
-    const answer = find(there, flow);
-    const audit = findAudited(there, flow);
-    const known = sides.get(answer) ?? remember(sides, answer, new Map<Answer, Side>());
-    return known.get(audit) ?? remember(known, audit, sideBy(answer.judgement, audit.judgement));
+    const answer = findAnswer(enforced, there, flow);
+    const audit = findAnswer(all, there, flow);
+    const both = answer * answersIn(all) + audit;
+    const side = sides.get(both) ?? sideBy(judgementOf(enforced, answer), judgementOf(all, audit));
+    sides.set(both, side);
+    return side;
   };
 }
 
-function remember<K, V>(known: Map<K, V>, key: K, value: V): V {
-  known.set(key, value);
-  return value;
-}
-
 /** Every rule that matches, as `judge` wants it. */
-function judging(
-  { isolation, audited }: Role,
-  asked: readonly Asked[],
-  sideBy: MakeSide,
-): RoleIndex['decide'] {
+function judging({ isolation, audited }: Role, asked: readonly Asked[], sideBy: MakeSide): Judge {
   return (there, flow) => {
     const rules = asked.filter((each) => applies(each, there, flow)).map(({ rule }) => rule);
     const enforced = audited ? rules.filter((rule) => !audited.has(rule)) : rules;

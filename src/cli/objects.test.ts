@@ -86,7 +86,10 @@ test('nothing is sent when one object of many is wrong', async () => {
   const wrong = `${namespace('third')}${deployment('third').replace('app: web', 'app: other')}`;
   const result = await heddle(['apply', '-f', '-'], wrong);
   assert.equal(result.code, 2);
-  assert.match(result.err, /-:\d+: Deployment third\/web: spec\.template\.metadata\.labels.*does not match/);
+  assert.match(
+    result.err,
+    /<stdin>:\d+: Deployment third\/web: spec\.template\.metadata\.labels.*does not match/,
+  );
   assert.equal((await server.request('GET', '/api/v1/namespaces/third')).status, 404);
 });
 
@@ -102,7 +105,7 @@ test('a change that the live object forbids is found before anything is sent', a
 test('a namespace that is not there is named with file and line', async () => {
   const result = await heddle(['apply', '-f', '-'], config('a', 'nowhere', '{}'));
   assert.equal(result.code, 2);
-  assert.match(result.err, /-:3: ConfigMap nowhere\/a: there is no namespace "nowhere"/);
+  assert.match(result.err, /<stdin>:3: ConfigMap nowhere\/a: there is no namespace "nowhere"/);
   assert.match(result.err, /hint: add a Namespace "nowhere"/);
 });
 
@@ -111,7 +114,7 @@ test('kinds that are not served are warned about and passed over', async () => {
   const result = await heddle(['apply', '-f', '-'], ingress + config('beside', 'default', '{a: b}'));
   assert.equal(result.code, 0);
   assert.equal(result.out, 'configmap/beside created\n');
-  assert.match(result.err, /warning: -:1: Ingress i: skipped: this version of Heddle does not act on/);
+  assert.match(result.err, /warning: <stdin>:1: Ingress i: skipped: this version of Heddle does not act on/);
 });
 
 test('a dry run changes nothing, here or there', async () => {

@@ -37,12 +37,12 @@ export async function readSources(paths: readonly string[], options: FilesOption
   };
   for (const path of paths) {
     try {
-      if (path === '-') take('-', await readAll(options.stdin ?? process.stdin));
+      if (path === '-') take('<stdin>', await readAll(options.stdin ?? process.stdin));
       else
         for (const file of await filesOf(path, options.recursive ?? false))
           take(file, await readLimited(file));
     } catch (error) {
-      problems.push({ file: path, message: readProblem(error) });
+      problems.push({ file: path === '-' ? '<stdin>' : path, message: readProblem(error) });
     }
   }
   return { sources, problems };

@@ -227,7 +227,7 @@ test('stdin is read as -, and objects get the namespace asked for', async () => 
     yield Buffer.from(config('a'));
   })();
   const [entry] = await loadManifests(['-'], { stdin, namespace: 'shop' });
-  assert.equal(entry?.file, '-');
+  assert.equal(entry?.file, '<stdin>');
   assert.equal(entry?.object.metadata.namespace, 'shop');
 });
 

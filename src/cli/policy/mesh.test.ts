@@ -42,7 +42,7 @@ test('a request is asked about, and answered with the rule and its place', async
   assert.equal(told.code, 0, told.err);
   assert.match(told.out, /allow: a\/web → a\/db TCP 80 GET \/x/);
   assert.match(told.out, /mesh at a\/db: allowed by AuthorizationPolicy a\/db spec.rules\[0\]/);
-  assert.match(told.out, / -:\d+: AuthorizationPolicy a\/db spec.rules\[0\]/);
+  assert.match(told.out, / <stdin>:\d+: AuthorizationPolicy a\/db spec.rules\[0\]/);
   const denied = await explain('--http', 'PUT /x');
   assert.equal(denied.code, 1);
   assert.match(

@@ -1,5 +1,8 @@
 /** `heddle policy` names the places of what it speaks of and of nothing else, and tells "no" from "no answer". */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { schemaViolations } from '../../../test/schema.ts';
 import { run } from './test-run.ts';
@@ -36,8 +39,8 @@ spec: { podSelector: {}, ingress: [] }
 test('a default deny has the places of those that close its tier, and of rules that log', async () => {
   const { out } = await explain(tiers);
   assert.match(out, /denied by default: GlobalNetworkPolicy sec.closed selects it/);
-  assert.match(out, / -:\d+: GlobalNetworkPolicy sec.closed spec.selector\n/);
-  assert.match(out, / -:\d+: GlobalNetworkPolicy sec.closed spec.ingress\[0\]\n/);
+  assert.match(out, / <stdin>:\d+: GlobalNetworkPolicy sec.closed spec.selector\n/);
+  assert.match(out, / <stdin>:\d+: GlobalNetworkPolicy sec.closed spec.ingress\[0\]\n/);
   assert.doesNotMatch(out, /a\/later/);
 });
 
@@ -62,7 +65,7 @@ spec:
 `),
   );
   assert.match(out, /asks ext, by AuthorizationPolicy a\/asked/);
-  assert.match(out, / -:\d+: AuthorizationPolicy a\/asked spec.rules\[0\]\n/);
+  assert.match(out, / <stdin>:\d+: AuthorizationPolicy a\/asked spec.rules\[0\]\n/);
 });
 
 test('what a rule asks of paths with their queries is told of a request that it misses', async () => {
@@ -145,4 +148,38 @@ spec:
   const told = JSON.parse((await explain(world, '--http', 'PUT /x', '-o', 'json')).out);
   assert.deepEqual(schemaViolations('policy-explain', told), []);
   assert.deepEqual([told.noChange, told.change.requests, told.change.exact], [null, 'this', true]);
+});
+
+test('an assertion that is refuted tells what decides the flow, with object, path and line', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-test-prove-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'q.yaml');
+  writeFileSync(file, '- a/web reaches a/db on 80\n- nothing outside a reaches a/web\n');
+  const ask = (...args: string[]) => run(['prove', '-f', '-', file, ...args], tiers);
+  const { code, out } = await ask();
+  assert.equal(code, 1);
+  assert.match(out, /✗ a\/web reaches a\/db on 80\n {4}a\/web → a\/db TCP 80 is denied\n/);
+  assert.match(out, / {4}ingress to a\/db: denied by default: GlobalNetworkPolicy sec.closed selects it/);
+  assert.match(out, / {4}where:\n {4,}<stdin>:\d+: GlobalNetworkPolicy sec.closed spec.selector\n/);
+  const told = JSON.parse((await ask('-o', 'json')).out);
+  assert.deepEqual(schemaViolations('policy-prove', told), []);
+  const [{ policy, path, file: at, line }] = told.assertions[0].counterexample.ingress.closedBy;
+  assert.deepEqual(
+    [policy, path, at, typeof line],
+    ['GlobalNetworkPolicy sec.closed', 'spec.selector', '<stdin>', 'number'],
+  );
+});
+
+test('what cannot be read of an expression reads as a sentence behind its path', async () => {
+  const broken = worldOf(`apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: { name: broken }
+spec: { selector: "app = 'db'" }
+`);
+  const { code, err } = await run(['connectivity', '-f', '-'], broken);
+  assert.equal(code, 2);
+  assert.match(
+    err,
+    /<stdin>:\d+: GlobalNetworkPolicy broken: spec\.selector is no expression: column 5: expected ==/,
+  );
 });

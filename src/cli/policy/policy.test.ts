@@ -101,16 +101,16 @@ test('an empty answer is empty in every format', async () => {
 });
 
 for (const [what, input, words] of [
-  ['broken YAML', 'kind: [', /^error: -:1:8: broken YAML/],
+  ['broken YAML', 'kind: [', /^error: <stdin>:1:8: broken YAML/],
   [
     'a misspelt field',
     policy('p', '\n  podSelecter: {}'),
-    /-:5: NetworkPolicy a\/p: spec\.podSelecter is no field/,
+    /<stdin>:5: NetworkPolicy a\/p: spec\.podSelecter is no field/,
   ],
   [
     'a field of another type',
     policy('p', '\n  podSelector: all'),
-    /-:5: NetworkPolicy a\/p: spec\.podSelector expected an object/,
+    /<stdin>:5: NetworkPolicy a\/p: spec\.podSelector expected an object/,
   ],
   [
     'a range that is none',
@@ -118,12 +118,12 @@ for (const [what, input, words] of [
       'p',
       '\n  podSelector: {}\n  ingress:\n    - from:\n        - ipBlock:\n            cidr: 10.0.0.0',
     ),
-    /-:9: .*"10\.0\.0\.0" is not an address range/,
+    /<stdin>:9: .*"10\.0\.0\.0" is not an address range/,
   ],
   [
     'a label that is a number',
     pod('x').replace('app: x', 'version: 1.0'),
-    /-:3: Pod a\/x: metadata\.labels\[version\] expected a text, not 1; put the value in quotes/,
+    /<stdin>:3: Pod a\/x: metadata\.labels\[version\] expected a text, not 1; put the value in quotes/,
   ],
   [
     'a port that is none',
@@ -133,7 +133,7 @@ for (const [what, input, words] of [
   [
     'a workload without a template',
     'apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d }\nspec: {}\n',
-    /-:1?4?: ?.*spec\.template expected the template/,
+    /<stdin>:1?4?: ?.*spec\.template expected the template/,
   ],
   [
     'an object without a name',
@@ -297,7 +297,7 @@ test('policies of the cluster have their say, with file and line, and what they 
   assert.deepEqual([twice.code, twice.out], [2, '']);
   assert.match(
     twice.err,
-    /-:6: AdminNetworkPolicy no-telnet: spec\.subjekt is no field of an AdminNetworkPolicy/,
+    /<stdin>:6: AdminNetworkPolicy no-telnet: spec\.subjekt is no field of an AdminNetworkPolicy/,
   );
 });
 

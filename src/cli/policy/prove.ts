@@ -2,11 +2,14 @@
 import type { Command } from 'commander';
 import type { Assertion, Counterexample, Proof } from '../../policy/analyse/prove.ts';
 import { createProver } from '../../policy/analyse/prove.ts';
-import { type Side, ruleText } from '../../policy/decision.ts';
+import { subjectPath } from '../../policy/analyse/lint.ts';
+import { type PolicyRef, policyText, ruleText, type RuleRef } from '../../policy/decision.ts';
+import { explain } from '../../policy/explain.ts';
 import type { FlowEnd } from '../../policy/world.ts';
 import type { CliDeps } from '../deps.ts';
 import { outputFormat } from '../flags.ts';
 import { answers, type EstateFlags, estateOf, printValue, withEstate } from './common.ts';
+import { explainText } from './explain.ts';
 import { junit } from './junit.ts';
 import { itemsOf, onlyKeys, type Part, readParts, refused, textOf } from './question-file.ts';
 import type { LoadedEstate } from './read-estate.ts';
@@ -52,7 +55,8 @@ export function addProve(policy: Command, deps: CliDeps): void {
       }));
       const outputs = results.map((each) => proofOutput(each, loaded));
       if (format === 'junit') deps.stdout.write(proofJunit(outputs));
-      else if (format === 'text') deps.stdout.write(outputs.map(proofText).join(''));
+      else if (format === 'text')
+        deps.stdout.write(outputs.map((each, i) => proofText(each, results[i]!.proof, loaded)).join(''));
       else await printValue({ assertions: outputs }, format, deps);
       process.exitCode = outputs.every(({ holds }) => holds) ? answers.yes : answers.no;
     });
@@ -115,15 +119,28 @@ function proofOutput(
 
 const endText = (end: FlowEnd): string => ('pod' in end ? end.pod : end.address);
 
+/** What both sides of the network and the mesh say. */
+interface SideLike {
+  readonly reason: string;
+  readonly rule?: RuleRef | undefined;
+  readonly isolatedBy?: readonly PolicyRef[];
+  readonly closedBy?: readonly PolicyRef[] | undefined;
+}
+
 function counterexampleOutput({ flow, decision }: Counterexample, { placeOf }: LoadedEstate) {
-  const side = ({ reason, rule, isolatedBy }: Side) => {
+  const side = ({ reason, rule, isolatedBy = [], closedBy = [] }: SideLike) => {
     const place = rule && placeOf(rule, rule.path);
     return {
       reason,
       rule: rule ? ruleText(rule) : null,
       file: place?.file ?? null,
       line: place?.line ?? null,
-      isolatedBy: isolatedBy.map(({ namespace, name }) => `${namespace}/${name}`),
+      isolatedBy: isolatedBy.map(policyText),
+      closedBy: closedBy.map((ref) => {
+        const path = subjectPath(ref);
+        const at = placeOf(ref, path);
+        return { policy: policyText(ref), path, file: at?.file ?? null, line: at?.line ?? null };
+      }),
     };
   };
   return {
@@ -134,22 +151,23 @@ function counterexampleOutput({ flow, decision }: Counterexample, { placeOf }: L
     verdict: decision.verdict,
     egress: side(decision.egress),
     ingress: side(decision.ingress),
+    mesh: decision.mesh ? side(decision.mesh) : null,
   };
 }
 
-function proofText({ name, holds, why, counterexample }: ProofOutput): string {
-  const lines = [`${holds ? '✓' : '✗'} ${name}`];
-  if (!holds) lines.push(`    ${why}`);
-  for (const direction of ['egress', 'ingress'] as const) {
-    const side = counterexample?.[direction];
-    if (!side) continue;
-    const where = side.file === null ? '' : ` (${side.file}:${side.line})`;
-    if (side.rule !== null) lines.push(`    ${direction}: by ${side.rule}${where}`);
-    else if (side.reason === 'default-deny')
-      lines.push(`    ${direction}: denied by default, ${side.isolatedBy.join(', ')}`);
-    else lines.push(`    ${direction}: ${side.reason}`);
-  }
-  return `${lines.join('\n')}\n`;
+/** Of a flow that refutes: what each end says of it, and where that is written, as of `heddle policy explain`. */
+function proofText({ name, holds, why }: ProofOutput, proof: Proof, loaded: LoadedEstate): string {
+  const head = `${holds ? '✓' : '✗'} ${name}\n`;
+  if (holds) return head;
+  if (!('counterexample' in proof)) return `${head}    ${why}\n`;
+  const told = explainText(explain(loaded.estate.world, proof.counterexample.flow), loaded);
+  const [sides = '', places] = told.trimEnd().split('\n\n');
+  const lines = [
+    `  ${why}`,
+    ...sides.split('\n').slice(1),
+    ...(places?.split('\n') ?? []).map((line) => `  ${line}`),
+  ];
+  return `${head}${lines.map((line) => `  ${line}\n`).join('')}`;
 }
 
 const proofJunit = (outputs: readonly ProofOutput[]): string =>

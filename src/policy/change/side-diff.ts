@@ -19,10 +19,9 @@ export function differenceAt(
   policy: PolicyRef,
   family: Family,
 ): number {
-  const sets = createPortSets();
-  const before = createSides(estate, { sets, family });
+  const { sets, sides: before, externals: was } = sidesBefore(estate, family);
   const after = createSides({ ...estate, world: { ...estate.world, policies } }, { sets, family });
-  const [was, is] = [createExternals(before), createExternals(after)];
+  const is = createExternals(after);
   let count = 0;
   for (const workload of estate.workloads) {
     if (!isSelected(after, workload, direction, policy)) continue;
@@ -36,6 +35,27 @@ export function differenceAt(
     count += differenceOutside(before, after, [was, is], workload, direction);
   }
   return count;
+}
+
+interface Before {
+  readonly sets: PortSets;
+  readonly sides: Sides;
+  readonly externals: Externals;
+}
+
+/** Many candidates are compared with one world. */
+const known = new WeakMap<Estate, Map<Family, Before>>();
+
+function sidesBefore(estate: Estate, family: Family): Before {
+  const byFamily = known.get(estate) ?? new Map<Family, Before>();
+  known.set(estate, byFamily);
+  const found = byFamily.get(family);
+  if (found) return found;
+  const sets = createPortSets();
+  const sides = createSides(estate, { sets, family });
+  const made = { sets, sides, externals: createExternals(sides) };
+  byFamily.set(family, made);
+  return made;
 }
 
 const isSelected = (sides: Sides, workload: Workload, direction: Direction, policy: PolicyRef): boolean =>

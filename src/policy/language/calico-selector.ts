@@ -7,12 +7,14 @@ export type ReadExpression =
   | { readonly ok: true; readonly expression: SelectorExpression }
   | { readonly ok: false; readonly message: string };
 
-/** `global`: whether it may be `global()`, which selects by where a thing is and not by its labels. */
+/** Messages go behind a path. `global`: whether it may be `global()`, which selects by where a thing is and not by its labels. */
 export function readExpression(text: string, global = false): ReadExpression {
   const parsed = parseSelectorExpression(text);
-  if (!parsed.ok || !usesGlobal(parsed.expression)) return parsed;
+  if (!parsed.ok) return { ok: false, message: `is no expression: ${parsed.message}` };
+  if (!usesGlobal(parsed.expression)) return parsed;
   if (global && parsed.expression.op === 'global') return parsed;
-  const message = 'global() may only be the whole of the namespaceSelector of a source or destination';
+  const message =
+    'has global(), which may only be the whole of the namespaceSelector of a source or destination';
   return { ok: false, message };
 }
 

@@ -66,7 +66,7 @@ function readPattern(source: string | undefined, path: string, report: Report): 
   try {
     return fullMatch(source);
   } catch (error) {
-    report(path, errorText(error));
+    report(path, `is no expression: ${errorText(error)}`);
     return undefined;
   }
 }

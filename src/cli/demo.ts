@@ -13,7 +13,7 @@ import { onInterrupt } from './interrupt.ts';
 import { type Own, startOwn, takeDown } from './own-cluster.ts';
 import { createProgress, type Progress } from './progress.ts';
 import { loadManifests } from './up-manifests.ts';
-import { upRequest } from './up-request.ts';
+import { ipFamilyOption, upRequest } from './up-request.ts';
 import { runningSupervisor } from './up-running.ts';
 import { settle } from './up-settle.ts';
 
@@ -37,6 +37,7 @@ export function register(program: Command, deps: CliDeps): void {
       collect,
     )
     .option('--nodes <n>', 'number of nodes, 1 to 250 (default: 2)')
+    .addOption(ipFamilyOption())
     .addOption(datapathOption())
     .option('--once', 'end after the table; the exit code says whether all was as the policies say')
     .option('-o, --output <format>', 'json')

@@ -1,5 +1,6 @@
 /** From the flags of `up` to what shall be started; reads a data directory that was kept, changes nothing. */
 import { readFileSync } from 'node:fs';
+import { Option } from 'commander';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { checkDataDir } from '../cluster/data-dir.ts';
 import { type ClusterPaths, clusterPaths } from '../cluster/paths.ts';
@@ -7,6 +8,7 @@ import { type ClusterRequest, planCluster } from '../cluster/plan.ts';
 import { freePort } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
+import { type Family, parseCidr } from '../lib/ip.ts';
 import { chooseDatapath } from './choose-datapath.ts';
 import { duration, share, wholeNumber } from './flags.ts';
 
@@ -18,6 +20,7 @@ export interface UpFlags {
   publish?: string[];
   detach?: boolean;
   apiPort?: string;
+  ipFamily?: string;
   podCidr?: string;
   serviceCidr?: string;
   underlayCidr?: string;
@@ -85,15 +88,34 @@ export function upRequest(flags: UpFlags): UpRequest {
   };
 }
 
-type Ranges = Pick<ClusterRequest, 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
+type Ranges = Pick<ClusterRequest, 'families' | 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
 
 /** What is not said is as it was. */
-const ranges = (flags: UpFlags, kept: ClusterConfig | undefined): Ranges => ({
-  podCidr: flags.podCidr ?? kept?.podCidrs.join(','),
-  serviceCidr: flags.serviceCidr ?? kept?.serviceCidrs.join(','),
-  underlayCidr: flags.underlayCidr ?? kept?.underlayCidrs.join(','),
-  clusterDomain: flags.clusterDomain ?? kept?.clusterDomain,
-});
+const ranges = (flags: UpFlags, kept: ClusterConfig | undefined): Ranges => {
+  const families = flags.ipFamily === undefined ? familiesOf(kept) : ipFamilies(flags.ipFamily);
+  const had = String(families) === String(familiesOf(kept)) ? kept : undefined;
+  return {
+    families,
+    podCidr: flags.podCidr ?? had?.podCidrs.join(','),
+    serviceCidr: flags.serviceCidr ?? had?.serviceCidrs.join(','),
+    underlayCidr: flags.underlayCidr ?? had?.underlayCidrs.join(','),
+    clusterDomain: flags.clusterDomain ?? kept?.clusterDomain,
+  };
+};
+
+const IP_FAMILIES: Readonly<Record<string, readonly Family[]>> = { ipv4: [4], ipv6: [6], dual: [4, 6] };
+
+export const ipFamilyOption = (): Option =>
+  new Option('--ip-family <family>', 'of all addresses: ipv4, ipv6 or dual (default: dual)');
+
+function ipFamilies(text: string): readonly Family[] {
+  const families = Object.hasOwn(IP_FAMILIES, text) ? IP_FAMILIES[text] : undefined;
+  if (!families) throw new HeddleError('BadFlag', `--ip-family "${text}": expected ipv4, ipv6 or dual`);
+  return families;
+}
+
+const familiesOf = (kept: ClusterConfig | undefined): readonly Family[] =>
+  kept ? kept.podCidrs.map((text) => parseCidr(text).family) : [4, 6];
 
 /** Objects in the store carry addresses of these ranges. */
 function refuseDifference(config: ClusterConfig, kept: ClusterConfig, paths: ClusterPaths): void {

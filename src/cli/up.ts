@@ -8,7 +8,7 @@ import { startOwn } from './own-cluster.ts';
 import { createProgress } from './progress.ts';
 import { holdInForeground } from './up-hold.ts';
 import { checkRuntimes, loadManifests } from './up-manifests.ts';
-import { readConfig, type UpFlags, upRequest } from './up-request.ts';
+import { ipFamilyOption, readConfig, type UpFlags, upRequest } from './up-request.ts';
 import { applyToRunning, runningSupervisor } from './up-running.ts';
 import { settle } from './up-settle.ts';
 
@@ -30,6 +30,7 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--publish <svc:port[:hostport]>', 'open a service port on 127.0.0.1 (repeatable)', collect)
     .option('--detach', 'return when the cluster is Ready and leave it running')
     .option('--api-port <port>', 'of the API server on 127.0.0.1; 0 takes a free one (default: 6443)')
+    .addOption(ipFamilyOption())
     .option('--pod-cidr <ranges>', 'IPv4 and IPv6, with a comma (default: 10.244.0.0/16,fd00:10:244::/48)')
     .option('--service-cidr <ranges>', '(default: 10.96.0.0/16,fd00:10:96::/112)')
     .option(

@@ -68,7 +68,27 @@ test('one family may be chosen alone, in any order', () => {
   ]);
 });
 
+test('a cluster of one family has nothing of the other, and pods as much as its tunnels leave them', () => {
+  for (const [family, mtu] of [
+    [4, 1450],
+    [6, 1430],
+  ] as const) {
+    const config = planCluster(request({ families: [family] }));
+    const texts = [
+      ...config.nodes.flatMap(({ addresses, podCidrs }) => [...addresses, ...podCidrs]),
+      ...[config.podCidrs, config.serviceCidrs, config.underlayCidrs, config.balancerCidrs ?? []].flat(),
+      ...[config.dnsAddresses, config.apiServer.addresses, outsideAddresses(config)].flat(),
+    ];
+    assert.deepEqual(
+      texts.filter((text) => text.includes(':') !== (family === 6)),
+      [],
+    );
+    assert.equal(config.podMtu, mtu);
+  }
+});
+
 for (const [what, more, code, words] of [
+  ['a range of the other family', { families: [6], podCidr: '10.0.0.0/8' }, 'BadFlag', 'IPv6 only'],
   ['no nodes', { nodes: 0 }, 'BadFlag', '1 to 250'],
   ['too many nodes', { nodes: 251 }, 'BadFlag', '1 to 250'],
   ['half a node', { nodes: 1.5 }, 'BadFlag', '1 to 250'],

@@ -4,6 +4,7 @@ import {
   type Address,
   bits,
   type Cidr,
+  type Family,
   firstOf,
   formatAddress,
   formatCidr,
@@ -16,6 +17,8 @@ import type { ClusterConfig, DatapathName, NodeConfig } from './config.ts';
 export interface ClusterRequest {
   readonly id: string;
   readonly nodes: number;
+  /** Of pods, services and machines alike. Default: both. */
+  readonly families?: readonly Family[];
   /** `10.0.0.0/16`, `fd00::/48` or both with a comma; a family that is not named keeps its default. */
   readonly podCidr?: string;
   readonly serviceCidr?: string;
@@ -40,19 +43,21 @@ const DEFAULT_RANGES = {
 const BLOCK_LENGTH = { 4: 24, 6: 64 } as const;
 const API_PORT = 6443;
 const UNDERLAY_MTU = 1500;
-/** Outer Ethernet, IPv4, UDP and VXLAN headers. */
-const VXLAN_OVERHEAD = 50;
+/** Outer IPv4 or IPv6, UDP, VXLAN and inner Ethernet headers. */
+const VXLAN_OVERHEAD = { 4: 50, 6: 70 } as const;
+
+const BOTH: readonly Family[] = [4, 6];
 
 type RangeName = keyof typeof DEFAULT_RANGES;
 
 /** @throws HeddleError `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall` */
 export function planCluster(request: ClusterRequest): ClusterConfig {
-  const { nodes } = request;
+  const { nodes, families = BOTH } = request;
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES)
     throw new HeddleError('BadFlag', `--nodes ${nodes}: expected a whole number from 1 to ${MAX_NODES}`);
-  const pods = rangesOf('pod', request.podCidr);
-  const services = rangesOf('service', request.serviceCidr);
-  const underlay = rangesOf('underlay', request.underlayCidr);
+  const pods = rangesOf('pod', request.podCidr, families);
+  const services = rangesOf('service', request.serviceCidr, families);
+  const underlay = rangesOf('underlay', request.underlayCidr, families);
   refuseOverlaps({ pod: pods, service: services, underlay });
   for (const cidr of services) checkServiceRange(cidr);
   const places = underlayPlaces(underlay, nodes);
@@ -81,24 +86,33 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     datapath: request.datapath,
     ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
     vxlan: { vni: 72, port: 4789 },
-    podMtu: UNDERLAY_MTU - VXLAN_OVERHEAD,
+    podMtu: UNDERLAY_MTU - VXLAN_OVERHEAD[underlay[0]!.family],
   };
 }
 
-function rangesOf(name: RangeName, given: string | undefined): Cidr[] {
+function rangesOf(name: RangeName, given: string | undefined, families: readonly Family[]): Cidr[] {
   const flag = `--${name}-cidr`;
   const asked = given === undefined ? [] : given.split(',').map((text) => parseFlag(flag, text.trim()));
-  const chosen = DEFAULT_RANGES[name].map((fallback) => {
-    const standard = parseCidr(fallback);
-    const same = asked.filter((cidr) => cidr.family === standard.family);
-    if (same.length > 1)
-      throw new HeddleError(
-        'BadFlag',
-        `${flag} ${given}: ${same.map(formatCidr).join(' and ')} are both IPv${standard.family}`,
-        { hint: `give at most one range of each family, like ${DEFAULT_RANGES[name].join(',')}` },
-      );
-    return same[0] ?? standard;
-  });
+  const stranger = asked.find(({ family }) => !families.includes(family));
+  if (stranger)
+    throw new HeddleError(
+      'BadFlag',
+      `${flag} ${formatCidr(stranger)} is IPv${stranger.family}, and the cluster has IPv${families.join(' and IPv')} only`,
+      { hint: `leave it out, or --ip-family dual for both` },
+    );
+  const defaults = DEFAULT_RANGES[name].map((text) => parseCidr(text));
+  const chosen = defaults
+    .filter(({ family }) => families.includes(family))
+    .map((standard) => {
+      const same = asked.filter((cidr) => cidr.family === standard.family);
+      if (same.length > 1)
+        throw new HeddleError(
+          'BadFlag',
+          `${flag} ${given}: ${same.map(formatCidr).join(' and ')} are both IPv${standard.family}`,
+          { hint: `give at most one range of each family, like ${DEFAULT_RANGES[name].join(',')}` },
+        );
+      return same[0] ?? standard;
+    });
   for (const cidr of chosen) refuseSpecial(flag, cidr);
   return chosen;
 }

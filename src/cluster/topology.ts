@@ -92,7 +92,8 @@ function connect(member: Member, all: readonly Member[], config: ClusterConfig, 
   // A balancer's address is some node's: who asks for it hears which.
   for (const dst of config.balancerCidrs ?? []) route.replaceRoute({ dst, dev: UPLINK });
   if (member.kind === 'outside') {
-    for (const address of WORLD_ADDRESSES)
+    const families = new Set(config.underlayCidrs.map((cidr) => cidr.includes(':')));
+    for (const address of WORLD_ADDRESSES.filter((each) => families.has(each.includes(':'))))
       route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, { nodad: true });
     return;
   }
@@ -112,12 +113,10 @@ function routeToPods(config: ClusterConfig, route: Route): void {
 
 const lengthOf = (cidr: string | undefined): string => cidr?.slice(cidr.indexOf('/') + 1) ?? '';
 
-/** Locally administered, from the IPv4 address: the same at every start. */
+/** Locally administered, from the end of the first address: the same at every start. */
 function macOf(member: Member): string {
   const bytes = toBytes(parseAddress(member.addresses[0] ?? '0.0.0.0'));
-  return ['02', '48', ...[...bytes.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, '0'))].join(
-    ':',
-  );
+  return ['02', '48', ...[...bytes.subarray(-4)].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
 /** At most 15 bytes, as link names must be. */

@@ -9,14 +9,14 @@ import type { DemoPod, Workload } from './attempts.ts';
 import { judge } from './judge.ts';
 import { outsideAttempts } from './outside.ts';
 
-const pod = (name: string, address: string): DemoPod => ({
+const pod = (name: string, ...addresses: string[]): DemoPod => ({
   namespace: 'shop',
   name,
   node: 'node-1',
-  addresses: [address],
+  addresses,
   ports: [],
 });
-const [web, api] = [pod('web', '10.244.0.1'), pod('api', '10.244.0.2')];
+const [web, api] = [pod('web', '10.244.0.1', 'fd00::1'), pod('api', '10.244.0.2', 'fd00::2')];
 const workloads = [web, api].map(
   (of): Workload => ({ key: `shop/${of.name}`, namespace: 'shop', pods: [of] }),
 );
@@ -53,6 +53,14 @@ test('every range and every exception is tried once from each restricted pod, an
   assert.deepEqual(
     all.map(({ source, host, port }) => `${source.name} ${host} ${port}`),
     ['web 203.0.113.1 8443', 'web 10.0.0.1 8443', 'web 198.51.100.1 8443', 'web 2001:db8:5::1 8443'],
+  );
+});
+
+test('a pod is asked to reach what is of its own family', () => {
+  const alone = [{ key: 'shop/web', namespace: 'shop', pods: [{ ...web, addresses: ['fd00::1'] }] }];
+  assert.deepEqual(
+    outsideAttempts(alone, { policies: [policy] }, [], decide).map(({ host }) => host),
+    ['2001:db8:5::1'],
   );
 });
 

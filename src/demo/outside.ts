@@ -3,7 +3,15 @@
  * exception from it, one address is tried from every pod for which a rule decides it. Mostly nobody answers
  * there; that a connection was let out, or not, is the kernel's record.
  */
-import { type Address, type Cidr, contains, formatAddress, nth, parseAddress } from '../lib/ip.ts';
+import {
+  type Address,
+  type Cidr,
+  contains,
+  type Family,
+  formatAddress,
+  nth,
+  parseAddress,
+} from '../lib/ip.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { PortMatch } from '../policy/model.ts';
 import { lowerPolicies } from '../policy/objects.ts';
@@ -85,6 +93,15 @@ export function outsideAttempts(
     decide({ src: { pod: podKey(source) }, dst: { address: host }, protocol: 'TCP', port }).egress
       .ruleNumber !== 0;
   return workloads.flatMap((from) =>
-    tried.flatMap((place) => from.pods.map((pod) => attempt(from, pod, place)).filter(isJudged)),
+    tried.flatMap((place) =>
+      from.pods
+        .filter((pod) => hasFamily(pod, place.address.family))
+        .map((pod) => attempt(from, pod, place))
+        .filter(isJudged),
+    ),
   );
 }
+
+/** A pod of the other family alone has no way there that a policy could close. */
+const hasFamily = ({ addresses }: DemoPod, family: Family): boolean =>
+  addresses.some((text) => parseAddress(text).family === family);

@@ -169,7 +169,8 @@ for (const slots of ['free', 'taken'] as const) {
         assert.equal((await ask(socket)).server, server);
         continue;
       }
-      socket.send('x', () => {});
+      // Whoever comes first is told: this datagram, or whoever waits for an answer.
+      socket.send('x', (error) => error && failures[i]?.push(errnoCode(error) ?? ''));
       await settled(
         () => failures[i]!.length > 0,
         () => 'the owner is told',

@@ -13,7 +13,6 @@ import {
   isDnsName,
   isDnsPattern,
   isEntity,
-  NO_API_SERVER,
   NODE_SOURCES,
   PEER_FIELDS,
   POD_SOURCES,
@@ -62,8 +61,7 @@ export function* validateName(selector: CiliumNameSelector, path: string): Probl
 }
 
 function* validateEntity(name: string, path: string): Problems {
-  if (name === 'kube-apiserver') yield forbidden(path, NO_API_SERVER);
-  else if (!isEntity(name)) yield notSupported(path, name, ENTITIES);
+  if (!isEntity(name)) yield notSupported(path, name, ENTITIES);
 }
 
 function* validateService({ k8sService, k8sServiceSelector }: CiliumService, path: string): Problems {

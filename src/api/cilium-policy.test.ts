@@ -55,11 +55,7 @@ const cases: [what: string, spec: object, error?: string][] = [
   ],
   ['entities', egress({ toEntities: ['world', 'cluster', 'remote-node', 'health'] })],
   ['an entity that is none', egress({ toEntities: ['moon'] }), 'spec.egress[0].toEntities[0]: Unsupported'],
-  [
-    'the API server',
-    egress({ toEntities: ['kube-apiserver'] }),
-    'spec.egress[0].toEntities[0]: Forbidden: who is the API server is not known',
-  ],
+  ['the API server', egress({ toEntities: ['kube-apiserver'] })],
   ['an address and ranges', egress({ toCIDR: ['192.0.2.1', '192.0.2.0/24', '2001:db8::/32'] })],
   ['what is no range', egress({ toCIDR: ['192.0.2'] }), 'spec.egress[0].toCIDR[0]: Invalid value'],
   ['a range and a part of it', egress({ toCIDRSet: [{ cidr: '10.0.0.0/8', except: ['10.0.0.0/9'] }] })],

@@ -1,5 +1,5 @@
 /** Selectors of Cilium's policies, whose keys may name the source of the label. */
-import { NO_API_SERVER, parseLabelKey, RESERVED } from './cilium-words.ts';
+import { parseLabelKey, RESERVED } from './cilium-words.ts';
 import { forbidden, formatted, invalid, type Problems, required } from './field-error.ts';
 import { labelValue, qualifiedName } from './formats.ts';
 import { type LabelSelector, OPERATORS } from './selector.ts';
@@ -13,7 +13,6 @@ function* validateKey(text: string, path: string, sources: readonly string[]): P
       `labels of the source ${source} are not known here (expected ${sources.map((each) => `${each}:`).join(', ')} or none)`,
     );
   else if (source !== 'reserved') yield* formatted(path, key, qualifiedName);
-  else if (key === 'kube-apiserver') yield forbidden(path, NO_API_SERVER);
   else if (!RESERVED.includes(key))
     yield invalid(path, text, `expected reserved: with one of ${RESERVED.join(', ')}`);
 }

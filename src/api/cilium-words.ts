@@ -14,15 +14,17 @@ export const ENTITIES = [
   'ingress',
   'health',
   'unmanaged',
+  'kube-apiserver',
 ] as const;
 export type Entity = (typeof ENTITIES)[number];
 
 export const isEntity = (name: string): name is Entity => (ENTITIES as readonly string[]).includes(name);
 
+/** Whoever the Service default/kubernetes stands for. */
+export const API_SERVER = 'kube-apiserver';
+
 /** Names of labels of the source `reserved`. */
 export const RESERVED: readonly string[] = ENTITIES.filter((name) => name !== 'all' && name !== 'cluster');
-
-export const NO_API_SERVER = 'who is the API server is not known to policies yet';
 
 export interface LabelKey {
   /** `any` if the key names none. */

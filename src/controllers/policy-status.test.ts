@@ -6,6 +6,8 @@ import {
   CILIUM_CIDR_GROUP,
   CILIUM_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
+  ENDPOINT_SLICE,
+  SERVICE,
 } from '../api/kinds.ts';
 import type { AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy } from '../api/types.ts';
 import { createFakeClient, eventually } from '../client/fake.ts';
@@ -103,7 +105,12 @@ test('each kind gets its condition by one write, and conditions of others stay',
     apiVersion: 'cilium.io/v2',
     kind: 'CiliumNetworkPolicy',
     metadata: { name: 'c', namespace: 'default' },
-    specs: [{ endpointSelector: {}, ingress: [{ fromCIDRSet: [{ cidrGroupRef: 'g' }] }] }],
+    specs: [
+      {
+        endpointSelector: {},
+        ingress: [{ fromCIDRSet: [{ cidrGroupRef: 'g' }] }, { fromEntities: ['kube-apiserver'] }],
+      },
+    ],
   });
   const conditions = () =>
     [ADMIN_NETWORK_POLICY, BASELINE_ADMIN_NETWORK_POLICY, CLUSTER_NETWORK_POLICY, CILIUM_NETWORK_POLICY].map(
@@ -128,7 +135,27 @@ test('each kind gets its condition by one write, and conditions of others stay',
     metadata: { name: 'g' },
     spec: { externalCIDRs: ['192.0.2.0/24'] },
   });
-  await eventually('the group that is named is there', () => conditions()[3]?.[0] === 'Valid True');
+  await client.create(ENDPOINT_SLICE, {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      namespace: 'default',
+      name: 'kubernetes',
+      labels: { 'kubernetes.io/service-name': 'kubernetes' },
+    },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['10.240.0.2'] }],
+  });
+  await client.create(SERVICE, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace: 'default', name: 'kubernetes' },
+    spec: { ports: [{ port: 443 }] },
+  });
+  await eventually(
+    'the group and the API server that are named are there',
+    () => conditions()[3]?.[0] === 'Valid True',
+  );
   await eventually('mended', () => conditions()[0]?.[1] === 'Accepted True');
   const own = client.writes.filter(({ verb, key }) => verb === 'updateStatus' && key.endsWith('guard'));
   assert.ok(own.length <= 4, `one by this test, one a generation, and a conflict: ${own.length}`);

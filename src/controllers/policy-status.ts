@@ -10,8 +10,9 @@ import {
 import { isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
 import type { Informer } from '../client/informer.ts';
-import { type CiliumPolicyObject, namesGroups } from '../policy/language/cilium-policy.ts';
+import { type CiliumPolicyObject, namesApiServer, namesGroups } from '../policy/language/cilium-policy.ts';
 import type { ClusterPolicyObject } from '../policy/objects.ts';
+import { apiServerService, isOfApiServer } from './refer-objects.ts';
 import { surroundingsOf } from '../policy/surroundings.ts';
 import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
 import { type ObservedCondition, policyCondition, withObserved } from './policy-status-plan.ts';
@@ -21,12 +22,22 @@ const NAME = 'policy-status';
 const ACCEPTED = 'Accepted';
 const VALID = 'Valid';
 
+const isCilium = (object: ClusterPolicyObject | CiliumPolicyObject): object is CiliumPolicyObject =>
+  object.apiVersion.startsWith('cilium.io/');
+
 /** Writes once for each generation of an object, and where what is read of it changes (a stage; a newer Heddle). */
 export function createPolicyStatusController(deps: ControllerDeps): Controller {
   const { client, informers, clock } = deps;
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
   const { ciliumPolicies, clusterwidePolicies, cidrGroups } = informers;
-  const around = () => surroundingsOf(cidrGroups.list(), []);
+  const { services, slices } = informers;
+  const around = (object: ClusterPolicyObject | CiliumPolicyObject) =>
+    isCilium(object)
+      ? surroundingsOf(
+          [...cidrGroups.list(), ...(namesApiServer(object) ? apiServerService(informers) : [])],
+          [],
+        )
+      : {};
   const reconcilers = new Map<string, (key: string) => Promise<void>>();
   const queue = queueFor(deps, NAME, reconcile, { concurrency: 2 });
 
@@ -49,7 +60,7 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
       if (!object || object.metadata.deletionTimestamp) return;
       const before = object.status?.conditions as readonly ObservedCondition[] | undefined;
       const at = { generation: object.metadata.generation, now: timestamp(clock.now()) };
-      const conditions = withObserved(before, policyCondition(condition, object, around()), at);
+      const conditions = withObserved(before, policyCondition(condition, object, around(object)), at);
       if (conditions === before) return;
       const written = { ...object, status: { ...object.status, conditions } };
       await client.updateStatus(kind, written).then(
@@ -66,21 +77,38 @@ export function createPolicyStatusController(deps: ControllerDeps): Controller {
   follow(CLUSTER_NETWORK_POLICY, clusterPolicies, ACCEPTED);
   follow(CILIUM_NETWORK_POLICY, ciliumPolicies, VALID);
   follow(CILIUM_CLUSTERWIDE_NETWORK_POLICY, clusterwidePolicies, VALID);
-  // What such a policy means, another group changes.
-  cidrGroups.onChange(() => {
+  // What such a policy means, another object changes.
+  const touch = (names: (object: CiliumPolicyObject) => boolean): void => {
     for (const [kind, informer] of [
       [CILIUM_NETWORK_POLICY, ciliumPolicies],
       [CILIUM_CLUSTERWIDE_NETWORK_POLICY, clusterwidePolicies],
     ] as const)
       for (const object of informer.list())
-        if (namesGroups(object)) queue.add(`${kind.kind} ${keyOf(object.metadata)}`);
+        if (names(object)) queue.add(`${kind.kind} ${keyOf(object.metadata)}`);
+  };
+  cidrGroups.onChange(() => touch(namesGroups));
+  services.onChange((key) => {
+    if (key === 'default/kubernetes') touch(namesApiServer);
+  });
+  slices.onChange((_key, now, before) => {
+    const slice = now ?? before;
+    if (slice && isOfApiServer(slice)) touch(namesApiServer);
   });
   return {
     name: NAME,
     run: (signal) =>
       runWhenSynced(
         queue,
-        [adminPolicies, baselinePolicies, clusterPolicies, ciliumPolicies, clusterwidePolicies, cidrGroups],
+        [
+          adminPolicies,
+          baselinePolicies,
+          clusterPolicies,
+          ciliumPolicies,
+          clusterwidePolicies,
+          cidrGroups,
+          services,
+          slices,
+        ],
         signal,
       ),
   };

@@ -10,6 +10,10 @@ export const isSlice = ({ apiVersion, kind }: Pick<AnyObject, 'apiVersion' | 'ki
 
 const keyOf = (namespace: string | undefined, name: string): string => `${namespace ?? 'default'}/${name}`;
 
+/** The Service of every cluster that the API server is reached by. */
+export const isApiServer = ({ namespace, name }: { namespace?: string | undefined; name: string }): boolean =>
+  namespace === 'default' && name === 'kubernetes';
+
 /** One object for one object: what is as it was can be told by identity. */
 const known = new WeakMap<AnyObject, WorldService>();
 

@@ -51,7 +51,7 @@ const peers = (side: 'from' | 'to'): Definition['p'] => ({
   ],
   [`${side}Entities`]: [
     { a: 's' },
-    'all, world, cluster, host, remote-node, none, init, ingress, health, unmanaged; kube-apiserver is refused.',
+    'all, world, cluster, host, remote-node, kube-apiserver; none, init, ingress, health, unmanaged, which are nobody here.',
   ],
   [`${side}CIDR`]: [
     { a: 's' },

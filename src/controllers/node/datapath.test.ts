@@ -256,6 +256,41 @@ test('a group of ranges that a policy of Cilium’s names is in the kernel as so
   await eventually('it is not any more', () => !isMeant());
 });
 
+test('who the API server is follows what its Service stands for', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web'));
+  await client.create(SERVICE, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace: 'default', name: 'kubernetes' },
+    spec: { ports: [{ port: 443 }] },
+  });
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await client.create(CILIUM_NETWORK_POLICY, {
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name: 'web' },
+    spec: { endpointSelector: {}, egress: [{ toEntities: ['kube-apiserver'] }] },
+  });
+  await eventually('it is closed', () => backend.kernel.rules.size > 0);
+  const isMeant = () => (backend.kernel.identities.get('192.0.2.10/32') ?? 0) !== 0;
+  assert.equal(isMeant(), false);
+  await client.create(ENDPOINT_SLICE, {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      namespace: 'default',
+      name: 'kubernetes',
+      labels: { 'kubernetes.io/service-name': 'kubernetes' },
+    },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['192.0.2.10'] }],
+  });
+  await eventually('its address is meant', isMeant);
+});
+
 test('rules that a data path alone cannot decide are told', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
   const uid = await created(client, pod('web'));

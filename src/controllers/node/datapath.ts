@@ -36,12 +36,17 @@ import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
+import { allServices, apiServerService, isOfApiServer } from '../refer-objects.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
 import { policyText } from '../../policy/decision.ts';
 import type { PolicyProblem, PolicyTables, RuleInfo } from '../../policy/tables.ts';
-import { namesServices } from '../../policy/language/cilium-policy.ts';
+import {
+  type CiliumPolicyObject,
+  namesApiServer,
+  namesServices,
+} from '../../policy/language/cilium-policy.ts';
 import { type AnyObject, surroundingsOf } from '../../policy/surroundings.ts';
 import type {
   Surroundings,
@@ -225,13 +230,13 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.services.onChange((key, now) => {
       if (now) plan.setService(now);
       else plan.removeService(key);
-      touchServices();
+      touchServices(key === 'default/kubernetes');
       kick();
     });
     informers.slices.onChange((_key, now, before) => {
       for (const slice of [now, before])
         if (slice) plan.setSlices(serviceOf(slice), slicesOf(serviceOf(slice)));
-      touchServices();
+      touchServices([now, before].some((slice) => slice !== undefined && isOfApiServer(slice)));
       kick();
     });
     informers.nodes.onChange((key, now) => {
@@ -247,7 +252,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     for (const informer of [...policyInformers, informers.pods, informers.serviceAccounts])
       informer?.onChange(touchPolicy);
     for (const informer of [informers.ciliumPolicies, informers.clusterwidePolicies])
-      informer?.onChange(touchServices);
+      informer?.onChange(() => touchServices());
     for (const informer of surrounding)
       informer.onChange(() => {
         surroundings = undefined;
@@ -279,23 +284,18 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
 
   /** There are tens of thousands: none are read unless a policy speaks of some. */
   function namedServices(): readonly AnyObject[] {
-    if (!referring()) return [];
-    // In lists objects need not say what they are.
-    return [
-      ...informers.services.list().map((one) => ({ ...one, apiVersion: 'v1', kind: 'Service' })),
-      ...informers.slices
-        .list()
-        .map((one) => ({ ...one, apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice' })),
-    ];
+    if (isAsked(namesServices)) return allServices(informers);
+    return isAsked(namesApiServer) ? apiServerService(informers) : [];
   }
 
-  const referring = (): boolean =>
+  const isAsked = (names: (policy: CiliumPolicyObject) => boolean): boolean =>
     [informers.ciliumPolicies, informers.clusterwidePolicies].some((informer) =>
-      informer?.list().some(namesServices),
+      informer?.list().some(names),
     );
 
-  function touchServices(): void {
-    if (!referring()) return;
+  /** @param ofApiServer it may be what the API server is reached by */
+  function touchServices(ofApiServer = true): void {
+    if (!isAsked(namesServices) && !(ofApiServer && isAsked(namesApiServer))) return;
     surroundings = undefined;
     touchPolicy();
   }

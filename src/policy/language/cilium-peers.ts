@@ -1,5 +1,5 @@
 /** Who a rule of Cilium's is about. */
-import { type Entity, isEntity, NO_API_SERVER, PEER_FIELDS, REFUSED_PEERS } from '../../api/cilium-words.ts';
+import { API_SERVER, type Entity, isEntity, PEER_FIELDS, REFUSED_PEERS } from '../../api/cilium-words.ts';
 import type {
   CiliumEgressRule,
   CiliumIngressRule,
@@ -7,6 +7,7 @@ import type {
 } from '../../api/cilium-policy-types.ts';
 import { parseCidr } from '../../lib/ip.ts';
 import { allOf, entityPeer, namePeer, outsideBlock, type Peer } from '../peers.ts';
+import { readApiServer } from './cilium-api-server.ts';
 import { readName } from './cilium-names.ts';
 import { readCidrRule, readOutside } from './cilium-ranges.ts';
 import { readService } from './cilium-services.ts';
@@ -73,9 +74,11 @@ function readKind(
   const cidr = `${side}CIDR` as const;
   const sets = `${side}CIDRSet` as const;
   return [
-    ...list(endpoints, rule[endpoints], (item, at) => readEndpoints(item, namespace, at, report)),
+    ...list(endpoints, rule[endpoints], (item, at) =>
+      readEndpoints(item, { namespace, surroundings }, at, report),
+    ),
     ...list(nodes, rule[nodes], (item, at) => readNodes(item, at, report)),
-    ...list(entities, rule[entities], (item, at) => readEntity(item, at, report)),
+    ...list(entities, rule[entities], (item, at) => readEntity(item, surroundings, at, report)),
     ...list(cidr, rule[cidr], (item, at) => readOutside(item, at, report)),
     ...list(sets, rule[sets], (item, at) => readCidrRule(item, addressSets, at, report)),
     ...list('toServices', rule.toServices, (item, at) => readService(item, services, at, report)),
@@ -87,7 +90,7 @@ const IPV4 = parseCidr('0.0.0.0/0');
 const IPV6 = parseCidr('::/0');
 
 /** Whoever of them can be here: nobody is on the way to be a pod, and there are no endpoints of an agent's own. */
-const ENTITY_PEERS: Readonly<Record<Entity, readonly Peer[]>> = {
+const ENTITY_PEERS: Readonly<Record<Exclude<Entity, typeof API_SERVER>, readonly Peer[]>> = {
   all: [entityPeer('all')],
   world: [entityPeer('world')],
   'world-ipv4': [outsideBlock(IPV4, [])],
@@ -102,9 +105,15 @@ const ENTITY_PEERS: Readonly<Record<Entity, readonly Peer[]>> = {
   unmanaged: [],
 };
 
-function readEntity(name: string, path: string, report: Report): readonly Peer[] | undefined {
-  if (isEntity(name)) return ENTITY_PEERS[name];
-  report(path, name === 'kube-apiserver' ? `is refused: ${NO_API_SERVER}` : `there is no entity "${name}"`);
+function readEntity(
+  name: string,
+  surroundings: Surroundings,
+  path: string,
+  report: Report,
+): readonly Peer[] | undefined {
+  if (isEntity(name))
+    return name === API_SERVER ? [readApiServer(surroundings, path, report)] : ENTITY_PEERS[name];
+  report(path, `there is no entity "${name}"`);
   return undefined;
 }
 

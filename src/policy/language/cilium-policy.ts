@@ -21,6 +21,7 @@ import type { PolicyProblem } from '../tables.ts';
 import { PRIORITIES, TIERS } from '../tiers.ts';
 import type { Surroundings } from '../world.ts';
 import { type PeerContext, readPeers } from './cilium-peers.ts';
+import { namesApiServerIn } from './cilium-api-server.ts';
 import { namesGroup } from './cilium-ranges.ts';
 import { readIcmps, readPorts } from './cilium-ports.ts';
 import { readRequests } from './cilium-requests.ts';
@@ -68,6 +69,9 @@ const rulesOf = ({ spec, specs }: CiliumPolicyObject): AnyRule[] =>
 /** Whether what it means depends on Services. */
 export const namesServices = (object: CiliumPolicyObject): boolean =>
   rulesOf(object).some(({ toServices }) => toServices !== undefined);
+
+/** Whether what it means depends on who the API server is. */
+export const namesApiServer = (object: CiliumPolicyObject): boolean => rulesOf(object).some(namesApiServerIn);
 
 /** Whether what it means depends on CiliumCIDRGroups. */
 export const namesGroups = (object: CiliumPolicyObject): boolean =>

@@ -4,11 +4,11 @@
  */
 import {
   ACCOUNT_KEY,
+  API_SERVER,
   CLUSTER_KEY,
   CLUSTER_NAME,
   NAMESPACE_KEY,
   NAMESPACE_LABELS_PREFIX,
-  NO_API_SERVER,
   NODE_SOURCES,
   parseLabelKey,
   POD_SOURCES,
@@ -29,6 +29,8 @@ import {
   podPeer,
 } from '../peers.ts';
 import { everything, parseSelector, type Selector } from '../selector.ts';
+import { readApiServer, selectsByApiServer } from './cilium-api-server.ts';
+import type { Surroundings } from '../world.ts';
 import type { Report } from './read.ts';
 
 interface Requirement extends SelectorExpression {
@@ -72,7 +74,6 @@ export function readRequirements(
 function keyProblem(source: string, key: string, sources: readonly string[]): string | undefined {
   if (!sources.includes(source)) return `labels of the source ${source} are not known here`;
   if (source !== 'reserved') return undefined;
-  if (key === 'kube-apiserver') return NO_API_SERVER;
   return RESERVED.includes(key) ? undefined : `there is no reserved label ${key}`;
 }
 
@@ -158,7 +159,7 @@ function namespaceOf(requirements: readonly SelectorExpression[]): PodPeer['name
 /** One of a rule's endpoints. @param namespace of the policy, empty if it is for all. */
 export function readEndpoints(
   selector: LabelSelector,
-  namespace: string,
+  { namespace, surroundings }: { readonly namespace: string; readonly surroundings: Surroundings },
   path: string,
   report: Report,
 ): Peer[] | undefined {
@@ -166,13 +167,21 @@ export function readEndpoints(
   if (!given) return undefined;
   const requirements = [...given, ...impliedNamespace(given, namespace)];
   const pods = podsOf(requirements);
-  const others = OTHERS.filter(([labels]) =>
-    requirements.every((each) =>
-      holds(each, each.source === 'reserved' && labels.includes(each.key) ? '' : undefined),
-    ),
+  const apiServer = selectsByApiServer(selector) ? readApiServer(surroundings, path, report) : undefined;
+  const others = (apiServer ? OTHERS.flatMap((other) => beside(apiServer, other)) : OTHERS).filter(
+    ([labels]) =>
+      requirements.every((each) =>
+        holds(each, each.source === 'reserved' && labels.includes(each.key) ? '' : undefined),
+      ),
   );
   return [...(pods ? [withoutExcepted(pods)] : []), ...others.map(([, peer]) => peer)];
 }
+
+/** Of the same, those that are the API server and those that are not. */
+const beside = (apiServer: Peer, [labels, peer]: (typeof OTHERS)[number]): typeof OTHERS => [
+  [[...labels, API_SERVER], allOf([peer, apiServer])],
+  [labels, allOf([peer, not(apiServer)])],
+];
 
 const withoutExcepted = ({ peer, except }: Pods): Peer =>
   except.length === 0 ? peer : allOf([peer, ...except.map(not)]);

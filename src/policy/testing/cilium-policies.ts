@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { PolicyObject } from '../objects.ts';
 import type { Request } from '../request.ts';
-import type { Flow, World, WorldAddressSet } from '../world.ts';
+import type { Flow, World, WorldAddressSet, WorldService } from '../world.ts';
 import { flowsIn, policy, some, worldsOf } from './arbitraries.ts';
 
 /** What policies may speak of, beside ports of TCP, UDP and SCTP. */
@@ -33,6 +33,7 @@ const peerKey = fc.oneof(
       'reserved:remote-node',
       'reserved:host',
       'reserved:health',
+      'reserved:kube-apiserver',
       'io.cilium.k8s.policy.serviceaccount',
       'io.cilium.k8s.policy.cluster',
     ),
@@ -58,6 +59,13 @@ const selectorOf = (keys: fc.Arbitrary<string>) =>
   );
 
 const node = fc.constantFrom({}, { matchLabels: { zone: 'x' } }, { matchLabels: { 'k8s:zone': 'y' } });
+const apiServer = (addresses: string[]): WorldService => ({
+  namespace: 'default',
+  name: 'kubernetes',
+  labels: {},
+  addresses,
+  ports: [],
+});
 const group = (name: string, labels: Readonly<Record<string, string>>, cidrs: string[]): WorldAddressSet => ({
   kind: 'CiliumCIDRGroup',
   namespace: '',
@@ -88,6 +96,12 @@ const rangeRule = fc.constantFrom(
   { cidrGroupSelector: { matchLabels: { role: 'a' } }, except: ['10.0.0.0/8'] },
   { cidrGroupSelector: { matchExpressions: [{ key: 'role', operator: 'NotIn', values: ['a'] }] } },
 );
+/** On a node, outside, and where a pod may be. */
+const apiServers = fc.constantFrom<WorldService[]>(
+  [],
+  [apiServer(['8.8.8.8', '10.240.0.12', '10.244.1.14', '2001:db8::1'])],
+  [{ ...apiServer(['8.8.8.8', '2001:db8::1']), namespace: 'a' }, apiServer(['fd00:10:240::b'])],
+);
 /** Some of them are not there; another kind's sets are none of them. */
 const groups = fc.subarray([
   group('partners', { role: 'a' }, ['8.8.8.0/24', '2001:db8::1/128']),
@@ -106,6 +120,7 @@ const entity = fc.constantFrom(
   'remote-node',
   'health',
   'none',
+  'kube-apiserver',
 );
 const domain = fc.constantFrom(
   { matchName: 'Site.example.' },
@@ -273,10 +288,11 @@ const ciliumWorlds = (drawn: Drawn): fc.Arbitrary<World> =>
       ),
       fc.array(fc.constantFrom(undefined, 'robot'), { minLength: 8, maxLength: 8 }),
       groups,
+      apiServers,
     )
-    .map(([world, accounts, addressSets]) => ({
+    .map(([world, accounts, addressSets, services]) => ({
       ...world,
-      surroundings: { addressSets },
+      surroundings: { addressSets, services },
       names: NAMES,
       pods: world.pods.map((pod, i) => ({ ...pod, serviceAccount: accounts[i] })),
     }));

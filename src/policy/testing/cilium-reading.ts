@@ -81,11 +81,20 @@ const isNode = (world: World, { node, ip }: Who): boolean =>
 
 const isOutside = (world: World, there: Who): boolean => !there.pod && !isNode(world, there);
 
+/** One of the endpoints of the Service `default/kubernetes`. */
+const isApiServer = (world: World, { pod, ip }: Who): boolean =>
+  !pod &&
+  (world.surroundings?.services ?? []).some(
+    ({ namespace, name, addresses }) =>
+      namespace === 'default' && name === 'kubernetes' && addresses?.includes(ip) === true,
+  );
+
 function labelsThere({ world, there }: Case): Label[] {
   if (there.pod) return labelsOf(world, there.pod);
   const names = isNode(world, there)
     ? ['remote-node']
     : ['world', there.ip.includes(':') ? 'world-ipv6' : 'world-ipv4'];
+  if (isApiServer(world, there)) names.push('kube-apiserver');
   return names.map((key) => ({ source: 'reserved', key, value: '' }));
 }
 
@@ -141,6 +150,7 @@ function entityHolds({ world, there }: Case, entity: string): boolean {
   if (entity === 'world-ipv4') return outside && !there.ip.includes(':');
   if (entity === 'world-ipv6') return outside && there.ip.includes(':');
   if (entity === 'cluster') return !outside;
+  if (entity === 'kube-apiserver') return isApiServer(world, there);
   return entity === 'remote-node' && !there.pod && isNode(world, there);
 }
 

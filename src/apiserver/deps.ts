@@ -6,6 +6,7 @@ import type { Metrics } from '../lib/metrics.ts';
 import type { Store } from '../store/types.ts';
 import type { ServiceAddresses } from './allocate.ts';
 import type { User } from './authenticate.ts';
+import type { Kubelets } from './kubelets.ts';
 import type { ResourceInfo } from './request-info.ts';
 
 export interface Deps {
@@ -15,6 +16,8 @@ export interface Deps {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Absent: logs and commands are not to be had. */
+  readonly kubelets?: Kubelets | undefined;
   /** Aborts when the server begins to shut down: watches end. */
   readonly stopping: AbortSignal;
 }

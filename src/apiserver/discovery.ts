@@ -28,6 +28,12 @@ function subresourcesOf(resource: Resource): Subresource[] {
             verbs: ['create'],
             kind: { group: 'policy', version: 'v1', kind: 'Eviction' },
           },
+          { name: 'log', verbs: ['get'], kind: own },
+          {
+            name: 'exec',
+            verbs: ['create', 'get'],
+            kind: { group: '', version: 'v1', kind: 'PodExecOptions' },
+          },
         ]
       : []),
   ];

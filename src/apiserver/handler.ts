@@ -22,6 +22,7 @@ import type { Instruments } from './instruments.ts';
 import { openapiAnswer } from './openapi.ts';
 import { requestInfo, type RequestInfo } from './request-info.ts';
 import { review } from './reviews.ts';
+import { podLog } from './verbs/pod-log.ts';
 import { get, list } from './verbs/read.ts';
 import { remove, removeCollection } from './verbs/remove.ts';
 import { bind, evict, scale } from './verbs/subresources.ts';
@@ -40,7 +41,7 @@ export interface HandlerDeps extends Deps {
 /** Requests under way besides watches; more are told to come back. */
 const MAX_IN_FLIGHT = 400;
 
-const NO_BODY: Body = { text: '', type: '' };
+export const NO_BODY: Body = { text: '', type: '' };
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -70,7 +71,7 @@ export function createHandler(deps: HandlerDeps): Handler {
   };
 }
 
-function understand(request: IncomingMessage): RequestInfo {
+export function understand(request: IncomingMessage): RequestInfo {
   try {
     return requestInfo(request.method ?? 'GET', request.url ?? '/');
   } catch {
@@ -96,10 +97,17 @@ async function serve(deps: HandlerDeps, exchange: Exchange): Promise<void> {
   const reviewed = review(info, user, body.text, body.type);
   if (reviewed) return send(response, reviewed);
   const call = callOf(deps, exchange, user, body);
+  if (isLog(call)) {
+    leave();
+    return deps.instruments.long(call.info, () => podLog(deps, call, response));
+  }
   if (call.info.verb !== 'watch') return send(response, await dispatch(deps, call));
   leave();
   await deps.instruments.long(call.info, () => watch(deps, call, response));
 }
+
+const isLog = ({ info, resource }: Call): boolean =>
+  info.subresource === 'log' && resource.kind.kind === 'Pod' && info.name !== '';
 
 function plainAnswer(
   deps: HandlerDeps,
@@ -119,7 +127,12 @@ function plainAnswer(
   return found && { code: 200, ...found, headers: { vary: 'Accept' } };
 }
 
-function callOf(deps: HandlerDeps, { request, response, info }: Exchange, user: User, body: Body): Call {
+export function callOf(
+  deps: HandlerDeps,
+  { request, response, info }: Pick<Exchange, 'request' | 'info'> & { response?: ServerResponse },
+  user: User,
+  body: Body,
+): Call {
   const about = info.resource;
   if (!about) throw noSuchPath();
   const resource = find(deps.registry, about);
@@ -136,7 +149,7 @@ function callOf(deps: HandlerDeps, { request, response, info }: Exchange, user: 
     accept: request.headers.accept,
     warn(text) {
       warnings.add(`299 - ${headerText(text)}`);
-      response.setHeader('warning', [...warnings]);
+      response?.setHeader('warning', [...warnings]);
     },
   };
 }
@@ -244,7 +257,7 @@ function refuse({ log }: Deps, response: ServerResponse, error: unknown): void {
   });
 }
 
-function failureOf(error: unknown): ApiFailure {
+export function failureOf(error: unknown): ApiFailure {
   if (error instanceof ApiFailure) return error;
   if (error instanceof HeddleError && error.code === 'StoreFailed') return unavailable(error.message);
   if (error instanceof HeddleError)

@@ -13,8 +13,10 @@ import { createServiceAddresses } from './allocate.ts';
 import { createAuthenticate, type TokenEntry } from './authenticate.ts';
 import { bootstrap } from './bootstrap.ts';
 import { createDiscovery } from './discovery.ts';
-import { createHandler } from './handler.ts';
+import { createHandler, type HandlerDeps } from './handler.ts';
 import { createInstruments } from './instruments.ts';
+import type { Kubelets } from './kubelets.ts';
+import { createUpgrade } from './upgrade.ts';
 
 export interface ApiServerOptions {
   readonly store: Store;
@@ -26,6 +28,8 @@ export interface ApiServerOptions {
   readonly tokens?: readonly TokenEntry[];
   readonly serviceCidrs: readonly string[];
   readonly dnsAddresses: readonly string[];
+  /** Who answers for logs and commands of pods. */
+  readonly kubelets?: Kubelets;
   /** What the `kubernetes` Service leads to; also where `listen` binds by default. */
   readonly advertise: { readonly addresses: readonly string[]; readonly port: number };
 }
@@ -52,8 +56,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   });
   const stopping = new AbortController();
   let started = false;
-  const deps = { store, registry, addresses, clock, log, metrics, stopping: stopping.signal };
-  const handler = createHandler({
+  const { kubelets } = options;
+  const deps = { kubelets, store, registry, addresses, clock, log, metrics, stopping: stopping.signal };
+  const handlerDeps: HandlerDeps = {
     ...deps,
     authenticate: createAuthenticate(options.tokens),
     discovery: createDiscovery(registry),
@@ -66,7 +71,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         shutdown: stopping.signal.aborted ? 'shutting down' : undefined,
       }),
     },
-  });
+  };
+  const handler = createHandler(handlerDeps);
+  const onUpgrade = createUpgrade(handlerDeps);
   await bootstrap(deps, { ...options.advertise, serviceAddresses: own });
   started = true;
 
@@ -84,6 +91,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         },
         handler,
       );
+      server.on('upgrade', onUpgrade);
       server.on('tlsClientError', (error) => log.debug('TLS handshake failed', { error: errorText(error) }));
       const bound = await bind(server, at);
       servers.push(server);

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseTokens } from '../apiserver/authenticate.ts';
+import type { Kubelets } from '../apiserver/kubelets.ts';
 import { type ApiServerOptions, createApiServer } from '../apiserver/server.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
@@ -12,6 +13,7 @@ import { formatHostPort } from '../lib/ip.ts';
 import { createLog, type Log } from '../lib/log.ts';
 import { aborted } from '../lib/signals.ts';
 import { shutdownSignal } from '../lib/tasks.ts';
+import { createKubelets } from './kubelets.ts';
 import { createStore } from '../store/store.ts';
 import type { Store } from '../store/types.ts';
 
@@ -39,9 +41,19 @@ async function main(log: Log, signal: AbortSignal): Promise<void> {
   const tokenFile = join(paths.pki, 'tokens.csv');
   const tokens = existsSync(tokenFile) ? parseTokens(readSetup(tokenFile), tokenFile) : [];
 
+  const kubelets = createKubelets((node) => paths.node(node).agentSocket);
   const store = await createStore({ path: paths.store });
   try {
-    await serve({ store, log, signal, config, tls, tokens, descriptors: values['listen-fd'].map(Number) });
+    await serve({
+      store,
+      log,
+      signal,
+      config,
+      tls,
+      tokens,
+      descriptors: values['listen-fd'].map(Number),
+      kubelets,
+    });
     if (store.failed.aborted) throw store.failed.reason;
   } finally {
     await store.close();
@@ -57,16 +69,27 @@ interface Serving {
   readonly tokens: NonNullable<ApiServerOptions['tokens']>;
   /** Listening sockets that were inherited. */
   readonly descriptors: readonly number[];
+  readonly kubelets: Kubelets;
 }
 
 /** Until the signal, or until the disk fails. */
-async function serve({ store, log, signal, config, tls, tokens, descriptors }: Serving): Promise<void> {
+async function serve({
+  store,
+  log,
+  signal,
+  config,
+  tls,
+  tokens,
+  descriptors,
+  kubelets,
+}: Serving): Promise<void> {
   const { addresses, port } = config.apiServer;
   const server = await createApiServer({
     store,
     log,
     tls,
     tokens,
+    kubelets,
     serviceCidrs: config.serviceCidrs,
     dnsAddresses: config.dnsAddresses,
     advertise: { addresses, port },

@@ -21,6 +21,7 @@ interface ExecFlags {
   dataDir: string;
   namespace: string;
   stdin?: boolean;
+  container?: string;
 }
 
 export function register(program: Command, deps: CliDeps): void {
@@ -28,6 +29,7 @@ export function register(program: Command, deps: CliDeps): void {
     .argument('<pod>', 'POD, or deploy/NAME, rs/NAME, svc/NAME: one of its pods')
     .argument('<command...>', 'after --: the program and its arguments')
     .option('-n, --namespace <name>', 'of the pod', 'default')
+    .option('-c, --container <name>', 'of the pod; default: its first')
     .option('-i, --stdin', 'hand standard input to the command')
     .addHelpText('after', examples)
     .action((pod: string, argv: string[], flags: ExecFlags) => exec(pod, argv, flags, deps));
@@ -42,6 +44,7 @@ async function exec(word: string, argv: string[], flags: ExecFlags, deps: CliDep
     namespace: target.namespace,
     pod: target.pod,
     argv,
+    ...(flags.container ? { container: flags.container } : {}),
     ...(flags.stdin ? { stdin: deps.stdin as Readable } : {}),
     stdout: deps.stdout as NodeJS.WriteStream,
     stderr: deps.stderr as NodeJS.WriteStream,

@@ -18,12 +18,16 @@ interface LogsFlags {
   namespace: string;
   follow?: boolean;
   tail?: string;
+  container?: string;
+  previous?: boolean;
 }
 
 export function register(program: Command, deps: CliDeps): void {
   withDataDir(program.command('logs').description('print the log of a pod'))
     .argument('<pod>', 'POD, or deploy/NAME, rs/NAME, svc/NAME: one of its pods')
     .option('-n, --namespace <name>', 'of the pod', 'default')
+    .option('-c, --container <name>', 'of the pod; default: its first')
+    .option('-p, --previous', 'of the run before, where a container was started again')
     .option('-f, --follow', 'go on as lines come, until Ctrl-C')
     .option('--tail <n>', 'the last n lines only')
     .addHelpText('after', examples)
@@ -37,6 +41,8 @@ async function logs(word: string, flags: LogsFlags, deps: CliDeps): Promise<void
   const client = await connect(paths);
   const { namespace, pod, node } = await findPod(client, word, flags.namespace).finally(() => client.close());
   const query = new URLSearchParams();
+  if (flags.container) query.set('container', flags.container);
+  if (flags.previous) query.set('previous', 'true');
   if (flags.follow) query.set('follow', 'true');
   if (tail !== undefined) query.set('tail', String(tail));
   const path = `/logs/${encodeURIComponent(namespace)}/${encodeURIComponent(pod)}?${query.toString()}`;

@@ -292,6 +292,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     if (!pod || stage === 'gone') return;
     deps.statuses.touch(uid, () => {
       if (!pod || !wanted || stage === 'gone') return undefined;
+      // What the API server has is better than a guess.
+      if (adopted && record?.runtime && !processes?.status()) return undefined;
       written = podStatus(pod, facts());
       return { pod, status: written };
     });
@@ -391,9 +393,10 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     ready: () =>
       stage === 'running' &&
       !mustGo() &&
-      (processes?.status()?.containers ?? [...(health?.containers().values() ?? [])]).every(
-        (one) => one.ready,
-      ),
+      (record?.runtime
+        ? (processes?.status()?.containers ?? [{ ready: false }])
+        : [...(health?.containers().values() ?? [])]
+      ).every((one) => one.ready),
     logFile,
     processes: programs,
     ended: ended.signal,

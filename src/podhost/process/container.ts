@@ -51,6 +51,8 @@ export interface ContainerLife {
   started: Promise<void>;
   /** No new start from now on; hook, TERM, and KILL when `graceMs` are over. */
   stop(graceMs: number): Promise<void>;
+  /** False until the holder was asked what became of the run that an earlier agent left. */
+  isKnown(): boolean;
   /** Of the program's first process; undefined while it does not run. */
   pid(): number | undefined;
 }
@@ -70,6 +72,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
   let running: { pid: number; startedAt: number; pause: Pause } | undefined;
   let flags = deps.before ?? { ready: false, started: false };
   let ending: Promise<void> | undefined;
+  let known = deps.before === undefined;
 
   const idOf = (attempt: number) => `${container.name}.${attempt}`;
   const containerId = () => `heddle://${deps.pod().metadata.uid}/${idOf(saved.attempt)}`;
@@ -96,6 +99,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
       try {
         const fresh = !pause.get(id);
         if (fresh) {
+          known = true;
           flags = { ready: false, started: false };
           await deps.launch(pause, id, saved.attempt, signal);
           say('Normal', 'Created', `Created container: ${container.name}`);
@@ -103,6 +107,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
         return { pause, held: await pause.begun(id, signal), fresh };
       } catch (error) {
         if (signal.aborted) throw error;
+        known = true;
         const reason = error instanceof ConfigError ? 'CreateContainerConfigError' : 'CreateContainerError';
         if (waiting.message !== errorText(error)) say('Warning', 'Failed', `Error: ${errorText(error)}`);
         wait(reason, errorText(error));
@@ -121,6 +126,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
     const id = idOf(saved.attempt);
     const end = pause.get(id);
     running = undefined;
+    known = true;
     flags = { ready: false, started: false };
     return end?.state === 'ended' ? terminated(end) : lost(held);
   }
@@ -132,6 +138,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
   ): Promise<void> {
     const { pid, startedAt } = held;
     running = { pid, startedAt, pause };
+    known = true;
     if (flags.started) started.resolve();
     deps.changed();
     const over = new AbortController();
@@ -270,6 +277,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
       await ending;
       await end(graceMs);
     },
+    isKnown: () => known,
     pid: () => running?.pid,
   };
 

@@ -14,7 +14,8 @@ export interface ProcessPod {
   run(signal: AbortSignal): Promise<void>;
   /** Hooks, TERM, and KILL when `graceMs` are over; sidecars after the others. */
   stop(graceMs: number): Promise<void>;
-  status(pod: Pod): RuntimeStatus;
+  /** Undefined while it is not known yet what became of what an earlier agent left. */
+  status(pod: Pod): RuntimeStatus | undefined;
   /** Of the container's first process; undefined while it does not run. */
   pid(container: string): number | undefined;
   /** Attempt that runs or ran last; undefined for a container that the pod does not have. */
@@ -123,7 +124,10 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
       await Promise.allSettled(done);
       deps.changed();
     },
-    status: (pod) => runtimeStatus(pod, { containers: facts(), initFailed: initFailed && over }),
+    status: (pod) =>
+      [...lives.values()].every((life) => life.isKnown())
+        ? runtimeStatus(pod, { containers: facts(), initFailed: initFailed && over })
+        : undefined,
     pid: (name) => lives.get(name)?.pid(),
     attempt: (name) => saved[name]?.attempt,
   };

@@ -87,10 +87,21 @@ function fsGroupOf(pod: Pod): number | undefined {
 export async function prepareVolumes(pod: Pod, folder: string, sources: VolumeSources): Promise<void> {
   for (const volume of pod.spec?.volumes ?? []) {
     const path = volumeFolder(folder, volume.name);
-    await mkdir(path, { recursive: true, mode: 0o755 });
+    await makeOpen(path);
     if (volume.emptyDir) await makeEmpty(path, fsGroupOf(pod));
     else if (isWritten(volume)) await fill(path, contentOf(pod, volume, sources), fsGroupOf(pod));
   }
+}
+
+/** Open to every user of the pod, whatever the agent's umask. */
+async function makeOpen(path: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  await chmod(path, 0o755);
+}
+
+async function makeFolders(root: string, path: string): Promise<void> {
+  const parts = path.split('/').filter((part) => part !== '.');
+  for (const [i] of parts.entries()) await makeOpen(join(root, ...parts.slice(0, i + 1)));
 }
 
 async function makeEmpty(path: string, group: number | undefined): Promise<void> {
@@ -153,16 +164,15 @@ async function fill(root: string, files: Files, group: number | undefined): Prom
   if (await isSame(root, files)) return;
   const before = await readlink(join(root, '..data')).catch(() => undefined);
   const fresh = `..${Date.now()}.${Math.floor(Math.random() * 1e6)}`;
-  await mkdir(join(root, fresh), { mode: 0o755 });
+  await makeOpen(join(root, fresh));
   for (const [path, { bytes, mode }] of files) {
     const at = join(root, fresh, path);
-    await mkdir(dirname(at), { recursive: true, mode: 0o755 });
+    await makeFolders(join(root, fresh), dirname(path));
     await writeFile(at, bytes);
     // A group that is asked for reads what the owner reads.
     if (group !== undefined) await chown(at, 0, group);
     await chmod(at, group === undefined ? mode : mode | ((mode & 0o400) >> 3));
   }
-  await chmod(join(root, fresh), 0o755);
   await symlink(fresh, join(root, '..data.new'));
   await rename(join(root, '..data.new'), join(root, '..data'));
   const tops = new Set([...files.keys()].map((path) => path.split('/')[0]!));

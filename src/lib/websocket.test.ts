@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { createFrameReader, encodeFrame } from './websocket.ts';
+
+/** As a client sends it: masked. */
+function masked(opcode: number, payload: Uint8Array, final = true): Buffer {
+  const frame = encodeFrame(opcode, payload);
+  const start = frame.length - payload.length;
+  const mask = Buffer.of(1, 2, 3, 4);
+  const body = Buffer.from(payload.map((byte, i) => byte ^ mask[i & 3]!));
+  const head = Buffer.from(frame.subarray(0, start));
+  head[0] = (final ? 0x80 : 0) | opcode;
+  head[1]! |= 0x80;
+  return Buffer.concat([head, mask, body]);
+}
+
+function read(bytes: Buffer, cuts: readonly number[]): Buffer[] {
+  const messages: Buffer[] = [];
+  const feed = createFrameReader((_opcode, payload) => messages.push(payload));
+  let from = 0;
+  for (const cut of [
+    ...cuts.map((one) => one % (bytes.length + 1)).toSorted((a, b) => a - b),
+    bytes.length,
+  ]) {
+    feed(bytes.subarray(from, cut));
+    from = cut;
+  }
+  return messages;
+}
+
+test('messages arrive whole, however they were cut and fragmented', () => {
+  const message = fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(fc.array(message), fc.array(fc.nat(), { maxLength: 8 }), (messages, cuts) => {
+      const frames = messages.flatMap((parts) =>
+        parts.map((part, i) => masked(i === 0 ? 2 : 0, part, i === parts.length - 1)),
+      );
+      assert.deepEqual(
+        read(Buffer.concat(frames), cuts),
+        messages.map((parts) => Buffer.concat(parts)),
+      );
+    }),
+  );
+});
+
+for (const [what, bytes] of [
+  ['a frame without a mask', encodeFrame(2, Buffer.of(1))],
+  ['reserved bits', Buffer.of(0xc2, 0x80, 0, 0, 0, 0)],
+  ['a continuation of nothing', masked(0, Buffer.of(1))],
+  ['a frame that claims too much', Buffer.of(0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)],
+] as const)
+  test(`${what} is refused`, () => assert.throws(() => read(bytes, [])));
+
+test('any bytes are read or refused, never hung upon', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
+      try {
+        read(Buffer.from(bytes), []);
+      } catch (error) {
+        assert.ok(error instanceof Error);
+      }
+    }),
+  );
+});

@@ -1,0 +1,161 @@
+/** The server's side of a WebSocket (RFC 6455): binary messages both ways, no extensions. */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+const Opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+/** Longest message taken, bytes. */
+const MAX_MESSAGE = 4 << 20;
+
+export interface WebSocketServer {
+  readonly protocol: string;
+  /** False when the other side is slow: wait until it is drained. */
+  send(payload: Uint8Array): boolean;
+  onceDrained(go: () => void): void;
+  /** Ends it once everything is sent. */
+  close(code?: number): void;
+  pause(): void;
+  resume(): void;
+  /** Aborted when the connection is gone. */
+  readonly closed: AbortSignal;
+}
+
+/** `sec-websocket-protocol` of the client that `known` has too; the first of `known` wins. */
+export function chooseProtocol(request: IncomingMessage, known: readonly string[]): string | undefined {
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim());
+  return known.find((one) => offered.includes(one));
+}
+
+/** Undefined when the request is no proper WebSocket handshake. */
+export const keyOf = (request: IncomingMessage): string | undefined =>
+  request.headers.upgrade?.toLowerCase() === 'websocket' && request.headers['sec-websocket-version'] === '13'
+    ? request.headers['sec-websocket-key']
+    : undefined;
+
+/** Takes over the connection. `onMessage` gets whole messages. */
+export function acceptWebSocket(
+  socket: Duplex,
+  options: { key: string; protocol: string; head: Buffer; onMessage(payload: Buffer): void },
+): WebSocketServer {
+  const { key, protocol, onMessage } = options;
+  const gone = new AbortController();
+  const accept = createHash('sha1').update(`${key}${GUID}`).digest('base64');
+  let closing = false;
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\nsec-websocket-protocol: ${protocol}\r\n\r\n`,
+  );
+  const close = (code = 1000) => {
+    if (closing) return;
+    closing = true;
+    const payload = Buffer.alloc(2);
+    payload.writeUInt16BE(code);
+    socket.end(encodeFrame(Opcode.close, payload));
+  };
+  const read = createFrameReader((opcode, payload) => {
+    if (opcode === Opcode.close) close();
+    else if (opcode === Opcode.ping) socket.write(encodeFrame(Opcode.pong, payload));
+    else if (opcode === Opcode.binary || opcode === Opcode.text) onMessage(payload);
+  });
+  const feed = (chunk: Buffer) => {
+    try {
+      read(chunk);
+    } catch {
+      close(1002);
+      socket.destroy();
+    }
+  };
+  socket.on('data', feed);
+  socket.on('error', () => socket.destroy());
+  socket.on('end', () => close());
+  socket.on('close', () => gone.abort(new Error('the connection was closed')));
+  if (options.head.length > 0) feed(options.head);
+  return {
+    protocol,
+    send: (payload) => closing || socket.write(encodeFrame(Opcode.binary, payload)),
+    onceDrained(go) {
+      if (!socket.writableNeedDrain || socket.destroyed) return go();
+      const once = () => {
+        socket.off('drain', once);
+        socket.off('close', once);
+        go();
+      };
+      socket.on('drain', once);
+      socket.on('close', once);
+    },
+    close,
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    closed: gone.signal,
+  };
+}
+
+/** One whole frame, unmasked, as servers send them. */
+export function encodeFrame(opcode: number, payload: Uint8Array): Buffer {
+  const { length } = payload;
+  const head = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10);
+  head[0] = 0x80 | opcode;
+  if (length < 126) head[1] = length;
+  else if (length < 65_536) {
+    head[1] = 126;
+    head.writeUInt16BE(length, 2);
+  } else {
+    head[1] = 127;
+    head.writeBigUInt64BE(BigInt(length), 2);
+  }
+  return Buffer.concat([head, payload]);
+}
+
+interface Frame {
+  final: boolean;
+  opcode: number;
+  payload: Buffer;
+  /** Bytes of it in the buffer. */
+  size: number;
+}
+
+/** Feeds on chunks as they come; fragments are put together. @throws Error for what no client may send */
+export function createFrameReader(onMessage: (opcode: number, payload: Buffer) => void) {
+  let rest: Buffer = Buffer.alloc(0);
+  let first = 0;
+  let parts: Buffer[] = [];
+  let size = 0;
+  const take = ({ final, opcode, payload }: Frame) => {
+    if (opcode >= Opcode.close) return onMessage(opcode, payload);
+    if ((opcode === Opcode.continuation) !== first > 0) throw new Error('a fragment is out of order');
+    if (opcode !== Opcode.continuation) first = opcode;
+    parts.push(payload);
+    size += payload.length;
+    if (size > MAX_MESSAGE) throw new Error(`a message is longer than ${MAX_MESSAGE} bytes`);
+    if (!final) return;
+    const message = Buffer.concat(parts);
+    const kind = first;
+    [first, parts, size] = [0, [], 0];
+    onMessage(kind, message);
+  };
+  return (chunk: Buffer): void => {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    for (let frame = parseFrame(rest); frame; frame = parseFrame(rest)) {
+      rest = rest.subarray(frame.size);
+      take(frame);
+    }
+  };
+}
+
+/** Undefined while it is not whole. */
+function parseFrame(bytes: Buffer): Frame | undefined {
+  if (bytes.length < 2) return undefined;
+  const [one = 0, two = 0] = bytes;
+  if ((one & 0x70) !== 0) throw new Error('reserved bits are set');
+  if ((two & 0x80) === 0) throw new Error('a client must mask what it sends');
+  const short = two & 0x7f;
+  const more = short === 126 ? 2 : short === 127 ? 8 : 0;
+  const start = 2 + more + 4;
+  if (bytes.length < start) return undefined;
+  const length = more === 0 ? short : more === 2 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
+  if (length > MAX_MESSAGE) throw new Error(`a frame is longer than ${MAX_MESSAGE} bytes`);
+  if (bytes.length < start + length) return undefined;
+  const payload = Buffer.from(bytes.subarray(start, start + length));
+  for (let i = 0; i < length; i++) payload[i]! ^= bytes[start - 4 + (i & 3)]!;
+  return { final: (one & 0x80) !== 0, opcode: one & 0x0f, payload, size: start + length };
+}

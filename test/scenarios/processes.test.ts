@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { kubectl, type KubectlResult } from '../kubectl.ts';
+import { root, upCluster } from './local-cluster.ts';
+
+/** Milliseconds: generous, for machines that do other things as well. */
+const PATIENCE = 120_000;
+
+test('pods of processes: started, logged, entered, restarted and ended, as kubectl sees them', async (t) => {
+  const cluster = await upCluster(t, join(root, 'test/manifests/processes'), '--nodes', '1');
+  const home = mkdtempSync(join(tmpdir(), 'heddle-kubectl-'));
+  t.after(() => rmSync(home, { recursive: true, force: true }));
+  const { kubeconfig } = cluster.paths;
+  const ask = (args: string, input?: string) =>
+    kubectl(['-n', 'work', ...args.split(' ')], { kubeconfig, home, ...(input ? { input } : {}) });
+  const must = async (args: string, input?: string): Promise<string> => {
+    const { code, stdout, stderr } = await ask(args, input);
+    assert.equal(code, 0, `kubectl ${args}: ${stderr}`);
+    return stdout;
+  };
+  const eventually = async (
+    args: string,
+    holds: (result: KubectlResult) => boolean,
+  ): Promise<KubectlResult> => {
+    for (const end = Date.now() + PATIENCE; ; await sleep(300)) {
+      const result = await ask(args);
+      if (holds(result)) return result;
+      if (Date.now() > end) throw new Error(`kubectl ${args}: ${result.stdout}${result.stderr}`);
+    }
+  };
+
+  const pod = (await must('get pods -l app=worker -o jsonpath={.items[0].metadata.name}')).trim();
+  const [node] = (await must('get nodes -o jsonpath={.items[*].metadata.name}')).split(' ');
+  await eventually(`logs ${pod} -c main`, ({ stdout }) => stdout === `hello s3cret\non ${node}\n`);
+  await eventually(`logs ${pod} -c helper --tail 1`, ({ stdout }) => stdout === 'helping\n');
+  assert.match(await must(`logs ${pod} -c main --timestamps`), /^20\d\d-\S+Z hello s3cret\n/);
+  assert.match(await must(`get pod ${pod} --no-headers`), /2\/2 +Running +0 /);
+
+  const input = 'x'.repeat(300_000);
+  assert.equal(await must(`exec -i ${pod} -c main -- cat`, input), input);
+  assert.equal(await must(`exec ${pod} -c main -- cat /data/prepared`), 'hello s3cret\n');
+  const code = await kubectl(
+    ['-n', 'work', 'exec', pod, '-c', 'helper', '--', 'sh', '-c', 'echo no >&2; exit 5'],
+    {
+      kubeconfig,
+      home,
+    },
+  );
+  assert.equal(code.code, 5);
+  assert.match(code.stderr, /^no$/m);
+  assert.match((await ask(`exec ${pod} -c nosuch -- true`)).stderr, /nosuch is not valid for pod/);
+
+  // Gone and come back, the agent finds everything as it was.
+  const started = await must(`get pod ${pod} -o jsonpath={.status.containerStatuses}`);
+  const agent = (await cluster.status()).processes.find(({ name }) => name === `agent-${node}`)!;
+  process.kill(agent.pid, 'SIGKILL');
+  await eventually(`exec ${pod} -c main -- true`, (result) => result.code === 0);
+  assert.equal(await must(`get pod ${pod} -o jsonpath={.status.containerStatuses}`), started);
+  assert.equal(await must(`logs ${pod} -c main`), `hello s3cret\non ${node}\n`);
+
+  await must(`apply -f ${join(root, 'test/manifests/processes-late.yaml')}`);
+  await eventually('get pod crash', ({ stdout }) => stdout.includes('CrashLoopBackOff'));
+  assert.equal(await must('logs crash --previous'), 'trying\n');
+  const last = await must('get pod crash -o jsonpath={.status.containerStatuses[0].lastState.terminated}');
+  assert.match(last, /"exitCode":7/);
+  await eventually('get pod once', ({ stdout }) => stdout.includes('Completed'));
+  assert.equal(await must('get pod once -o jsonpath={.status.phase}'), 'Succeeded');
+  assert.equal(await must('logs -f once'), 'done\n');
+  await eventually('get pod nosy', ({ stdout }) => stdout.includes('HostAccessRefused'));
+  await eventually('get events', ({ stdout }) => /BackOff .*pod\/crash/.test(stdout));
+
+  // TERM first, and time to say good-bye.
+  const [words] = await Promise.all([must(`logs -f ${pod} -c main`), must(`delete pod ${pod}`)]);
+  assert.match(words, /bye\n$/);
+  assert.equal(await cluster.must('logs', 'deploy/worker', '-n', 'work', '-c', 'helper'), 'helping\n');
+});

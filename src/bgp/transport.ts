@@ -29,7 +29,7 @@ export interface Transport {
     peers: readonly PeerConfig[];
     ttlOf(remoteAddress: string): Ttl | undefined;
     onWire(wire: Wire): void;
-  }): { close(): void };
+  }): { close(): Promise<void> };
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -78,7 +78,11 @@ export function createTcpTransport({ netns, linkIndex, log }: TcpTransportDeps):
           }
         });
       });
-      return { close: () => listeners.forEach((listener) => listener.close()) };
+      return {
+        async close() {
+          await Promise.all(listeners.map((listener) => listener.close()));
+        },
+      };
     },
   };
 }

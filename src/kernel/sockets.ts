@@ -111,8 +111,8 @@ export function checkTcp(ns: Netns | undefined, address: string, port: number): 
 }
 
 export interface Accepting {
-  /** Stops, and closes the listening descriptor. */
-  close(): void;
+  /** Stops, and closes the listening descriptor; resolves once others may listen there. */
+  close(): Promise<void>;
 }
 
 /**
@@ -128,16 +128,18 @@ export function acceptTcp(fd: number, onConnection: (socket: net.Socket, fd: num
       onConnection(new net.Socket({ fd: taken, readable: true, writable: true }), taken);
     }
   });
-  let isOpen = true;
-  return {
-    close() {
-      if (!isOpen) return;
-      isOpen = false;
-      watch.close();
-      // The watch leaves the loop's tables in this turn; the descriptor may go to others in the next one.
-      setImmediate(() => fs.closeSync(fd));
-    },
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    watch.close();
+    // The watch leaves the loop's tables in this turn; the descriptor may go to others in the next one.
+    return new Promise<void>((resolve) => {
+      setImmediate(() => {
+        fs.closeSync(fd);
+        resolve();
+      });
+    });
   };
+  return { close: () => (closed ??= close()) };
 }
 
 /** A bound descriptor for `dgram.createSocket('udp4' or 'udp6').bind({fd})`. */

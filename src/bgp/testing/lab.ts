@@ -6,6 +6,7 @@ import { openRoute, type Route } from '../../kernel/route.ts';
 import { bindUdp } from '../../kernel/sockets.ts';
 import { writeSysctl } from '../../kernel/sysctl.ts';
 import { testNetns } from '../../kernel/test-netns.ts';
+import { until } from './until.ts';
 
 /** What was begun last is ended first. */
 export function backwards(t: Pick<TestContext, 'after'>): Pick<TestContext, 'after'> {
@@ -42,6 +43,19 @@ export function connect(one: Place, other: Place, name: string, n: number): void
 /** Hosts are addresses of `lo`: what is sent to them has been routed here. */
 export function addHosts({ route }: Place, ...addresses: string[]): void {
   for (const address of addresses) route.replaceAddress('lo', address, { nodad: true });
+}
+
+/** Every datagram so far has come back; what is on its way may take its time. */
+export async function noneLost(streams: readonly Stream[]): Promise<void> {
+  for (const one of streams) {
+    const sent = one.sent;
+    await until(
+      'every echo',
+      () => Array.from({ length: sent }, (_, i) => i).filter((i) => !one.echoed.has(i)),
+      (missing) => missing.length === 0,
+      60_000,
+    );
+  }
 }
 
 export interface Stream {

@@ -26,8 +26,8 @@ Checks:
   never-matches       the rule can match no flow, whatever pods may come
   no-peer             no pod that is known is the peer
   unknown-port-name   no destination has a port of this name
-  shadowed            rules before it allow all that it allows
-  redundant           other rules allow all that it allows; all that are told can be removed together
+  shadowed            it never decides: rules before it decide all that it does, and alike
+  redundant           without it every verdict is the same; all that are told can be removed together
 
 0 if nothing is found, 1 if something is.`;
 

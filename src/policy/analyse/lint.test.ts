@@ -2,11 +2,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createDecider } from '../decide.ts';
+import { ruleText } from '../decision.ts';
+import { buildMesh } from '../mesh/mesh.ts';
 import { flowsIn, policyObject, worlds } from '../testing/arbitraries.ts';
+import { calicoFlows, calicoWorlds } from '../testing/calico-policies.ts';
+import { requestsIn, requestWorlds } from '../testing/cilium-policies.ts';
+import { meshFlowsIn, withMesh } from '../testing/mesh-arbitraries.ts';
+import { fullFlowsIn, mixedWorlds } from '../testing/plain-worlds.ts';
 import type { World, WorldPod } from '../world.ts';
 import { connectivity } from './connectivity.ts';
 import { createEstate, type Estate } from './estate.ts';
 import { lint } from './lint.ts';
+import { createPortSets } from './port-set.ts';
+import { findRedundant } from './redundant.ts';
+import { findRedundantOfMesh } from './redundant-mesh.ts';
+import { createSides } from './sides.ts';
 
 const pod = (name: string): WorldPod => ({
   namespace: 'shop',
@@ -177,3 +187,160 @@ test('without all rules that are told to be redundant every flow has the verdict
   );
   assert.ok(removed > 10, `only ${removed} worlds had such rules`);
 });
+
+const languages = [
+  { language: "Cilium's", all: requestWorlds, flowsOf: requestsIn, numRuns: 200 },
+  {
+    language: "Calico's",
+    all: calicoWorlds({ fine: false, requests: true }),
+    flowsOf: calicoFlows,
+    numRuns: 200,
+  },
+  { language: "the model's", all: mixedWorlds, flowsOf: fullFlowsIn, numRuns: 200 },
+];
+
+for (const { language, all, flowsOf, numRuns } of languages)
+  test(`without the rules of ${language} policies that are redundant every request has the verdict that it had`, () => {
+    let removed = 0;
+    const draws = all.chain((world) =>
+      fc.array(flowsOf(world), { minLength: 30, maxLength: 30 }).map((flows) => ({ world, flows })),
+    );
+    fc.assert(
+      fc.property(draws, ({ world, flows }) => {
+        const sides = createSides(estateOf(world), { sets: createPortSets() });
+        const gone = new Set(findRedundant(sides).map(({ rule }) => rule));
+        if (gone.size === 0) return;
+        removed++;
+        const policies = sides.scene.policies.map((policy) => ({
+          ...policy,
+          rules: policy.rules.filter((rule) => !gone.has(rule)),
+        }));
+        const lowered = { apiVersion: '', kind: 'Lowered', metadata: { name: 'less' }, policies } as const;
+        const [before, after] = [createDecider(world), createDecider({ ...world, policies: [lowered] })];
+        for (const flow of flows) assert.equal(after(flow).verdict, before(flow).verdict);
+      }),
+      { numRuns },
+    );
+    assert.ok(removed > 10, `only ${removed} worlds had such rules`);
+  });
+
+test('without the rules of the mesh that are redundant every request has the verdict that it had', () => {
+  let removed = 0;
+  const draws = withMesh(worlds).chain((world) =>
+    fc.array(meshFlowsIn(world), { minLength: 30, maxLength: 30 }).map((flows) => ({ world, flows })),
+  );
+  fc.assert(
+    fc.property(draws, ({ world, flows }) => {
+      const mesh = buildMesh(world);
+      const gone = new Set((mesh ? findRedundantOfMesh(mesh) : []).map(({ ref }) => ruleText(ref)));
+      if (gone.size === 0) return;
+      removed++;
+      const less = (world.mesh ?? []).map((object) => {
+        if (object.kind !== 'AuthorizationPolicy' || !object.spec?.rules) return object;
+        const head = `AuthorizationPolicy ${object.metadata.namespace}/${object.metadata.name}`;
+        const rules = object.spec.rules.filter((_, i) => !gone.has(`${head} spec.rules[${i}]`));
+        return { ...object, spec: { ...object.spec, rules } };
+      });
+      const [before, after] = [createDecider(world), createDecider({ ...world, mesh: less })];
+      for (const flow of flows) assert.equal(after(flow).verdict, before(flow).verdict);
+    }),
+    { numRuns: 250 },
+  );
+  assert.ok(removed > 5, `only ${removed} worlds had such rules`);
+});
+
+const ofCilium = (name: string, spec: object) =>
+  ({
+    apiVersion: 'cilium.io/v2',
+    kind: 'CiliumNetworkPolicy',
+    metadata: { namespace: 'shop', name },
+    spec,
+  }) as never;
+const ofCalico = (name: string, spec: object) =>
+  ({
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'NetworkPolicy',
+    metadata: { namespace: 'shop', name },
+    spec,
+  }) as never;
+const ofIstio = (name: string, spec: object) =>
+  ({
+    apiVersion: 'security.istio.io/v1',
+    kind: 'AuthorizationPolicy',
+    metadata: { namespace: 'shop', name },
+    spec,
+  }) as never;
+const onDb = { endpointSelector: { matchLabels: { app: 'db' } } };
+const asking = (http: object[]) => [
+  { toPorts: [{ ports: [{ port: '80', protocol: 'TCP' }], rules: { http } }] },
+];
+
+for (const [what, policies, mesh, expected] of [
+  [
+    'a request that is allowed twice',
+    [
+      ofCilium('a', { ...onDb, ingress: asking([{ method: 'GET' }, { method: 'PUT' }]) }),
+      ofCilium('b', { ...onDb, ingress: [...asking([{ method: 'GET' }]), ...asking([{ method: 'POST' }])] }),
+    ],
+    [],
+    ['shadowed b spec.ingress[0].toPorts[0]'],
+  ],
+  [
+    'an only rule, which closes its direction',
+    [ofCilium('a', { ...onDb, ingress: [{}] }), ofCilium('b', { ...onDb, ingress: [{}] })],
+    [],
+    [],
+  ],
+  [
+    'what is denied twice',
+    [
+      ofCilium('a', {
+        ...onDb,
+        ingress: [{ fromEntities: ['cluster'] }],
+        ingressDeny: [{ fromEntities: ['world'] }, { fromCIDR: ['203.0.113.0/24'] }],
+      }),
+    ],
+    [],
+    ['shadowed a spec.ingressDeny[1]'],
+  ],
+  [
+    'a rule behind one that denies',
+    [
+      ofCalico('a', {
+        selector: "app == 'db'",
+        ingress: [
+          { action: 'Deny', source: { selector: "app == 'web'" } },
+          { action: 'Allow' },
+          { action: 'Allow', source: { selector: '!has(app)' } },
+        ],
+      }),
+    ],
+    [],
+    ['shadowed a spec.ingress[2]'],
+  ],
+  [
+    'a rule of the mesh within another',
+    [],
+    [
+      ofIstio('a', { rules: [{ to: [{ operation: { methods: ['GET', 'PUT'] } }] }] }),
+      ofIstio('b', {
+        selector: { matchLabels: { app: 'db' } },
+        rules: [
+          { to: [{ operation: { methods: ['GET'], ports: ['80'] } }] },
+          { to: [{ operation: { methods: ['POST'] } }] },
+        ],
+      }),
+    ],
+    ['redundant b spec.rules[0]'],
+  ],
+] as const)
+  test(`lint: ${what}`, () => {
+    const world = { pods: [pod('web'), pod('db')], namespaces: [], nodes: [], policies, mesh };
+    const told = lint(estateOf(world as unknown as World)).filter(
+      ({ check }) => check === 'shadowed' || check === 'redundant',
+    );
+    assert.deepEqual(
+      told.map(({ check, policy, path }) => `${check} ${policy.name} ${path}`),
+      expected,
+    );
+  });

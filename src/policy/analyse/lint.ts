@@ -9,6 +9,7 @@ import type { WorldPod } from '../world.ts';
 import type { Estate } from './estate.ts';
 import { createPortSets } from './port-set.ts';
 import { findRedundant } from './redundant.ts';
+import { findRedundantOfMesh } from './redundant-mesh.ts';
 import { createSides, type Sides } from './sides.ts';
 
 export const LINT_CHECKS = [
@@ -56,21 +57,37 @@ export function lint(estate: Estate): Finding[] {
   for (const { rule, by, shadowed } of findRedundant(sides)) {
     if (dead.has(ruleText(rule.ref))) continue;
     const others = by.map(ruleText).join(', ');
+    const [verb, done] = WORDS[rule.verdict];
     findings.push(
       shadowed
         ? finding(
             'shadowed',
             rule.ref,
             rule.ref.path,
-            `never decides: what it allows is allowed before it by ${others}`,
+            `never decides: what it ${verb} is decided alike before it by ${others}`,
           )
-        : finding('redundant', rule.ref, rule.ref.path, `what it allows is also allowed by ${others}`),
+        : finding('redundant', rule.ref, rule.ref.path, `what it ${verb} is also ${done} by ${others}`),
     );
   }
+  for (const { ref, action, by } of sides.scene.mesh ? findRedundantOfMesh(sides.scene.mesh) : [])
+    findings.push(
+      finding(
+        'redundant',
+        ref,
+        ref.path,
+        `what it ${action === 'ALLOW' ? 'allows' : 'denies'} is also ${action === 'ALLOW' ? 'allowed' : 'denied'} by ${ruleText(by)}`,
+      ),
+    );
   return findings.sort(
     (a, b) => compareText(policyText(a.policy), policyText(b.policy)) || compareText(a.path, b.path),
   );
 }
+
+const WORDS = {
+  allow: ['allows', 'allowed'],
+  deny: ['denies', 'denied'],
+  pass: ['passes on', 'passed on'],
+} as const;
 
 const finding = (check: LintCheck, ref: PolicyRef | RuleRef, path: string, message: string): Finding => ({
   check,

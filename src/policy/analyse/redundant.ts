@@ -1,4 +1,6 @@
 /** Rules without which every verdict would be the same. */
+import type { Numbering } from '../numbering.ts';
+import { type Case, casesOf, createReader, impliesPods, isMessage } from './every-case.ts';
 import { createFlattener, type Role } from '../build-table.ts';
 import type { RuleRef } from '../decision.ts';
 import type { PortEntry } from '../entries.ts';
@@ -19,10 +21,10 @@ export interface Redundant {
 }
 
 /**
- * Judged for the pods that a policy selects now, and for any peer: pods that are known, pods that may come and that one
- * of the rule's selectors picks, and every address. All that are found can be removed together. Not judged are rules for
- * pods that also rules select which deny, pass or only log, are audited, or ask for more than peers and ports, or for
- * expressions of peers.
+ * Judged for the pods that a policy selects now, and for any peer and request. Where rules only ever allow leaf peers: pods
+ * that are known, pods that may come and that one of the rule's selectors picks, and every address. Else in every case that
+ * the rules tell apart (every-case.ts), where those are few. All that are found can be removed together. Not judged are
+ * rules for pods that are audited, and those for which rules ask for proofs, ports of senders or messages of ICMP.
  */
 export function findRedundant(sides: Sides): Redundant[] {
   const rolesOf = new Map<Rule, Role[]>();
@@ -33,7 +35,7 @@ export function findRedundant(sides: Sides): Redundant[] {
   // The last to decide goes first: of two that say the same the first stays.
   for (const rule of [...rolesOf.keys()].sort(compareRules).reverse()) {
     const roles = rolesOf.get(rule)!;
-    if (!roles.every(isOnlyAllowed)) continue;
+    if (rule.log || closesWith(rule, roles, removed)) continue;
     const judged = judge(rule, roles, removed, sides);
     if (!judged) continue;
     removed.add(rule);
@@ -42,12 +44,27 @@ export function findRedundant(sides: Sides): Redundant[] {
   return found.reverse();
 }
 
+/** In most languages a policy closes a direction by having a rule for it. */
+function closesWith(rule: Rule, roles: readonly Role[], removed: ReadonlySet<Rule>): boolean {
+  const { direction, kind } = rule.ref;
+  const policy = roles[0]?.policies.find(({ rules }) => rules.includes(rule));
+  if (kind === 'NetworkPolicy' || !policy?.isolates[direction]) return false;
+  return policy.rules.every(
+    (other) => other === rule || other.ref.direction !== direction || removed.has(other),
+  );
+}
+
 /** Where a rule denies or passes, somebody whom several selectors pick may be decided unlike whom one of them picks. */
 const isOnlyAllowed = ({ rules, audited }: Role): boolean =>
   audited === undefined && rules.every((rule) => rule.verdict === 'allow' && isPlain(rule));
 
-const isPlain = ({ peers, log, l7, auth, sourcePorts }: Rule): boolean =>
-  !log && !l7 && !auth && !sourcePorts && (peers === null || peers.every(isLeaf));
+const isPlain = ({ peers, ports, log, l7, auth, sourcePorts }: Rule): boolean =>
+  !log &&
+  !l7 &&
+  !auth &&
+  !sourcePorts &&
+  (peers === null || peers.every(isLeaf)) &&
+  (ports === null || !ports.some(isMessage));
 
 function judge(
   rule: Rule,
@@ -63,21 +80,55 @@ function judge(
     const others = role.rules.filter((each) => each !== rule && !removed.has(each));
     // Without another rule for the direction all that it allows is its own.
     if (others.length === 0) return undefined;
-    const within = createFlattener({ ...role, rules: [...others, rule].sort(compareRules) }, sides.numbering);
-    const without = createFlattener({ ...role, rules: others }, sides.numbering);
-    for (const peer of peersOf(rule, role, sides)) {
-      const now = within(peer);
-      const rest = without(peer);
+    const compared = isOnlyAllowed(role)
+      ? leafCases(rule, role, others, sides)
+      : everyCase(rule, role, others, sides.numbering);
+    if (!compared) return undefined;
+    // Which rules only log is told of what decides: that must stay.
+    const mustStay = role.rules.some(({ log }) => log);
+    for (const [now, rest] of compared) {
       if (!sameVerdicts(now, rest)) return undefined;
       if (now.length > 0) matched = true;
-      if (now.some((entry) => entry.rule === own)) shadowed = false;
+      if (now.some((entry) => entry.rule === own)) {
+        if (mustStay) return undefined;
+        shadowed = false;
+      }
       for (const { rule: number } of rest) {
         const other = others.find(({ ref }) => sides.numbering.rule(ref) === number);
-        if (other) by.set(number, other.ref);
+        if (other && other.verdict === rule.verdict) by.set(number, other.ref);
       }
     }
   }
   return matched && by.size > 0 ? { by: [...by.values()], shadowed } : undefined;
+}
+
+/** Entries with the rule and without it, for each kind of peer. */
+type Compared = Iterable<readonly [now: readonly PortEntry[], rest: readonly PortEntry[]]>;
+
+function* leafCases(rule: Rule, role: Role, others: readonly Rule[], sides: Sides): Compared {
+  const within = createFlattener({ ...role, rules: [...others, rule].sort(compareRules) }, sides.numbering);
+  const without = createFlattener({ ...role, rules: others }, sides.numbering);
+  for (const peer of peersOf(rule, role, sides)) yield [within(peer), without(peer)];
+}
+
+const known = new WeakMap<Role, readonly Case[] | 'too-many'>();
+
+/** Undefined: not judged. */
+function everyCase(
+  rule: Rule,
+  role: Role,
+  others: readonly Rule[],
+  numbering: Numbering,
+): Compared | undefined {
+  const cases = known.get(role) ?? casesOf(role) ?? 'too-many';
+  known.set(role, cases);
+  if (cases === 'too-many') return undefined;
+  const within = createReader(role, [...others, rule].sort(compareRules), numbering);
+  const without = createReader(role, others, numbering);
+  const { peers } = rule;
+  return cases
+    .filter(({ peer }) => peers === null || peers.some((each) => holdsFor(each, peer.terms)))
+    .map((each) => [within(each), without(each)] as const);
 }
 
 /** Every kind of peer for which the rule could decide. */
@@ -123,15 +174,8 @@ function strangers(role: Role): PeerClass[] {
 }
 
 /** Whether all that `peer` picks is picked by `other`, as far as their words show it. */
-export function implies(peer: Peer, other: Peer): boolean {
-  if (peer.type !== 'pods' || other.type !== 'pods') return false;
-  const inPods = other.pods.text === '*' || other.pods.text === peer.pods.text;
-  if (!inPods || (other.accounts && other.text !== peer.text)) return false;
-  if ('selector' in other.namespace && other.namespace.selector.text === '*') return true;
-  if ('name' in other.namespace)
-    return 'name' in peer.namespace && peer.namespace.name === other.namespace.name;
-  return 'selector' in peer.namespace && peer.namespace.selector.text === other.namespace.selector.text;
-}
+export const implies = (peer: Peer, other: Peer): boolean =>
+  peer.type === 'pods' && other.type === 'pods' && impliesPods(peer, other);
 
 /** The same ports with the same verdicts, by whatever rules. */
 function sameVerdicts(a: readonly PortEntry[], b: readonly PortEntry[]): boolean {

@@ -16,6 +16,7 @@ import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { requireRoot } from './flags.ts';
 import { isReady, type KubeLike, whyNotReady } from './readiness.ts';
+import { type AuditSummary, askAudit } from './status-audit.ts';
 import { readConfig } from './up-request.ts';
 
 export interface Status {
@@ -39,6 +40,8 @@ export interface Status {
     readonly waiting: readonly ObjectRow[];
   } | null;
   readonly publish: readonly { readonly from: string; readonly to: string }[];
+  /** Of policies that are audited; null where no node answers. */
+  readonly audit: AuditSummary | null;
   /** What its nodes were started with; "heddle datapath status" says what each has now. */
   readonly datapath: string | null;
   readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
@@ -92,6 +95,12 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
       from: `127.0.0.1:${hostPort}`,
       to: `${namespace}/${service}:${port}`,
     })),
+    audit: hasRuntime(paths)
+      ? await askAudit(
+          paths,
+          config.nodes.map(({ name }) => name),
+        )
+      : null,
     datapath: config.datapath ?? null,
     features: Object.entries({ ...probe(), ...probeBpf() }).map(([name, { ok, why }]) => ({
       name,

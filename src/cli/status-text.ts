@@ -1,6 +1,7 @@
 /** `heddle status` for people. */
 import Table from 'cli-table3';
 import type { CliDeps } from './deps.ts';
+import { auditLine } from './status-audit.ts';
 import type { ProcessRow, Status } from './status-gather.ts';
 
 const MB = 1 << 20;
@@ -32,6 +33,8 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
     '',
     `datapath  ${status.datapath ?? 'none'}; overlay  VXLAN; Node.js ${status.versions.node}; Linux ${status.versions.kernel}`,
   );
+  const audit = auditLine(status.audit);
+  if (audit !== undefined) lines.push(audit);
   if (missing.length > 0) lines.push(`missing   ${missing.join(', ')}`);
   return `${lines.join('\n')}\n`;
 }

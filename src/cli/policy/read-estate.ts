@@ -40,6 +40,7 @@ import { objectKey, type PolicyObject } from '../../policy/objects.ts';
 import type { CliDeps } from '../deps.ts';
 import { type CheckObjectOptions, objectProblems } from './check-objects.ts';
 import { surroundingsOf } from '../../policy/surroundings.ts';
+import { OPENER_KINDS } from './opener-kinds.ts';
 import { overlay } from './overlay.ts';
 
 export interface EstateSource {
@@ -215,6 +216,7 @@ const optionalKinds: readonly Kind[] = [
   CILIUM_CIDR_GROUP,
   AUTHORIZATION_POLICY,
   PEER_AUTHENTICATION,
+  ...OPENER_KINDS,
 ];
 
 interface Live {

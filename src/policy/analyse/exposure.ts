@@ -53,13 +53,8 @@ function exposed(sides: Sides, workload: Workload, direction: Direction): Exposu
 }
 
 /** Of a pod that `peer` picks, or nothing does but what picks every pod. It has no port names. */
-function strangerPorts(
-  sides: Sides,
-  { roles }: Unit,
-  direction: Direction,
-  peer: PodPeer | undefined,
-): PortSet {
-  const role = roles[direction];
+function strangerPorts(sides: Sides, unit: Unit, direction: Direction, peer: PodPeer | undefined): PortSet {
+  const role = unit.roles[direction];
   const holds = (other: Peer) => other === peer || (peer ? implies(peer, other) : picksAll(other));
   const terms = new Set([
     IN_CLUSTER,
@@ -67,7 +62,9 @@ function strangerPorts(
       .filter(holds)
       .map(({ text }) => text),
   ]);
-  return sides.portsFor(role, { identity: 0, terms, named: new Map() });
+  const network = sides.portsFor(role, { identity: 0, terms, named: new Map() });
+  const isAsked = direction === 'ingress' && unit.node === undefined;
+  return sides.mesh && isAsked ? sides.sets.and(network, sides.mesh.fromStranger(unit)) : network;
 }
 
 const picksAll = (peer: Peer): boolean =>

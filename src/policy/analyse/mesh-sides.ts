@@ -25,6 +25,8 @@ export interface MeshSides {
   /** Equal for pods that nothing about the mesh tells apart. */
   classOf(pod: WorldPod): string;
   between(src: MeshUnit, dst: MeshUnit): PortSet;
+  /** From a pod of which nothing is known but that it has a proxy: no rule names who it is. */
+  fromStranger(dst: MeshUnit): PortSet;
   /** From addresses outside, the whole space in order. */
   fromOutside(dst: MeshUnit): readonly PortSpan[];
 }
@@ -84,6 +86,9 @@ export function createMeshSides(scene: Scene, sets: PortSets, family: Family): M
       const set = known.get(key) ?? judge(endOf(src.pod), endOf(dst.pod), ports);
       known.set(key, set);
       return set;
+    },
+    fromStranger(dst) {
+      return judge(STRANGER, endOf(dst.pod), targetOf(dst).ports);
     },
     fromOutside(dst) {
       const known = spans.get(dst.mesh);
@@ -155,6 +160,21 @@ function namedPorts(mesh: Mesh, { enforced }: Workload): number[] {
 
 const passes = (mesh: Mesh, src: End, dst: End, port: number): boolean =>
   decideMesh(mesh, { ...NOTHING, src, dst, protocol: 'TCP', port }, false).verdict === 'allow';
+
+/** Names that no object can have. */
+const STRANGER: End = {
+  type: 'pod',
+  pod: {
+    namespace: '?',
+    name: '?',
+    node: '',
+    labels: { 'istio.io/dataplane-mode': 'ambient' },
+    addresses: [],
+    ports: [],
+    serviceAccount: '?',
+  },
+  address: undefined,
+};
 
 const NOTHING = {
   sourcePort: undefined,

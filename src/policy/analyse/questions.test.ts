@@ -154,3 +154,23 @@ test('exposure tells any pod from pods that a selector awaits', () => {
     ['web egress false', 'all ports'],
   ]);
 });
+
+test('exposure to pods that are not known is what the mesh lets pass of it', () => {
+  const authz = (rules: object[]) => ({
+    apiVersion: 'security.istio.io/v1',
+    kind: 'AuthorizationPolicy',
+    metadata: { namespace: 'a', name: 'z' },
+    spec: { rules },
+  });
+  const anyPodOf = (rules: object[]) => {
+    const pods = [{ namespace: 'a', name: 'db', node: '', labels: {}, addresses: [], ports: [] }];
+    const world = { pods, namespaces: [], nodes: [], policies: [], mesh: [authz(rules)] } as unknown as World;
+    const [ingress, egress] = exposure(createEstate(world, () => undefined));
+    return [ingress?.anyPod.ranges[0], egress?.anyPod.ranges[0]];
+  };
+  const all = [[1, 65535]];
+  const to = [{ operation: { ports: ['80'] } }];
+  assert.deepEqual(anyPodOf([{ to }]), [[[80, 80]], all]);
+  assert.deepEqual(anyPodOf([{ from: [{ source: { principals: ['*'] } }], to }]), [[[80, 80]], all]);
+  assert.deepEqual(anyPodOf([{ from: [{ source: { namespaces: ['a'] } }], to }]), [[], all]);
+});

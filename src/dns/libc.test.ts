@@ -1,6 +1,5 @@
 /** A C library's resolver in a namespace of its own, with the resolv.conf that a pod gets. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -27,7 +26,7 @@ records.setService(service('db', { clusterIP: 'None' }));
 records.setSlices('shop/db', [{ metadata: {}, addressType: 'IPv4', endpoints: [{ addresses: ['10.244.1.5'], hostname: 'db-0' }] }]);
 records.synced();
 const server = createDnsServer({ addresses, handler: createNodeDns({ records, addresses, ranges: [], log }), log });
-server.run(AbortSignal.timeout(60000));
+server.run(AbortSignal.timeout(600000));
 server.ready().then(() => process.send('ready'));
 process.on('disconnect', () => process.exit());
 `;
@@ -48,7 +47,11 @@ test('the C library finds services by every way of writing them, once the addres
   const argv = [process.execPath, '--input-type=module', '-e', serve];
   const server = spawnIn({ argv, netns: ns, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   t.after(() => server.kill());
-  assert.deepEqual((await once(server, 'message'))[0], 'waiting');
+  // Two messages may come at once: nothing may be between them and who hears them.
+  const said = { waiting: Promise.withResolvers<void>(), ready: Promise.withResolvers<void>() };
+  server.on('message', (word: keyof typeof said) => said[word].resolve());
+  server.once('exit', (code) => said.ready.reject(new Error(`the server ended with ${code}`)));
+  await Promise.race([said.waiting.promise, said.ready.promise]);
   const route = openRoute(ns);
   for (const address of ['10.96.0.10/32', 'fd00:10:96::a/128'])
     route.replaceAddress('lo', address, { nodad: true });
@@ -56,7 +59,7 @@ test('the C library finds services by every way of writing them, once the addres
   for (const address of ['10.244.0.1/32', 'fd00:10:244::1/128'])
     route.replaceAddress('lo', address, { nodad: true });
   route.close();
-  for (let said: unknown; said !== 'ready'; ) [said] = (await once(server, 'message')) as unknown[];
+  await said.ready.promise;
 
   const resolve = async (database: string, name: string) => {
     const command = `mount --bind ${conf} /etc/resolv.conf && exec getent ${database} ${name}`;

@@ -4,6 +4,8 @@ import type { DatapathController } from '../controllers/node/datapath.ts';
 import type { Movable } from '../datapath/movable.ts';
 import { NO_RULE } from '../datapath/plan/pairs.ts';
 import { unfold } from '../datapath/plan/unfold.ts';
+import type { Ipam } from '../ipam/ipam.ts';
+import type { Route } from '../kernel/route.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { METRICS_CONTENT_TYPE, type Metrics } from '../lib/metrics.ts';
@@ -13,6 +15,7 @@ import type { FlowLog } from '../observe/flow-log.ts';
 import { podHostRoutes } from '../podhost/http.ts';
 import type { PodHost } from '../podhost/pod-host.ts';
 import { datapathRoutes } from './datapath-routes.ts';
+import { doctorRoutes } from './doctor-routes.ts';
 
 export interface AgentRoutesDeps {
   readonly node: string;
@@ -23,6 +26,8 @@ export interface AgentRoutesDeps {
   readonly flowLog: FlowLog;
   readonly metrics: Metrics;
   readonly podUse: Pick<PodUseWatch, 'over'>;
+  readonly ipam: Ipam;
+  readonly route: Route;
   /** Before each scrape: what cannot be read at once. */
   refreshMetrics(): Promise<void>;
   readonly log: Log;
@@ -38,6 +43,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
     routes: {
       ...pods.routes,
       ...datapathRoutes({ datapath, backend }),
+      ...doctorRoutes({ ...deps, attachments: podHost.attachments }),
       'GET /status': json(() => ({
         pid: process.pid,
         datapath: {

@@ -334,6 +334,8 @@ const server = await serveSocket({
     flowLog,
     metrics,
     podUse,
+    ipam,
+    route,
     refreshMetrics: datapathMetrics.refresh,
     log,
     moveTo: moveDatapath(backend, chosen, log),

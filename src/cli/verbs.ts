@@ -29,6 +29,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./datapath.ts'),
   },
   {
+    name: 'doctor',
+    summary: 'find what is wrong with nodes and clusters, and mend it',
+    load: () => import('./doctor.ts'),
+  },
+  {
     name: 'agent',
     summary: 'serve CNI to container runtimes of this machine',
     load: () => import('./agent.ts'),

@@ -10,7 +10,7 @@ import { removeEmpty } from './data-dir.ts';
 import { type ClusterPaths, RUN_ROOT } from './paths.ts';
 
 /** Absolute, or undefined where the machine has no cgroup2. */
-export function cgroupPath(paths: ClusterPaths): string | undefined {
+export function cgroupPath(paths: Pick<ClusterPaths, 'cgroup'>): string | undefined {
   const mount = findCgroup2Mount();
   return mount === undefined ? undefined : join(mount, paths.cgroup);
 }
@@ -24,7 +24,7 @@ export function hasRuntime(paths: ClusterPaths): boolean {
 }
 
 /** The caller itself may be in the cluster's cgroup: it steps out first. @throws HeddleError `Cgroup`, `Kernel` */
-export async function tearDown(paths: ClusterPaths): Promise<void> {
+export async function tearDown(paths: Pick<ClusterPaths, 'cgroup' | 'runDir'>): Promise<void> {
   const cgroup = cgroupPath(paths);
   if (cgroup !== undefined) {
     stepOut(cgroup);

@@ -11,22 +11,37 @@ export interface OrphanDeps {
   known: ReadonlySet<string>;
 }
 
-/** Removes what no known attachment owns; says what that was. Links without our mark are left alone. */
-export async function removeOrphans({ node, ipam, known }: OrphanDeps): Promise<string[]> {
+export interface Orphan {
+  /** `link lxc… of shop/web:uid`, `addresses of shop/web`. */
+  readonly what: string;
+  remove(): Promise<boolean>;
+}
+
+/** What no known attachment owns. Links without our mark are left alone. */
+export function findOrphans({ node, ipam, known }: OrphanDeps): Orphan[] {
+  const attachments = ipam.list().map(({ key, label }) => ({ key, label, attachment: attachmentOf(key) }));
+  const isKnown = ({ attachment }: (typeof attachments)[number]) => known.has(attachment.containerId);
+  const wanted = new Set(attachments.filter(isKnown).map(({ attachment }) => hostInterfaceName(attachment)));
+  return [
+    ...attachments
+      .filter((each) => !isKnown(each))
+      .map(({ key, label }) => ({
+        what: `addresses of ${label}`,
+        remove: () => ipam.release(key).then(() => true),
+      })),
+    ...node
+      .links()
+      .filter(({ name, alias }) => isOwned(alias) && !wanted.has(name))
+      .map(({ name, alias }) => ({
+        what: `link ${name} of ${alias?.slice(OWNER_PREFIX.length)}`,
+        remove: async () => node.deleteLink(name),
+      })),
+  ];
+}
+
+/** Removes all of them; says what that was. */
+export async function removeOrphans(deps: OrphanDeps): Promise<string[]> {
   const removed: string[] = [];
-  const wanted = new Set<string>();
-  for (const { key, label } of ipam.list()) {
-    const attachment = attachmentOf(key);
-    if (known.has(attachment.containerId)) {
-      wanted.add(hostInterfaceName(attachment));
-      continue;
-    }
-    await ipam.release(key);
-    removed.push(`addresses of ${label}`);
-  }
-  for (const { name, alias } of node.links()) {
-    if (!isOwned(alias) || wanted.has(name)) continue;
-    if (node.deleteLink(name)) removed.push(`link ${name} of ${alias?.slice(OWNER_PREFIX.length)}`);
-  }
+  for (const { what, remove } of findOrphans(deps)) if (await remove()) removed.push(what);
   return removed;
 }

@@ -26,6 +26,7 @@ export const layers: readonly Layer[] = [
       'demo',
       'tuning',
       'bgp',
+      'doctor',
     ],
   },
   { name: 'seams', rooms: ['controllers', 'apiserver'] },
@@ -52,6 +53,7 @@ export const edges: readonly Edge[] = [
     to: 'tuning',
     why: 'a cluster that goes down gives back what it leased of the machine',
   },
+  { from: 'doctor', to: 'datapath', why: 'it judges what data paths tell of themselves' },
   { from: 'cni', to: 'ipam', why: 'ADD allocates addresses' },
   {
     from: 'demo',

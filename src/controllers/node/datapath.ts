@@ -135,6 +135,8 @@ export interface DatapathController {
   isReady(): boolean;
   rule(number: number): RuleInfo | undefined;
   verify(): Promise<Difference[]>;
+  /** Makes the kernel what the plan says, where it is not; says where that was. Not before the first convergence. */
+  mend(): Promise<Difference[]>;
   status(): DatapathStatus;
   /** The plan's tables as of the last round. */
   readonly state: PlanState;
@@ -445,6 +447,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     isReady: () => converged,
     rule: (number) => rules.get(number) ?? former.get(number),
     verify: () => backend.verify(),
+    mend: async () => (converged ? backend.prune(plan.state) : []),
     state: plan.state,
     view: () => ({
       node: deps.node,

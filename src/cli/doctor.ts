@@ -1,0 +1,134 @@
+/** `heddle doctor`: what is wrong with the machine's clusters and their nodes, and mending what can be mended. */
+import type { Command } from 'commander';
+import { clusterPaths } from '../cluster/paths.ts';
+import { findShells, removeShell } from '../cluster/shells.ts';
+import type { Finding, Fixed, NodeFacts } from '../doctor/facts.ts';
+import { judgeNode } from '../doctor/judge.ts';
+import { errorText } from '../lib/errors.ts';
+import { type Agents, agentsOf } from './datapath-nodes.ts';
+import { type CliDeps, exitCodes } from './deps.ts';
+import { collect, outputFormat, requireRoot, withDataDir } from './flags.ts';
+import { readConfig } from './up-request.ts';
+
+const examples = `
+Examples:
+  heddle doctor                 what is wrong, and what to do about it
+  heddle doctor --fix           mend what can be mended, then look again
+  heddle doctor -o json         for machines (docs/schemas/doctor.json)
+
+It compares each node's kernel with what its agent wants there, looks for links and addresses of pods that are gone, for
+tables and address ranges that fill, with who fills them, and for clusters of which nothing but a shell is left.
+Exit code 1: something is wrong (and, with --fix, still is). Warnings alone are no failure.`;
+
+interface DoctorFlags {
+  dataDir: string;
+  node?: string[];
+  fix?: boolean;
+  output?: string;
+}
+
+interface Placed extends Finding {
+  /** Name of a node; null: the machine. */
+  readonly node: string | null;
+}
+
+interface Report {
+  readonly nodes: readonly { readonly node: string; readonly tableBytes: number }[];
+  readonly findings: readonly Placed[];
+  /** What `--fix` did, a line each. */
+  readonly fixed: readonly string[];
+}
+
+export function register(program: Command, deps: CliDeps): void {
+  withDataDir(
+    program.command('doctor').description('find what is wrong with nodes and clusters, and mend it'),
+  )
+    .option('--node <name>', 'of this node only; may be given again', collect)
+    .option('--fix', 'mend what can be mended')
+    .option('-o, --output <format>', 'text, or json (docs/schemas/doctor.json)')
+    .addHelpText('after', examples)
+    .action((flags: DoctorFlags) => doctor(flags, deps));
+}
+
+async function doctor(flags: DoctorFlags, deps: CliDeps): Promise<void> {
+  const json = outputFormat(flags.output, ['text', 'json']) === 'json';
+  requireRoot(deps.isRoot, 'looking into kernels');
+  const paths = clusterPaths(flags.dataDir);
+  // Without a cluster in the data directory there is still the machine to look at.
+  const agents = readConfig(paths) || flags.node ? agentsOf(flags.dataDir, flags.node, deps) : undefined;
+  const fixed = flags.fix ? [...(await fixShells()), ...(await fixNodes(agents))] : [];
+  const { nodes, findings } = await examine(agents);
+  const report: Report = { nodes, findings, fixed };
+  deps.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : reportText(report));
+  process.exitCode = findings.some(({ severity }) => severity === 'error') ? exitCodes.failed : exitCodes.ok;
+}
+
+async function fixShells(): Promise<string[]> {
+  const shells = findShells();
+  for (const shell of shells) await removeShell(shell);
+  return shells.map(({ id, left }) => `removed what was left of cluster ${id}: ${left.join(', ')}`);
+}
+
+async function fixNodes(agents: Agents | undefined): Promise<string[]> {
+  const lines: string[] = [];
+  for (const node of agents?.nodes ?? []) {
+    const fixed = await agents?.askOne<Fixed>(node, '/doctor/fix', {}).catch(() => undefined);
+    for (const { kind, what } of fixed?.mended ?? []) lines.push(`${node}: mended ${what} (was ${kind})`);
+    for (const what of fixed?.removed ?? []) lines.push(`${node}: removed ${what}`);
+  }
+  return lines;
+}
+
+async function examine(agents: Agents | undefined) {
+  const findings: Placed[] = findShells().map(({ id, left }) => ({
+    node: null,
+    check: 'clusters',
+    severity: 'error',
+    what: `nobody runs in cluster ${id}, and it is still in the kernel`,
+    items: left,
+    hint: '--fix removes it; its data directory stays',
+    fixable: true,
+  }));
+  const nodes: { node: string; tableBytes: number }[] = [];
+  for (const node of agents?.nodes ?? []) {
+    try {
+      const facts = await agents!.askOne<NodeFacts>(node, '/doctor');
+      nodes.push({ node, tableBytes: facts.tableBytes });
+      findings.push(...judgeNode(facts).map((finding) => ({ node, ...finding })));
+    } catch (error) {
+      findings.push({ node, ...silentAgent(error) });
+    }
+  }
+  return { nodes, findings };
+}
+
+const silentAgent = (error: unknown): Finding => ({
+  check: 'agents',
+  severity: 'error',
+  what: 'the agent does not answer; running pods go on without it',
+  items: [errorText(error)],
+  hint: '"heddle status" shows what runs; the supervisor starts it again, with a longer pause each time',
+  fixable: false,
+});
+
+function reportText({ nodes, findings, fixed }: Report): string {
+  const lines = fixed.map((line) => `fixed: ${line}`);
+  for (const { node, severity, what, items, hint } of findings) {
+    lines.push(`${severity}: ${node === null ? '' : `${node}: `}${what}`);
+    lines.push(...items.slice(0, MOST).map((item) => `    ${item}`));
+    if (items.length > MOST) lines.push(`    and ${items.length - MOST} more (-o json has all)`);
+    lines.push(`  ${hint}`);
+  }
+  if (findings.length === 0) lines.push(wellText(nodes));
+  return `${lines.join('\n')}\n`;
+}
+
+/** Of a list as many lines as a reader looks at. */
+const MOST = 10;
+
+function wellText(nodes: Report['nodes']): string {
+  if (nodes.length === 0) return 'nothing is left of any cluster, and there is none in this data directory';
+  const bytes = nodes.reduce((sum, { tableBytes }) => sum + tableBytes, 0);
+  const names = nodes.map(({ node }) => node).join(', ');
+  return `nothing is wrong: the kernels of ${names} hold what is wanted there, in ${(bytes / 2 ** 20).toFixed(1)} MiB of tables`;
+}

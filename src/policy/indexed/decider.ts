@@ -3,7 +3,7 @@
  * it remembers is who there is (parties.ts), and for each role its rules (role-index.ts); of a world that differs
  * a little from the one before, only what differs is worked out again.
  */
-import { parseAddress } from '../../lib/ip.ts';
+import { type Address, parseAddress } from '../../lib/ip.ts';
 import { createRoles } from '../assign-roles.ts';
 import type { Role } from '../build-table.ts';
 import { createPlaces } from '../place-list.ts';
@@ -18,6 +18,7 @@ import type { Flow, World, WorldPod } from '../world.ts';
 import { createEndClasses } from './end-classes.ts';
 import { createParties, type Parties, type Party, type PartyRoles } from './parties.ts';
 import { createPeerSets } from './peer-sets.ts';
+import { readIpv4 } from './read-ipv4.ts';
 import { decideBy, indexRole, type RoleIndex } from './role-index.ts';
 
 /** @throws HeddleError `UnknownPod`, `BadAddress`, `BadFlow` */
@@ -128,8 +129,14 @@ function createDecider({ places, parties, version, mesh, indexOf }: Deps): Decid
 /** The network tells addresses outside apart as far as its policies do; the mesh has others. */
 const withOwnSource = (resolved: ResolvedFlow, { src }: Flow): ResolvedFlow =>
   resolved.src.type === 'outside' && 'address' in src
-    ? { ...resolved, src: { type: 'outside', address: parseAddress(src.address) } }
+    ? { ...resolved, src: { type: 'outside', address: readAddress(src.address) } }
     : resolved;
+
+/** Of one that is known to be an address. */
+function readAddress(text: string): Address {
+  const value = readIpv4(text);
+  return value === undefined ? parseAddress(text) : { family: 4, value: BigInt(value) };
+}
 
 function refuse(places: Places, flow: Flow): never {
   resolveFlow(places, flow);

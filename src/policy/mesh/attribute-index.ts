@@ -1,4 +1,4 @@
-/** The tests of all conditions, by attribute: which of them hold for a connection or a request. */
+/** Values that conditions ask for, by attribute: which of them a connection or a request has. */
 import type { Address } from '../../lib/ip.ts';
 import { claimTexts, type Facts, type HttpFacts } from './facts.ts';
 import type { Condition, RequestPrincipal } from './model.ts';
@@ -12,8 +12,8 @@ import {
 } from './value-index.ts';
 
 export interface AttributeIndex {
-  /** One test for its values, one for its notValues. */
-  add(condition: Condition, values: number, notValues: number): void;
+  /** What it excludes is left aside. */
+  add(condition: Condition, test: number): void;
   find(facts: Facts, hit: Hit): void;
 }
 
@@ -39,48 +39,38 @@ export function createAttributeIndex(): AttributeIndex {
     texts.set(key, known);
     return known.index;
   };
-  function addHeader({ name, values, notValues }: OfAttribute<'header'>, yes: number, no: number): void {
+  function addHeader({ name, values }: OfAttribute<'header'>, test: number): void {
     const known = headers.get(name) ?? { present: [], index: createTextIndex() };
     headers.set(name, known);
     // A header that is there may be empty.
-    for (const [list, test] of [
-      [values, yes],
-      [notValues, no],
-    ] as const)
-      for (const pattern of list)
-        if (pattern.how === 'present') known.present.push(test);
-        else known.index.add(pattern, test);
+    for (const pattern of values)
+      if (pattern.how === 'present') known.present.push(test);
+      else known.index.add(pattern, test);
   }
-  const tests = <V>(
-    condition: { readonly values: readonly V[]; readonly notValues: readonly V[] },
-    yes: number,
-    no: number,
-    add: (value: V, test: number) => void,
-  ): void => {
-    for (const value of condition.values) add(value, yes);
-    for (const value of condition.notValues) add(value, no);
-  };
   return {
-    add(condition, yes, no) {
+    add(condition, test) {
       switch (condition.attribute) {
         case 'source-ip':
         case 'remote-ip':
         case 'destination-ip':
-          return tests(condition, yes, no, ranges[condition.attribute].add);
+          for (const range of condition.values) ranges[condition.attribute].add(range, test);
+          return;
         case 'destination-port':
-          return tests(condition, yes, no, ports.add);
+          for (const port of condition.values) ports.add(port, test);
+          return;
         case 'account':
-          return tests(condition, yes, no, ({ namespace, name }, test) =>
-            accounts.add(`${namespace}/${name}`, test),
-          );
+          for (const { namespace, name } of condition.values) accounts.add(`${namespace}/${name}`, test);
+          return;
         case 'request-principal':
-          return tests(condition, yes, no, (principal, test) => principals.push({ principal, test }));
+          for (const principal of condition.values) principals.push({ principal, test });
+          return;
         case 'header':
-          return addHeader(condition, yes, no);
-        case 'path':
-          return tests(condition, yes, no, indexOf(condition).add);
-        default:
-          return tests(condition, yes, no, indexOf(condition).add);
+          addHeader(condition, test);
+          return;
+        default: {
+          const index = indexOf(condition);
+          for (const pattern of condition.values) index.add(pattern, test);
+        }
       }
     },
     find(facts, hit) {

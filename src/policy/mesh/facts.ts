@@ -3,7 +3,7 @@ import { type Address, tryParseAddress } from '../../lib/ip.ts';
 import type { HttpRequest, Request } from '../request.ts';
 import { httpOf, withoutQuery } from '../request.ts';
 import type { End, ResolvedFlow } from '../scene.ts';
-import type { FlowPeer } from '../world.ts';
+import type { FlowPeer, WorldPod } from '../world.ts';
 import type { Account, TlsMode } from './model.ts';
 import { normalPath } from './path.ts';
 
@@ -41,12 +41,12 @@ const TRUST_DOMAIN = 'cluster.local';
 /** @param tls how the connection came */
 export function factsOf(flow: ResolvedFlow, tls: NonNullable<FlowPeer['tls']>, mode: TlsMode): Facts {
   const { src, dst, port = 0, request, peer } = flow;
-  const principal = tls === 'mutual' && mode !== 'DISABLE' ? principalOf(src, peer) : undefined;
+  const identity = tls === 'mutual' && mode !== 'DISABLE' ? identityOf(src, peer) : undefined;
   const http = request && httpFacts(request);
   return {
     request: http ?? (request ? 'bytes' : 'unknown'),
-    principal,
-    account: principal === undefined ? undefined : accountIn(principal),
+    principal: identity?.principal,
+    account: identity?.account,
     source: src.address,
     remote: remoteOf(flow, http),
     destination: dst.address,
@@ -55,11 +55,28 @@ export function factsOf(flow: ResolvedFlow, tls: NonNullable<FlowPeer['tls']>, m
   };
 }
 
-function principalOf(src: End, peer: FlowPeer | undefined): string | undefined {
-  if (peer?.principal !== undefined) return peer.principal;
-  if (src.type !== 'pod') return undefined;
-  const { namespace, serviceAccount = 'default' } = src.pod;
-  return `${TRUST_DOMAIN}/ns/${namespace}/sa/${serviceAccount}`;
+interface Identity {
+  readonly principal: string;
+  readonly account: Account | undefined;
+}
+
+function identityOf(src: End, peer: FlowPeer | undefined): Identity | undefined {
+  const { principal } = peer ?? {};
+  if (principal !== undefined) return { principal, account: accountIn(principal) };
+  return src.type === 'pod' ? ofPod(src.pod) : undefined;
+}
+
+const ofPods = new WeakMap<WorldPod, Identity>();
+
+/** Pods say it of themselves, and do not change. */
+function ofPod(pod: WorldPod): Identity {
+  const known = ofPods.get(pod);
+  if (known) return known;
+  const { namespace, serviceAccount = 'default' } = pod;
+  const principal = `${TRUST_DOMAIN}/ns/${namespace}/sa/${serviceAccount}`;
+  const made = { principal, account: accountIn(principal) };
+  ofPods.set(pod, made);
+  return made;
 }
 
 function accountIn(principal: string): Account | undefined {

@@ -8,7 +8,7 @@ import { lowerPeerAuthentication } from '../language/istio-peer-authentication.t
 import { assignNumbers } from '../numbers.ts';
 import { type Stage, stageIn } from '../stage.ts';
 import type { PolicyProblem } from '../tables.ts';
-import { podKey, type World, type WorldPod } from '../world.ts';
+import type { World, WorldPod } from '../world.ts';
 import type { MeshObject } from './objects.ts';
 import {
   type Authorization,
@@ -69,36 +69,32 @@ export function buildMesh(world: Pick<World, 'mesh' | 'namespaces' | 'pods'>): M
   }
   authorizations.sort((a, b) => compareRefs(a.ref, b.ref));
   peers.sort((a, b) => compareRefs(a.ref, b.ref));
-  const workloads = new Map<string, Workload>();
-  const at = (pod: WorldPod): Workload => {
-    const key = podKey(pod);
-    const known = workloads.get(key) ?? workloadOf(authorizations, peers, pod);
-    workloads.set(key, known);
-    return known;
-  };
+  const at = remembered((pod: WorldPod) => workloadOf(authorizations, peers, pod));
   let numbers: ReadonlyMap<string, number> | undefined;
   const number = (text: string): number => {
     numbers ??= assignNumbers(numbered(authorizations, peers, world.pods.map(at)));
     return numbers.get(text) ?? 0;
   };
-  const ofRule = new Map<RuleRef, number>();
-  const ofDefault = new Map<Authorizations, number>();
   return {
     authorizations,
     peers,
     problems: [...authorizations, ...peers].flatMap(({ problems }) => problems),
-    isMember: (pod) => isMember(pod, labels.get(pod.namespace) ?? {}),
+    isMember: remembered((pod) => isMember(pod, labels.get(pod.namespace) ?? {})),
     at,
-    numberOf(rule) {
-      const known = ofRule.get(rule) ?? number(ruleKey(rule));
-      ofRule.set(rule, known);
-      return known;
-    },
-    numberOfDefault(who) {
-      const known = ofDefault.get(who) ?? number(defaultDenyText(who.closedBy));
-      ofDefault.set(who, known);
-      return known;
-    },
+    numberOf: remembered((rule) => number(ruleKey(rule))),
+    numberOfDefault: remembered((who) => number(defaultDenyText(who.closedBy))),
+  };
+}
+
+/** Of each object once. */
+function remembered<K extends object, V>(ask: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const answer = ask(key);
+    known.set(key, answer);
+    return answer;
   };
 }
 

@@ -7,9 +7,27 @@ import { withoutQuery } from '../request.ts';
  */
 export function normalPath(sent: string): string {
   const path = withoutQuery(sent);
+  if (isNormal(path)) return path;
   if (!/^[/\\]/.test(path)) return path;
   return withoutDots(path.replaceAll('\\', '/').replaceAll(/%([0-9a-f]{2})/gi, plainEscape));
 }
+
+/** Nearly all are. */
+function isNormal(path: string): boolean {
+  if (path.charCodeAt(0) !== SLASH) return false;
+  let before = SLASH;
+  for (let i = 1; i < path.length; i++) {
+    const code = path.charCodeAt(i);
+    if (code === PERCENT || code === BACKSLASH || (code === DOT && before === SLASH)) return false;
+    before = code;
+  }
+  return true;
+}
+
+const PERCENT = 37;
+const DOT = 46;
+const SLASH = 47;
+const BACKSLASH = 92;
 
 function plainEscape(escape: string, digits: string): string {
   const character = String.fromCharCode(Number.parseInt(digits, 16));

@@ -5,10 +5,9 @@
 import type { ResolvedFlow } from '../scene.ts';
 import { decideMatching, type Finder, type Found, type Matches } from './decide.ts';
 import type { Facts } from './facts.ts';
-import { matchesRule } from './match.ts';
 import { type Authorizations, type Mesh, policiesOf, rulesOf } from './mesh.ts';
 import { type Condition, conditionsOf, isOfHttp, type MeshAction, type MeshRule } from './model.ts';
-import { indexRules, type RuleIndex } from './rule-index.ts';
+import { indexRules } from './rule-index.ts';
 import type { MeshSide } from './side.ts';
 
 /** Of one world's mesh; rules of pods for which the same policies are, are one index. */
@@ -38,73 +37,114 @@ const ACTIONS: readonly MeshAction[] = ['CUSTOM', 'DENY', 'ALLOW', 'AUDIT'];
 
 /** The forms are made when they are first needed. */
 export function compileRules(who: Authorizations): ProxyRules {
-  const all = ACTIONS.flatMap((action) => rulesOf(policiesOf(who, action)));
-  const form = (change: (rule: MeshRule, action: MeshAction) => MeshRule | undefined): (() => Form) => {
+  const form = (change: Change): (() => Form) => {
     let made: Form | undefined;
-    return () => (made ??= formOf(all, change));
+    return () => (made ??= formOf(who, change));
   };
   const http = form((rule) => rule);
-  const bytes = form((rule, action) => forBytes(rule, action));
-  const possible = form((rule) => without(rule, isLater));
-  const sure = form(sureOf);
+  const bytes = form(forBytes);
+  /** By what is known before the request: neither, the server's name, the address of who began, both. */
+  const before = [false, true].flatMap((hasRemote) =>
+    [false, true].map((hasSni) => {
+      const isLater: IsLater = (condition) =>
+        isOfHttp(condition) ||
+        (!hasSni && condition.attribute === 'sni') ||
+        (!hasRemote && condition.attribute === 'remote-ip');
+      return {
+        sure: form((rule, action) => sureOf(rule, action, isLater)),
+        possible: form((rule) => without(rule, isLater)),
+      };
+    }),
+  );
   return {
     find(facts) {
-      if (facts.request === 'bytes') return settled(bytes().match(facts));
-      if (facts.request !== 'unknown') return settled(http().match(facts));
-      if (facts.sni !== null || facts.remote !== null) return scanned(all, facts);
-      const yes = sure().match(facts);
-      let maybe: readonly Found[] | undefined;
-      const later = (): readonly Found[] => {
-        const isSure = new Set(yes.map(({ rule }) => rule));
-        return possible()
-          .match(facts)
-          .filter(({ rule }) => !isSure.has(rule));
+      if (facts.request === 'bytes') return settled(bytes(), facts);
+      if (facts.request !== 'unknown') return settled(http(), facts);
+      const { sure, possible } = before[Number(facts.sni !== null) + 2 * Number(facts.remote !== null)]!;
+      return {
+        first: (action) => sure().first(action, facts) ?? later(possible().first(action, facts)),
+        all: (action) => sure().all(action, facts),
+        some(action) {
+          const isSure = new Set(
+            sure()
+              .all(action, facts)
+              .map(({ rule }) => rule),
+          );
+          return possible()
+            .all(action, facts)
+            .some(({ rule }) => !isSure.has(rule));
+        },
       };
-      return (action, answer) => of(action, answer === 'yes' ? yes : (maybe ??= later()));
     },
   };
 }
 
-const of = (action: MeshAction, found: readonly Found[]): readonly Found[] =>
-  found.length === 0 ? NONE : found.filter(({ policy }) => policy.action === action);
+const settled = (form: Form, facts: Facts): Matches => ({
+  first: (action) => form.first(action, facts),
+  all: (action) => form.all(action, facts),
+  some: () => false,
+});
 
-const NONE: readonly Found[] = [];
+const later = (found: Sure | undefined) => found && { ...found, isSure: false };
 
-const settled =
-  (found: readonly Found[]): Matches =>
-  (action, answer) =>
-    answer === 'yes' ? of(action, found) : NONE;
-
-const scanned =
-  (all: readonly Found[], facts: Facts): Matches =>
-  (action, answer) =>
-    all.filter(({ policy, rule }) => policy.action === action && matchesRule(rule, action, facts) === answer);
+type Change = (rule: MeshRule, action: MeshAction) => MeshRule | undefined;
+type Sure = Found & { readonly isSure: true };
 
 interface Form {
-  match(facts: Facts): readonly Found[];
+  first(action: 'DENY' | 'ALLOW', facts: Facts): Sure | undefined;
+  all(action: 'CUSTOM' | 'AUDIT', facts: Facts): readonly Found[];
 }
 
-function formOf(
-  all: readonly Found[],
-  change: (rule: MeshRule, action: MeshAction) => MeshRule | undefined,
-): Form {
-  const kept = all.flatMap(({ policy, rule }) => {
-    const changed = change(rule, policy.action);
-    return changed ? [{ own: { policy, rule }, changed }] : [];
-  });
-  const index: RuleIndex = indexRules(kept.map(({ changed }) => changed));
-  return { match: (facts) => index.match(facts).map((place) => kept[place]!.own) };
+function formOf(who: Authorizations, change: Change): Form {
+  const [custom, deny, allow, audit] = [
+    ofAction(who, 'CUSTOM', change),
+    ofAction(who, 'DENY', change),
+    ofAction(who, 'ALLOW', change),
+    ofAction(who, 'AUDIT', change),
+  ];
+  return {
+    first(action, facts) {
+      const { kept, index } = action === 'DENY' ? deny : allow;
+      return kept[index.first(facts)];
+    },
+    all(action, facts) {
+      const { kept, index } = action === 'CUSTOM' ? custom : audit;
+      return index.all(facts).map((place) => kept[place]!);
+    },
+  };
 }
+
+/** Only the first of equal rules decides; the others are left out where no list of all is asked for. */
+function ofAction(who: Authorizations, action: MeshAction, change: Change) {
+  const isListed = action === 'CUSTOM' || action === 'AUDIT';
+  const seen = new Set<string>();
+  const kept: Sure[] = [];
+  const rules: MeshRule[] = [];
+  for (const { policy, rule } of rulesOf(policiesOf(who, action))) {
+    const changed = change(rule, action);
+    if (!changed) continue;
+    const text = isListed ? '' : textOf(changed);
+    if (!isListed && seen.has(text)) continue;
+    seen.add(text);
+    kept.push({ policy, rule, isSure: true });
+    rules.push(changed);
+  }
+  return { kept, index: indexRules(rules) };
+}
+
+/** Equal texts match the same. */
+const textOf = ({ sources, operations, conditions }: MeshRule): string =>
+  JSON.stringify([sources, operations, conditions], (_, value: unknown) =>
+    typeof value === 'bigint' ? `${value}` : value,
+  );
+
+type IsLater = (condition: Condition) => boolean;
 
 /** What only HTTP has is left out; a rule that allows and asks for it is out. */
 export function forBytes(rule: MeshRule, action: MeshAction): MeshRule | undefined {
   if (action === 'ALLOW' && conditionsOf(rule).some(isOfHttp)) return undefined;
   return without(rule, isOfHttp);
 }
-
-/** Not known before the request. */
-const isLater = (condition: Condition): boolean =>
-  isOfHttp(condition) || condition.attribute === 'sni' || condition.attribute === 'remote-ip';
 
 /** As if conditions that are not known yet held. */
 function without(rule: MeshRule, isOut: (condition: Condition) => boolean): MeshRule {
@@ -118,7 +158,7 @@ function without(rule: MeshRule, isOut: (condition: Condition) => boolean): Mesh
 }
 
 /** As if they did not. */
-function sureOf(rule: MeshRule, action: MeshAction): MeshRule | undefined {
+function sureOf(rule: MeshRule, action: MeshAction, isLater: IsLater): MeshRule | undefined {
   if (rule.conditions.some(isLater)) return undefined;
   if (action === 'ALLOW' && conditionsOf(rule).some(isOfHttp)) return undefined;
   const kept = (lists: MeshRule['sources']) => lists?.filter((list) => !list.some(isLater)) ?? null;

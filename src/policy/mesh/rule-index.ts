@@ -1,109 +1,115 @@
 /**
- * Rules by the values that they ask for: what a request costs grows with the conditions that hold for it, not with the
- * rules that there are. Of each list of conditions it is counted how many hold.
+ * Rules by the values that they ask for: a rule is asked only if a value is there without which it cannot match. Of all
+ * values that would do, it is one that few rules ask for.
  */
 import { createAttributeIndex } from './attribute-index.ts';
 import type { Facts } from './facts.ts';
+import { matchesCondition } from './match.ts';
 import type { Condition, MeshRule } from './model.ts';
 
+/** Places of rules; whatever they ask for must be known. */
 export interface RuleIndex {
-  /** Places of the rules that match, in order. */
-  match(facts: Facts): readonly number[];
+  /** The first that matches; -1: none. */
+  first(facts: Facts): number;
+  /** In order. */
+  all(facts: Facts): readonly number[];
 }
 
-const SOURCES = 1;
-const OPERATIONS = 2;
-const CONDITIONS = 4;
-/** Of what an Uint32Array holds. */
-const LAST_TURN = 2 ** 32 - 1;
-const ALL = SOURCES | OPERATIONS | CONDITIONS;
+type Asking = Pick<MeshRule, 'sources' | 'operations' | 'conditions'>;
 
-/** A list of conditions all of which must hold. */
-interface Group {
-  readonly rule: number;
-  readonly part: number;
-  readonly size: number;
-}
+/** So few are asked in turn. */
+const FEW = 4;
 
-export function indexRules(
-  rules: readonly Pick<MeshRule, 'sources' | 'operations' | 'conditions'>[],
-): RuleIndex {
-  const attributes = createAttributeIndex();
-  const groups: Group[] = [];
-  /** By condition. */
-  const groupOf: number[] = [];
-  const hasValues: boolean[] = [];
-  /** Conditions that hold unless something that they exclude is there. */
-  const held: number[] = [];
-  const parts = new Uint8Array(rules.length);
-  const addGroup = (rule: number, part: number, list: readonly Condition[]): void => {
-    const group = groups.push({ rule, part, size: list.length }) - 1;
-    held.push(0);
-    for (const condition of list) {
-      const id = groupOf.push(group) - 1;
-      hasValues.push(condition.values.length > 0);
-      if (condition.values.length === 0) held[group]!++;
-      attributes.add(condition, id * 2, id * 2 + 1);
-    }
-  };
-  for (const [i, { sources, operations, conditions }] of rules.entries()) {
-    for (const [part, lists] of [
-      [SOURCES, sources],
-      [OPERATIONS, operations],
-    ] as const)
-      if (lists === null) parts[i]! |= part;
-      else for (const list of lists) addGroup(i, part, list);
-    addGroup(i, CONDITIONS, conditions);
-  }
-  const base = Uint16Array.from(held);
-  const counts = new Uint16Array(base.length);
-  const state = new Uint8Array(parts.length);
-  /** The turn in which a condition was last met, and excluded. */
-  const met = new Uint32Array(groupOf.length);
-  const excluded = new Uint32Array(groupOf.length);
-  const complete = groups.flatMap(({ size }, i) => (held[i] === size ? [i] : []));
-  let turn = 0;
-  let matched: number[] = [];
-  /** The first `hitCount` are of this turn. */
-  const hits: number[] = [];
-  let hitCount = 0;
-  const hit = (test: number): void => {
-    const id = test >> 1;
-    if ((test & 1) === 0) hits[hitCount++] = id;
-    else if (excluded[id] !== turn) {
-      excluded[id] = turn;
-      if (!hasValues[id]) counts[groupOf[id]!]!--;
-    }
-  };
-  const finish = (group: number): void => {
-    const { rule, part } = groups[group]!;
-    const before = state[rule]!;
-    state[rule] = before | part;
-    if (before !== ALL && state[rule] === ALL) matched.push(rule);
-  };
+export function indexRules(rules: readonly Asking[]): RuleIndex {
+  const candidates = rules.length > FEW ? createCandidates(rules) : undefined;
+  const every = [...rules.keys()];
+  const of = (facts: Facts) => candidates?.(facts) ?? every;
   return {
-    match(facts) {
-      if (turn === LAST_TURN) {
-        met.fill(0);
-        excluded.fill(0);
-        turn = 0;
-      }
-      turn++;
-      matched = [];
-      hitCount = 0;
-      counts.set(base);
-      state.set(parts);
-      attributes.find(facts, hit);
-      for (let i = 0; i < hitCount; i++) {
-        const id = hits[i]!;
-        if (excluded[id] === turn || met[id] === turn) continue;
-        met[id] = turn;
-        const group = groupOf[id]!;
-        counts[group]!++;
-        if (counts[group] === groups[group]!.size) finish(group);
-      }
-      for (const group of complete) if (counts[group] === groups[group]!.size) finish(group);
-      return matched.length > 1 ? matched.sort((a, b) => a - b) : matched;
+    first(facts) {
+      if (rules.length === 0) return -1;
+      for (const place of of(facts)) if (matches(rules[place]!, facts)) return place;
+      return -1;
     },
+    all: (facts) => of(facts).filter((place) => matches(rules[place]!, facts)),
   };
+}
+
+/** Ascending: all that may match. */
+function createCandidates(rules: readonly Asking[]): (facts: Facts) => readonly number[] {
+  const attributes = createAttributeIndex();
+  const cost = createCost(rules);
+  const always: number[] = [];
+  for (const [place, rule] of rules.entries()) {
+    const anchors = anchorsOf(rule, cost);
+    if (!anchors) always.push(place);
+    else for (const condition of anchors) attributes.add(condition, place);
+  }
+  return (facts) => {
+    const found = [...always];
+    attributes.find(facts, (place) => found.push(place));
+    if (found.length === always.length) return always;
+    found.sort((a, b) => a - b);
+    return found.filter((place, i) => place !== found[i - 1]);
+  };
+}
+
+type Cost = (condition: Condition) => number;
+
+/** How many rules ask for its values; none says what must be there if it only excludes. */
+function createCost(rules: readonly Asking[]): Cost {
+  const counts = new Map<string, number>();
+  for (const { sources, operations, conditions } of rules)
+    for (const condition of [...(sources ?? []), ...(operations ?? []), conditions].flat())
+      for (const key of valueKeys(condition)) counts.set(key, (counts.get(key) ?? 0) + 1);
+  return (condition) =>
+    condition.values.length === 0
+      ? Infinity
+      : valueKeys(condition).reduce((sum, key) => sum + counts.get(key)!, 0);
+}
+
+function valueKeys(condition: Condition): string[] {
+  const { attribute } = condition;
+  const name =
+    attribute === 'header' ? condition.name : attribute === 'claim' ? condition.names.join('\n') : '';
+  return condition.values.map((value: unknown) =>
+    JSON.stringify([attribute, name, value], (_, part: unknown) =>
+      typeof part === 'bigint' ? `${part}` : part,
+    ),
+  );
+}
+
+/** Conditions of which one holds wherever the rule matches; undefined: it excludes, and asks for nothing. */
+function anchorsOf({ sources, operations, conditions }: Asking, cost: Cost): Condition[] | undefined {
+  let best: Condition[] | undefined;
+  let least = Infinity;
+  for (const part of [[conditions], operations, sources]) {
+    if (part === null) continue;
+    const anchors = part.map((list) => cheapest(list, cost));
+    const sum = anchors.reduce((all, each) => all + (each ? cost(each) : Infinity), 0);
+    if (sum >= least) continue;
+    least = sum;
+    best = anchors as Condition[];
+  }
+  return best;
+}
+
+function cheapest(conditions: readonly Condition[], cost: Cost): Condition | undefined {
+  let best: Condition | undefined;
+  for (const each of conditions) if (cost(each) < (best ? cost(best) : Infinity)) best = each;
+  return best;
+}
+
+function matches({ sources, operations, conditions }: Asking, facts: Facts): boolean {
+  return holdAll(conditions, facts) && holdSome(operations, facts) && holdSome(sources, facts);
+}
+
+function holdAll(conditions: readonly Condition[], facts: Facts): boolean {
+  for (const each of conditions) if (matchesCondition(each, facts) !== 'yes') return false;
+  return true;
+}
+
+function holdSome(lists: readonly (readonly Condition[])[] | null, facts: Facts): boolean {
+  if (lists === null) return true;
+  for (const list of lists) if (holdAll(list, facts)) return true;
+  return false;
 }

@@ -243,12 +243,12 @@ export function createPeerMachine(deps: PeerMachineDeps): PeerMachine {
     },
     start: run,
     accept(wire) {
-      if (phase !== 'running') return wire.close();
+      // Resting holds this end's own attempts back; the peer has rests of its own.
+      if (phase === 'stopped') return wire.close();
       // A second one from the same side: the peer has given the first one up.
       for (const session of sessions)
         if (session.direction === 'incoming' && session.state !== 'established')
           session.drop('the peer connected again');
-      // The last one's end may have begun a rest.
       phase = 'running';
       begin(wire, 'incoming');
     },

@@ -32,7 +32,6 @@ export interface Transport {
   }): { close(): Promise<void> };
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
 /** How long a peer that does not read holds the last words back. */
 const LINGER_MS = 2000;
 
@@ -44,9 +43,12 @@ export interface TcpTransportDeps {
   /** Index of a link. */
   linkIndex(name: string): number | undefined;
   log: Log;
+  /** Default 10,000. */
+  connectTimeoutMs?: number;
 }
 
-export function createTcpTransport({ netns, linkIndex, log }: TcpTransportDeps): Transport {
+export function createTcpTransport(deps: TcpTransportDeps): Transport {
+  const { netns, linkIndex, log, connectTimeoutMs: timeoutMs = 10_000 } = deps;
   const scopeOf = (peer: PeerConfig) =>
     peer.interface === undefined ? undefined : linkIndex(peer.interface);
 
@@ -55,7 +57,6 @@ export function createTcpTransport({ netns, linkIndex, log }: TcpTransportDeps):
       const { peerAddress, peerPort = 179, localAddress, password } = peer;
       const scope = scopeOf(peer);
       const md5 = password === undefined ? undefined : { peer: peerAddress, key: password, scope };
-      const timeoutMs = CONNECT_TIMEOUT_MS;
       const options = { host: peerAddress, port: peerPort, localAddress, scope, ttl, md5, timeoutMs, signal };
       return wireOf(await connectTcp(netns, options));
     },

@@ -10,6 +10,7 @@ ipv6 route fd00:50::/48 blackhole
 router bgp ${as}
  bgp router-id 10.1.1.2
  no bgp ebgp-requires-policy
+ timers bgp 30 90
  bgp graceful-restart
  bgp graceful-restart preserve-fw-state
  bgp graceful-restart stalepath-time 60

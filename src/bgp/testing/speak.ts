@@ -17,7 +17,7 @@ export function speak(
   const linkIndex = (name: string) => route.link(name)?.index;
   const speaker = startSpeaker({
     config: { routerId: '10.1.1.1', scanSeconds: 1, ...config },
-    transport: createTcpTransport({ netns: ns, linkIndex, log }),
+    transport: createTcpTransport({ netns: ns, linkIndex, log, connectTimeoutMs: 2000 }),
     route,
     md5Drops: () => tcpMd5Drops(ns),
     timers: systemTimers,

@@ -1,6 +1,6 @@
 /** NOTIFICATION messages: why a session ends (RFC 4271 section 4.5, RFC 9003 for the words of a shutdown). */
 import { formatAddress, fromBytes } from '../../lib/ip.ts';
-import { CEASE, ERROR, errorName } from './codes.ts';
+import { CEASE, ERROR, errorName, OPEN_ERROR } from './codes.ts';
 
 export interface Notification {
   readonly code: number;
@@ -51,9 +51,10 @@ export function notificationText(notification: Notification): string {
   const words = shutdownCommunication(notification);
   if (words !== undefined) return `${name} ("${words}")`;
   if (data.length === 0) return name;
-  if (code === ERROR.OPEN && subcode === 2 && data.length === 2)
-    return `${name} (AS ${(data[0] ?? 0) * 256 + (data[1] ?? 0)})`;
-  if (code === ERROR.OPEN && subcode === 3 && data.length === 4)
+  // Two octets or four: RFC 4271 does not say that there are any.
+  if (code === ERROR.OPEN && subcode === OPEN_ERROR.BAD_PEER_AS && (data.length === 2 || data.length === 4))
+    return `${name} (AS ${Buffer.from(data).readUIntBE(0, data.length)})`;
+  if (code === ERROR.OPEN && subcode === OPEN_ERROR.BAD_IDENTIFIER && data.length === 4)
     return `${name} (${formatAddress(fromBytes(data))})`;
   return `${name} (data ${Buffer.from(data.subarray(0, 32)).toString('hex')})`;
 }

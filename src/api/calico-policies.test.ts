@@ -137,7 +137,30 @@ const cases: [what: string, spec: object, error?: string][] = [
     rule({ protocol: 'TCP', destination: { notPorts: ['http'] } }),
     `${at}.destination.notPorts[0]: Forbidden: …`,
   ],
-  ['services', source({ services: { name: 'a', namespace: 'b' } }), `${at}.source.services: Forbidden: …`],
+  ['services', source({ services: { name: 'a', namespace: 'b' } })],
+  [
+    'a Service without a name',
+    source({ services: { namespace: 'b' } }),
+    `${at}.source.services.name: Required value`,
+  ],
+  [
+    'a Service and a selector',
+    source({ services: { name: 'a', namespace: 'b' }, selector: 'all()' }),
+    `${at}.source.services: Forbidden: …`,
+  ],
+  [
+    'a Service and ports',
+    rule({
+      protocol: 'TCP',
+      source: { services: { name: 'a', namespace: 'b' }, ports: [1] },
+      destination: { ports: [1] },
+    }),
+  ],
+  [
+    'a Service at the end of the policy’s own pods',
+    rule({ destination: { services: { name: 'a', namespace: 'b' } } }),
+    `${at}.destination.services: Forbidden: not allowed in ingress rule destination`,
+  ],
   [
     'requests',
     rule({ protocol: 'TCP', http: { methods: ['GET'], paths: [{ exact: '/a' }, { prefix: '/b' }] } }),

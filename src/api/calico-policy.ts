@@ -37,7 +37,7 @@ function setDefaults({ spec }: CalicoPolicy): void {
   spec.types = calicoTypes(spec);
 }
 
-function* validateSpec(spec: CalicoPolicySpec | undefined): Problems {
+function* validateSpec(spec: CalicoPolicySpec | undefined, global: boolean): Problems {
   if (!spec) {
     yield required('spec');
     return;
@@ -47,8 +47,8 @@ function* validateSpec(spec: CalicoPolicySpec | undefined): Problems {
   yield* validateSelector(spec.serviceAccountSelector, 'spec.serviceAccountSelector');
   yield* validateSet('spec.types', spec.types, ['Ingress', 'Egress']);
   yield* validateSet('spec.performanceHints', spec.performanceHints, HINTS);
-  yield* validateRules(spec.ingress, 'ingress');
-  yield* validateRules(spec.egress, 'egress');
+  for (const direction of ['ingress', 'egress'] as const)
+    yield* validateRules(spec[direction], { direction, global });
 }
 
 function* validateSet(
@@ -83,7 +83,7 @@ export const calicoNetworkPolicy = define<CalicoNetworkPolicy>({
   name: dns1123Subdomain,
   columns,
   setDefaults,
-  validate: ({ spec }) => validateSpec(spec),
+  validate: ({ spec }) => validateSpec(spec, false),
   warnings: warningsOf,
 });
 
@@ -95,7 +95,7 @@ export const globalNetworkPolicy = define<CalicoGlobalNetworkPolicy>({
   columns,
   setDefaults,
   *validate({ spec }) {
-    yield* validateSpec(spec);
+    yield* validateSpec(spec, true);
     if (!spec) return;
     yield* validateSelector(spec.namespaceSelector, 'spec.namespaceSelector');
     for (const field of ['doNotTrack', 'preDNAT'] as const)

@@ -37,16 +37,20 @@ export function* validateSelector(text: string | undefined, path: string, global
     );
 }
 
-export function* validateRules(
-  rules: readonly CalicoRule[] | undefined,
-  direction: 'ingress' | 'egress',
-): Problems {
-  const path = `spec.${direction}`;
-  if (rules && rules.length > MOST_RULES) yield tooMany(path, rules.length, MOST_RULES);
-  for (const [i, rule] of (rules ?? []).entries()) yield* validateRule(rule, direction, `${path}[${i}]`);
+interface RulesPlace {
+  readonly direction: 'ingress' | 'egress';
+  /** Of a policy for all namespaces. */
+  readonly global: boolean;
 }
 
-function* validateRule(rule: CalicoRule, direction: 'ingress' | 'egress', path: string): Problems {
+export function* validateRules(rules: readonly CalicoRule[] | undefined, place: RulesPlace): Problems {
+  const { direction } = place;
+  const path = `spec.${direction}`;
+  if (rules && rules.length > MOST_RULES) yield tooMany(path, rules.length, MOST_RULES);
+  for (const [i, rule] of (rules ?? []).entries()) yield* validateRule(rule, place, `${path}[${i}]`);
+}
+
+function* validateRule(rule: CalicoRule, place: RulesPlace, path: string): Problems {
   const { action, ipVersion, source = {}, destination = {}, metadata } = rule;
   if (!action) yield required(`${path}.action`);
   else if (!ACTIONS.includes(action)) yield notSupported(`${path}.action`, action, ACTIONS);
@@ -59,7 +63,8 @@ function* validateRule(rule: CalicoRule, direction: 'ingress' | 'egress', path: 
   yield* validateEntity(source, `${path}.source`, named);
   yield* validateEntity(destination, `${path}.destination`, named);
   yield* validateFamilies(rule, path);
-  yield* validateHttp(rule, direction, `${path}.http`);
+  yield* validateServices(rule, place, path);
+  yield* validateHttp(rule, place.direction, `${path}.http`);
   yield* validateAnnotations(metadata?.annotations, `${path}.metadata.annotations`);
 }
 
@@ -112,8 +117,36 @@ function* validateEntity(entity: CalicoEntityRule, path: string, hasPortNumbers:
     if (ports.length > MOST_PORTS) yield tooMany(`${path}.${field}`, ports.length, MOST_PORTS);
     for (const [i, port] of ports.entries()) yield* validatePort(port, field, path, i);
   }
-  if (entity.services)
-    yield forbidden(`${path}.services`, 'rules for the endpoints of a Service are not done');
+}
+
+const BESIDE = [
+  'selector',
+  'notSelector',
+  'namespaceSelector',
+  'serviceAccounts',
+  'nets',
+  'notNets',
+] as const;
+
+const isGiven = (value: unknown): boolean =>
+  Array.isArray(value) ? value.length > 0 : value !== undefined && value !== '';
+
+/** They are for the other end than that of the policy's own pods. */
+function* validateServices(rule: CalicoRule, place: RulesPlace, path: string): Problems {
+  const there = place.direction === 'ingress' ? 'source' : 'destination';
+  const here = there === 'source' ? 'destination' : 'source';
+  if (rule[here]?.services)
+    yield forbidden(`${path}.${here}.services`, `not allowed in ${place.direction} rule ${here}`);
+  const entity = rule[there] ?? {};
+  const { services } = entity;
+  if (!services) return;
+  const at = `${path}.${there}.services`;
+  if (!services.name) yield required(`${at}.name`);
+  if (place.global && !services.namespace)
+    yield required(`${at}.namespace`, 'of a policy for all namespaces');
+  const ports = there === 'destination' ? (['ports', 'notPorts'] as const) : [];
+  for (const field of [...BESIDE, ...ports])
+    if (isGiven(entity[field])) yield forbidden(at, `may not be used with ${field}`);
 }
 
 function* validatePort(value: number | string, field: string, path: string, i: number): Problems {

@@ -2,7 +2,7 @@
 import { SERVICE_NAME } from '../api/labels.ts';
 import { isObject } from '../lib/json.ts';
 import type { AnyObject } from './surroundings.ts';
-import type { WorldService } from './world.ts';
+import type { PortProtocol, WorldService, WorldServicePort } from './world.ts';
 
 const isService = ({ apiVersion, kind }: AnyObject): boolean => kind === 'Service' && apiVersion === 'v1';
 export const isSlice = ({ apiVersion, kind }: Pick<AnyObject, 'apiVersion' | 'kind'>): boolean =>
@@ -20,18 +20,15 @@ const known = new WeakMap<AnyObject, WorldService>();
 /** Objects of other kinds are left out. Of a Service with a selector the addresses are its pods'. */
 export function servicesOf(objects: Iterable<AnyObject>): WorldService[] {
   const all = [...objects];
-  const addresses = new Map<string, string[]>();
-  for (const slice of all.filter(isSlice)) {
-    const service = slice.metadata.labels?.[SERVICE_NAME];
-    if (service === undefined) continue;
-    const key = keyOf(slice.metadata.namespace, service);
-    addresses.set(key, [...(addresses.get(key) ?? []), ...addressesIn(slice)]);
-  }
+  const slices = Map.groupBy(all.filter(isSlice), ({ metadata }) =>
+    keyOf(metadata.namespace, metadata.labels?.[SERVICE_NAME] ?? ''),
+  );
   return all.filter(isService).map((object) => {
     const made = known.get(object) ?? serviceOf(object);
     known.set(object, made);
     if (made.selector) return made;
-    return { ...made, addresses: addresses.get(keyOf(made.namespace, made.name)) ?? [] };
+    const own = slices.get(keyOf(made.namespace, made.name)) ?? [];
+    return { ...made, addresses: own.flatMap(addressesIn), ports: commonPorts(own) };
   });
 }
 
@@ -44,8 +41,30 @@ function serviceOf(object: AnyObject): WorldService {
     name,
     labels: texts(labels),
     ...(Object.keys(selector).length > 0 ? { selector } : {}),
-    ports: [],
+    ports: isObject(spec) ? portsIn(spec['ports'], ['targetPort', 'port']) : [],
   };
+}
+
+const PROTOCOLS: readonly unknown[] = ['TCP', 'UDP', 'SCTP'] satisfies PortProtocol[];
+
+/** @param fields where the port of the endpoints is: the first that is there */
+const portsIn = (list: unknown, fields: readonly string[]): WorldServicePort[] =>
+  (Array.isArray(list) ? list : []).filter(isObject).flatMap((each): WorldServicePort[] => {
+    const protocol = each['protocol'] ?? 'TCP';
+    const port = fields.map((field) => each[field]).find((value) => value !== undefined && value !== null);
+    if (!PROTOCOLS.includes(protocol)) return [];
+    const isPort = port === undefined || typeof port === 'string' || typeof port === 'number';
+    return isPort ? [{ protocol: protocol as PortProtocol, port }] : [];
+  });
+
+/** Undefined if they differ. */
+function commonPorts(slices: readonly AnyObject[]): WorldServicePort[] | undefined {
+  const [first = [], ...others] = slices.map((slice) =>
+    portsIn((slice as { ports?: unknown }).ports, ['port']),
+  );
+  const text = (ports: readonly WorldServicePort[]): string =>
+    [...new Set(ports.map(({ protocol, port = '' }) => `${protocol} ${port}`))].sort().join(',');
+  return others.every((ports) => text(ports) === text(first)) ? first : undefined;
 }
 
 const texts = (values: object): Record<string, string> =>

@@ -66,7 +66,14 @@ export interface WorldService {
   readonly selector?: Labels | undefined;
   /** Of its endpoints, where they are kept by hand. */
   readonly addresses?: readonly string[];
-  readonly ports: readonly WorldPort[];
+  /** Of its endpoints, by number or by the name that a pod gives it. Absent: not all of its slices have the same. */
+  readonly ports?: readonly WorldServicePort[] | undefined;
+}
+
+export interface WorldServicePort {
+  readonly protocol: PortProtocol;
+  /** Absent = every port. */
+  readonly port?: number | string | undefined;
 }
 
 export interface WorldAddressSet {

@@ -105,7 +105,10 @@ export const CALICO_TYPES: Readonly<Record<string, Definition>> = {
       ports: [listOf('x'), 'Ports: 80, "80:90", or the name of a port of the pod.'],
       notPorts: [listOf('x'), 'Every port but these.'],
       serviceAccounts: [own('ServiceAccountMatch'), 'Pods by their service accounts.'],
-      services: [own('ServiceMatch'), 'Endpoints of a Service. Refused: not done.'],
+      services: [
+        own('ServiceMatch'),
+        'Endpoints of a Service, with its ports at a destination. Of the other end alone, and nothing beside it.',
+      ],
     },
   },
   [`${CALICO}.ServiceMatch`]: {

@@ -256,6 +256,35 @@ test('a group of ranges that a policy of Cilium’s names is in the kernel as so
   await eventually('it is not any more', () => !isMeant());
 });
 
+test('a policy of Calico’s that names a Service follows what the Service is', async (t) => {
+  const { client, backend, controller, startInformers, setLocal } = setUp(t);
+  const uid = await created(client, pod('web', '10.244.0.2'));
+  await created(client, pod('api', '10.244.0.3'));
+  startInformers();
+  await controller.ready();
+  setLocal([local('web', '10.244.0.2', uid)]);
+  await client.create(GLOBAL_NETWORK_POLICY, {
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'GlobalNetworkPolicy',
+    metadata: { name: 'p' },
+    spec: {
+      selector: "app == 'web'",
+      types: ['Egress'],
+      egress: [{ action: 'Allow', destination: { services: { name: 'api', namespace: 'shop' } } }],
+    },
+  });
+  await eventually('it is closed', () => backend.kernel.rules.size > 0);
+  const isTold = () => (backend.kernel.identities.get('10.244.0.3/32') ?? 0) !== 0;
+  assert.equal(isTold(), false);
+  await client.create(SERVICE, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace: 'shop', name: 'api' },
+    spec: { selector: { app: 'api' }, ports: [{ port: 80 }] },
+  });
+  await eventually('its pods are meant', isTold);
+});
+
 test('who the API server is follows what its Service stands for', async (t) => {
   const { client, backend, controller, startInformers, setLocal } = setUp(t);
   const uid = await created(client, pod('web'));

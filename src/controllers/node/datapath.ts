@@ -36,17 +36,12 @@ import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
-import { allServices, apiServerService, isOfApiServer } from '../refer-objects.ts';
+import { createReferred, isOfApiServer } from '../refer-objects.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
 import { policyText } from '../../policy/decision.ts';
 import type { PolicyProblem, PolicyTables, RuleInfo } from '../../policy/tables.ts';
-import {
-  type CiliumPolicyObject,
-  namesApiServer,
-  namesServices,
-} from '../../policy/language/cilium-policy.ts';
 import { type AnyObject, surroundingsOf } from '../../policy/surroundings.ts';
 import type {
   Surroundings,
@@ -203,6 +198,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.globalNetworkSets,
     informers.cidrGroups,
   ].filter((informer) => informer !== undefined);
+  const referred = createReferred(informers);
   const slicesOf = informers.slices.byIndex('service', (slice) => [serviceOf(slice)]);
   const first = Promise.withResolvers<void>();
   const waiting = new Map<string, PromiseWithResolvers<void>>();
@@ -253,7 +249,12 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     });
     for (const informer of [...policyInformers, informers.pods, informers.serviceAccounts])
       informer?.onChange(touchPolicy);
-    for (const informer of [informers.ciliumPolicies, informers.clusterwidePolicies])
+    for (const informer of [
+      informers.ciliumPolicies,
+      informers.clusterwidePolicies,
+      informers.calicoPolicies,
+      informers.globalPolicies,
+    ])
       informer?.onChange(() => touchServices());
     for (const informer of surrounding)
       informer.onChange(() => {
@@ -284,20 +285,9 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     return all;
   }
 
-  /** There are tens of thousands: none are read unless a policy speaks of some. */
-  function namedServices(): readonly AnyObject[] {
-    if (isAsked(namesServices)) return allServices(informers);
-    return isAsked(namesApiServer) ? apiServerService(informers) : [];
-  }
-
-  const isAsked = (names: (policy: CiliumPolicyObject) => boolean): boolean =>
-    [informers.ciliumPolicies, informers.clusterwidePolicies].some((informer) =>
-      informer?.list().some(names),
-    );
-
   /** @param ofApiServer it may be what the API server is reached by */
   function touchServices(ofApiServer = true): void {
-    if (!isAsked(namesServices) && !(ofApiServer && isAsked(namesApiServer))) return;
+    if (!referred.isTouched(ofApiServer)) return;
     surroundings = undefined;
     touchPolicy();
   }
@@ -305,7 +295,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   function compilePolicy(local: ReadonlyMap<string, LocalPod>): void {
     const namespaces = informers.namespaces.list();
     surroundings ??= surroundingsOf(
-      [...surrounding.flatMap((informer): readonly AnyObject[] => informer.list()), ...namedServices()],
+      [...surrounding.flatMap((informer): readonly AnyObject[] => informer.list()), ...referred.services()],
       namespaces,
     );
     const world: World = {

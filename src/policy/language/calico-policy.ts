@@ -57,7 +57,8 @@ export function lowerCalicoPolicy(
   const types = calicoTypes(spec);
   const isFor = (direction: Direction): boolean =>
     types.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
-  const context = { ref, tier: tier.number, priority, sets, report };
+  const { services = [] } = surroundings;
+  const context = { ref, tier: tier.number, priority, sets, services, report };
   const rules = DIRECTIONS.filter(isFor).flatMap((direction) =>
     (spec[direction] ?? []).map((rule, i) => lowerCalicoRule(rule, direction, i, context)),
   );
@@ -88,6 +89,12 @@ export function lowerCalicoPolicy(
     ),
   ];
 }
+
+/** Whether what it means depends on Services. */
+export const namesCalicoServices = ({ spec }: CalicoPolicy): boolean =>
+  [...(spec?.ingress ?? []), ...(spec?.egress ?? [])].some(
+    ({ source, destination }) => source?.services !== undefined || destination?.services !== undefined,
+  );
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 

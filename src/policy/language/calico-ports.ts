@@ -14,7 +14,13 @@ const NAMES: Readonly<Record<number, PortProtocol>> = { 6: 'TCP', 17: 'UDP', 132
 const ICMP_TYPES = 255;
 const ICMP_CODES = 256;
 
-export function readRulePorts(rule: CalicoRule, path: string, report: Report): RulePorts | undefined {
+/** @param ofService those of the endpoints of a Service, which are the rule's then */
+export function readRulePorts(
+  rule: CalicoRule,
+  ofService: readonly PortMatch[] | undefined,
+  path: string,
+  report: Report,
+): RulePorts | undefined {
   const protocol = readProtocol(rule, 'protocol', path, report);
   const excluded = readProtocol(rule, 'notProtocol', path, report);
   if (protocol === 'bad' || excluded === 'bad') return undefined;
@@ -25,15 +31,28 @@ export function readRulePorts(rule: CalicoRule, path: string, report: Report): R
   const family = protocol === 1 ? 4 : protocol === 58 ? 6 : undefined;
   const messages = readIcmp(icmp, notICMP, family, path, report);
   if (!from || !to || !messages) return undefined;
+  if (ofService && to.list) {
+    report(`${path}.destination.services`, 'may not be used with ports: it means those of the Service');
+    return undefined;
+  }
   if (protocol !== undefined && protocol === excluded) return { ports: [] };
   if (from.names) {
     report(`${path}.source.ports`, 'names of source ports are not done');
     return undefined;
   }
   return {
-    ports: messages.list ?? to.list ?? ofProtocols(protocol, excluded),
+    ports: ofService
+      ? ofService.filter((port) => isOf(port, protocol, excluded))
+      : (messages.list ?? to.list ?? ofProtocols(protocol, excluded)),
     ...(from.ranges ? { sourcePorts: from.ranges } : {}),
   };
+}
+
+/** Services have none of ICMP. */
+function isOf(port: PortMatch, protocol: number | undefined, excluded: number | undefined): boolean {
+  const is = (number: number | undefined) =>
+    number !== undefined && 'protocol' in port && NAMES[number] === port.protocol;
+  return (protocol === undefined || is(protocol)) && !is(excluded);
 }
 
 function readProtocol(

@@ -21,6 +21,8 @@ import {
 } from './calico-endpoints.ts';
 import { readRulePorts } from './calico-ports.ts';
 import { readExpression } from './calico-selector.ts';
+import { type NamedService, readServices } from './calico-services.ts';
+import type { WorldService } from '../world.ts';
 import type { Report } from './read.ts';
 
 /** What a rule takes from its policy. */
@@ -29,6 +31,7 @@ export interface RuleContext {
   readonly tier: number;
   readonly priority: number;
   readonly sets: readonly LabelledRanges[];
+  readonly services: readonly WorldService[];
   readonly report: Report;
 }
 
@@ -63,9 +66,11 @@ export function lowerCalicoRule(
     );
   const isLog = rule.action === 'Log' ? { log: true as const } : {};
   const own = readOwnSide(rule, direction, path, context);
-  const peers = readPeers(rule, direction, path, context);
+  const service = readService(rule, direction, path, context);
+  const peers = service === undefined ? undefined : readPeers(rule, service, direction, path, context);
   const ports = readRulePorts(
     rule.http && !rule.protocol ? { ...rule, protocol: 'TCP' } : rule,
+    direction === 'egress' ? service?.ports : undefined,
     path,
     report,
   );
@@ -85,15 +90,27 @@ export function lowerCalicoRule(
   return { rule: { ...base, verdict: 'deny', peers: null, ports: null } };
 }
 
+/** Of the other end. */
+function readService(
+  rule: CalicoRule,
+  direction: Direction,
+  path: string,
+  { ref, services, report }: RuleContext,
+): NamedService | null | undefined {
+  const there = direction === 'ingress' ? 'source' : 'destination';
+  return readServices(rule[there] ?? {}, `${path}.${there}`, { namespace: ref.namespace, services, report });
+}
+
 /** Null: everybody. */
 function readPeers(
   rule: CalicoRule,
+  service: NamedService | null,
   direction: Direction,
   path: string,
   context: RuleContext,
 ): Peer[] | null | undefined {
   const there = direction === 'ingress' ? 'source' : 'destination';
-  const peers = readEntity(rule[there] ?? {}, `${path}.${there}`, context);
+  const peers = service ? [anyOf(service.peers)] : readEntity(rule[there] ?? {}, `${path}.${there}`, context);
   const family = readFamily(rule.ipVersion, `${path}.ipVersion`, context.report);
   if (!peers || !family) return undefined;
   const parts = [...peers, ...family];
@@ -111,12 +128,15 @@ function readOwnSide(
   const here = direction === 'ingress' ? 'destination' : 'source';
   const entity = rule[here] ?? {};
   const at = `${path}.${here}`;
-  const undone = (['nets', 'notNets', 'services'] as const).filter((field) => isGiven(entity[field]));
+  if (entity.services)
+    context.report(`${at}.services`, "is for the other end, not for the policy's own pods");
+  const undone = (['nets', 'notNets'] as const).filter((field) => isGiven(entity[field]));
   for (const field of undone)
     context.report(`${at}.${field}`, "is not done at the policy's own pods, which selectors tell apart");
   const wanted = readEndpoints(entity, at, context);
   const excluded = readText(entity.notSelector, `${at}.notSelector`, context.report);
-  if (undone.length > 0 || wanted === undefined || excluded === undefined) return undefined;
+  if (entity.services || undone.length > 0 || wanted === undefined || excluded === undefined)
+    return undefined;
   const parts: SelectorExpression[] = [
     ...(wanted ? [wanted] : []),
     ...(excluded ? [{ op: 'not', of: excluded } as const] : []),
@@ -137,10 +157,6 @@ const isGiven = (value: unknown): boolean =>
 /** All of which must hold. */
 function readEntity(entity: CalicoEntityRule, path: string, context: RuleContext): Peer[] | undefined {
   const { report, sets } = context;
-  if (entity.services) {
-    report(`${path}.services`, 'rules for the endpoints of a Service are not done');
-    return undefined;
-  }
   const endpoints = readEndpoints(entity, path, context);
   const excluded = readText(entity.notSelector, `${path}.notSelector`, report);
   const nets = readNets(entity.nets, `${path}.nets`, report);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { CalicoEntityRule, CalicoPolicy, CalicoRule } from '../../api/calico-types.ts';
 import type { PolicyObject } from '../objects.ts';
 import type { Request } from '../request.ts';
-import type { Flow, World, WorldAddressSet, WorldTier } from '../world.ts';
+import type { Flow, World, WorldAddressSet, WorldService, WorldTier } from '../world.ts';
 import { flowsIn, policyObject, some, worldsOf } from './arbitraries.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -136,6 +136,34 @@ const what = ({ fine }: Features): fc.Arbitrary<Partial<CalicoRule>> =>
       : []),
   );
 
+const serviceName = fc.constantFrom(
+  { name: 'pods', namespace: 'a' },
+  { name: 'kept', namespace: 'b' },
+  { name: 'none', namespace: 'a' },
+);
+
+const portsOf = ({ ports: list }: CalicoEntityRule): CalicoEntityRule => (list ? { ports: list } : {});
+
+const services = fc.subarray<WorldService>([
+  {
+    namespace: 'a',
+    name: 'pods',
+    labels: {},
+    selector: { app: 'web' },
+    ports: [
+      { protocol: 'TCP', port: 80 },
+      { protocol: 'UDP', port: 'dns' },
+    ],
+  },
+  {
+    namespace: 'b',
+    name: 'kept',
+    labels: {},
+    addresses: ['8.8.8.8', '10.244.1.14', '10.240.0.12', '2001:db8::1'],
+    ports: [{ protocol: 'SCTP' }, { protocol: 'TCP', port: 443 }],
+  },
+]);
+
 type Paths = { exact?: string; prefix?: string }[];
 
 const http = fc.record(
@@ -154,6 +182,7 @@ const rule = (ingress: boolean, features: Features): fc.Arbitrary<CalicoRule> =>
       what: what(features),
       peers: sparsely(selecting),
       nets: fc.oneof(fc.constant({}), fc.constant({}), nets),
+      named: fc.option(serviceName, { nil: undefined, freq: 5 }),
       own: fc.oneof(fc.constant({}), fc.constant({}), own),
       http: features.requests ? fc.option(http, { nil: undefined }) : fc.constant(undefined),
     })
@@ -165,7 +194,9 @@ const rule = (ingress: boolean, features: Features): fc.Arbitrary<CalicoRule> =>
       const { source = {}, destination = {}, ...rest } = isHttp ? { protocol: 'TCP' } : drawn.what;
       const both: { source: CalicoEntityRule; destination: CalicoEntityRule } = { source, destination };
       both[here] = { ...both[here], ...drawn.own };
-      both[there] = { ...both[there], ...drawn.peers, ...drawn.nets };
+      both[there] = drawn.named
+        ? { services: drawn.named, ...(ingress ? portsOf(both.source) : {}) }
+        : { ...both[there], ...drawn.peers, ...drawn.nets };
       return {
         action: drawn.action,
         ...(drawn.ipVersion === undefined ? {} : { ipVersion: drawn.ipVersion }),
@@ -259,10 +290,10 @@ export const calicoWorlds = (features: Features): fc.Arbitrary<World> =>
       .tuple(some([1, 2, 4, 6], calicoPolicy(features)), some([0, 0, 1, 2], networkPolicy))
       .map((lists) => lists.flat()),
   ).chain((world) =>
-    fc.tuple(tiers, sets(world.namespaces)).map(([drawn, addressSets]) => ({
+    fc.tuple(tiers, sets(world.namespaces), services).map(([drawn, addressSets, named]) => ({
       ...world,
       serviceAccounts: accounts,
-      surroundings: { tiers: drawn, addressSets },
+      surroundings: { tiers: drawn, addressSets, services: named },
     })),
   );
 

@@ -112,6 +112,28 @@ function selects(entity: CalicoEntityRule, policyNamespace: string): ((e: Endpoi
     (!isLocal || e.namespace === policyNamespace);
 }
 
+/** The endpoints of a Service: its pods, or the addresses that somebody keeps for it. */
+function serviceHolds(
+  world: World,
+  { name, namespace }: NonNullable<CalicoEntityRule['services']>,
+  policyNamespace: string,
+  at: Who,
+  flow?: Flow,
+): boolean {
+  const service = world.surroundings!.services?.find(
+    (each) => each.name === name && each.namespace === (namespace ?? policyNamespace),
+  );
+  if (!service) return false;
+  const isThere = service.selector
+    ? at.pod?.namespace === service.namespace &&
+      Object.entries(service.selector).every(([key, value]) => at.pod!.labels[key] === value)
+    : service.addresses!.includes(at.ip);
+  if (!isThere || !flow) return isThere;
+  return service.ports!.some(
+    ({ protocol, port = '0:65535' }) => protocol === flow.protocol && portHolds(port, flow.port!, flow, at),
+  );
+}
+
 function entityHolds(entity: CalicoEntityRule, policyNamespace: string, at: Endpoint[], ip: string): boolean {
   const wanted = selects(entity, policyNamespace);
   if (wanted && !at.some(wanted)) return false;
@@ -242,6 +264,8 @@ interface At {
 
 function ruleHolds(world: World, rule: CalicoRule, namespace: string, at: At): boolean {
   const { flow, ingress, here, there, destination } = at;
+  const named = (ingress ? rule.source : rule.destination)?.services;
+  if (named && !serviceHolds(world, named, namespace, there, ingress ? undefined : flow)) return false;
   const [own, other] = ingress ? [rule.destination, rule.source] : [rule.source, rule.destination];
   return (
     trafficHolds(rule, flow, destination) &&

@@ -89,7 +89,12 @@ const POD: readonly Row[] = [
   { path: 'containers.*.livenessProbe.exec', why: EXEC_PROBE, standIn: true },
   { path: 'containers.*.readinessProbe.exec', why: EXEC_PROBE, standIn: true },
   { path: 'containers.*.startupProbe.exec', why: EXEC_PROBE, standIn: true },
-  { path: 'containers.*.resources.limits', when: filled, why: 'stored, not enforced' },
+  {
+    path: 'containers.*.resources.limits',
+    when: filled,
+    why: 'stored, not enforced',
+    standIn: true,
+  },
 ];
 
 const prefixed = (prefix: string): Row[] => POD.map((row) => ({ ...row, path: `${prefix}.${row.path}` }));

@@ -209,6 +209,7 @@ const pods = createPodController({
   services: informers.services,
   reconcile: (wanted) => podHost.reconcile(wanted),
 });
+const cgroupMount = findCgroup2Mount() ?? '';
 const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
 const podHost = createPodHost({
   nodeName,
@@ -230,7 +231,8 @@ const podHost = createPodHost({
   processes: {
     program: join(BUILD, 'heddle-pause'),
     sockets: nodePaths.pauseSockets,
-    cgroup: join(findCgroup2Mount() ?? '', nodePaths.cgroup, 'pods'),
+    cgroup: join(cgroupMount, nodePaths.cgroup, 'pods'),
+    cgroupMount,
     objects: pods,
     event: events.event,
   },

@@ -12,6 +12,8 @@ export interface RuntimeStatus {
   initialized: boolean;
   containers: ContainerStatus[];
   initContainers: ContainerStatus[];
+  /** Why limits that are asked for are not set. */
+  unenforced?: string;
 }
 
 export interface PodFacts {
@@ -140,6 +142,9 @@ function finishedInit(
   };
 }
 
+/** There only where a limit is asked for and not set. */
+const LIMITS = 'heddle.dev/LimitsEnforced';
+
 type Line = [type: string, ok: boolean, reason: string, message?: string];
 
 function readyCondition(containers: boolean, barrier: boolean, closed: string[], unready: string): Line {
@@ -164,6 +169,9 @@ function conditions(
     readyCondition(state.allReady, facts.barrier, closed, unready),
     ['ContainersReady', state.allReady, unready],
     ['PodScheduled', true, ''],
+    ...(facts.runtime?.unenforced
+      ? [[LIMITS, false, 'NoController', facts.runtime.unenforced] satisfies Line]
+      : []),
   ];
   const others = (pod.status?.conditions ?? []).filter(({ type }) => !mine.some(([own]) => own === type));
   return [

@@ -115,6 +115,7 @@ export async function createTestNode(): Promise<TestNode> {
           program: join(root, 'build/heddle-pause'),
           sockets: join(folder, 'pause'),
           cgroup,
+          cgroupMount: findCgroup2Mount() ?? '',
           objects: {
             configMap: async (namespace, name) => configMaps.get(`${namespace}/${name}`),
             secret: async (namespace, name) => secrets.get(`${namespace}/${name}`),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -53,6 +53,14 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   assert.equal(code.code, 5);
   assert.match(code.stderr, /^no$/m);
   assert.match((await ask(`exec ${pod} -c nosuch -- true`)).stderr, /nosuch is not valid for pod/);
+
+  // By tar, there and back.
+  const mine = join(home, 'mine');
+  writeFileSync(mine, input);
+  await must(`cp ${mine} ${pod}:/data/theirs -c main`);
+  await must(`cp ${pod}:/data/theirs ${mine}.back -c main`);
+  assert.equal(readFileSync(`${mine}.back`, 'utf8'), input);
+  assert.match((await ask(`exec -it ${pod} -c main -- true`)).stderr, /terminals|TTY/);
 
   // Gone and come back, the agent finds everything as it was.
   const started = await must(`get pod ${pod} -o jsonpath={.status.containerStatuses}`);

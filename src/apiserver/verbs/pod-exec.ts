@@ -3,6 +3,7 @@
  * 1 output, 2 errors, 3 how it ended (a Status), 4 the size of a terminal; in v5, 255 N says that channel N has ended.
  */
 import { PassThrough, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { errorText } from '../../lib/errors.ts';
 import type { WebSocketServer } from '../../lib/websocket.ts';
 import type { Kubelets, PodRef } from '../kubelets.ts';
@@ -36,18 +37,22 @@ export function podExec(
   });
   ws.closed.addEventListener('abort', () => stdin.end(), { once: true });
   const container = query.get('container');
+  const stdout = channel(ws, Channel.stdout, isTrue(query.get('stdout')));
+  const stderr = channel(ws, Channel.stderr, isTrue(query.get('stderr')));
   deps.kubelets
     .exec({
       ...ref,
       ...(container ? { container } : {}),
       argv: query.getAll('command'),
       ...(wantsInput ? { stdin } : {}),
-      stdout: channel(ws, Channel.stdout, isTrue(query.get('stdout'))),
-      stderr: channel(ws, Channel.stderr, isTrue(query.get('stderr'))),
+      stdout,
+      stderr,
       signal: AbortSignal.any([ws.closed, deps.stopping]),
     })
     .then(exitStatus, failed)
-    .then((status) => {
+    .then(async (status) => {
+      // All that it printed comes before how it ended.
+      await Promise.all([stdout, stderr].map((stream) => finished(stream.end())));
       ws.send(Buffer.concat([Buffer.of(Channel.status), Buffer.from(JSON.stringify(status))]));
       ws.close();
     })

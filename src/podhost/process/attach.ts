@@ -19,6 +19,8 @@ export interface ProcessOptions {
   sockets: string;
   /** Absolute path of the cgroup that the pods' cgroups are made in. */
   cgroup: string;
+  /** The cgroup2 mount that it is in. */
+  cgroupMount: string;
   objects: ObjectReaders;
   /** Variables that name the services of a namespace. */
   serviceEnv?(namespace: string): Readonly<Record<string, string>>;
@@ -76,6 +78,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     socketPath: join(options.sockets, `${uid}.sock`),
     netns,
     cgroup: join(options.cgroup, uid),
+    cgroupMount: options.cgroupMount,
     addresses: () => deps.record().addresses ?? [],
     hostAddresses: deps.hostAddresses,
     objects: options.objects,

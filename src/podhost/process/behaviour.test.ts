@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
 import { cgroupTreePids, findCgroup2Mount } from '../../kernel/cgroup.ts';
-import { basename, join } from 'node:path';
 import { add, logOf, outputOf, processPod, remove, sh, statusOf } from './test-pods.ts';
 
 let node: TestNode;
@@ -207,4 +208,19 @@ test('what the runtime does not have is refused by name', async () => {
     });
     assert.match(waiting.message ?? '', words);
   }
+});
+
+test('a limit that this machine cannot set is said to be none', async () => {
+  await node.startHost();
+  const resources = { limits: { memory: '64Mi', cpu: '500m' } };
+  add(node, processPod('limited', [sh('main', forever, { resources })]));
+  await eventually('it is Ready', () => isReady(node.pods.get('uid-limited')));
+  const own = join(findCgroup2Mount() ?? '', basename(node.folder));
+  const has = readFileSync(join(own, 'cgroup.controllers'), 'utf8');
+  const missing: string[] = ['memory', 'cpu'].filter((one) => !has.split(/\s+/).includes(one));
+  const condition = node.pods
+    .get('uid-limited')!
+    .status!.conditions!.find(({ type }) => type === 'heddle.dev/LimitsEnforced');
+  assert.equal(condition?.status, missing.length > 0 ? 'False' : undefined);
+  for (const one of missing) assert.match(condition?.message ?? '', new RegExp(one));
 });

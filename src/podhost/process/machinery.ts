@@ -4,6 +4,7 @@ import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod } from '../../api/types.ts';
 import { createCgroup, killCgroup, oomKills, removeCgroup } from '../../kernel/cgroup.ts';
+import { handDown, setLimits } from '../../kernel/cgroup-limits.ts';
 import { run } from '../../kernel/spawn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
@@ -17,6 +18,7 @@ import type { FieldFacts } from './fields.ts';
 import { runHook } from './hooks.ts';
 import { identityArgs, identityOf } from './identity.ts';
 import { type ObjectReaders, readObjects } from './objects.ts';
+import { limitsOf, unenforcedWords } from './limits.ts';
 import { findPause, type Pause, startPause } from './pause.ts';
 import { watchProbes } from './probes.ts';
 import { lastOfLog } from './cri-log.ts';
@@ -33,8 +35,9 @@ export interface MachineryDeps {
   logs: string;
   socketPath: string;
   netns: string;
-  /** Absolute path of the pod's cgroup. */
+  /** Absolute path of the pod's cgroup, and of the mount that it is in. */
   cgroup: string;
+  cgroupMount: string;
   addresses(): readonly string[];
   hostAddresses: readonly string[];
   objects: ObjectReaders;
@@ -54,6 +57,8 @@ export interface PodMachinery {
   /** What ConfigMaps and Secrets say later reaches the volumes; the result ends it. */
   renewVolumes(signal: AbortSignal): () => void;
   say: Say;
+  /** Kinds of limits that containers ask for and this machine does not set. */
+  unenforced(): string[];
   stop(): void;
   stopping(): boolean;
   /** The command line that runs `argv` in a container whose first process is `pid`, and its environment. */
@@ -80,6 +85,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   let pause: Promise<Pause> | undefined;
   let held: Pause | undefined;
   const stopping = new AbortController();
+  /** Kinds of limits that were asked for and are not set. */
+  const unenforced = new Set<string>();
 
   const facts = (): FieldFacts => ({
     addresses: deps.addresses(),
@@ -129,6 +136,16 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects });
   }
 
+  function limit(container: Container, cgroup: string): void {
+    const asked = limitsOf(container);
+    if (asked === undefined) return;
+    handDown(deps.cgroupMount, cgroup);
+    const missing = setLimits(cgroup, asked);
+    if (missing.length === 0) return;
+    for (const one of missing) unenforced.add(one);
+    say('Warning', 'LimitsNotEnforced', `Container ${container.name}: ${unenforcedWords(missing)}`);
+  }
+
   async function launch(to: Pause, container: Container, id: string, attempt: number): Promise<void> {
     const pod = deps.pod();
     const { name } = container;
@@ -148,6 +165,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     killCgroup(cgroup);
     await removeCgroup(cgroup);
     createCgroup(cgroup);
+    limit(container, cgroup);
     const files = { environment: environmentFile(name), termination: terminationFile(name) };
     const options = {
       program: deps.program,
@@ -219,6 +237,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
 
   return {
     say,
+    unenforced: () => [...unenforced],
     stop: () => stopping.abort(),
     stopping: () => stopping.signal.aborted,
     enter,

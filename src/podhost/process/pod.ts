@@ -126,7 +126,11 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
     },
     status: (pod) =>
       [...lives.values()].every((life) => life.isKnown())
-        ? runtimeStatus(pod, { containers: facts(), initFailed: initFailed && over })
+        ? runtimeStatus(pod, {
+            containers: facts(),
+            initFailed: initFailed && over,
+            unenforced: machinery.unenforced(),
+          })
         : undefined,
     pid: (name) => lives.get(name)?.pid(),
     attempt: (name) => saved[name]?.attempt,

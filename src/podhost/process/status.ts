@@ -1,12 +1,15 @@
 /** A process pod's phase and container statuses, as a kubelet writes them. Pure. */
 import type { Pod } from '../../api/types.ts';
 import type { RuntimeStatus } from '../status.ts';
+import { unenforcedWords } from './limits.ts';
 import type { ContainerFacts, ContainerStatus } from './types.ts';
 
 export interface PodParts {
   containers: ReadonlyMap<string, ContainerFacts>;
   /** An init container that failed for good. */
   initFailed: boolean;
+  /** Kinds of limits that are asked for and not set. */
+  unenforced: readonly string[];
 }
 
 const IMAGE = 'heddle://process';
@@ -19,7 +22,7 @@ const NOT_YET = {
   restartCount: 0,
 };
 
-export function runtimeStatus(pod: Pod, { containers, initFailed }: PodParts): RuntimeStatus {
+export function runtimeStatus(pod: Pod, { containers, initFailed, unenforced }: PodParts): RuntimeStatus {
   const of = (list: readonly { name: string; image?: string }[] | undefined): ContainerStatus[] =>
     (list ?? []).map((container) => oneStatus(pod, container, containers.get(container.name)));
   const main = (pod.spec?.containers ?? []).map(({ name }) => containers.get(name));
@@ -40,6 +43,7 @@ export function runtimeStatus(pod: Pod, { containers, initFailed }: PodParts): R
     initialized: initialized || begun,
     containers: of(pod.spec?.containers),
     initContainers: of(pod.spec?.initContainers),
+    ...(unenforced.length > 0 ? { unenforced: unenforcedWords(unenforced) } : {}),
   };
 }
 

@@ -244,9 +244,9 @@ test('without the rules of the mesh that are redundant every request has the ver
       const [before, after] = [createDecider(world), createDecider({ ...world, mesh: less })];
       for (const flow of flows) assert.equal(after(flow).verdict, before(flow).verdict);
     }),
-    { numRuns: 250 },
+    { numRuns: 400 },
   );
-  assert.ok(removed > 5, `only ${removed} worlds had such rules`);
+  assert.ok(removed > 2, `only ${removed} worlds had such rules`);
 });
 
 const ofCilium = (name: string, spec: object) =>

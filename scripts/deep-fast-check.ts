@@ -2,9 +2,12 @@
 import fc from 'fast-check';
 
 const TIMES = 20;
+/** A property that is slow on this machine draws fewer times: a test has ten minutes. */
+const LONGEST_MS = 300_000;
 const OF_ITSELF = 100; // what fast-check draws where a property asks for no number
 
 const deeper = (parameters: fc.Parameters<never> = {}): fc.Parameters<never> => ({
+  interruptAfterTimeLimit: LONGEST_MS,
   ...parameters,
   numRuns: TIMES * (parameters.numRuns ?? fc.readConfigureGlobal().numRuns ?? OF_ITSELF),
 });

@@ -127,11 +127,7 @@ const cases: [what: string, spec: object, error?: string][] = [
     `${at}.destination.ports[0]: …`,
   ],
   ['source ports', rule({ protocol: 'TCP', source: { ports: ['1024:65535'] } })],
-  [
-    'named source ports',
-    rule({ protocol: 'TCP', source: { ports: ['http'] } }),
-    `${at}.source.ports[0]: Forbidden: names of source ports are not done`,
-  ],
+  ['named source ports', rule({ protocol: 'TCP', source: { ports: ['http'] } })],
   [
     'named ports not to match',
     rule({ protocol: 'TCP', destination: { notPorts: ['http'] } }),

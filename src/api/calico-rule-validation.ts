@@ -158,8 +158,6 @@ function* validatePort(value: number | string, field: string, path: string, i: n
       value,
       'must be a port from 1 to 65535, a range of them (80:90), or the name of a port',
     );
-  else if ('name' in port && path.endsWith('.source'))
-    yield forbidden(at, 'names of source ports are not done');
   else if ('name' in port && field === 'notPorts')
     yield forbidden(at, 'names of ports are not done here; ports is');
 }

@@ -1,13 +1,14 @@
 /** Protocols, ports and ICMP of Calico's rules. Undefined: a part of it cannot be read, and that is reported. */
 import type { CalicoEntityRule, CalicoIcmp, CalicoRule } from '../../api/calico-types.ts';
 import { calicoPort, calicoProtocol } from '../../api/calico-values.ts';
-import { type IcmpMatch, matchesOfProtocol, type PortMatch, type PortRange } from '../model.ts';
+import { type IcmpMatch, matchesOfProtocol, type PortMatch } from '../model.ts';
 import type { PortProtocol } from '../world.ts';
 import type { Report } from './read.ts';
 
 export interface RulePorts {
   readonly ports: readonly PortMatch[] | null;
-  readonly sourcePorts?: readonly PortRange[];
+  /** Names are those of the sender's pod. */
+  readonly sourcePorts?: readonly PortMatch[];
 }
 
 const NAMES: Readonly<Record<number, PortProtocol>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
@@ -36,15 +37,11 @@ export function readRulePorts(
     return undefined;
   }
   if (protocol !== undefined && protocol === excluded) return { ports: [] };
-  if (from.names) {
-    report(`${path}.source.ports`, 'names of source ports are not done');
-    return undefined;
-  }
   return {
     ports: ofService
       ? ofService.filter((port) => isOf(port, protocol, excluded))
       : (messages.list ?? to.list ?? ofProtocols(protocol, excluded)),
-    ...(from.ranges ? { sourcePorts: from.ranges } : {}),
+    ...(from.list ? { sourcePorts: from.list } : {}),
   };
 }
 
@@ -80,8 +77,6 @@ function ofProtocols(protocol: number | undefined, excluded: number | undefined)
 interface Ports {
   /** Absent: every port. */
   readonly list?: readonly PortMatch[];
-  readonly ranges?: readonly PortRange[];
-  readonly names?: boolean;
 }
 
 function readPorts(
@@ -110,7 +105,7 @@ function readPorts(
   const everything = [{ first: 0, last: 65_535 }];
   const ranges = without(given.ports.length === 0 ? everything : numbers(wanted), numbers(excluded));
   const placed = ranges.map((range) => ({ protocol, ...range }));
-  return { list: [...placed, ...names], ranges: placed, names: names.length > 0 };
+  return { list: [...placed, ...names] };
 }
 
 type Port = NonNullable<ReturnType<typeof calicoPort>>;

@@ -119,7 +119,7 @@ const what = ({ fine }: Features): fc.Arbitrary<Partial<CalicoRule>> =>
       .tuple(
         fc.constantFrom(...PORTS),
         ports,
-        fine ? fc.option(fc.record({ ports: list(port) })) : fc.constant(null),
+        fine ? fc.option(fc.record({ ports: list(fc.oneof(port, named)) })) : fc.constant(null),
       )
       .map(([protocol, destination, source]) => ({ protocol, destination, ...(source ? { source } : {}) })),
     ...(fine

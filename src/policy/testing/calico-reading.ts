@@ -170,7 +170,7 @@ function portHolds(value: number | string, port: number, flow: Flow, destination
 }
 
 /** Everything of a rule but its two ends' addresses and selectors, and its requests. */
-function trafficHolds(rule: CalicoRule, flow: Flow, destination: Who): boolean {
+function trafficHolds(rule: CalicoRule, flow: Flow, sender: Who, destination: Who): boolean {
   const number = flowNumber(flow);
   if (rule.ipVersion !== undefined && rule.ipVersion !== flow.family) return false;
   if (rule.protocol !== undefined && numberOf(rule.protocol) !== number) return false;
@@ -180,12 +180,12 @@ function trafficHolds(rule: CalicoRule, flow: Flow, destination: Who): boolean {
     match.type === flow.icmp!.type && (match.code === undefined || match.code === flow.icmp!.code);
   if (icmp?.type !== undefined && !is(icmp)) return false;
   if (notICMP?.type !== undefined && is(notICMP)) return false;
-  for (const [{ ports, notPorts }, port] of [
-    [source, flow.sourcePort],
-    [to, flow.port],
+  for (const [{ ports, notPorts }, port, end] of [
+    [source, flow.sourcePort, sender],
+    [to, flow.port, destination],
   ] as const) {
-    if (ports && !ports.some((value) => portHolds(value, port!, flow, destination))) return false;
-    if (notPorts?.some((value) => portHolds(value, port!, flow, destination))) return false;
+    if (ports && !ports.some((value) => portHolds(value, port!, flow, end))) return false;
+    if (notPorts?.some((value) => portHolds(value, port!, flow, end))) return false;
   }
   return true;
 }
@@ -268,7 +268,7 @@ function ruleHolds(world: World, rule: CalicoRule, namespace: string, at: At): b
   if (named && !serviceHolds(world, named, namespace, there, ingress ? undefined : flow)) return false;
   const [own, other] = ingress ? [rule.destination, rule.source] : [rule.source, rule.destination];
   return (
-    trafficHolds(rule, flow, destination) &&
+    trafficHolds(rule, flow, ingress ? there : { pod: here, ip: '' }, destination) &&
     entityHolds(own ?? {}, namespace, [podEndpoint(world, here)], '') &&
     entityHolds(other ?? {}, namespace, endpointsAt(world, there), there.ip)
   );

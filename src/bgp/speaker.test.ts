@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { silentLog } from '../lib/log.ts';
+import { createMetrics } from '../lib/metrics.ts';
+import { registerBgpMetrics } from './metrics.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { acceptAll, type Filter } from './rib/filter.ts';
 import { startSpeaker } from './speaker.ts';
@@ -431,6 +433,22 @@ test('connections from strangers are closed and counted', async () => {
   net.dial('10.1.1.99', A);
   await timers.advance(10);
   assert.equal(speaker.status().strangers, 1);
+});
+
+test('the status is there as metrics', async () => {
+  const { hand: other, speaker, timers } = await upWith();
+  other.announce(['10.8.0.0/16']);
+  await timers.advance(10);
+  const metrics = createMetrics();
+  registerBgpMetrics(metrics, speaker.status);
+  const text = metrics.text();
+  for (const line of [
+    'heddle_bgp_peer_up{peer="10.1.1.2"} 1',
+    'heddle_bgp_prefixes{kind="used",peer="10.1.1.2"} 1',
+    'heddle_bgp_malformed_total{approach="withdraw",peer="10.1.1.2"} 0',
+    'heddle_bgp_routes_installed 1',
+  ])
+    assert.ok(text.includes(line), `${line} in ${text}`);
 });
 
 test('ROUTE-REFRESH tells everything once more (RFC 2918)', async () => {

@@ -3,5 +3,5 @@ import { cniContenders } from './cni.ts';
 import type { Benchmark } from './harness.ts';
 
 export async function benchmark(): Promise<Benchmark> {
-  return { name: 'cni-add', unit: 'ms', larger: false, ...(await cniContenders('ADD')) };
+  return { name: 'cni-add', unit: 'ms', larger: false, pairs: 20, ...(await cniContenders('ADD')) };
 }

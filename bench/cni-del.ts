@@ -3,5 +3,5 @@ import { cniContenders } from './cni.ts';
 import type { Benchmark } from './harness.ts';
 
 export async function benchmark(): Promise<Benchmark> {
-  return { name: 'cni-del', unit: 'ms', larger: false, ...(await cniContenders('DEL')) };
+  return { name: 'cni-del', unit: 'ms', larger: false, pairs: 20, ...(await cniContenders('DEL')) };
 }

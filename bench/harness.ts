@@ -16,6 +16,8 @@ export interface Benchmark {
   readonly larger: boolean;
   readonly ours: Contender;
   readonly peers: readonly Contender[];
+  /** How many, where the usual number is not enough. */
+  readonly pairs?: number;
   close(): Promise<void>;
 }
 

@@ -55,7 +55,7 @@ else if (!names.includes(name)) {
   const module = (await import(`./${name}.ts`)) as { benchmark(o: { quick: boolean }): Promise<Benchmark> };
   const benchmark = await module.benchmark({ quick: values.quick });
   try {
-    const pairs = values.quick ? QUICK_PAIRS : PAIRS;
+    const pairs = values.quick ? QUICK_PAIRS : (benchmark.pairs ?? PAIRS);
     const result = await run(benchmark, pairs, (done) => {
       if (process.stderr.isTTY) process.stderr.write(`\r${done}/${pairs}`);
     });

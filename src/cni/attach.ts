@@ -3,9 +3,9 @@
  * 169.254.1.1 and fe80::1 are on no link: permanent neighbour entries at both ends make every frame find its
  * way, so nothing is ever asked on the wire and the kernel's limit on learned neighbours does not matter.
  */
-import type { Netns } from '../kernel/netns.ts';
+import { inNetns, type Netns } from '../kernel/netns.ts';
 import { type Link, openRoute, type Route } from '../kernel/route.ts';
-import { writeSysctl } from '../kernel/sysctl.ts';
+import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
 import { type Bandwidth, shapeEnds } from './bandwidth.ts';
 import { hostInterfaceName, macAddresses, unfinishedAlias } from './names.ts';
 import type { Attachment } from './types.ts';
@@ -25,8 +25,6 @@ export interface AttachOptions extends Attachment {
   /** Of the pod's end; one that follows from the attachment without. */
   mac?: string | undefined;
   bandwidth?: Bandwidth | undefined;
-  /** The node's namespace. */
-  nodeNs: Netns;
   /** Whether the pod's way out is this link. */
   defaults: boolean;
   /** What the node sends to pods from, one per family at most. */
@@ -55,7 +53,8 @@ export function attach(options: AttachOptions): Ends {
   // What an earlier try of the same attachment left.
   options.node.deleteLink(hostInterface);
   quietIpv6(options.netns, options.addresses.some(is6));
-  options.node.addVeth({
+  const node = openRoute(options.node.ns, { remember: true });
+  node.addVeth({
     name: hostInterface,
     alias: unfinishedAlias(options.alias),
     mtu: options.mtu,
@@ -63,13 +62,15 @@ export function attach(options: AttachOptions): Ends {
     peer: { name: options.ifName, netns: options.netns, mtu: options.mtu, mac: mac.pod },
   });
   try {
-    const host = options.node.link(hostInterface);
+    const host = node.link(hostInterface);
     if (host) options.guard?.(host);
     setUpPod(options, mac.host, host?.index ?? 0);
-    setUpHost(options, hostInterface, mac.pod);
+    setUpHost({ ...options, node }, hostInterface, mac.pod);
   } catch (error) {
-    options.node.deleteLink(hostInterface);
+    node.deleteLink(hostInterface);
     throw error;
+  } finally {
+    node.close();
   }
   return { hostInterface, hostMac: mac.host, podMac: mac.pod };
 }
@@ -82,19 +83,19 @@ export function finish(node: Route, hostInterface: string, alias: string): void 
 /** Links made from now on announce nothing, ask for no router and use their addresses at once. */
 function quietIpv6(netns: Netns, wanted: boolean): void {
   if (!wanted) return;
-  for (const scope of ['all', 'default'])
-    for (const [key, value] of [
-      ['disable_ipv6', 0],
-      ['accept_ra', 0],
-      ['accept_dad', 0],
-      ['router_solicitations', 0],
-    ] as const)
-      writeSysctl(netns, `net.ipv6.conf.${scope}.${key}`, value);
+  inNetns(netns, () => {
+    for (const scope of ['all', 'default'])
+      for (const name of ['disable_ipv6', 'accept_ra', 'accept_dad', 'router_solicitations']) {
+        const key = `net.ipv6.conf.${scope}.${name}`;
+        // Some of them take the kernel's lock of all links to be written.
+        if (readSysctl(undefined, key) !== '0') writeSysctl(undefined, key, 0);
+      }
+  });
 }
 
 function setUpPod(options: AttachOptions, hostMac: string, host: number): void {
   const { netns, ifName, addresses, bandwidth, defaults } = options;
-  const pod = openRoute(netns);
+  const pod = openRoute(netns, { remember: true });
   try {
     pod.setLink('lo', { up: true });
     pod.setLink(ifName, { up: true });
@@ -105,7 +106,7 @@ function setUpPod(options: AttachOptions, hostMac: string, host: number): void {
       if (defaults) pod.replaceRoute({ dst: everywhere, via: gateway, dev: ifName, onlink: true });
     }
     if (bandwidth)
-      shapeEnds(bandwidth, { nodeNs: options.nodeNs, host, netns, pod: pod.link(ifName)?.index ?? 0 });
+      shapeEnds(bandwidth, { nodeNs: options.node.ns, host, netns, pod: pod.link(ifName)?.index ?? 0 });
   } finally {
     pod.close();
   }
@@ -133,6 +134,6 @@ export function routeToPod(
 }
 
 /** Routes and neighbours go with the link. True when there was something to remove. */
-export function detach(node: Route, attachment: Attachment): boolean {
-  return node.deleteLink(hostInterfaceName(attachment));
+export function detach(node: Route, attachment: Attachment): Promise<boolean> {
+  return node.removeLink(hostInterfaceName(attachment));
 }

@@ -18,7 +18,6 @@ export interface ChainedDeps {
   wishes: Wishes;
   owner: Owner;
   netns: Netns;
-  nodeNs: Netns;
   node: Route;
   ipam: Ipam;
   hostPorts: HostPorts | undefined;
@@ -26,7 +25,7 @@ export interface ChainedDeps {
 
 /** @throws CniError, HeddleError */
 export async function dressChained(deps: ChainedDeps): Promise<void> {
-  const { request, prev, wishes, owner, netns, nodeNs, node, ipam, hostPorts } = deps;
+  const { request, prev, wishes, owner, netns, node, ipam, hostPorts } = deps;
   refuseChoices(wishes, request.ifName);
   const { host, pod } = endsOf(request, netns, node);
   const addresses = addressesIn(prev, interfaceIn(prev, request.ifName) ?? 0);
@@ -42,7 +41,7 @@ export async function dressChained(deps: ChainedDeps): Promise<void> {
         CniCode.unsupportedField,
         `bandwidth ${JSON.stringify(wishes.bandwidth)} is for veth links only; ${request.ifName} is another kind`,
       );
-    shapeEnds(wishes.bandwidth, { nodeNs, host: host.index, netns, pod: pod.index });
+    shapeEnds(wishes.bandwidth, { nodeNs: node.ns, host: host.index, netns, pod: pod.index });
   }
   hostPorts?.publish({ link: hostInterfaceName(request), ports: wishes.ports, addresses });
 }
@@ -78,7 +77,7 @@ function endsOf({ ifName }: CniRequest, netns: Netns, node: Route): { host: Link
 }
 
 /** What the container sends is no longer limited when its link is gone, which is another plugin's to remove. */
-export function undressChained(node: Route, nodeNs: Netns, name: string): void {
+export function undressChained(node: Route, name: string): void {
   const link = node.link(name);
-  if (link && link.kind === 'veth') unshapeLink({ ifindex: link.index, ns: nodeNs });
+  if (link && link.kind === 'veth') unshapeLink({ ifindex: link.index, ns: node.ns });
 }

@@ -15,7 +15,6 @@ import type { CniRequest, CniResult } from './types.ts';
 export interface CheckDeps {
   ipam: Ipam;
   node: Route;
-  nodeNs: Netns;
   hostPorts?: HostPorts;
 }
 
@@ -50,13 +49,13 @@ function inspect(
   request: CniRequest,
   { chained, bandwidth }: Details,
   addresses: readonly string[],
-  { node, nodeNs }: CheckDeps,
+  { node }: CheckDeps,
 ): string[] {
   const name = chained ?? hostInterfaceName(request);
   const host = node.link(name);
   if (!host?.up) return [`the host's end ${name} is missing or down`];
   const faults = missingRoutes(node, host.index, addresses);
-  if (bandwidth?.ingressRate !== undefined && !isShaped({ ifindex: host.index, ns: nodeNs }))
+  if (bandwidth?.ingressRate !== undefined && !isShaped({ ifindex: host.index, ns: node.ns }))
     faults.push(`what ${request.ifName} is sent is not limited any more`);
   return [...faults, ...inspectPod(request, bandwidth?.egressRate !== undefined, addresses)];
 }

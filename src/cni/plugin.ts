@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import { errnoCode, HeddleError, errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { closeNetns, currentNetns, type Netns, openNetns } from '../kernel/netns.ts';
+import { closeNetns, type Netns, openNetns } from '../kernel/netns.ts';
 import { type Link, openRoute, type Route } from '../kernel/route.ts';
 import { attach, detach, type Ends, finish, GATEWAY_4, GATEWAY_6, hostPrefix } from './attach.ts';
 import { attachmentKey, attachmentOf, detailsFor, detailsOf } from './attachment.ts';
@@ -22,8 +22,6 @@ export interface PluginDeps {
   ipam: Ipam;
   /** rtnetlink of the node's namespace. */
   node: Route;
-  /** The node's namespace; default: this process's. */
-  nodeNs?: Netns;
   /** MTU of pod interfaces when the configuration has no `mtu`. */
   mtu: number;
   /** Told of the host's end of a new link before it is up: what may pass it is decided there. */
@@ -48,7 +46,6 @@ export function podOf({ args, containerId }: CniRequest): { namespace: string; n
 
 export function createPlugin(deps: PluginDeps): CniHandlers {
   const { ipam, node, hostPorts } = deps;
-  const nodeNs = deps.nodeNs ?? currentNetns();
   const turns = createTurns();
 
   /** Nothing has been touched yet when one of these checks throws. */
@@ -72,7 +69,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     const chained = interfaceIn(prev, request.ifName) !== undefined;
     try {
       if (prev && chained) {
-        await dressChained({ request, prev, wishes, owner, netns, nodeNs, node, ipam, hostPorts });
+        await dressChained({ request, prev, wishes, owner, netns, node, ipam, hostPorts });
         return { ...prev, cniVersion: request.cniVersion };
       }
       const allocation = await ipam.allocate(
@@ -83,7 +80,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
       const alias = ownerAlias(pod);
       const { addresses } = allocation;
       const defaults = !hasDefaultRoute(netns, request.ifName);
-      const ends = attach({ ...deps, ...request, ...wishes, nodeNs, netns, alias, addresses, mtu, defaults });
+      const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, defaults });
       hostPorts?.publish({ link: ends.hostInterface, ports: wishes.ports, addresses });
       finish(node, ends.hostInterface, alias);
       return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });
@@ -98,8 +95,8 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     const key = attachmentKey(attachment);
     const held = ipam.get(key);
     const { chained } = held ? detailsOf(held) : {};
-    if (chained === undefined) detach(node, attachment);
-    else undressChained(node, nodeNs, chained);
+    if (chained === undefined) await detach(node, attachment);
+    else undressChained(node, chained);
     hostPorts?.withdraw(hostInterfaceName(attachment));
     await ipam.release(key);
   }
@@ -115,7 +112,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
         }
       }),
     del: (request) => turns.take(attachmentKey(request), () => remove(request)),
-    check: (request) => checkAttachment(request, { ...deps, nodeNs }),
+    check: (request) => checkAttachment(request, deps),
     async status() {
       const full = ipam.usage().find(({ taken, size }) => taken >= size);
       if (full) throw new CniError(CniCode.notAvailable, `no address left in ${full.cidr}`);

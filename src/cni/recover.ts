@@ -28,12 +28,17 @@ export async function recover(deps: RecoverDeps): Promise<string[]> {
     const name = hostInterfaceName(attachmentOf(allocation.key));
     if (isWhole(allocation, name, links)) kept.set(name, allocation);
     else {
+      // Between making a link and marking it there is a moment; the book knows its name.
+      const link = links.get(name);
+      if (link && (link.alias === undefined || isOwned(link.alias)) && node.deleteLink(name))
+        done.push(`link ${name}`);
       await ipam.release(allocation.key);
       done.push(`addresses of ${allocation.label}`);
     }
   }
   for (const { name, alias } of links.values())
-    if (isOwned(alias) && !kept.has(name) && node.deleteLink(name)) done.push(`link ${name}`);
+    if (isOwned(alias) && !kept.has(name) && node.deleteLink(name))
+      done.push(`link ${name}, which is nobody's`);
   return [...done, ...mendRoutes(deps, kept, links), ...settlePorts(deps.hostPorts, kept)];
 }
 

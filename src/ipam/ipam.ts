@@ -72,7 +72,7 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
   const pools = options.cidrs.map((cidr) =>
     createPool({ cidr, reserved: options.reserved, coolingMs: options.coolingMs ?? 60_000 }),
   );
-  const file = createStateFile<Saved>(options.path);
+  const file = createStateFile<Saved>(options.path, { synced: false });
   const owners = new Map<string, Allocation>();
 
   const snapshot = (): Saved => ({

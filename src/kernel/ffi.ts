@@ -78,6 +78,30 @@ const recvfrom = call('recvfrom', 'int fd, void *data, size_t length, int flags,
   size: null,
 ) => number;
 
+const laterType = koffi.proto(
+  'long sendtoLater(long number, int fd, const void *data, size_t length, int flags, const void *to, uint32_t size)',
+);
+const laterSend = koffi.decode(entry, laterType) as {
+  async(
+    number: number,
+    fd: number,
+    data: Uint8Array,
+    length: number,
+    flags: number,
+    to: null,
+    size: number,
+    done: (error: unknown, result: number) => void,
+  ): void;
+};
+
+/** send(2) in a thread of Node's pool, for messages that the kernel takes its time over. The kernel's own answer. */
+export const sendLater = (fd: number, data: Uint8Array): Promise<number> =>
+  new Promise((resolve, reject) => {
+    laterSend.async(numbers.sendto, fd, data, data.length, 0, null, 0, (error, result) =>
+      error === null || error === undefined ? resolve(result) : reject(error),
+    );
+  });
+
 /** `long`-sized results are at most the size of a buffer here, so a number holds them. */
 export const libc = {
   setns: call('setns', 'int fd, int type') as (fd: number, type: number) => number,

@@ -21,8 +21,9 @@ import {
   vxlanParts,
 } from './link-codec.ts';
 import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request, u32 } from './netlink.ts';
+import { removeLater } from './link-removal.ts';
 import { NETLINK_ROUTE, openNetlink } from './netlink-socket.ts';
-import type { Netns } from './netns.ts';
+import { currentNetns, type Netns } from './netns.ts';
 import {
   type AddressOptions,
   addressParts,
@@ -70,6 +71,8 @@ const CREATE = NLM_F_CREATE | NLM_F_EXCL;
 const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
 
 export interface Route {
+  /** Where it was opened, for ever. */
+  readonly ns: Netns;
   link(name: string): Link | undefined;
   links(): Link[];
   addresses(): LinkAddress[];
@@ -91,6 +94,8 @@ export interface Route {
   setLink(name: string, change: LinkChange): void;
   /** False where it was not there. */
   deleteLink(name: string): boolean;
+  /** The same, resolved when it is gone from the namespace, without waiting until the kernel has forgotten it. */
+  removeLink(name: string): Promise<boolean>;
 
   /** `address` is `10.0.0.1/24`. `nodad`: an IPv6 address is usable at once. */
   replaceAddress(link: string, address: string, options?: AddressOptions): void;
@@ -116,7 +121,12 @@ export interface Route {
   close(): void;
 }
 
-export function openRoute(ns?: Netns): Route {
+export interface OpenRouteOptions {
+  /** Asks for the index of a link once. For short work on links that nobody else touches meanwhile. */
+  readonly remember?: boolean;
+}
+
+export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {}): Route {
   const socket = openNetlink(NETLINK_ROUTE, ns);
   const where = ns ? ` in ${ns.path}` : '';
   const make = (type: number, flags: number, what: string, parts: readonly Buffer[]): Request => ({
@@ -133,8 +143,13 @@ export function openRoute(ns?: Netns): Route {
       'ENODEV',
     );
 
+  const remembered = new Map<string, number>();
+
   function indexOf(name: string): number {
+    const known = remembered.get(name);
+    if (known !== undefined) return known;
     const found = link(name);
+    if (found && remember) remembered.set(name, found.index);
     if (!found)
       throw new HeddleError('LinkMissing', `there is no link ${name}${where}`, {
         hint: 'it was removed, or has not been made yet',
@@ -185,6 +200,7 @@ export function openRoute(ns?: Netns): Route {
   ) => socket.dump(make(type, 0, `list ${what}`, parts), parse);
 
   return {
+    ns: ns ?? currentNetns(),
     link,
     links: () => dump(RTM.GETLINK, 'links', [linkHeader()], parseLink),
     addresses: () => dump(RTM.GETADDR, 'addresses', [Buffer.alloc(8)], parseLinkAddress),
@@ -206,6 +222,12 @@ export function openRoute(ns?: Netns): Route {
     addVxlan: (options) => create(options.name, vxlanParts(options), options.alias),
     setLink,
     deleteLink,
+    async removeLink(name) {
+      const index = link(name)?.index;
+      if (index === undefined) return false;
+      const request = make(RTM.DELLINK, 0, `delete the link ${name}`, [linkHeader(index)]);
+      return removeLater(request, NETLINK_ROUTE, ns, () => link(name)?.index === index);
+    },
 
     replaceAddress(name, address, options) {
       const parts = addressParts(indexOf(name), address, options);

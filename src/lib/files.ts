@@ -1,3 +1,4 @@
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -35,5 +36,20 @@ async function syncFolder(path: string): Promise<void> {
     await folder.sync();
   } finally {
     await folder.close();
+  }
+}
+
+/**
+ * The same at once and unsynced: for small files in the way of somebody who waits, which need not survive a power cut.
+ * Half the time of the other is spent on the way to threads and back.
+ */
+export function replaceFileNow(path: string, data: string, mode: number): void {
+  const fresh = `${path}.new`;
+  try {
+    writeFileSync(fresh, data, { mode });
+    renameSync(fresh, path);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw error;
   }
 }

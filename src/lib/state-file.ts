@@ -1,8 +1,9 @@
-/** One JSON document on disk: replaced whole, synced before a save is acknowledged, many savers to one write. */
+/** One JSON document on disk: replaced whole before a save is acknowledged, many savers to one write. */
+import { mkdirSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoCode, HeddleError } from './errors.ts';
-import { replaceFile } from './files.ts';
+import { replaceFile, replaceFileNow } from './files.ts';
 
 export interface StateFile<T> {
   /** Undefined when there is none yet. @throws HeddleError `BadState` when it cannot be understood. */
@@ -13,13 +14,28 @@ export interface StateFile<T> {
   idle(): Promise<void>;
 }
 
-export function createStateFile<T>(path: string): StateFile<T> {
+export interface StateFileOptions {
+  /**
+   * Whether what is saved survives a power cut, or only the end of the process. Default true. What is about the kernel's
+   * state, which a power cut ends too, need not.
+   */
+  readonly synced?: boolean;
+}
+
+export function createStateFile<T>(path: string, { synced = true }: StateFileOptions = {}): StateFile<T> {
   let writing: Promise<void> | undefined;
   let queued: Promise<void> | undefined;
+  let made = false;
 
   async function write(current: () => T): Promise<void> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await replaceFile(path, JSON.stringify(current()), { mode: 0o600, synced: true });
+  }
+
+  function saveNow(current: () => T): void {
+    if (!made) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    made = true;
+    replaceFileNow(path, JSON.stringify(current()), 0o600);
   }
 
   async function start(current: () => T): Promise<void> {
@@ -53,7 +69,8 @@ export function createStateFile<T>(path: string): StateFile<T> {
       const last = () => queued ?? writing;
       for (let write = last(); write; write = last()) await write.catch(() => {});
     },
-    save(current) {
+    async save(current) {
+      if (!synced) return saveNow(current);
       if (!writing) return start(current);
       queued ??= writing
         .catch(() => {})

@@ -66,7 +66,6 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
     handlers: createPlugin({
       ipam,
       node,
-      nodeNs: ns,
       mtu: config.mtu,
       hostPorts,
       sources,

@@ -27,8 +27,6 @@ export interface Role {
 
 export interface TableBuilder {
   readonly number: number;
-  /** Terms of which one at least holds for a class with entries of its own; undefined: any class may have some. */
-  readonly terms: ReadonlySet<string> | undefined;
   /** @param classes ordered by identity; those without entries of their own may be left out */
   build(classes: readonly PeerClass[]): PolicyTable;
   /** The very same table where these classes have no entries in it. Of those that are gone first. */
@@ -69,7 +67,6 @@ export function createTableBuilder(number: number, role: Role, numbering: Number
   });
   return {
     number,
-    terms: neededBy(role),
     build: (classes) => tableOf([...ofNobody, ...classes.flatMap(entriesOf)]),
     changed(table, gone, come) {
       const fresh = new Map<number, readonly PolicyEntry[]>(gone.map(({ identity }) => [identity, []]));
@@ -100,7 +97,8 @@ function placeOf(entries: readonly PolicyEntry[], identity: number): number {
   return low;
 }
 
-function neededBy({ rules, direction }: Role): ReadonlySet<string> | undefined {
+/** Terms of which one at least holds for a class with entries of its own; undefined: any class may have some. */
+export function neededBy({ rules, direction }: Role): ReadonlySet<string> | undefined {
   const terms = new Set<string>();
   for (const rule of rules) {
     if (rule.log) continue;

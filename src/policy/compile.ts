@@ -11,6 +11,7 @@ import { createPolicyList } from './policy-list.ts';
 import { createTables } from './role-tables.ts';
 import { createGroups, type PolicyDifference } from './roles.ts';
 import { canonical, type Places } from './scene.ts';
+import { TABLE_LIMIT } from './table-limit.ts';
 import type { PolicyProblem, PolicyTables } from './tables.ts';
 import type { World } from './world.ts';
 
@@ -27,20 +28,23 @@ export function compile(world: World, options: CompileOptions = {}): PolicyTable
  * Remembers the last world: what has not changed since is not worked out again, and is the very same object in the
  * tables. Objects must not be changed in place.
  */
-export function createCompiler(): (world: World, options?: CompileOptions) => PolicyTables {
-  let parts = createParts();
+export function createCompiler(
+  /** Of the entries of a table (table-limit.ts). */
+  limit = TABLE_LIMIT,
+): (world: World, options?: CompileOptions) => PolicyTables {
+  let parts = createParts(limit);
   return (world, { onlyNode } = {}) => {
     try {
       return compileParts(parts, world, onlyNode);
     } catch (error) {
       // Half of the parts may have heard of the change: begin anew.
-      parts = createParts();
+      parts = createParts(limit);
       throw error;
     }
   };
 }
 
-function createParts() {
+function createParts(limit: number) {
   const roles = createRoles();
   return {
     places: createPlaces(),
@@ -50,7 +54,7 @@ function createParts() {
     roles,
     endpoints: createEndpoints(roles),
     classifier: createClassifier(),
-    tables: createTables(),
+    tables: createTables(limit),
     problems: createProblems(({ problems }) => problems),
     beyond: createProblems(beyondTables),
     nodes: createNodes(),
@@ -77,7 +81,7 @@ function compileParts(
     nodes: parts.nodes(places),
     nodeLocal: places.nodeLocal,
     problems: parts.problems(difference),
-    beyond: parts.beyond(difference),
+    beyond: [...parts.beyond(difference), ...parts.tables.problems()],
   };
 }
 

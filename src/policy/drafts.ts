@@ -1,7 +1,7 @@
 /** Classes of peers while they are put together: each is there as long as some range or address is of it. */
 import type { PeerClass } from './identities.ts';
 import { type NamedPorts, namedPortsText } from './named-ports.ts';
-import { createNumberer } from './numbers.ts';
+import { createNumberer, shortened } from './numbers.ts';
 
 export interface Draft {
   readonly text: string;
@@ -33,6 +33,13 @@ export function createDrafts(former: ReadonlyMap<string, PeerClass>): Drafts {
   const known = new Map(former);
   let classes: readonly PeerClass[] = [];
   let isSame = false;
+  /** A selector with thousands of values is in the text of every class that it selects. */
+  const shorts = new Map<string, string>();
+  function short(term: string): string {
+    const known = shorts.get(term) ?? shortened(term);
+    if (known !== term) shorts.set(term, known);
+    return known;
+  }
 
   function classOf({ text, terms, named }: Draft): PeerClass {
     const identity = numberer.number(text);
@@ -46,7 +53,7 @@ export function createDrafts(former: ReadonlyMap<string, PeerClass>): Drafts {
   return {
     byText: known,
     of(terms, named) {
-      const text = `${terms.join(' | ')} # ${namedPortsText(named)}`;
+      const text = `${terms.map(short).join(' | ')} # ${namedPortsText(named)}`;
       return live.get(text) ?? { text, terms: new Set(terms), named, uses: 0 };
     },
     hold(draft) {

@@ -2,6 +2,7 @@
  * Numbers for rules, tables and identities: 32 bits, never 0, drawn from a canonical text, so that every agent
  * gives the same text the same number before and after a restart.
  */
+import { sha256 } from '../lib/sha256.ts';
 
 /** FNV-1a over UTF-16 code units, with a final mix, because the low bits of FNV differ little for near texts. */
 function hash32(text: string): number {
@@ -16,9 +17,14 @@ function hash32(text: string): number {
   return hash >>> 0;
 }
 
-/** Of a long text a short one: two texts that differ have another, as good as always. */
-export const fingerprint = (text: string): string =>
-  [text.length, hash32(text), hash32(`again ${text}`)].map((part) => part.toString(36)).join('-');
+/** Of a long text a short one: nobody finds two texts with the same. */
+export const fingerprint = (text: string): string => sha256(text).slice(0, 40);
+
+/** Longer texts are known by their fingerprints. */
+const LONG = 200;
+
+export const shortened = (text: string): string =>
+  text.length <= LONG ? text : `${text.slice(0, 40)}… ${fingerprint(text)}`;
 
 /** Of rules: the upper half of the numbers is left to whoever needs a number for two rules at once. */
 export const ruleHash = (text: string): number => hash32(text) >>> 1;

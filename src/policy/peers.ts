@@ -4,7 +4,7 @@
  */
 import type { Labels } from '../api/selector.ts';
 import { type Cidr, formatCidr } from '../lib/ip.ts';
-import { fingerprint } from './numbers.ts';
+import { fingerprint, shortened } from './numbers.ts';
 import type { Selector } from './selector.ts';
 
 export type Peer = LeafPeer | CompoundPeer;
@@ -114,10 +114,18 @@ export function blockPeer(cidr: Cidr, except: readonly Cidr[]): BlockPeer {
 
 /** A set of ranges by its name. It is nobody if it is empty. */
 export function setPeer(name: string, ranges: readonly Cidr[]): Peer {
+  return rangesPeer(ranges, (text) => `set ${name} ${fingerprint(text)}`);
+}
+
+/** Any of these ranges, as one thing to ask of an address. It is nobody if there are none. */
+export function rangesPeer(
+  ranges: readonly Cidr[],
+  named = (text: string): string => shortened(`ranges ${text}`),
+): Peer {
   const [cidr, ...others] = ranges;
   if (!cidr) return anyOf([]);
   if (others.length === 0) return blockPeer(cidr, []);
-  const text = `set ${name} ${fingerprint(ranges.map(formatCidr).sort().join(' '))}`;
+  const text = named([...new Set(ranges.map(formatCidr))].sort().join(' '));
   return { type: 'block', cidr, others, except: [], text };
 }
 

@@ -172,9 +172,14 @@ function addTo(holders: Map<Policy, Set<string>>, policy: Policy, key: string): 
   else holders.set(policy, new Set([key]));
 }
 
-/** Of all that selectors see of a pod. */
-export const groupKey = (pod: WorldPod): string =>
-  `${pod.namespace} ${accountOf(pod)} ${labelsText(pod.labels)}`;
+/** Of all that selectors see of a pod. Worked out once, as pods are not changed in place. */
+export function groupKey(pod: WorldPod): string {
+  const key = keys.get(pod) ?? `${pod.namespace} ${accountOf(pod)} ${labelsText(pod.labels)}`;
+  keys.set(pod, key);
+  return key;
+}
+
+const keys = new WeakMap<WorldPod, string>();
 
 function alikeOf(key: string, pods: readonly WorldPod[]): Alike {
   const { namespace, labels } = pods[0]!;

@@ -7,7 +7,7 @@ import type { SelectorExpression } from '../../api/calico-selector.ts';
 import { type Cidr, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import type { Rule, RuleVerdict } from '../model.ts';
-import { allOf, anyOf, blockPeer, not, type Peer } from '../peers.ts';
+import { allOf, anyOf, blockPeer, not, type Peer, rangesPeer } from '../peers.ts';
 import { exactly, type HttpMatch, startsWith, type TextMatch } from '../request.ts';
 import {
   both,
@@ -165,8 +165,8 @@ function readEntity(entity: CalicoEntityRule, path: string, context: RuleContext
   return [
     ...(endpoints ? [peerOf(endpoints, sets)] : []),
     ...(excluded ? [not(peerOf(excluded, sets))] : []),
-    ...(nets.length > 0 ? [anyOf(nets.map((net) => blockPeer(net, [])))] : []),
-    ...(notNets.length > 0 ? [not(anyOf(notNets.map((net) => blockPeer(net, []))))] : []),
+    ...(nets.length > 0 ? [rangesPeer(nets)] : []),
+    ...(notNets.length > 0 ? [not(rangesPeer(notNets))] : []),
   ];
 }
 

@@ -194,7 +194,7 @@ const languages = [
     language: "Calico's",
     all: calicoWorlds({ fine: false, requests: true }),
     flowsOf: calicoFlows,
-    numRuns: 200,
+    numRuns: 500,
   },
   { language: "the model's", all: mixedWorlds, flowsOf: fullFlowsIn, numRuns: 200 },
 ];

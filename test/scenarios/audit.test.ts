@@ -8,6 +8,7 @@ import { callSocket } from '../../src/lib/unix-http.ts';
 import type { FlowPage } from '../../src/observe/flow-event.ts';
 import type { AuditRow } from '../../src/cli/policy/audit.ts';
 import { schemaViolations } from '../schema.ts';
+import { otherDatapath } from './deep-only.ts';
 import { type LocalCluster, root, upCluster } from './local-cluster.ts';
 
 const lockDown = (stage: 'audit' | 'enforce') => `apiVersion: networking.k8s.io/v1
@@ -30,6 +31,7 @@ const [DENIED, ALLOWED] = [
 for (const datapath of ['ebpf', 'nftables'])
   test(`an audited policy denies nothing and is counted and told with its rule, by ${datapath}; then it is enforced`, {
     timeout: 180_000,
+    skip: otherDatapath(datapath),
   }, async (t) => {
     const cluster = await upCluster(t, join(root, 'test/manifests/audited'), '--datapath', datapath);
     await apply(cluster, 'audit', DENIED);

@@ -1,5 +1,6 @@
 /** Policies of Cilium's, applied to a running cluster: every connection of the shop meets what decide says of it. */
 import { test } from 'node:test';
+import { otherDatapath } from './deep-only.ts';
 import { demoUnder } from './demo-under.ts';
 
 const NAMED = [
@@ -10,7 +11,10 @@ const NAMED = [
 ];
 
 for (const datapath of ['ebpf', 'nftables'])
-  test(`policies of Cilium’s are enforced live by ${datapath}`, { timeout: 180_000 }, async (t) => {
+  test(`policies of Cilium’s are enforced live by ${datapath}`, {
+    timeout: 180_000,
+    skip: otherDatapath(datapath),
+  }, async (t) => {
     const includes = await demoUnder(t, { datapath, manifests: 'cilium', named: NAMED });
     // Denied, though a NetworkPolicy allows it; what else comes in is as it was.
     includes(

@@ -1,5 +1,6 @@
 /** Policies of a whole cluster, applied to a running one: every connection of the shop meets what decide says of it. */
 import { test } from 'node:test';
+import { otherDatapath } from './deep-only.ts';
 import { demoUnder } from './demo-under.ts';
 
 const NAMED = [
@@ -11,6 +12,7 @@ const NAMED = [
 for (const datapath of ['ebpf', 'nftables'])
   test(`cluster-wide policies are enforced live, tier by tier, by ${datapath}`, {
     timeout: 180_000,
+    skip: otherDatapath(datapath),
   }, async (t) => {
     const includes = await demoUnder(t, { datapath, manifests: 'guard', named: NAMED });
     includes(

@@ -19,6 +19,8 @@ export interface Policy {
   readonly tier: number;
   /** Directions in which a selected pod is denied what no rule of the tier decides, before the tiers behind it. */
   readonly isolates: Readonly<Record<Direction, boolean>>;
+  /** Those of them in which it would without a rule of that direction; absent: none. */
+  readonly isolatesWithout?: Readonly<Record<Direction, boolean>>;
   /** Directions of which it says anything: it isolates, or has rules. */
   readonly concerns: Readonly<Record<Direction, boolean>>;
   readonly rules: readonly Rule[];

@@ -105,4 +105,6 @@ export interface PolicyProblem {
   /** `spec.ingress[0].from[1].ipBlock.cidr` */
   readonly path: string;
   readonly message: string;
+  /** It can be read, and means nobody as long as what it names is not known. */
+  readonly absent?: true;
 }

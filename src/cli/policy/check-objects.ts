@@ -22,6 +22,8 @@ export interface ObjectProblem {
   /** Within the object: `spec.ingress[0].from[0].ipBlock.cidr` */
   readonly path: string;
   readonly message: string;
+  /** It names what is not there, which is nobody: no reason to refuse it. */
+  readonly absent?: true;
 }
 
 export interface CheckObjectOptions {
@@ -67,7 +69,11 @@ function policyProblems(object: KubeObject, options: CheckObjectOptions): Object
     ...mistyped.map(({ field, message }) => ({ path: field, message })),
   ];
   if (shape.length > 0 || options.lenient) return shape;
-  const told = ({ path, message }: ObjectProblem): ObjectProblem => ({ path, message });
+  const told = ({ path, message, absent }: ObjectProblem): ObjectProblem => ({
+    path,
+    message,
+    ...(absent ? { absent } : {}),
+  });
   if (isMesh(object)) return lowerMesh(object as unknown as MeshObject).problems.map(told);
   return lowerPolicies(object as unknown as PolicyObject, undefined, options.surroundings).flatMap(
     ({ problems }) => problems.map(told),

@@ -206,6 +206,28 @@ test('questions that mean nothing are refused with file and line', async (t) => 
   }
 });
 
+test('who the API server is, a group and a Service need not be in the files: they are nobody, with a warning', async (t) => {
+  const allowing = (rule: string) =>
+    `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { namespace: a, name: web }\nspec:\n  endpointSelector: { matchLabels: { app: web } }\n  egress:\n  - ${rule}\n  - toEndpoints: [{ matchLabels: { app: db } }]\n`;
+  const ofCalico =
+    'apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: { namespace: a, name: web }\nspec:\n  selector: app == "web"\n  egress:\n  - { action: Allow, destination: { services: { name: gone } } }\n  - { action: Allow, destination: { selector: app == "db" } }\n';
+  for (const [written, warning] of [
+    [
+      allowing('toEntities: [kube-apiserver]'),
+      /^warning: .*all.yaml:\d+: CiliumNetworkPolicy a\/web: spec.egress\[0\].toEntities\[0\] no EndpointSlice of the Service default\/kubernetes/,
+    ],
+    [allowing('toCIDRSet: [{ cidrGroupRef: gone }]'), /^warning: .* there is no CiliumCIDRGroup "gone"/],
+    [ofCalico, /^warning: .* there is no Service a\/gone/],
+  ] as const) {
+    const at = folder(t, { 'all.yaml': `${two}---\n${written}` });
+    const explain = ['explain', '-f', at, '--port', '80', '--from', 'a/web', '--to'];
+    const allowed = await run([...explain, 'a/db']);
+    assert.equal(allowed.code, 0, allowed.err);
+    assert.match(allowed.err, warning);
+    assert.equal((await run([...explain, '192.0.2.1'])).code, 1);
+  }
+});
+
 test('test writes JUnit', async (t) => {
   const dir = folder(t, { 'q.yaml': '- { from: a/web, to: a/db, port: 80, expect: deny, name: "<&>" }\n' });
   const { code, out } = await run(['test', '-f', '-', join(dir, 'q.yaml'), '-o', 'junit'], two);

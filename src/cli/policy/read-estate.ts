@@ -38,7 +38,7 @@ import { isOpener } from '../../policy/openings/kinds.ts';
 import type { PolicyRef } from '../../policy/decision.ts';
 import { objectKey, type PolicyObject } from '../../policy/objects.ts';
 import type { CliDeps } from '../deps.ts';
-import { type CheckObjectOptions, objectProblems } from './check-objects.ts';
+import { type CheckObjectOptions, type ObjectProblem, objectProblems } from './check-objects.ts';
 import { surroundingsOf } from '../../policy/surroundings.ts';
 import { OPENER_KINDS } from './opener-kinds.ts';
 import { overlay } from './overlay.ts';
@@ -119,10 +119,11 @@ async function readEntries(
   const objects = all.filter(({ object }) => isKubeObject(object));
   const around = [...live, ...objects.map(({ object }) => object)];
   const options = { lenient: source.lenient ?? false, surroundings: surroundingsOf(around, []) };
+  const found = objects.flatMap((entry) => entryProblems(entry, options));
   const problems = [
     ...unread,
     ...parsed.flatMap((each) => each.problems),
-    ...objects.flatMap((entry) => entryProblems(entry, options)),
+    ...found.filter(({ absent }) => !absent),
   ];
   const error = manifestError(problems);
   // The head of several problems speaks of applying.
@@ -130,6 +131,8 @@ async function readEntries(
     throw new HeddleError('BadManifest', error.message.replace(', nothing was applied:', ':'), {
       hint: error.hint,
     });
+  for (const { file, line, object, message } of found.filter(({ absent }) => absent))
+    deps.stderr.write(`warning: ${file}:${line}: ${object}: ${message}\n`);
   const others = all.length - objects.length;
   if (others > 0)
     deps.stderr.write(
@@ -147,11 +150,12 @@ const isKubeObject = (object: KubeObject): boolean =>
 function entryProblems(
   { object, file, lineOf }: ManifestObject,
   options: CheckObjectOptions,
-): ManifestProblem[] {
+): (ManifestProblem & Pick<ObjectProblem, 'absent'>)[] {
   const problems = objectProblems(object, options);
   const metadata: Partial<KubeObject['metadata']> | undefined = object.metadata;
   const { name, namespace } = metadata ?? {};
-  return problems.map(({ path, message }) => ({
+  return problems.map(({ path, message, absent }) => ({
+    ...(absent ? { absent } : {}),
     file,
     line: lineOf(path),
     object: `${object.kind} ${namespace ? `${namespace}/` : ''}${name ?? '(no name)'}`,

@@ -44,11 +44,11 @@ export function findRedundant(sides: Sides): Redundant[] {
   return found.reverse();
 }
 
-/** In most languages a policy closes a direction by having a rule for it. */
+/** Whether its policy closes the direction by having a rule for it, and has no other. */
 function closesWith(rule: Rule, roles: readonly Role[], removed: ReadonlySet<Rule>): boolean {
-  const { direction, kind } = rule.ref;
+  const { direction } = rule.ref;
   const policy = roles[0]?.policies.find(({ rules }) => rules.includes(rule));
-  if (kind === 'NetworkPolicy' || !policy?.isolates[direction]) return false;
+  if (!policy?.isolates[direction] || policy.isolatesWithout?.[direction]) return false;
   return policy.rules.every(
     (other) => other === rule || other.ref.direction !== direction || removed.has(other),
   );

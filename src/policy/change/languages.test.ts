@@ -249,3 +249,13 @@ for (const { what, objects, flow, why, message, path } of [
     assert.match(answer.none.message, message);
     assert.equal(answer.none.at?.path, path);
   });
+
+test('a part that names what is not there is not why another part of its rule denies', () => {
+  const deny = cilium({
+    endpointSelector: db,
+    egressDeny: [{ toCIDRSet: [{ cidrGroupRef: 'gone' }, { cidr: '192.0.2.0/24' }] }],
+  });
+  const { change } = ask([deny], 'a/db > 192.0.2.1 TCP 80');
+  assert.equal(change?.edits[0]?.policy.kind, 'AdminNetworkPolicy');
+  assert.deepEqual([change?.also, change?.between], [[], []]);
+});

@@ -29,7 +29,9 @@ export function unreadIn({ scene }: Asked, { rule }: Outcome): NoChange | undefi
   if (!rule) return undefined;
   const { authorizations = [], peers = [] } = scene.mesh ?? {};
   const all = [...scene.policies, ...authorizations, ...peers];
-  const problem = all.flatMap(({ problems }) => problems).find((each) => isOfRule(each, rule));
+  const problem = all
+    .flatMap(({ problems }) => problems)
+    .find((each) => !each.absent && isOfRule(each, rule));
   if (!problem) return undefined;
   return {
     why: 'unreadable',

@@ -26,7 +26,7 @@ import {
 import { lowerCalicoRule, MIXED } from './calico-rules.ts';
 import { calicoSelector, readExpression } from './calico-selector.ts';
 import { DEFAULT_TIER, isOfKubernetes, placeTiers, type TierPlace } from './calico-tiers.ts';
-import type { Report } from './read.ts';
+import { type Report, reportTo } from './read.ts';
 
 /** Apart from the other kind of that name. */
 export const CALICO_NETWORK_POLICY_KIND = 'NetworkPolicy.projectcalico.org';
@@ -44,7 +44,7 @@ export function lowerCalicoPolicy(
     name: metadata.name,
   };
   const problems: PolicyProblem[] = [];
-  const report: Report = (path, message) => problems.push({ policy: ref, path, message });
+  const report = reportTo(problems, ref);
   const spec: CalicoGlobalPolicySpec = object.spec ?? {};
   const { tiers, sets } = contextOf(surroundings);
   const tier = readTier(spec, tiers, report);

@@ -46,15 +46,25 @@ export function readServices(
 const isGiven = (value: unknown): boolean =>
   Array.isArray(value) ? value.length > 0 : value !== undefined && value !== null && value !== '';
 
+const known = new WeakMap<readonly WorldService[], ReadonlyMap<string, WorldService>>();
+
+/** Many rules ask of the same world. */
+function byKey(services: readonly WorldService[]): ReadonlyMap<string, WorldService> {
+  const made =
+    known.get(services) ?? new Map(services.map((each) => [`${each.namespace}/${each.name}`, each]));
+  known.set(services, made);
+  return made;
+}
+
 function endpointsOf(
   key: string,
   services: readonly WorldService[],
   path: string,
   report: Report,
 ): NamedService | undefined {
-  const service = services.find(({ namespace, name }) => `${namespace}/${name}` === key);
+  const service = byKey(services).get(key);
   if (!service) {
-    report(path, `there is no Service ${key}: it means nobody until there is`);
+    report(path, `there is no Service ${key}: it means nobody until there is`, 'absent');
     return { peers: [], ports: [] };
   }
   if (!service.ports) {

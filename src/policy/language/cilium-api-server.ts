@@ -22,6 +22,7 @@ export function readApiServer({ services = [] }: Surroundings, path: string, rep
     report(
       path,
       'no EndpointSlice of the Service default/kubernetes is known: the API server is nobody here',
+      'absent',
     );
   return allOf([setPeer('API server', ranges), noPod]);
 }

@@ -26,7 +26,7 @@ import { namesGroup } from './cilium-ranges.ts';
 import { readIcmps, readPorts } from './cilium-ports.ts';
 import { readRequests } from './cilium-requests.ts';
 import { noPods, readSubject } from './cilium-selectors.ts';
-import type { Report } from './read.ts';
+import { type Report, reportTo } from './read.ts';
 
 export type CiliumPolicyObject = CiliumNetworkPolicy | CiliumClusterwideNetworkPolicy;
 
@@ -118,7 +118,7 @@ function lowerBody(body: CiliumRule, at: Context): Policy {
   if (!endpointSelector)
     return nobodys({ ...at, path: `${path}.endpointSelector` }, 'is missing; {} is every pod');
   const problems: PolicyProblem[] = [];
-  const report: Report = (where, message) => problems.push({ policy: ref, path: where, message });
+  const report = reportTo(problems, ref);
   const subject = readSubject(endpointSelector, namespace, `${path}.endpointSelector`, report);
   const isolates = {
     ingress: isClosed(body, 'ingress', path, report),

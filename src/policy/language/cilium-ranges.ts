@@ -68,6 +68,7 @@ function readGroups(
     report(
       `${path}.cidrGroupRef`,
       `there is no CiliumCIDRGroup ${JSON.stringify(cidrGroupRef)}: it means nobody until there is`,
+      'absent',
     );
   return named;
 }

@@ -57,6 +57,7 @@ export function lowerNetworkPolicy(object: NetworkPolicy, inherited?: Stage): Po
     subject: podsIn(ref.namespace, subject),
     tier: TIERS.default,
     isolates,
+    isolatesWithout: isolation({ ...spec, egress: [] }),
     rules,
     problems,
   });

@@ -2,10 +2,18 @@
 import type { LabelSelector } from '../../api/selector.ts';
 import { type Cidr, tryParseCidr } from '../../lib/ip.ts';
 import type { PortMatch } from '../model.ts';
+import type { PolicyRef } from '../decision.ts';
 import { parseSelector, type Selector } from '../selector.ts';
+import type { PolicyProblem } from '../tables.ts';
 import type { PortProtocol } from '../world.ts';
 
-export type Report = (path: string, message: string) => void;
+/** @param absent it can be read, but what it names is not known */
+export type Report = (path: string, message: string, absent?: 'absent') => void;
+
+export const reportTo =
+  (problems: PolicyProblem[], policy: PolicyRef): Report =>
+  (path, message, absent) =>
+    problems.push({ policy, path, message, ...(absent ? { absent: true } : {}) });
 
 export function readCidr(text: unknown, path: string, report: Report): Cidr | undefined {
   const cidr = typeof text === 'string' ? tryParseCidr(text) : undefined;

@@ -11,12 +11,15 @@ import { namesIn } from '../named-ports.ts';
 import type { Numbering } from '../numbering.ts';
 import { type BlockPeer, leavesOf, type LeafPeer, type PodPeer, rangesOf } from '../peers.ts';
 import type { RequestMatch } from '../request.ts';
+import { mayMeet } from './same-ports.ts';
 import { IN_CLUSTER, ON_NODE, termsOf } from '../terms.ts';
 import { requestsText } from '../words.ts';
 
 /** Of terms, and of texts of requests: cases are two to the power of each. */
 const MOST_TERMS = 8;
 const MOST_REQUESTS = 4;
+/** Of cases, times pairs of rules that speak of ports in common: that many rules are read. */
+const MOST_READ = 500_000;
 
 export interface Case {
   readonly peer: PeerClass;
@@ -35,6 +38,8 @@ export function casesOf(role: Role): readonly Case[] | undefined {
   if (terms.length > MOST_TERMS || texts.length > MOST_REQUESTS) return undefined;
   const isPossible = possible(peers.flatMap(leavesOf));
   const known = subsetsOf(terms).filter(isPossible);
+  const pairs = role.rules.reduce((n, a) => n + role.rules.filter((b) => mayMeet(a, b)).length, 0);
+  if (pairs * 2 ** (terms.length + texts.length) > MOST_READ) return undefined;
   const requests = texts.length === 0 ? [undefined] : [undefined, ...subsetsOf(texts)];
   return known.flatMap((holding) => {
     const peer: PeerClass = { identity: 0, terms: holding, named: new Map() };

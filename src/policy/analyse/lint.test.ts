@@ -288,6 +288,11 @@ const asking = (http: object[]) => [
   { toPorts: [{ ports: [{ port: '80', protocol: 'TCP' }], rules: { http } }] },
 ];
 
+const denying = (port: string, endPort?: number, label = 'app') => ({
+  fromEndpoints: [{ matchLabels: { [label]: 'web' } }],
+  toPorts: [{ ports: [{ port, ...(endPort === undefined ? {} : { endPort }), protocol: 'TCP' }] }],
+});
+
 for (const [what, policies, mesh, expected] of [
   [
     'a request that is allowed twice',
@@ -315,6 +320,23 @@ for (const [what, policies, mesh, expected] of [
     ],
     [],
     ['shadowed a spec.ingressDeny[1]'],
+  ],
+  [
+    'what is denied on other ports, and of itself by default',
+    [ofCilium('a', { ...onDb, ingressDeny: [denying('80'), denying('90', 99), denying('100')] })],
+    [],
+    [],
+  ],
+  [
+    'very many rules that deny ports in common, which are not judged',
+    [
+      ofCilium('a', {
+        ...onDb,
+        ingressDeny: Array.from({ length: 400 }, (_, i) => denying(`${1000 + i}`, 3000 + i, `x${i % 7}`)),
+      }),
+    ],
+    [],
+    [],
   ],
   [
     'a rule behind one that denies',

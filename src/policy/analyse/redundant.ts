@@ -10,6 +10,7 @@ import { isLeaf, type Peer } from '../peers.ts';
 import { blockOf, holdsFor, IN_CLUSTER, ON_NODE } from '../terms.ts';
 import { type Block, nestBlocks } from '../blocks.ts';
 import type { Places } from '../scene.ts';
+import { decidingOf, mayMeet } from './same-ports.ts';
 import type { Sides } from './sides.ts';
 
 export interface Redundant {
@@ -23,8 +24,9 @@ export interface Redundant {
 /**
  * Judged for the pods that a policy selects now, and for any peer and request. Where rules only ever allow leaf peers: pods
  * that are known, pods that may come and that one of the rule's selectors picks, and every address. Else in every case that
- * the rules tell apart (every-case.ts), where those are few. All that are found can be removed together. Not judged are
- * rules for pods that are audited, and those for which rules ask for proofs, ports of senders or messages of ICMP.
+ * the rules tell apart (every-case.ts), where those are few, and few rules speak of ports in common. All that are found can
+ * be removed together. Not judged are rules for pods that are audited, and those for which rules ask for proofs, ports of
+ * senders or messages of ICMP.
  */
 export function findRedundant(sides: Sides): Redundant[] {
   const rolesOf = new Map<Rule, Role[]>();
@@ -77,8 +79,8 @@ function judge(
   let shadowed = true;
   let matched = false;
   for (const role of roles) {
-    const others = role.rules.filter((each) => each !== rule && !removed.has(each));
-    // Without another rule for the direction all that it allows is its own.
+    const others = role.rules.filter((each) => each !== rule && !removed.has(each) && mayMeet(rule, each));
+    // Without another rule for its ports all that it decides is its own.
     if (others.length === 0) return undefined;
     const compared = isOnlyAllowed(role)
       ? leafCases(rule, role, others, sides)
@@ -86,15 +88,17 @@ function judge(
     if (!compared) return undefined;
     // Which rules only log is told of what decides: that must stay.
     const mustStay = role.rules.some(({ log }) => log);
-    for (const [now, rest] of compared) {
+    const byNumber = new Map(others.map((other) => [sides.numbering.rule(other.ref), other]));
+    for (const [now, rest, alone] of compared) {
       if (!sameVerdicts(now, rest)) return undefined;
       if (now.length > 0) matched = true;
       if (now.some((entry) => entry.rule === own)) {
         if (mustStay) return undefined;
         shadowed = false;
       }
-      for (const { rule: number } of rest) {
-        const other = others.find(({ ref }) => sides.numbering.rule(ref) === number);
+      const mine = alone.filter((entry) => entry.rule === own);
+      for (const { rule: number } of decidingOf(rest, mine)) {
+        const other = byNumber.get(number);
         if (other && other.verdict === rule.verdict) by.set(number, other.ref);
       }
     }
@@ -102,13 +106,16 @@ function judge(
   return matched && by.size > 0 ? { by: [...by.values()], shadowed } : undefined;
 }
 
-/** Entries with the rule and without it, for each kind of peer. */
-type Compared = Iterable<readonly [now: readonly PortEntry[], rest: readonly PortEntry[]]>;
+/** Entries with the rule, without it, and of it alone, for each kind of peer. */
+type Compared = Iterable<
+  readonly [now: readonly PortEntry[], rest: readonly PortEntry[], alone: readonly PortEntry[]]
+>;
 
 function* leafCases(rule: Rule, role: Role, others: readonly Rule[], sides: Sides): Compared {
   const within = createFlattener({ ...role, rules: [...others, rule].sort(compareRules) }, sides.numbering);
   const without = createFlattener({ ...role, rules: others }, sides.numbering);
-  for (const peer of peersOf(rule, role, sides)) yield [within(peer), without(peer)];
+  const alone = createFlattener({ ...role, rules: [rule] }, sides.numbering);
+  for (const peer of peersOf(rule, role, sides)) yield [within(peer), without(peer), alone(peer)];
 }
 
 const known = new WeakMap<Role, readonly Case[] | 'too-many'>();
@@ -125,10 +132,11 @@ function everyCase(
   if (cases === 'too-many') return undefined;
   const within = createReader(role, [...others, rule].sort(compareRules), numbering);
   const without = createReader(role, others, numbering);
+  const alone = createReader(role, [rule], numbering);
   const { peers } = rule;
   return cases
     .filter(({ peer }) => peers === null || peers.some((each) => holdsFor(each, peer.terms)))
-    .map((each) => [within(each), without(each)] as const);
+    .map((each) => [within(each), without(each), alone(each)] as const);
 }
 
 /** Every kind of peer for which the rule could decide. */

@@ -358,3 +358,31 @@ test('the selector of a deployment stays', () => {
     /spec\.selector/,
   );
 });
+
+test('no file of a volume lies outside of it, whatever its source', () => {
+  const item = (path: string) => ({ items: [{ key: 'k', path, fieldRef: { fieldPath: 'metadata.name' } }] });
+  const sources = (path: string) => ({
+    configMap: { name: 'c', ...item(path) },
+    secret: { secretName: 's', name: 's', ...item(path) },
+    downwardAPI: item(path),
+  });
+  for (const [path, words] of [
+    ['../x', "must not contain '..'"],
+    ['a/../../x', "must not contain '..'"],
+    ['/x', 'must be a relative path'],
+    ['..data', "must not start with '..'"],
+  ] as const)
+    for (const [kind, source] of Object.entries(sources(path))) {
+      const volumes = [
+        { name: 'a', [kind]: source },
+        { name: 'b', projected: { sources: [{ [kind]: source }] } },
+      ];
+      assert.deepEqual(
+        errorsOf({ ...one({}), volumes }).map((text) => text.replace(/(: )".*": /, '$1')),
+        [
+          `spec.volumes[0].${kind}.items[0].path: Invalid value: ${words}`,
+          `spec.volumes[1].projected.sources[0].${kind}.items[0].path: Invalid value: ${words}`,
+        ],
+      );
+    }
+});

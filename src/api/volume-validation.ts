@@ -56,13 +56,41 @@ function* validateItems(volume: IVolume, path: string): Problems {
         mode,
         'must be a number between 0 and 0777 (octal), both inclusive',
       );
-    for (const [i, item] of (source?.items ?? []).entries()) {
-      const at = `${path}.${key}.items[${i}]`;
-      if (!item.key) yield required(`${at}.key`);
-      if (!item.path) yield required(`${at}.path`);
-      else if (item.path.startsWith('/')) yield invalid(`${at}.path`, item.path, 'must be a relative path');
-      else if (item.path.split('/').includes('..'))
-        yield invalid(`${at}.path`, item.path, "must not contain '..'");
-    }
+    yield* validateKeys(source?.items, `${path}.${key}`);
   }
+  yield* validatePaths(volume.downwardAPI?.items, `${path}.downwardAPI`);
+  for (const [i, source] of (volume.projected?.sources ?? []).entries())
+    yield* validateProjection(source, `${path}.projected.sources[${i}]`);
+}
+
+type Projection = NonNullable<NonNullable<IVolume['projected']>['sources']>[number];
+
+function* validateProjection(source: Projection, path: string): Problems {
+  for (const key of ['configMap', 'secret'] as const)
+    yield* validateKeys(source[key]?.items, `${path}.${key}`);
+  yield* validatePaths(source.downwardAPI?.items, `${path}.downwardAPI`);
+  const { serviceAccountToken: token, clusterTrustBundle: bundle } = source;
+  if (token) yield* validateLocalPath(token.path, `${path}.serviceAccountToken.path`);
+  if (bundle) yield* validateLocalPath(bundle.path, `${path}.clusterTrustBundle.path`);
+}
+
+function* validateKeys(
+  items: readonly { readonly key: string; readonly path: string }[] | undefined,
+  path: string,
+): Problems {
+  for (const [i, { key }] of (items ?? []).entries()) if (!key) yield required(`${path}.items[${i}].key`);
+  yield* validatePaths(items, path);
+}
+
+function* validatePaths(items: readonly { readonly path: string }[] | undefined, path: string): Problems {
+  for (const [i, item] of (items ?? []).entries())
+    yield* validateLocalPath(item.path, `${path}.items[${i}].path`);
+}
+
+/** Inside of the volume, and no name of those that whoever fills it keeps for itself. */
+function* validateLocalPath(path: string, at: string): Problems {
+  if (!path) yield required(at);
+  else if (path.startsWith('/')) yield invalid(at, path, 'must be a relative path');
+  else if (path.split('/').includes('..')) yield invalid(at, path, "must not contain '..'");
+  else if (path.startsWith('..')) yield invalid(at, path, "must not start with '..'");
 }

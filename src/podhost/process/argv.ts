@@ -38,8 +38,11 @@ const OWN = '/.heddle';
 const PRIVATE = ['/tmp', '/run', '/home', '/root', '/var/tmp', '/dev/shm'];
 const PRIVATE_BYTES = 64 << 20;
 
+/** Without a way back: bwrap would follow it out of the container's root, to the host's, and make it there. */
+const within = (path: string): string => normalize(`/${path}`);
+
 export const terminationPath = (container: Container): string =>
-  container.terminationMessagePath ?? '/dev/termination-log';
+  within(container.terminationMessagePath || '/dev/termination-log');
 
 export const workingFolder = (container: Container): string => container.workingDir ?? '/home';
 
@@ -49,9 +52,9 @@ export const workingFolder = (container: Container): string => container.working
 function nestedProblem(pod: Pod, container: Container): string | undefined {
   const places = (container.volumeMounts ?? []).map(({ name, mountPath }) => ({
     name,
-    path: normalize(mountPath),
+    path: inUsr(within(mountPath)),
   }));
-  const own = { name: 'terminationMessagePath', path: normalize(terminationPath(container)) };
+  const own = { name: 'terminationMessagePath', path: inUsr(terminationPath(container)) };
   for (const outer of places) {
     const volume = pod.spec?.volumes?.find((one) => one.name === outer.name);
     if (volume && isWritten(volume)) continue;
@@ -63,11 +66,15 @@ function nestedProblem(pod: Pod, container: Container): string | undefined {
   return undefined;
 }
 
+/** Folders of old that are links into /usr. */
+const inUsr = (path: string): string =>
+  /^\/(bin|sbin|lib|lib32|lib64|libx32)(\/|$)/.test(path) ? `/usr${path}` : path;
+
 /** Why a container's mounts cannot be made. */
 export function mountProblem(pod: Pod, container: Container): string | undefined {
   for (const { name, mountPath, subPath, subPathExpr, mountPropagation } of container.volumeMounts ?? []) {
     const volume = pod.spec?.volumes?.find((one) => one.name === name);
-    const path = normalize(`/${mountPath}`);
+    const path = within(mountPath);
     if (path === '/' || path.startsWith(OWN) || path === '/proc' || path.startsWith('/proc/'))
       return `volumeMounts: nothing can be mounted at ${mountPath}`;
     if ((subPath || subPathExpr) && volume && !isWritten(volume))
@@ -81,7 +88,17 @@ export function mountProblem(pod: Pod, container: Container): string | undefined
 /** A line of the command line: words without blanks. */
 const words = (line: string): string[] => line.split(' ');
 
+/** @throws ConfigError when a text has a NUL: what follows it would be words of the command line by themselves. */
 export function containerArgv(options: ArgvOptions): string[] {
+  const made = commandLine(options);
+  const texts = [...made, ...Object.entries(options.env).flat()];
+  const cut = texts.find((text) => text.includes('\0'));
+  if (cut !== undefined)
+    throw new ConfigError(`${JSON.stringify(cut)} has a NUL, which no program can be given`);
+  return made;
+}
+
+function commandLine(options: ArgvOptions): string[] {
   const { container, identity, podFiles, files } = options;
   const readOnly = container.securityContext?.readOnlyRootFilesystem === true;
   const privateFolder = (path: string) =>
@@ -118,7 +135,7 @@ export function containerArgv(options: ArgvOptions): string[] {
 /** Outer ones first. */
 function mounts({ pod, container, folder, env }: ArgvOptions): string[] {
   const all = (container.volumeMounts ?? []).toSorted(
-    (a, b) => normalize(a.mountPath).split('/').length - normalize(b.mountPath).split('/').length,
+    (a, b) => within(a.mountPath).split('/').length - within(b.mountPath).split('/').length,
   );
   return all.flatMap(({ name, mountPath, subPath, subPathExpr, readOnly }) => {
     const volume = pod.spec?.volumes?.find((one) => one.name === name);
@@ -126,6 +143,6 @@ function mounts({ pod, container, folder, env }: ArgvOptions): string[] {
     const source = join(volumeFolder(folder, name), inner);
     if (inner.split('/').includes('..')) throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
     const how = readOnly || (volume && isWritten(volume)) ? '--ro-bind' : '--bind';
-    return [how, source, mountPath];
+    return [how, source, within(mountPath)];
   });
 }

@@ -156,3 +156,18 @@ test('what pods call by the same number are different users to the kernel', asyn
   }
   assert.equal(seen.size, 2);
 });
+
+test('a path with a way back does not lead out of the container, where bwrap works as root', async () => {
+  await node.startHost();
+  const made = join(node.folder, 'made');
+  const container = sh('main', 'ls /oldroot/*', {
+    terminationMessagePath: `/../oldroot${made}-file`,
+    volumeMounts: [{ name: 'data', mountPath: `/../oldroot${made}-folder` }],
+  });
+  const options = { restartPolicy: 'Never' as const, volumes: [{ name: 'data', emptyDir: {} }] };
+  await outputOf(node, processPod('out', [container], options));
+  assert.deepEqual(
+    [`${made}-file`, `${made}-folder`].filter((path) => existsSync(path)),
+    [],
+  );
+});

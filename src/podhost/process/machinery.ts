@@ -153,19 +153,10 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     const env = await environment(container);
     const argv = commandOf(container, env);
     if (!argv) throw new ConfigError('no command, and there is no image that has one');
-    const text = Object.entries(env).map(([key, value]) => `${key}=${value}\0`);
-    await writeFile(environmentFile(name), text.join(''), { mode: 0o600 });
-    await makeTermination(terminationFile(name), identity.user.outside);
     const log = logFile(name, attempt);
     await mkdir(join(deps.logs, name), { recursive: true, mode: 0o700 });
     // The last run and the one before it are kept, as a kubelet does.
     if (attempt >= 2) await removeLog(logFile(name, attempt - 2));
-    const cgroup = cgroupOf(name);
-    // Made anew: what a command left behind goes, and the count of its kills for memory begins at nothing.
-    killCgroup(cgroup);
-    await removeCgroup(cgroup);
-    createCgroup(cgroup);
-    limit(container, cgroup);
     const files = { environment: environmentFile(name), termination: terminationFile(name) };
     const options = {
       program: deps.program,
@@ -178,8 +169,17 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       env,
       argv,
     };
+    const command = containerArgv(options);
+    await writeFile(files.environment, environmentText(env), { mode: 0o600 });
+    await makeTermination(files.termination, identity.user.outside);
+    const cgroup = cgroupOf(name);
+    // Made anew: what a command left behind goes, and the count of its kills for memory begins at nothing.
+    killCgroup(cgroup);
+    await removeCgroup(cgroup);
+    createCgroup(cgroup);
+    limit(container, cgroup);
     if (attempt >= 1) to.forget(`${name}.${attempt - 1}`);
-    to.start({ id, log, cgroup, argv: containerArgv(options) });
+    to.start({ id, log, cgroup, argv: command });
   }
 
   async function enter(container: Container, pid: number, argv: readonly string[]) {
@@ -340,6 +340,11 @@ async function readStart(path: string): Promise<string> {
     await file.close();
   }
 }
+
+const environmentText = (env: Readonly<Record<string, string>>): string =>
+  Object.entries(env)
+    .map(([key, value]) => `${key}=${value}\0`)
+    .join('');
 
 function parseEnvironment(text: string): Record<string, string> {
   const pairs = text.split('\0').filter((one) => one !== '');

@@ -100,9 +100,10 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
 
   return {
     async run(signal) {
-      const stopRenewing = machinery.renewVolumes(signal);
+      let stopRenewing = () => {};
       try {
         await machinery.prepare(signal);
+        stopRenewing = machinery.renewVolumes(signal);
         initFailed = !(await initialise(signal));
         if (!initFailed) await Promise.all(mains.map((container) => begin(lifeOf(container), signal)));
         over = true;

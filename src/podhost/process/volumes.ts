@@ -8,6 +8,7 @@ import {
   readlink,
   rename,
   rm,
+  stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
@@ -85,11 +86,14 @@ function fsGroupOf(pod: Pod): number | undefined {
 
 /** Makes what is missing and renews what has changed. @throws ConfigError when an object is not there */
 export async function prepareVolumes(pod: Pod, folder: string, sources: VolumeSources): Promise<void> {
+  await makeOpen(join(folder, 'volumes'));
   for (const volume of pod.spec?.volumes ?? []) {
     const path = volumeFolder(folder, volume.name);
-    await makeOpen(path);
     if (volume.emptyDir) await makeEmpty(path, fsGroupOf(pod));
-    else if (isWritten(volume)) await fill(path, contentOf(pod, volume, sources), fsGroupOf(pod));
+    else if (isWritten(volume)) {
+      await makeOpen(path);
+      await fill(path, contentOf(pod, volume, sources), fsGroupOf(pod));
+    }
   }
 }
 
@@ -104,9 +108,14 @@ async function makeFolders(root: string, path: string): Promise<void> {
   for (const [i] of parts.entries()) await makeOpen(join(root, ...parts.slice(0, i + 1)));
 }
 
+/** Once: programs of the pod may be writing there when the other volumes are renewed. */
 async function makeEmpty(path: string, group: number | undefined): Promise<void> {
+  const mode = group === undefined ? 0o777 : 0o2777;
+  await mkdir(path, { recursive: true });
+  const found = await stat(path);
+  if ((found.mode & 0o7777) === mode && (group === undefined || found.gid === group)) return;
   if (group !== undefined) await chown(path, 0, group);
-  await chmod(path, group === undefined ? 0o777 : 0o2777);
+  await chmod(path, mode);
 }
 
 interface File {
@@ -118,8 +127,15 @@ type Files = Map<string, File>;
 function contentOf(pod: Pod, volume: Volume, sources: VolumeSources): Files {
   const files: Files = new Map();
   for (const part of partsOf(volume))
-    for (const [path, file] of partOf(pod, part, sources)) files.set(path, file);
+    for (const [path, file] of partOf(pod, part, sources)) files.set(localPath(path, volume), file);
   return files;
+}
+
+/** It is written as root: an API server that lets others pass must not make it another file of the host. */
+function localPath(path: string, { name }: Volume): string {
+  if (path !== '' && !path.startsWith('/') && !path.startsWith('..') && !path.split('/').includes('..'))
+    return path;
+  throw new ConfigError(`volume ${name}: the path ${JSON.stringify(path)} does not lie in the volume`);
 }
 
 type Part = Source & { mode?: number | undefined };
@@ -163,6 +179,7 @@ function* partOf(pod: Pod, part: Part, sources: VolumeSources): Generator<[path:
 async function fill(root: string, files: Files, group: number | undefined): Promise<void> {
   if (await isSame(root, files)) return;
   const before = await readlink(join(root, '..data')).catch(() => undefined);
+  await forgetUnfinished(root, before);
   const fresh = `..${Date.now()}.${Math.floor(Math.random() * 1e6)}`;
   await makeOpen(join(root, fresh));
   for (const [path, { bytes, mode }] of files) {
@@ -180,6 +197,13 @@ async function fill(root: string, files: Files, group: number | undefined): Prom
   for (const old of await readdir(root))
     if (!old.startsWith('..') && !tops.has(old)) await rm(join(root, old), { force: true });
   if (before) await rm(join(root, before), { recursive: true, force: true });
+}
+
+/** What an agent that was killed on the way has left. */
+async function forgetUnfinished(root: string, current: string | undefined): Promise<void> {
+  for (const name of await readdir(root))
+    if (name.startsWith('..') && name !== '..data' && name !== current)
+      await rm(join(root, name), { recursive: true, force: true });
 }
 
 function ignoreExisting(error: NodeJS.ErrnoException): void {

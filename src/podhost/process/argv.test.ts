@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { podFiles } from '../files.ts';
+import { containerArgv, mountProblem } from './argv.ts';
+import { ConfigError } from './environment.ts';
+import { identityOf } from './identity.ts';
+import { processPod, sh } from './test-pods.ts';
+import type { Container } from './types.ts';
+
+const volumes = [
+  { name: 'data', emptyDir: {} },
+  { name: 'config', configMap: { name: 'c' } },
+];
+const podWith = (container: Partial<Container>) =>
+  processPod('web', [sh('main', ':', container)], { volumes });
+
+function argvOf(
+  more: Partial<Container>,
+  env: Record<string, string> = {},
+  argv: string[] = ['true'],
+): string[] {
+  const pod = podWith(more);
+  const container = pod.spec!.containers[0]!;
+  return containerArgv({
+    program: '/heddle-pause',
+    pod,
+    container,
+    identity: identityOf(pod, container),
+    folder: '/state',
+    podFiles: podFiles('/state'),
+    files: { environment: '/state/env', termination: '/state/termination' },
+    env,
+    argv,
+  });
+}
+
+/** Where the sandbox binds what is at `source`. */
+const placeOf = (argv: readonly string[], source: string): string | undefined =>
+  argv[argv.indexOf(source) + 1];
+
+for (const [path, place] of [
+  ['/../oldroot/etc/nologin', '/oldroot/etc/nologin'],
+  ['../../oldroot/etc', '/oldroot/etc'],
+  ['/data/../../oldroot/x', '/oldroot/x'],
+  ['data', '/data'],
+] as const)
+  test(`${path} is a place inside of the container's root`, () => {
+    const mounted = argvOf({ volumeMounts: [{ name: 'data', mountPath: path }] });
+    assert.equal(placeOf(mounted, '/state/volumes/data'), place);
+    assert.equal(placeOf(argvOf({ terminationMessagePath: path }), '/state/termination'), place);
+  });
+
+const NUL = 'x\0--bind\0/\0/host';
+for (const [what, argv] of [
+  ['the place of a volume', () => argvOf({ volumeMounts: [{ name: 'data', mountPath: `/${NUL}` }] })],
+  ['subPath', () => argvOf({ volumeMounts: [{ name: 'config', mountPath: '/c', subPath: NUL }] })],
+  ['terminationMessagePath', () => argvOf({ terminationMessagePath: `/${NUL}` })],
+  ['workingDir', () => argvOf({ workingDir: '/\0--unconfined\0--user\x000:0' })],
+  ['an argument', () => argvOf({}, {}, ['echo', NUL])],
+  ['a variable', () => argvOf({}, { A: NUL })],
+] as const)
+  test(`a NUL in ${what} brings no words of its own to the command line`, () =>
+    assert.throws(argv, (error) => error instanceof ConfigError && /has a NUL/.test(error.message)));
+
+test('nothing is mounted where a program of the pod could have put a link, by whatever name it goes', () => {
+  const problemOf = (outer: string, inner: string) => {
+    const pod = podWith({
+      volumeMounts: [
+        { name: 'data', mountPath: outer },
+        { name: 'config', mountPath: inner },
+      ],
+    });
+    return mountProblem(pod, pod.spec!.containers[0]!);
+  };
+  for (const [outer, inner] of [
+    ['/data', '/data/in'],
+    ['/data/', '/x/../data/in'],
+    ['data', '/data/in'],
+    ['/usr/sbin', '/sbin/in'],
+    ['/sbin', '/usr/sbin/in'],
+    ['/lib64', '/usr/lib64/in'],
+  ] as const)
+    assert.match(problemOf(outer, inner) ?? '', /lies inside of .*, an emptyDir/, `${outer} ${inner}`);
+  for (const [outer, inner] of [
+    ['/data', '/database'],
+    ['/library', '/usr/library'],
+  ] as const)
+    assert.equal(problemOf(outer, inner), undefined, `${outer} ${inner}`);
+});

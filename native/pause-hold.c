@@ -144,6 +144,10 @@ static void end_container(struct container *c, int status) {
   c->monitor = 0;
   c->end = now_ms();
   c->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  /* A monitor that was killed leaves its container behind, which may never stop writing. */
+  if (c->first_fd >= 0) syscall(SYS_pidfd_send_signal, c->first_fd, SIGKILL, NULL, 0);
+  close_fd(&c->first_fd);
+  close_fd(&c->life);
   for (struct stream *s = &c->out; s; s = s == &c->out ? &c->err : NULL) {
     while (s->fd >= 0 && stream_read(s, &c->log)) {
       struct pollfd more = {s->fd, POLLIN, 0};
@@ -157,10 +161,6 @@ static void end_container(struct container *c, int status) {
     snprintf(c->words, sizeof c->words, "the sandbox was not made; the end of the container's log says why");
   close_fd(&c->report);
   close_fd(&c->info);
-  /* A monitor that was killed leaves its container behind. */
-  if (c->first_fd >= 0) syscall(SYS_pidfd_send_signal, c->first_fd, SIGKILL, NULL, 0);
-  close_fd(&c->first_fd);
-  close_fd(&c->life);
   log_close(&c->log);
   tell_all(c);
 }

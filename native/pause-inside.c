@@ -25,6 +25,8 @@ static void start_program(const struct identity *who, char **argv, int report) {
   char words[512];
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  /* Of whoever started us it is narrower: what the program writes is for the pod's other users, too. */
+  umask(022);
   if (chdir(who->folder) < 0)
     snprintf(words, sizeof words, "%ccannot go to the working directory %s: %s", FAILED, who->folder, strerror(errno));
   else {
@@ -118,6 +120,19 @@ static void join_cgroup(const char *folder) {
   close(fd);
 }
 
+/* Whether `pid` is one of the container's: a pid that was known once may be another program's by now. */
+static bool is_in_cgroup(const char *folder, int pid) {
+  char path[4096];
+  int one;
+  bool found = false;
+  snprintf(path, sizeof path, "%s/cgroup.procs", folder);
+  FILE *list = fopen(path, "re");
+  if (!list) return false;
+  while (!found && fscanf(list, "%d", &one) == 1) found = one == pid;
+  fclose(list);
+  return found;
+}
+
 /* enter PID CGROUP IDENTITY... -- PROGRAM...: with every namespace of PID. */
 int enter(int argc, char **argv) {
   static const char *const names[] = {"net", "ipc", "uts", "cgroup", "pid", "mnt"};
@@ -130,10 +145,11 @@ int enter(int argc, char **argv) {
   if (at >= argc) die(START_ERROR, "no command after --");
   snprintf(path, sizeof path, "/proc/%d", atoi(argv[2]));
   int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (proc < 0) die(START_ERROR, "the container has ended");
+  /* In this order: should the process end in between, nothing can be opened below its folder. */
+  if (proc < 0 || !is_in_cgroup(argv[3], atoi(argv[2]))) die(START_ERROR, "the container has ended");
   int user = open_namespace(proc, "user");
   for (int i = 0; i < COUNT; i++) fds[i] = open_namespace(proc, names[i]);
-  if (argv[3][0]) join_cgroup(argv[3]);
+  join_cgroup(argv[3]);
   for (int i = 0; i < COUNT; i++)
     if (setns(fds[i], 0) < 0) die(START_ERROR, "cannot enter the container's %s namespace: %s", names[i], strerror(errno));
   pid_t program = fork();

@@ -28,7 +28,8 @@ void log_close(struct log *log) {
 static void turn(struct log *log) {
   char older[4096];
   snprintf(older, sizeof older, "%s.1", log->path);
-  if (rename(log->path, older) < 0) return;
+  /* Renamed already, where there was no room for the new file. */
+  if (rename(log->path, older) < 0 && errno != ENOENT) return;
   int fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return;
   close(log->fd);
@@ -49,7 +50,9 @@ static void put(struct log *log, const char *stream, char kind, const char *text
   struct iovec parts[] = {{head, (size_t)head_length}, {(void *)text, length}, {"\n", 1}};
   /* A full disk loses lines, and must not stop the container. */
   ssize_t written = writev(log->fd, parts, 3);
-  if (written > 0) log->size += (size_t)written;
+  if (written == (ssize_t)((size_t)head_length + length + 1)) log->size += (size_t)written;
+  /* Half a line would take the next one with it. */
+  else if (written > 0 && ftruncate(log->fd, (off_t)log->size) < 0) log->size += (size_t)written;
 }
 
 static void take_lines(struct stream *stream, struct log *log) {

@@ -224,3 +224,12 @@ test('a limit that this machine cannot set is said to be none', async () => {
   assert.equal(condition?.status, missing.length > 0 ? 'False' : undefined);
   for (const one of missing) assert.match(condition?.message ?? '', new RegExp(one));
 });
+
+test('what a program writes is for other users of its pod to read, as its umask says', async () => {
+  await node.startHost();
+  const pod = processPod('mask', [sh('main', 'umask; touch /data/file; stat -c %a /data/file', data)], {
+    restartPolicy: 'Never',
+    volumes: [{ name: 'data', emptyDir: {} }],
+  });
+  assert.equal(await outputOf(node, pod), '0022\n644\n');
+});

@@ -18,7 +18,7 @@ import { installPlugin } from '../install.ts';
 import { createPlugin } from '../plugin.ts';
 import { recover } from '../recover.ts';
 import { serveCni } from '../server.ts';
-import { holdLock } from './lock.ts';
+import { holdLock, holdNetwork } from './lock.ts';
 import type { StandaloneConfig } from './config.ts';
 import { enableForwarding, notForwarded } from './forwarding.ts';
 import { createHostPorts } from './host-ports.ts';
@@ -36,7 +36,7 @@ export interface StandaloneDeps {
 export async function runStandalone({ config, pluginFile, signal, log }: StandaloneDeps): Promise<void> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   mkdirSync(dirname(config.socket), { recursive: true, mode: 0o700 });
-  const lock = holdLock(join(config.stateDir, 'agent.lock'));
+  const locks = [holdLock(join(config.stateDir, 'agent.lock')), holdNetwork()];
   const ns = currentNetns();
   const node = openRoute(ns);
   const nft = openNft(ns);
@@ -84,7 +84,7 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
   conntrack.close();
   nft.close();
   node.close();
-  lock.release();
+  for (const lock of locks) lock.release();
 }
 
 /** Routes with a source that the machine does not have are refused by the kernel, one container at a time. */

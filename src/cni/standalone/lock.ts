@@ -1,18 +1,28 @@
-/** One agent at a time has a state directory; the kernel lets go when it ends, however it ends. */
+/** One agent at a time has a state directory, and a network namespace; the kernel lets go when it ends, however it ends. */
 import { closeSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { tryLock } from '../../kernel/flock.ts';
 import { HeddleError } from '../../lib/errors.ts';
 
+export interface Lock {
+  release(): void;
+}
+
 /** @throws HeddleError `AgentBusy` */
-export function holdLock(path: string): { release(): void } {
-  const fd = openSync(path, 'a+', 0o600);
+export const holdLock = (path: string): Lock =>
+  hold(openSync(path, 'a+', 0o600), `another agent runs with the state in ${dirname(path)}`);
+
+/**
+ * Of the network namespace of this process: an agent takes away what is marked as Heddle's there and is not in its
+ * books, so that two would take away each other's containers. @throws HeddleError `AgentBusy`
+ */
+export const holdNetwork = (): Lock =>
+  hold(openSync('/proc/self/ns/net', 'r'), 'another agent serves containers in this network namespace');
+
+function hold(fd: number, busy: string): Lock {
   if (tryLock(fd)) return { release: () => closeSync(fd) };
   closeSync(fd);
-  throw new HeddleError(
-    'AgentBusy',
-    `another agent runs with the state in ${path.slice(0, path.lastIndexOf('/'))}`,
-    {
-      hint: 'end it first, or give this one a stateDir, a socket and podRanges of its own',
-    },
-  );
+  throw new HeddleError('AgentBusy', busy, {
+    hint: 'end it first, or start this one in a network namespace of its own, with a stateDir and a socket of its own',
+  });
 }

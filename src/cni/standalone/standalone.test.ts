@@ -87,6 +87,28 @@ it('a second agent with the same state is refused, and a missing node address is
   assert.match(missing.stderr, /192\.0\.2\.99, which no link of this machine has/);
 });
 
+it('a second agent in the same network namespace is refused, and takes nothing away from the first', async (t) => {
+  const host = await testHost(t);
+  await host.startAgent();
+  const one = host.container('one');
+  const { out } = await host.cni('ADD', 'one');
+  const before = host.inventory();
+  const other = join(host.folder, 'other.yaml');
+  const text = fs
+    .readFileSync(host.configFile, 'utf8')
+    .replaceAll(host.folder, join(host.folder, 'other'))
+    .replace('10.9.1.0/24', '10.9.2.0/24')
+    .replace('fd00:9:1::/64', 'fd00:9:2::/64');
+  fs.writeFileSync(other, text);
+  const heddle = join(import.meta.dirname, '../../app/heddle.ts');
+  const second = await host.run([process.execPath, heddle, 'agent', '--standalone', other]);
+  assert.equal(second.code, 1);
+  assert.match(second.stderr, /another agent serves containers in this network namespace.*AgentBusy/);
+  assert.deepEqual(host.inventory(), before);
+  const [address = ''] = addressesOf(out);
+  assert.equal(await peerSeen({ from: host.ns, to: one, address, port: 80 }), '192.0.2.1');
+});
+
 it('what an agent was in the middle of is taken back by the next', async (t) => {
   const host = await testHost(t);
   await host.startAgent();

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createFrameReader, encodeFrame } from './websocket.ts';
+import { acceptWebSocket, createFrameReader, encodeFrame } from './websocket.ts';
 
 /** As a client sends it: masked. */
 function masked(opcode: number, payload: Uint8Array, final = true): Buffer {
@@ -62,4 +64,29 @@ test('any bytes are read or refused, never hung upon', () => {
       }
     }),
   );
+});
+
+test('a connection that was slowed down ends with its client, though nobody reads it any more', async (t) => {
+  const server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const client = connect((server.address() as { port: number }).port, '127.0.0.1');
+  t.after(() => client.destroy());
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const slowed = Promise.withResolvers<void>();
+  const ws = acceptWebSocket(socket, {
+    key: 'k',
+    protocol: 'p',
+    head: Buffer.alloc(0),
+    onMessage() {
+      ws.pause();
+      slowed.resolve();
+    },
+  });
+  client.write(Buffer.concat([masked(2, Buffer.alloc(1000)), masked(2, Buffer.alloc(1000))]));
+  await slowed.promise;
+  client.resume();
+  client.on('end', () => client.end(masked(8, Buffer.alloc(0))));
+  ws.close();
+  if (!ws.closed.aborted) await once(ws.closed, 'abort');
 });

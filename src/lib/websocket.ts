@@ -5,6 +5,8 @@ import type { Duplex } from 'node:stream';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const Opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+/** Milliseconds that the other side has to answer the end of a connection. */
+const FAREWELL_MS = 10_000;
 /** Longest message taken, bytes. */
 const MAX_MESSAGE = 4 << 20;
 
@@ -51,6 +53,11 @@ export function acceptWebSocket(
     const payload = Buffer.alloc(2);
     payload.writeUInt16BE(code);
     socket.end(encodeFrame(Opcode.close, payload));
+    // Paused, it would never hear that the other side has gone as well.
+    socket.resume();
+    const farewell = setTimeout(() => socket.destroy(), FAREWELL_MS);
+    farewell.unref();
+    socket.once('close', () => clearTimeout(farewell));
   };
   const read = createFrameReader((opcode, payload) => {
     if (opcode === Opcode.close) close();
@@ -58,6 +65,7 @@ export function acceptWebSocket(
     else if (opcode === Opcode.binary || opcode === Opcode.text) onMessage(payload);
   });
   const feed = (chunk: Buffer) => {
+    if (closing) return;
     try {
       read(chunk);
     } catch {
@@ -84,7 +92,7 @@ export function acceptWebSocket(
       socket.on('close', once);
     },
     close,
-    pause: () => void socket.pause(),
+    pause: () => void (closing || socket.pause()),
     resume: () => void socket.resume(),
     closed: gone.signal,
   };

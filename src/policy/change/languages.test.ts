@@ -259,3 +259,20 @@ test('a part that names what is not there is not why another part of its rule de
   assert.equal(change?.edits[0]?.policy.kind, 'AdminNetworkPolicy');
   assert.deepEqual([change?.also, change?.between], [[], []]);
 });
+
+for (const [closing, kind] of [
+  [cilium({ endpointSelector: db, ingress: [{ fromEntities: ['host'] }] }), 'CiliumNetworkPolicy'],
+  [
+    policy('projectcalico.org/v3', 'NetworkPolicy', 'k', { selector: "app == 'db'", types: ['Ingress'] }),
+    'NetworkPolicy.projectcalico.org',
+  ],
+  [policyObject('a', 'n', { podSelector: db, policyTypes: ['Ingress'] }), 'NetworkPolicy'],
+] as const)
+  test(`a connection that policies of kind ${kind} close out is allowed by such a policy`, () => {
+    const { change } = ask([closing], 'a/web > a/db TCP 80');
+    assert.deepEqual(
+      change?.edits.map((edit) => edit.policy.kind),
+      [kind],
+    );
+    assert.deepEqual([change?.also, change?.between], [[], []]);
+  });

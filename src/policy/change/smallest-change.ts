@@ -106,10 +106,14 @@ function bestAt(
   };
   if (point === 'mesh') return meshCandidates(asked, decision.mesh!).find(turns);
   const [side, near] = [decision[point], nearMisses[point]];
+  const plain = networkPolicyCandidates(asked, point, side, near);
+  // Where none of its language closes, one is better than nothing.
+  const isOfItsLanguage = side.isolatedBy.some(({ kind }) => kind === 'NetworkPolicy');
   const found = [
-    ...networkPolicyCandidates(asked, point, side, near),
+    ...(isOfItsLanguage ? plain : []),
     ...ciliumCandidates(asked, point, side, near),
     ...calicoCandidates(asked, point, side),
+    ...(isOfItsLanguage ? [] : plain),
     ...adminCandidates(asked, point, side),
   ].filter(turns);
   const exact = found.filter(({ whole }) => !whole);

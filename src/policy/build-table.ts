@@ -154,7 +154,7 @@ export function createFlattener(
         verdict,
         l7: l7 !== undefined,
         auth,
-        ports: resolve(ports, named),
+        ports: resolvePorts(ports, named),
       };
     };
     const isEnforced = (place: number) => !role.audited?.has(role.rules[place]!);
@@ -208,7 +208,7 @@ const OPEN_END: PortRule = {
 };
 
 /** Places in the list, ascending, of the rules that have this class for a peer. Undefined: what is in no class. */
-function createMatcher(rules: readonly Rule[]): (peer: PeerClass | undefined) => readonly number[] {
+export function createMatcher(rules: readonly Rule[]): (peer: PeerClass | undefined) => readonly number[] {
   const always: number[] = [];
   const asked: Asked[] = [];
   const byTerm = new Map<string, Asked[]>();
@@ -246,7 +246,7 @@ interface Asked {
   readonly peer: Peer | undefined;
 }
 
-function resolve(ports: Rule['ports'], named: NamedPorts): PlainPort[] | null {
+export function resolvePorts(ports: Rule['ports'], named: NamedPorts): PlainPort[] | null {
   if (ports === null) return null;
   return ports.flatMap((port): readonly PlainPort[] =>
     'name' in port ? (named.get(nameKey(port.protocol, port.name)) ?? []) : [port],

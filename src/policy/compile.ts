@@ -5,10 +5,10 @@ import { beyondTables } from './beyond-tables.ts';
 import { createClassifier } from './classifier.ts';
 import { createEndpoints } from './endpoints.ts';
 import { comparePolicies, type Policy } from './model.ts';
-import { createNumbering } from './numbering.ts';
+import { createNumbering, type Numbering } from './numbering.ts';
 import { createPlaces } from './place-list.ts';
 import { createPolicyList } from './policy-list.ts';
-import { createTables } from './role-tables.ts';
+import { type CompiledRole, createTables } from './role-tables.ts';
 import { createGroups, type PolicyDifference } from './roles.ts';
 import { canonical, type Places } from './scene.ts';
 import { TABLE_LIMIT } from './table-limit.ts';
@@ -32,6 +32,20 @@ export function createCompiler(
   /** Of the entries of a table (table-limit.ts). */
   limit = TABLE_LIMIT,
 ): (world: World, options?: CompileOptions) => PolicyTables {
+  const next = createRoleCompiler(limit);
+  return (world, options) => next(world, options).tables;
+}
+
+/** Tables, and what they are made of: until the next world. */
+export interface CompiledRoles {
+  readonly tables: PolicyTables;
+  readonly numbering: Numbering;
+  roles(): readonly CompiledRole[];
+}
+
+export function createRoleCompiler(
+  limit = TABLE_LIMIT,
+): (world: World, options?: CompileOptions) => CompiledRoles {
   let parts = createParts(limit);
   return (world, { onlyNode } = {}) => {
     try {
@@ -65,7 +79,7 @@ function compileParts(
   parts: ReturnType<typeof createParts>,
   world: World,
   onlyNode: string | undefined,
-): PolicyTables {
+): CompiledRoles {
   const { places, pods } = parts.places(world);
   const difference = parts.policies.update(world.policies, places.namespaces, world.surroundings);
   const groups = parts.groups.update(places, difference, pods);
@@ -73,7 +87,7 @@ function compileParts(
   const touched = parts.roles.update(groups);
   const { endpoints, roles } = parts.endpoints({ places, pods, touched, onlyNode });
   const identities = parts.classifier.classify({ places, pods, groups, roles });
-  return {
+  const tables = {
     identities: identities.prefixes,
     endpoints,
     tables: parts.tables.build(roles, identities, numbering),
@@ -83,6 +97,7 @@ function compileParts(
     problems: parts.problems(difference),
     beyond: [...parts.beyond(difference), ...parts.tables.problems()],
   };
+  return { tables, numbering, roles: parts.tables.roles };
 }
 
 /** Their addresses in canonical text. */

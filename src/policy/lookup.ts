@@ -78,7 +78,7 @@ function outcomeOf(tables: PolicyTables, verdict: 'allow' | 'deny', number: numb
   return { verdict, ...rule, ruleNumber: number };
 }
 
-function createIdentify(tables: PolicyTables): (address: Address) => number {
+export function createIdentify(tables: Pick<PolicyTables, 'identities'>): (address: Address) => number {
   const lpm = createLpm<number>();
   for (const [cidr, identity] of tables.identities) lpm.set(parseCidr(cidr), identity);
   return (address) => lpm.match(address) ?? 0;

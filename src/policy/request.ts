@@ -56,7 +56,19 @@ export interface TextMatch {
   readonly matches: (text: string) => boolean;
   /** Equal texts match the same. */
   readonly text: string;
+  /** The same as data, for those that are not here. */
+  readonly form: TextForm;
 }
+
+export type TextForm =
+  | { readonly is: 'any' | 'present' }
+  | { readonly is: 'exact'; readonly values: readonly string[] }
+  | { readonly is: 'prefix' | 'suffix'; readonly value: string }
+  /** Of RE2 syntax, for the whole text. */
+  | { readonly is: 'regex'; readonly value: string }
+  /** A pattern of domain names: `*.example`. */
+  | { readonly is: 'name'; readonly value: string }
+  | { readonly is: 'lower-case'; readonly form: TextForm };
 
 export interface HttpMatch {
   readonly type: 'http';
@@ -191,29 +203,42 @@ function headerOf(headers: NonNullable<HttpRequest['headers']>, name: string): s
 export const exactly = (value: string): TextMatch => ({
   matches: (text) => text === value,
   text: `=${value}`,
+  form: { is: 'exact', values: [value] },
 });
 
 export const startsWith = (value: string): TextMatch => ({
   matches: (text) => text.startsWith(value),
   text: `${value}*`,
+  form: { is: 'prefix', value },
 });
 
 export const endsWith = (value: string): TextMatch => ({
   matches: (text) => text.endsWith(value),
   text: `*${value}`,
+  form: { is: 'suffix', value },
 });
 
 /** The whole text, by an expression of RE2 syntax, in linear time. @throws HeddleError `BadRegex` */
 export const fullMatch = (source: string): TextMatch => ({
   matches: compileRegex(source).fullMatch,
   text: `~${source}`,
+  form: { is: 'regex', value: source },
 });
 
 /** Not empty. */
-export const present: TextMatch = { matches: (text) => text !== '', text: '*' };
+export const present: TextMatch = { matches: (text) => text !== '', text: '*', form: { is: 'present' } };
+
+export const anyText: TextMatch = { matches: () => true, text: 'any', form: { is: 'any' } };
+
+export const oneOf = (values: readonly string[]): TextMatch => ({
+  matches: (text) => values.includes(text),
+  text: [...new Set(values)].sort().join('|'),
+  form: { is: 'exact', values },
+});
 
 /** Whatever the case of both. */
-export const anyCase = ({ matches, text }: TextMatch): TextMatch => ({
+export const anyCase = ({ matches, text, form }: TextMatch): TextMatch => ({
   matches: (each) => matches(each.toLowerCase()),
   text: `${text} in any case`,
+  form: { is: 'lower-case', form },
 });

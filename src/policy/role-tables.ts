@@ -23,6 +23,15 @@ interface Built {
   table: PolicyTable;
 }
 
+export interface CompiledRole {
+  /** Of its table. */
+  readonly number: number;
+  /** Without policies that are closed for the size of the table. */
+  readonly role: Role;
+  /** By identity: those for which it may differ from what is in no class. */
+  peers(): readonly PeerClass[];
+}
+
 /** @param limit of the entries of a table (table-limit.ts) */
 export function createTables(limit = TABLE_LIMIT) {
   const byRole = new Map<Role, Built>();
@@ -131,6 +140,13 @@ export function createTables(limit = TABLE_LIMIT) {
       refitted.clear();
       return differing;
     },
+    /** What the tables are made of. */
+    roles: (): CompiledRole[] =>
+      [...byRole.values()].map(({ number, fitted, terms }) => ({
+        number,
+        role: fitted.role,
+        peers: () => concerned(terms),
+      })),
     /** Of the policies that are closed, each once for a direction. */
     problems(): PolicyProblem[] {
       const found = [...closed].flatMap(({ fitted }) => fitted.problems);

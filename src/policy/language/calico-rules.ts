@@ -8,7 +8,7 @@ import { type Cidr, tryParseCidr } from '../../lib/ip.ts';
 import type { Direction, PolicyRef } from '../decision.ts';
 import type { Rule, RuleVerdict } from '../model.ts';
 import { allOf, anyOf, blockPeer, not, type Peer, rangesPeer } from '../peers.ts';
-import { exactly, type HttpMatch, startsWith, type TextMatch } from '../request.ts';
+import { exactly, type HttpMatch, oneOf, startsWith } from '../request.ts';
 import {
   both,
   inNamespace,
@@ -265,8 +265,3 @@ function readHttp(
     ),
   };
 }
-
-const oneOf = (values: readonly string[]): TextMatch => ({
-  matches: (text) => values.includes(text),
-  text: [...new Set(values)].sort().join('|'),
-});

@@ -1,20 +1,16 @@
 /** Names and patterns of names, of toFQDNs and of DNS requests. */
 import { isDnsName, isDnsPattern } from '../../api/cilium-words.ts';
 import type { CiliumNameSelector } from '../../api/cilium-policy-types.ts';
-import type { NamePattern } from '../peers.ts';
+import type { TextMatch } from '../request.ts';
 import type { Report } from './read.ts';
 
 const plain = (name: string): string => name.toLowerCase().replace(/\.$/, '');
 
-export function readName(
-  selector: CiliumNameSelector,
-  path: string,
-  report: Report,
-): NamePattern | undefined {
+export function readName(selector: CiliumNameSelector, path: string, report: Report): TextMatch | undefined {
   const { matchName, matchPattern } = selector;
   if (matchName !== undefined && matchPattern === undefined && isDnsName(matchName)) {
     const wanted = plain(matchName);
-    return { matches: (name) => name === wanted, text: wanted };
+    return { matches: (name) => name === wanted, text: wanted, form: { is: 'exact', values: [wanted] } };
   }
   if (matchPattern !== undefined && matchName === undefined && isDnsPattern(matchPattern))
     return namePattern(plain(matchPattern));
@@ -23,12 +19,13 @@ export function readName(
 }
 
 /** `*` stands for characters of one label; alone for every name; `**.` in front for one label or more. */
-export function namePattern(pattern: string): NamePattern {
-  if (pattern === '*') return { matches: () => true, text: '*' };
+export function namePattern(pattern: string): TextMatch {
+  if (pattern === '*') return { matches: () => true, text: '*', form: { is: 'any' } };
   const isDeep = pattern.startsWith('**.');
   const wanted = (isDeep ? pattern.slice(3) : pattern).split('.');
   return {
     text: pattern,
+    form: { is: 'name', value: pattern },
     matches(name) {
       const labels = name.split('.');
       const more = labels.length - wanted.length;

@@ -8,6 +8,7 @@ import type {
 } from '../../api/cilium-policy-types.ts';
 import { errorText } from '../../lib/errors.ts';
 import {
+  anyText,
   exactly,
   fullMatch,
   type HeaderMatch,
@@ -71,12 +72,10 @@ function readPattern(source: string | undefined, path: string, report: Report): 
   }
 }
 
-const anyValue: TextMatch = { matches: () => true, text: 'any' };
-
 /** `X-Name`, or `X-Name: value`. */
 function readHeader(text: string, path: string, report: Report): HeaderMatch | undefined {
   const [, name = '', value = ''] = /^\s*([^\s:]+)\s*:?\s*(.*)$/.exec(text) ?? [];
-  if (name !== '') return { name, value: value === '' ? anyValue : exactly(value.trimEnd()) };
+  if (name !== '') return { name, value: value === '' ? anyText : exactly(value.trimEnd()) };
   report(path, `"${text}" is no header (expected X-Name or X-Name: value)`);
   return undefined;
 }
@@ -91,7 +90,7 @@ function readHeaderMatch(
   if (secret) report(`${path}.secret`, 'is refused: values are not read from Secrets');
   if (!name) report(`${path}.name`, 'needs the name of a header');
   if (mismatch || secret || !name) return undefined;
-  return { name, value: value ? exactly(value) : anyValue };
+  return { name, value: value ? exactly(value) : anyText };
 }
 
 /** A topic is asked for of requests that name topics; others of the rule pass without one. */

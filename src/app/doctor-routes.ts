@@ -19,7 +19,7 @@ export interface DoctorDeps {
   readonly ipam: Ipam;
   readonly route: Route;
   /** Container ids of attachments that are wanted, or on their way. */
-  attachments(): ReadonlySet<string>;
+  attachments(): Promise<ReadonlySet<string>>;
 }
 
 export function doctorRoutes(deps: DoctorDeps): Routes {
@@ -29,15 +29,15 @@ export function doctorRoutes(deps: DoctorDeps): Routes {
   };
 }
 
-const orphansOf = ({ route, ipam, attachments }: DoctorDeps) =>
-  findOrphans({ node: route, ipam, known: attachments() } satisfies OrphanDeps);
+const orphansOf = async ({ route, ipam, attachments }: DoctorDeps) =>
+  findOrphans({ node: route, ipam, known: await attachments() } satisfies OrphanDeps);
 
 async function nodeFacts(deps: DoctorDeps): Promise<NodeFacts> {
   const { datapath, backend, podUse, ipam } = deps;
   const maps = backend.maps?.() ?? [];
   return {
     differences: await datapath.verify(),
-    orphans: orphansOf(deps).map(({ what }) => what),
+    orphans: (await orphansOf(deps)).map(({ what }) => what),
     tables: [...(await connectionTables(deps)), ...neighbourTables(deps.route)],
     beyondShare: podUse.over(),
     addresses: ipam.usage().map((usage) => ({ ...usage, users: namespacesOf(ipam) })),
@@ -111,6 +111,6 @@ function setting(key: string): number | undefined {
 async function fix(deps: DoctorDeps): Promise<Fixed> {
   const mended = await deps.datapath.mend();
   const removed: string[] = [];
-  for (const { what, remove } of orphansOf(deps)) if (await remove()) removed.push(what);
+  for (const { what, remove } of await orphansOf(deps)) if (await remove()) removed.push(what);
   return { mended, removed };
 }

@@ -145,6 +145,8 @@ test('a restarted agent adopts what runs, without a change to it', async () => {
   const writes = node.patches.length;
   await node.stopHost();
   await node.startHost();
+  const known = await node.host.attachments();
+  assert.ok(known.has('uid-web'), 'who asks what is wanted waits until all is found again');
   await eventually(
     'the pod is adopted',
     () => node.host.status().adopted === 1 && node.host.status().ready === 1,

@@ -82,8 +82,8 @@ export interface PodHost {
   localPods(): LocalPod[];
   onLocalPodsChanged(listener: () => void): void;
   find(namespace: string, name: string): PodWorker | undefined;
-  /** Container ids of what it wants on the node's network, or has on its way there or away. */
-  attachments(): ReadonlySet<string>;
+  /** Container ids of what it wants on the node's network, or has on its way there or away, once it has found all of them. */
+  attachments(): Promise<ReadonlySet<string>>;
   readonly standIn: StandInClient;
   /** Where a pod's own files are: resolv.conf, hosts, … */
   folder(uid: string): string;
@@ -205,7 +205,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
     onLocalPodsChanged: (listener) => void listeners.push(listener),
     find: (namespace, name) =>
       [...workers.values()].find(({ record }) => record?.namespace === namespace && record.name === name),
-    attachments: () => new Set(workers.keys()),
+    attachments: () => restored.promise.then(() => new Set(workers.keys())),
     standIn,
     folder: records.folder,
     status() {

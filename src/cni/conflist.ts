@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { HeddleError, errorText } from '../lib/errors.ts';
 import type { Netns } from '../kernel/netns.ts';
 import { run } from '../kernel/spawn.ts';
+import { attachmentKey } from './attachment.ts';
+import { createAttempts } from './attempts.ts';
 import { CniCode, CniError, type CniErrorJson } from './error.ts';
 import { formatArgs } from './request.ts';
 import { type CachedResult, createResultCache, type ResultCache } from './result-cache.ts';
@@ -42,7 +44,10 @@ export interface Conflist {
   /** Does nothing where nothing is left. @throws CniError */
   del(conf: RuntimeConf): Promise<void>;
   check(conf: RuntimeConf): Promise<void>;
-  /** Undoes what is cached and not `valid`, then has every plugin look for what else is nobody's. @throws CniError */
+  /**
+   * Undoes what is cached and not `valid`, then has every plugin look for what else is nobody's, as far as it can.
+   * @throws CniError with all that went wrong
+   */
   gc(valid: readonly Attachment[]): Promise<void>;
   /** Resolves where an ADD may be tried. @throws CniError notAvailable, limited */
   status(): Promise<void>;
@@ -120,16 +125,22 @@ export function createConflist(options: ConflistOptions): Conflist {
     },
     async gc(valid) {
       if (list.disableGC) return;
-      const keys = new Set(valid.map(({ containerId, ifName }) => `${containerId}/${ifName}`));
-      for (const { containerId, ifName } of await cache.list())
-        if (!keys.has(`${containerId}/${ifName}`)) await del({ containerId, ifName, netns: '' });
-      if (!atLeast(version, '1.1.0')) return;
+      const all = createAttempts();
+      const keys = new Set(valid.map(attachmentKey));
+      for (const { containerId, ifName } of await cache.list()) {
+        const key = attachmentKey({ containerId, ifName });
+        if (!keys.has(key)) await all.try(key, () => del({ containerId, ifName, netns: '' }));
+      }
       const attachments = valid.map(({ containerId, ifName }) => ({
         containerID: containerId,
         ifname: ifName,
       }));
-      for (const plugin of list.plugins)
-        await exec('GC', { ...plugin, 'cni.dev/valid-attachments': attachments }, NOBODY);
+      const plugins = atLeast(version, '1.1.0') ? list.plugins : [];
+      for (const plugin of plugins)
+        await all.try(`GC of ${plugin.type}`, () =>
+          exec('GC', { ...plugin, 'cni.dev/valid-attachments': attachments }, NOBODY),
+        );
+      all.end();
     },
     async status() {
       if (!atLeast(version, '1.1.0')) return;

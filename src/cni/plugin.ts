@@ -7,6 +7,7 @@ import { closeNetns, type Netns, openNetns } from '../kernel/netns.ts';
 import { type Link, openRoute, type Route } from '../kernel/route.ts';
 import { attach, detach, type Ends, finish, GATEWAY_4, GATEWAY_6, hostPrefix } from './attach.ts';
 import { attachmentKey, attachmentOf, detailsFor, detailsOf } from './attachment.ts';
+import { createAttempts } from './attempts.ts';
 import { dressChained, undressChained } from './chained.ts';
 import { CniCode, CniError } from './error.ts';
 import { checkAttachment } from './check.ts';
@@ -121,13 +122,15 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     },
     async gc(request) {
       const valid = validAttachments(request);
+      const all = createAttempts();
       for (const allocation of ipam.list()) {
         const { key, label } = allocation;
         const { network = request.config.name } = detailsOf(allocation);
         if (valid.has(key) || network !== request.config.name) continue;
         deps.log.info('removing an attachment that the runtime no longer knows', { key, pod: label });
-        await turns.take(key, () => remove(attachmentOf(key)));
+        await all.try(key, () => turns.take(key, () => remove(attachmentOf(key))));
       }
+      all.end();
     },
   };
 }

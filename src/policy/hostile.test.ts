@@ -250,8 +250,13 @@ test('tables that have no room for all rules allow nothing that is denied, and n
       const [decide, look] = [createDecider(world), createLookup(tables)];
       for (const flow of flows) {
         const [want, is] = [decide(flow), look(wireFlow(world, flow))];
-        for (const side of ['egress', 'ingress'] as const)
+        for (const side of ['egress', 'ingress'] as const) {
           if (want[side].verdict === 'deny') assert.equal(is[side].verdict, 'deny');
+          // Nor without what is asked for.
+          if (is[side].verdict === 'deny') continue;
+          if (want[side].auth) assert.ok(is[side].auth, 'without proof');
+          if (want[side].redirect) assert.ok(is[side].redirect, 'without its requests being judged');
+        }
       }
       for (const { entries } of tables.tables.values())
         for (const { rule, verdict } of entries)

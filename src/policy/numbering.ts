@@ -4,7 +4,7 @@
  */
 import { type Direction, type PolicyRef, policyText, type RuleRef, ruleKey } from './decision.ts';
 import { isolationOf } from './isolation.ts';
-import type { Policy } from './model.ts';
+import type { Policy, Rule } from './model.ts';
 import { createNumberer, ruleHash } from './numbers.ts';
 import type { GroupDifference, PodGroup, PolicyDifference } from './roles.ts';
 import type { Scene } from './scene.ts';
@@ -35,7 +35,10 @@ export function createNumbering(): RuleNumberer {
     epoch: numberer.epoch,
   };
   const each = (changed: readonly Policy[], groups: readonly PodGroup[], use: (text: string) => void) => {
-    for (const { rules } of changed) for (const { ref } of rules) use(ruleKey(ref));
+    for (const rule of changed.flatMap(({ rules }) => rules)) {
+      use(ruleKey(rule.ref));
+      if (isConditional(rule)) use(ruleKey(closedRef(rule.ref)));
+    }
     for (const { concernedBy } of groups)
       for (const direction of ['ingress', 'egress'] as const) {
         const { enforced, audited } = isolationOf(concernedBy[direction], direction);
@@ -56,3 +59,10 @@ export function createNumbering(): RuleNumberer {
 /** `default deny ingress: NetworkPolicy payments/default-deny, NetworkPolicy payments/vault` */
 export const defaultDenyText = (direction: Direction, policies: readonly PolicyRef[]): string =>
   `default deny ${direction}: ${policies.map(policyText).join(', ')}`;
+
+/** Allows what comes only by its requests, or with a proof. */
+export const isConditional = ({ verdict, l7, auth }: Rule): boolean =>
+  verdict === 'allow' && (l7 !== undefined || auth !== undefined);
+
+/** Of a rule that denies instead, where a table has no room for what it asks (table-limit.ts). */
+export const closedRef = (ref: RuleRef): RuleRef => ({ ...ref, path: `${ref.path} (no room)` });

@@ -6,6 +6,7 @@
 import type { Role } from './build-table.ts';
 import type { PeerClass } from './identities.ts';
 import { comparePolicies, type Policy, type Rule } from './model.ts';
+import { closedRef, isConditional } from './numbering.ts';
 import type { PolicyProblem } from './tables.ts';
 import { neededTerms } from './terms.ts';
 
@@ -67,16 +68,19 @@ function weightsOf({ policies, direction }: Role, classes: readonly PeerClass[])
     .sort((a, b) => b.weight - a.weight || comparePolicies(a.policy.ref, b.policy.ref));
 }
 
-/** Fails closed: what allows allows nothing, what denies or passes denies everything. */
+/**
+ * Fails closed: what allows allows nothing; what denies or passes denies everything. So does what allows on a condition (of
+ * requests, of proof): without it another rule, or none, would allow the same without.
+ */
 function withClosed(role: Role, policies: ReadonlySet<Policy>): Role {
   const closed = new Map<Rule, Rule>();
   for (const policy of policies)
     for (const rule of policy.rules)
       closed.set(
         rule,
-        rule.verdict === 'allow'
+        rule.verdict === 'allow' && !isConditional(rule)
           ? { ...rule, peers: [], ports: [] }
-          : { ...rule, peers: null, ports: null, verdict: 'deny' },
+          : denyingAll(rule),
       );
   const now = (rule: Rule): Rule => closed.get(rule) ?? rule;
   return {
@@ -85,6 +89,15 @@ function withClosed(role: Role, policies: ReadonlySet<Policy>): Role {
     audited: role.audited && new Set([...role.audited].map(now)),
   };
 }
+
+/** What a rule does is the same in all tables: one that allows elsewhere denies under another name. */
+const denyingAll = ({ l7: _requests, onward: _next, auth: _proof, ...rule }: Rule): Rule => ({
+  ...rule,
+  ref: rule.verdict === 'allow' ? closedRef(rule.ref) : rule.ref,
+  peers: null,
+  ports: null,
+  verdict: 'deny',
+});
 
 function problemOf(policy: Policy, { direction }: Role, weight: number, limit: number): PolicyProblem {
   const { kind, namespace, name, part } = policy.ref;

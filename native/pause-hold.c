@@ -242,7 +242,6 @@ static void kill_container(const char *id, int number) {
   struct container *c = find(id);
   if (!c || !c->monitor) return;
   if (c->first_fd >= 0) syscall(SYS_pidfd_send_signal, c->first_fd, number, NULL, 0);
-  else if (c->first > 0) kill(c->first, number);
   else if (number == SIGKILL) kill(c->monitor, SIGKILL);
 }
 

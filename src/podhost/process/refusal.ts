@@ -24,6 +24,7 @@ export function processRefusal(pod: Pod): { reason: string; message: string } | 
   const problems = [
     ...volumeProblems(pod),
     ...(spec?.shareProcessNamespace ? ['shareProcessNamespace'] : []),
+    ...(spec?.securityContext?.sysctls?.length ? ['sysctls'] : []),
     ...all(pod).flatMap((container) => containerProblems(pod, container)),
   ];
   if (problems.length === 0) return undefined;
@@ -33,13 +34,9 @@ export function processRefusal(pod: Pod): { reason: string; message: string } | 
 const all = (pod: Pod): Container[] => [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
 
 function containerProblems(pod: Pod, container: Container): string[] {
-  const own = container.securityContext;
-  const added = (own?.capabilities?.add ?? []).filter((name) => !HARMLESS.has(name));
-  const seccomp = own?.seccompProfile ?? pod.spec?.securityContext?.seccompProfile;
   return [
     !container.command?.length && 'no command, and there is no image that has one',
-    added.length > 0 && `capabilities.add: ${added.join(', ')}`,
-    seccomp?.type === 'Localhost' && 'seccompProfile of type Localhost',
+    ...securityProblems(pod, container),
     container.volumeDevices?.length && 'volumeDevices',
     (container.stdin || container.tty) && 'stdin and tty',
     mountProblem(pod, container),
@@ -47,4 +44,17 @@ function containerProblems(pod: Pod, container: Container): string[] {
   ]
     .filter((words) => typeof words === 'string')
     .map((words) => `container ${container.name}: ${words}`);
+}
+
+/** A container does not run with less around it than it asks for. */
+function securityProblems(pod: Pod, { securityContext: own }: Container) {
+  const { seccompProfile, appArmorProfile, seLinuxOptions } = { ...pod.spec?.securityContext, ...own };
+  const added = (own?.capabilities?.add ?? []).filter((name) => !HARMLESS.has(name));
+  return [
+    added.length > 0 && `capabilities.add: ${added.join(', ')}`,
+    seccompProfile?.type === 'Localhost' && 'seccompProfile of type Localhost',
+    appArmorProfile?.type === 'Localhost' && 'a profile of AppArmor',
+    Object.keys(seLinuxOptions ?? {}).length > 0 && 'seLinuxOptions',
+    own?.procMount === 'Unmasked' && 'procMount Unmasked',
+  ];
 }

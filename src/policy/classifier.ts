@@ -1,21 +1,25 @@
 /**
  * Sorts peers into classes (identities.ts) in a world that changes a little at a time: what is worked out for a group of
- * pods, or an address, stays until its pods, or what the rules ask of peers, change.
+ * pods, a range or an address stays until its pods, or what the rules ask of it, change.
  */
-import { type Address, bits, formatCidr, tryParseAddress } from '../lib/ip.ts';
+import { type Address, formatCidr, tryParseAddress } from '../lib/ip.ts';
 import { SharingMap } from '../lib/sharing-map.ts';
-import { type Block, nestBlocks, walkNested } from './blocks.ts';
+import { type AddressList, createAddressList } from './address-list.ts';
 import { createDrafts, type Draft } from './drafts.ts';
-import type { Identities, PeerClass } from './identities.ts';
-import { addressTerms, hostCidr, podEntities } from './terms.ts';
-import { indexPeers } from './indexed/peer-index.ts';
-import { namedPortsText } from './named-ports.ts';
 import type { RoleDifference } from './endpoints.ts';
-import { createTerms, type Peers, type TermDifference, type Terms } from './peer-terms.ts';
+import type { Identities, PeerClass } from './identities.ts';
+import { indexPeers } from './indexed/peer-index.ts';
+import type { Rule } from './model.ts';
+import { hasName, namedPortsText, namingOf } from './named-ports.ts';
+import { createTerms, isAny, type Peers, type TermDifference, type Terms } from './peer-terms.ts';
 import { selectsPod } from './peers.ts';
 import { addressTexts, type PodDifference } from './pod-directory.ts';
+import type { Span } from './nested-ranges.ts';
+import { createRangeClasses, type Numbered } from './range-classes.ts';
+import { withTwins } from './range-twins.ts';
 import { type Alike, type GroupDifference, groupKey, type PodGroup } from './roles.ts';
 import type { Places } from './scene.ts';
+import { addressTerms, blockOf, hostCidr, podEntities } from './terms.ts';
 import type { WorldPod } from './world.ts';
 
 export interface Classifier {
@@ -38,7 +42,7 @@ export function createClassifier(): Classifier {
   return {
     classify({ places, pods, groups, roles }) {
       const asked = terms.update(roles);
-      const some = work && pods && !asked.addresses && !asked.names;
+      const some = work && pods && !asked.isAnew;
       const known = some ? work!.update({ places, pods, groups, asked }, () => terms.peers()) : undefined;
       if (!known) work = createWork(places, groups.groups, terms, work?.classes ?? new Map());
       return known ?? work!.all();
@@ -65,7 +69,7 @@ interface GroupState {
   /** Texts of pod terms. */
   readonly held: ReadonlySet<string>;
   /** By what ranges say of the address, then by what port names mean. */
-  readonly drafts: Map<readonly string[], PlaceState>;
+  readonly drafts: WeakMap<readonly string[], PlaceState>;
 }
 
 interface PlaceState {
@@ -83,25 +87,23 @@ function createWork(
   let peers = terms.peers();
   let find = createTermFinder(peers);
   const drafts = createDrafts(former);
-  const blocks = nestBlocks(withTwins(addressTerms(places, peers), terms.twins()));
+  const ranges = createRangeClasses(drafts);
   const entities = podEntities(peers);
-  const byRange = new Map(
-    blocks.ranges.map(({ terms }) => [terms, drafts.hold(drafts.of(terms, new Map()))]),
-  );
   const states = new Map<string, GroupState>(groups.map(({ alike }) => [alike.key, stateOf(alike)]));
   const byAddress = new Map<string, Draft>();
-  const base = new Map<string, number>();
+  /** The same addresses, once they are asked for by range. */
+  let inOrder: AddressList | undefined;
   let prefixes = SharingMap.of<string, number>();
   let epoch = 0;
   let last: Identities | undefined;
 
   function stateOf(alike: Alike): GroupState {
-    return { alike, held: new Set(find(places, alike)), drafts: new Map() };
+    return { alike, held: new Set(find(places, alike)), drafts: new WeakMap() };
   }
 
   function draftOf(pod: WorldPod, address: Address): Draft {
     const state = states.get(groupKey(pod))!;
-    const within = blocks.match(address);
+    const within = ranges.termsAt(address);
     let place = state.drafts.get(within);
     if (!place) {
       const terms = [...new Set([...state.held, ...entities, ...within])].sort();
@@ -125,13 +127,11 @@ function createWork(
       if (owner) byAddress.set(text, drafts.hold(draftOf(owner, address)));
       else byAddress.delete(text);
       if (was) drafts.drop(was);
+      if (owner && !was) inOrder?.add(text);
+      if (was && !owner) inOrder?.delete(text);
     }
   }
 
-  const rangeIdentity = (terms: readonly string[]): number => {
-    const draft = byRange.get(terms);
-    return draft ? drafts.identity(draft) : 0;
-  };
   /** A pod's own prefix replaces a range of that address alone; it is left out where what is around says the same. */
   function prefixOf(
     text: string,
@@ -140,19 +140,17 @@ function createWork(
     if (!address) return undefined;
     const prefix = formatCidr(hostCidr(address));
     const draft = byAddress.get(text);
-    if (!draft) return { prefix, identity: base.get(prefix) };
+    if (!draft) return { prefix, identity: ranges.identity(prefix) };
     const identity = drafts.identity(draft);
-    const around = rangeIdentity(blocks.match(address, bits(address.family) - 1));
-    return { prefix, identity: identity === around ? undefined : identity };
+    return { prefix, identity: identity === ranges.around(address) ? undefined : identity };
   }
 
-  function writePrefixes(addresses: Iterable<string>): void {
-    prefixes = prefixes.with(
-      Iterator.from(addresses)
-        .map(prefixOf)
-        .filter((each) => each !== undefined)
-        .map(({ prefix, identity }) => [prefix, identity] as const),
-    );
+  function writePrefixes(addresses: ReadonlySet<string>, numbered: Numbered): void {
+    const own = Iterator.from(addresses.union(new Set(numbered.addresses)))
+      .map(prefixOf)
+      .filter((each) => each !== undefined)
+      .map(({ prefix, identity }) => [prefix, identity] as const);
+    prefixes = prefixes.with([...numbered.prefixes, ...own]);
   }
 
   function identities(): Identities {
@@ -165,11 +163,11 @@ function createWork(
   function changeTerms({ come, gone }: TermDifference['pods']): ReadonlySet<string> {
     const dirty = new Set<string>();
     for (const [key, { alike, held }] of states) {
-      const left = gone.filter((text) => held.has(text));
+      const left = gone.filter(({ text }) => held.has(text));
       const joined = come.filter((term) => selectsPod(places, term, alike));
       if (left.length + joined.length === 0) continue;
-      const next = new Set(held).difference(new Set(left)).union(new Set(joined.map(({ text }) => text)));
-      states.set(key, { alike, held: next, drafts: new Map() });
+      const next = held.difference(textsOf(left)).union(textsOf(joined));
+      states.set(key, { alike, held: next, drafts: new WeakMap() });
       dirty.add(key);
     }
     return dirty;
@@ -184,51 +182,58 @@ function createWork(
     }
   }
 
+  /** Addresses of pods at which port names of these rules may mean something. */
+  function* named(rules: readonly Rule[]): Generator<string> {
+    const { names, always, terms } = namingOf(rules);
+    for (const { alike, held } of states.values())
+      if (always || terms.some((term) => held.has(term)))
+        for (const pod of alike.pods) if (hasName(pod, names)) yield* addressTexts(pod);
+    for (const term of terms) yield* within(ranges.rangesOf(term));
+  }
+
+  function* within(spans: readonly Span[]): Generator<string> {
+    if (spans.length === 0) return;
+    inOrder ??= createAddressList(byAddress.keys());
+    for (const span of spans) yield* inOrder.within(span);
+  }
+
   return {
     classes: drafts.byText,
     all() {
+      const asked = ranges.change([], withTwins(addressTerms(places, peers), terms.twins()));
       settle(new Set(places.pods.flatMap(addressTexts)));
       epoch = drafts.epoch();
-      walkNested(
-        blocks.ranges.map(({ cidr, terms }) => ({ cidr, identity: rangeIdentity(terms) })),
-        ({ cidr, identity }, around) => {
-          if (identity !== (around?.identity ?? 0)) base.set(formatCidr(cidr), identity);
-        },
-      );
-      prefixes = SharingMap.of(base);
-      writePrefixes(byAddress.keys());
+      writePrefixes(new Set(byAddress.keys()), ranges.number(asked));
       return identities();
     },
     update(change, peersNow) {
       places = change.places;
       const { pods, groups, asked } = change;
-      const isAsked = asked.pods.come.length + asked.pods.gone.length > 0;
-      if (isAsked) {
-        peers = peersNow();
-        find = createTermFinder(peers);
-      }
-      const dirty = isAsked ? changeTerms(asked.pods) : new Set<string>();
+      if (isAny(asked.pods) || isAny(asked.names)) peers = peersNow();
+      if (isAny(asked.pods)) find = createTermFinder(peers);
+      const dirty = isAny(asked.pods) ? changeTerms(asked.pods) : new Set<string>();
       changeGroups(groups);
+      const { gone, come } = asked.addresses;
+      const around = ranges.change(
+        textsOf(gone),
+        come.map((leaf) => [leaf.text, blockOf(places, leaf)!] as const),
+      );
       const addresses = new Set(pods.addresses);
       for (const key of dirty)
         for (const pod of states.get(key)?.alike.pods ?? [])
           for (const text of addressTexts(pod)) addresses.add(text);
+      for (const text of within(around.spans)) addresses.add(text);
+      for (const text of named([...asked.names.gone, ...asked.names.come])) addresses.add(text);
       settle(addresses);
       if (drafts.epoch() !== epoch) return undefined;
-      writePrefixes(addresses);
+      writePrefixes(addresses, ranges.number(around));
       return identities();
     },
   };
 }
 
-/** One term for all that stand in the same rules. */
-function withTwins(all: Map<string, Block>, twins: ReadonlyMap<string, string>): Map<string, Block> {
-  const ranges = Map.groupBy(twins, ([, first]) => first);
-  for (const [first, own] of ranges)
-    all.set(first, { ranges: own.flatMap(([text]) => all.get(text)!.ranges), except: [] });
-  for (const [text, first] of twins) if (text !== first) all.delete(text);
-  return all;
-}
+const textsOf = (each: readonly { readonly text: string }[]): ReadonlySet<string> =>
+  new Set(each.map(({ text }) => text));
 
 /** Which pod terms hold for pods that are alike. */
 function createTermFinder(peers: Peers): (places: Places, alike: Alike) => string[] {

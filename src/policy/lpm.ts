@@ -3,6 +3,7 @@ import { type Address, bits, type Cidr, type Family } from '../lib/ip.ts';
 
 export interface Lpm<T> {
   set(cidr: Cidr, value: T): void;
+  delete(cidr: Cidr): void;
   /** @param most the longest prefix that counts */
   match(address: Address, most?: number): T | undefined;
 }
@@ -11,15 +12,24 @@ export function createLpm<T>(): Lpm<T> {
   const byLength: Record<Family, Map<number, Map<bigint, T>>> = { 4: new Map(), 6: new Map() };
   /** Lengths in use, longest first. */
   const lengths: Record<Family, number[]> = { 4: [], 6: [] };
+  const order = (family: Family): void => {
+    lengths[family] = [...byLength[family].keys()].sort((a, b) => b - a);
+  };
   return {
     set({ family, length, value: network }, value) {
       let prefixes = byLength[family].get(length);
       if (!prefixes) {
         prefixes = new Map();
         byLength[family].set(length, prefixes);
-        lengths[family] = [...byLength[family].keys()].sort((a, b) => b - a);
+        order(family);
       }
       prefixes.set(network, value);
+    },
+    delete({ family, length, value: network }) {
+      const prefixes = byLength[family].get(length);
+      if (!prefixes?.delete(network) || prefixes.size > 0) return;
+      byLength[family].delete(length);
+      order(family);
     },
     match({ family, value }, most = bits(family)) {
       for (const length of lengths[family]) {

@@ -50,6 +50,20 @@ export function egressNames(rules: readonly Rule[]): (terms: readonly string[], 
     resolveNames([...always, ...terms.flatMap((term) => [...(byTerm.get(term) ?? [])])], pod);
 }
 
+/** Of egress rules: their port names, and at which pods they may mean something: all, or those for which a term holds. */
+export function namingOf(rules: readonly Rule[]): {
+  readonly names: ReadonlySet<string>;
+  readonly always: boolean;
+  readonly terms: readonly string[];
+} {
+  const { always, byTerm } = collect(rules);
+  return { names: new Set(rules.flatMap(namesIn)), always: always.size > 0, terms: [...byTerm.keys()] };
+}
+
+/** @param names keys as of `nameKey` */
+export const hasName = ({ ports }: WorldPod, names: ReadonlySet<string>): boolean =>
+  ports.some(({ name, protocol }) => name !== undefined && names.has(nameKey(protocol, name)));
+
 const none: NamedPorts = new Map();
 
 /** No egress rule uses a port's name. */

@@ -25,11 +25,18 @@ export interface Peers {
 
 /** How what is asked differs from before. */
 export interface TermDifference {
-  readonly pods: { readonly gone: readonly string[]; readonly come: readonly PodPeer[] };
-  /** Of what is asked of addresses: ranges, nodes, names, entities. */
-  readonly addresses: boolean;
-  /** Of which port names mean something to whom. */
-  readonly names: boolean;
+  readonly pods: Difference<PodPeer>;
+  /** Of what is asked of addresses: ranges, nodes, names. */
+  readonly addresses: Difference<BlockPeer | NodePeer | NamePeer>;
+  /** Egress rules with port names: what else they mean, and to whom. */
+  readonly names: Difference<Rule>;
+  /** Who is in the cluster is told apart now, or not any more, or which ranges are twins may differ. */
+  readonly isAnew: boolean;
+}
+
+interface Difference<T> {
+  readonly gone: readonly T[];
+  readonly come: readonly T[];
 }
 
 export interface Terms {
@@ -52,6 +59,7 @@ export function createTerms(): Terms {
   let listed: ReadonlySet<string> = new Set();
   /** A rule with one of them has come or gone. */
   let isListed = false;
+  let hadEntities = false;
   const add = (leaf: LeafPeer, by: 1 | -1): void => {
     switch (leaf.type) {
       case 'pods':
@@ -99,12 +107,19 @@ export function createTerms(): Terms {
             .values()
             .flatMap(({ ranges }) => ranges),
         );
-      const [ofPods, ofNames] = [pods.settle(), naming.settle()];
-      const others = [blocks, nodes, domains, entities].map((each) => each.settle());
+      entities.settle();
+      const isOther = entities.size() > 0 !== hadEntities;
+      hadEntities = entities.size() > 0;
+      const [ranges, onNodes, named] = [blocks.settle(), nodes.settle(), domains.settle()];
+      const names = naming.settle();
       return {
-        pods: { gone: ofPods.gone, come: ofPods.come },
-        addresses: isTwinned || others.some(isAny),
-        names: isAny(ofNames),
+        pods: pods.settle(),
+        addresses: {
+          gone: [...ranges.gone, ...onNodes.gone, ...named.gone],
+          come: [...ranges.come, ...onNodes.come, ...named.come],
+        },
+        names: { gone: names.gone.map(({ rule }) => rule), come: names.come.map(({ rule }) => rule) },
+        isAnew: isTwinned || isOther,
       };
     },
     twins: () =>
@@ -139,15 +154,14 @@ interface Naming {
 const namingText = (rule: Rule): string =>
   JSON.stringify([namesIn(rule).sort(), rule.peers?.map(({ text }) => text).sort() ?? null]);
 
-const isAny = ({ gone, come }: { readonly gone: unknown[]; readonly come: unknown[] }): boolean =>
-  gone.length + come.length > 0;
+export const isAny = ({ gone, come }: Difference<unknown>): boolean => gone.length + come.length > 0;
 
 const isNaming = (rule: Rule): boolean => rule.ref.direction === 'egress' && namesIn(rule).length > 0;
 
 function createCounted<T extends { readonly text: string }>() {
   const counts = new Map<string, { peer: T; count: number }>();
-  /** Whether it was there when last asked, of what has come or gone since. */
-  const before = new Map<string, boolean>();
+  /** What was there when last asked, of what has come or gone since. */
+  const before = new Map<string, T | undefined>();
   return {
     add(peer: T, by: 1 | -1): void {
       const known = counts.get(peer.text);
@@ -155,19 +169,23 @@ function createCounted<T extends { readonly text: string }>() {
         known.count += by;
         return;
       }
-      if (!before.has(peer.text)) before.set(peer.text, known !== undefined);
+      if (!before.has(peer.text)) before.set(peer.text, known?.peer);
       if (known) counts.delete(peer.text);
       else counts.set(peer.text, { peer, count: 1 });
     },
     /** What has come and gone since this was last asked. */
-    settle(): { readonly gone: string[]; readonly come: T[] } {
-      const differing = [...before].filter(([text, was]) => was !== counts.has(text));
+    settle(): Difference<T> {
+      const gone: T[] = [];
+      const come: T[] = [];
+      for (const [text, was] of before) {
+        const is = counts.get(text)?.peer;
+        if (was && !is) gone.push(was);
+        if (is && !was) come.push(is);
+      }
       before.clear();
-      return {
-        gone: differing.flatMap(([text, was]) => (was ? [text] : [])),
-        come: differing.flatMap(([text, was]) => (was ? [] : [counts.get(text)!.peer])),
-      };
+      return { gone, come };
     },
+    size: (): number => counts.size,
     all: (): Map<string, T> => new Map([...counts].map(([text, { peer }]) => [text, peer])),
   };
 }

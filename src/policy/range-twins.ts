@@ -2,6 +2,7 @@
  * Long lists of ranges. Ranges that stand in the very same rules are told apart by none of them: one term does for all,
  * and whoever they hold for is of one class. Without it each range of a list would be a class, with entries in each table.
  */
+import type { Block } from './blocks.ts';
 import { compareText, type Rule } from './model.ts';
 import { leavesOf, type Peer } from './peers.ts';
 
@@ -38,6 +39,15 @@ export function rangeTwins(rules: Iterable<Rule>, listed: ReadonlySet<string>): 
     if (known === undefined || compareText(text, known) < 0) first.set(where, text);
   }
   return new Map([...places].map(([text, where]) => [text, first.get(where)!]));
+}
+
+/** One term for all that stand in the same rules. @param all is changed */
+export function withTwins(all: Map<string, Block>, twins: ReadonlyMap<string, string>): Map<string, Block> {
+  const ranges = Map.groupBy(twins, ([, first]) => first);
+  for (const [first, own] of ranges)
+    all.set(first, { ranges: own.flatMap(([text]) => all.get(text)!.ranges), except: [] });
+  for (const [text, first] of twins) if (text !== first) all.delete(text);
+  return all;
 }
 
 const isPlainRange = (peer: Peer): boolean => peer.type === 'block' && peer.except.length === 0;

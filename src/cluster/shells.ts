@@ -25,10 +25,12 @@ const SETTLED = 120_000;
 /** Of those that have been so for a while: `olderThan` is a time in milliseconds since 1970. */
 export function findShells(olderThan: number = Date.now() - SETTLED): Shell[] {
   const mount = findCgroup2Mount();
-  const cgroups = mount === undefined ? [] : namesIn(mount).flatMap((name) => CGROUP.exec(name)?.[1] ?? []);
+  // Who is in a cluster is not to be known without.
+  if (mount === undefined) return [];
+  const cgroups = namesIn(mount).flatMap((name) => CGROUP.exec(name)?.[1] ?? []);
   const ids = new Set([...namesIn(RUN_ROOT).filter((name) => ID.test(name)), ...cgroups]);
   return [...ids].toSorted().flatMap((id) => {
-    const cgroup = mount !== undefined && cgroups.includes(id) ? join(mount, `heddle-${id}`) : undefined;
+    const cgroup = cgroups.includes(id) ? join(mount, `heddle-${id}`) : undefined;
     if (cgroup !== undefined && cgroupTreePids(cgroup).length > 0) return [];
     const runDir = namesIn(RUN_ROOT).includes(id) ? join(RUN_ROOT, id) : undefined;
     const left = [cgroup, runDir].filter((path) => path !== undefined);

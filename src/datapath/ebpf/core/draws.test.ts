@@ -43,7 +43,7 @@ const OUTSIDE = ['192.0.2.1', '2001:db8::1'] as const;
 /** `node src/datapath/ebpf/core/draws.test.ts --runs 1000`: that many worlds, with 100 packets each. */
 const flag = process.argv.indexOf('--runs');
 /** A deep check draws twenty times as many, and sends more than 100,000 packets. */
-const usual = process.env['HEDDLE_DEEP'] === '1' ? 80 : 20;
+const usual = process.env['HEDDLE_DEEP'] === '1' ? 90 : 20;
 const numRuns = flag < 0 ? usual : Number(process.argv[flag + 1]);
 
 test('every packet meets what policy says: verdict, rules and way', { skip: needsRoot }, async (t) => {

@@ -2,7 +2,13 @@
 import { tryParseCidr } from '../lib/ip.ts';
 import { parseSelectorExpression, usesGlobal } from './calico-selector.ts';
 import type { CalicoEntityRule, CalicoIcmp, CalicoRule } from './calico-types.ts';
-import { CALICO_PROTOCOLS, calicoPort, calicoProtocol, hasPorts } from './calico-values.ts';
+import {
+  CALICO_PROTOCOLS,
+  calicoPort,
+  calicoProtocol,
+  hasPorts,
+  NOT_BESIDE_SERVICES,
+} from './calico-values.ts';
 import {
   forbidden,
   invalid,
@@ -119,15 +125,6 @@ function* validateEntity(entity: CalicoEntityRule, path: string, hasPortNumbers:
   }
 }
 
-const BESIDE = [
-  'selector',
-  'notSelector',
-  'namespaceSelector',
-  'serviceAccounts',
-  'nets',
-  'notNets',
-] as const;
-
 const isGiven = (value: unknown): boolean =>
   Array.isArray(value) ? value.length > 0 : value !== undefined && value !== '';
 
@@ -145,7 +142,7 @@ function* validateServices(rule: CalicoRule, place: RulesPlace, path: string): P
   if (place.global && !services.namespace)
     yield required(`${at}.namespace`, 'of a policy for all namespaces');
   const ports = there === 'destination' ? (['ports', 'notPorts'] as const) : [];
-  for (const field of [...BESIDE, ...ports])
+  for (const field of [...NOT_BESIDE_SERVICES, ...ports])
     if (isGiven(entity[field])) yield forbidden(at, `may not be used with ${field}`);
 }
 

@@ -41,3 +41,13 @@ const named = (name: string): CalicoPort | undefined => (/[a-zA-Z_]/.test(name) 
 
 const isWithin = (value: unknown, least: number, most: number): value is number =>
   Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
+
+/** What an end of a rule may not have beside `services`, ports apart. */
+export const NOT_BESIDE_SERVICES = [
+  'selector',
+  'notSelector',
+  'namespaceSelector',
+  'serviceAccounts',
+  'nets',
+  'notNets',
+] as const;

@@ -1,5 +1,6 @@
 /** Rules for the endpoints of a Service. (API reference, "EntityRule": services.) */
 import type { CalicoEntityRule } from '../../api/calico-types.ts';
+import { NOT_BESIDE_SERVICES } from '../../api/calico-values.ts';
 import { tryParseAddress } from '../../lib/ip.ts';
 import type { PortMatch } from '../model.ts';
 import { type Peer, podPeer, setPeer } from '../peers.ts';
@@ -14,15 +15,6 @@ interface Context {
   readonly report: Report;
 }
 
-const BESIDE = [
-  'selector',
-  'notSelector',
-  'namespaceSelector',
-  'serviceAccounts',
-  'nets',
-  'notNets',
-] as const;
-
 /** Null: the end names no Service. Undefined: it cannot be read. */
 export type NamedService = { readonly peers: readonly Peer[]; readonly ports: readonly PortMatch[] };
 
@@ -35,7 +27,7 @@ export function readServices(
   if (wanted === undefined || wanted === null) return null;
   const at = `${path}.services`;
   const of = wanted.namespace ? wanted.namespace : namespace;
-  const beside = BESIDE.find((field) => isGiven(entity[field]));
+  const beside = NOT_BESIDE_SERVICES.find((field) => isGiven(entity[field]));
   if (beside) report(at, `may not be used with ${beside}`);
   else if (!wanted.name) report(`${at}.name`, 'is missing');
   else if (of === '') report(`${at}.namespace`, 'is missing, of a policy for all namespaces');

@@ -234,6 +234,7 @@ const podHost = createPodHost({
     cgroup: join(cgroupMount, nodePaths.cgroup, 'pods'),
     cgroupMount,
     objects: pods,
+    services: pods.servicesOf,
     event: events.event,
   },
   callbacks: {

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import type { ConfigMap, Pod, Secret } from '../api/types.ts';
+import type { ConfigMap, Pod, Secret, Service } from '../api/types.ts';
 import { createCgroup, findCgroup2Mount, killCgroup, removeCgroup } from '../kernel/cgroup.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { createPlugin } from '../cni/plugin.ts';
@@ -33,6 +33,7 @@ export interface TestNode {
   /** By `namespace/name`. */
   configMaps: Map<string, ConfigMap>;
   secrets: Map<string, Secret>;
+  services: Service[];
   host: PodHost;
   changed(): void;
   startHost(options?: Partial<PodHostOptions['callbacks']>): Promise<void>;
@@ -58,6 +59,7 @@ export async function createTestNode(): Promise<TestNode> {
   const events: TestNode['events'] = [];
   const configMaps: TestNode['configMaps'] = new Map();
   const secrets: TestNode['secrets'] = new Map();
+  const services: Service[] = [];
   const cgroup = join(findCgroup2Mount() ?? '', basename(folder));
   createCgroup(cgroup);
   const paths = new Set<string>();
@@ -81,6 +83,7 @@ export async function createTestNode(): Promise<TestNode> {
     events,
     configMaps,
     secrets,
+    services,
     host: undefined as unknown as PodHost,
     changed: () => node.host.reconcile([...pods.values()]),
     async startHost(callbacks = {}) {
@@ -120,7 +123,7 @@ export async function createTestNode(): Promise<TestNode> {
             configMap: async (namespace, name) => configMaps.get(`${namespace}/${name}`),
             secret: async (namespace, name) => secrets.get(`${namespace}/${name}`),
           },
-          serviceEnv: () => ({}),
+          services: () => services,
           event: (pod, type, reason, message) =>
             void events.push({ pod: pod.metadata.name, type, reason, message }),
         },

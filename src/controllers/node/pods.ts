@@ -27,6 +27,8 @@ export interface PodController {
   /** Undefined: there is none of that name. */
   configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
+  /** Those of a namespace, and the API server's own: what a program's environment names. */
+  servicesOf(namespace: string): Service[];
   /** Numeric target ports of the services that select a pod: traffic comes there, declared or not. */
   targetPorts(pod: Pod): ServedPort[];
 }
@@ -46,6 +48,7 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
     const [pair] = Object.entries(service.spec?.selector ?? {});
     return pair ? [pairOf(service.metadata.namespace, pair)] : [];
   });
+  const inNamespace = services.byIndex('namespace', ({ metadata }) => [metadata.namespace ?? '']);
   let isTelling = false;
   /** Once for all that changes in a turn: thousands of services come at a start. */
   const tell = () => {
@@ -80,6 +83,10 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
     },
     configMap: (namespace, name) => found(client.get(CONFIG_MAP, name, namespace)),
     secret: (namespace, name) => found(client.get(SECRET, name, namespace)),
+    servicesOf(namespace) {
+      const api = services.get('default/kubernetes');
+      return [...inNamespace(namespace), ...(api && namespace !== 'default' ? [api] : [])];
+    },
     targetPorts: ({ metadata }) =>
       Object.entries(metadata.labels ?? {})
         .flatMap((pair) => selecting(pairOf(metadata.namespace, pair)))

@@ -1,6 +1,6 @@
 /** A pod's processes for its worker: made when the pod starts, found again after a restart, ended and removed. */
 import { join } from 'node:path';
-import type { Pod } from '../../api/types.ts';
+import type { Pod, Service } from '../../api/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import type { CheckDeps } from '../health/check.ts';
@@ -22,8 +22,8 @@ export interface ProcessOptions {
   /** The cgroup2 mount that it is in. */
   cgroupMount: string;
   objects: ObjectReaders;
-  /** Variables that name the services of a namespace. */
-  serviceEnv?(namespace: string): Readonly<Record<string, string>>;
+  /** The services of a namespace, and the API server's own. */
+  services?(namespace: string): readonly Service[];
   event?(pod: Pod, type: EventType, reason: string, message: string): void;
 }
 
@@ -83,7 +83,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     hostAddresses: deps.hostAddresses,
     objects: options.objects,
     connectTcp: deps.connectTcp,
-    serviceEnv: () => options.serviceEnv?.(namespace) ?? {},
+    services: () => options.services?.(namespace) ?? [],
     say(type, reason, message) {
       const pod = deps.pod();
       if (pod) options.event?.(pod, type, reason, message);

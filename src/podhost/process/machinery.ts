@@ -2,7 +2,7 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Pod } from '../../api/types.ts';
+import type { Pod, Service } from '../../api/types.ts';
 import { createCgroup, killCgroup, oomKills, removeCgroup } from '../../kernel/cgroup.ts';
 import { handDown, setLimits } from '../../kernel/cgroup-limits.ts';
 import { run } from '../../kernel/spawn.ts';
@@ -22,6 +22,7 @@ import { limitsOf, unenforcedWords } from './limits.ts';
 import { findPause, type Pause, startPause } from './pause.ts';
 import { watchProbes } from './probes.ts';
 import { lastOfLog } from './cri-log.ts';
+import { serviceEnvOf } from './service-env.ts';
 import { forgetState } from './state-file.ts';
 import type { Container, Say } from './types.ts';
 import { memoryMounts, prepareVolumes } from './volumes.ts';
@@ -42,8 +43,8 @@ export interface MachineryDeps {
   hostAddresses: readonly string[];
   objects: ObjectReaders;
   connectTcp: CheckDeps['connectTcp'];
-  /** Variables that name the services of the pod's namespace. */
-  serviceEnv(): Readonly<Record<string, string>>;
+  /** Those of the pod's namespace, and the API server's own. */
+  services(): readonly Service[];
   say: Say;
   clock: Clock;
 }
@@ -126,9 +127,11 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
 
   async function environment(container: Container): Promise<Record<string, string>> {
     const objects = await readObjects(deps.pod(), container, deps.objects);
-    const base = { PATH, HOME: '/home', HOSTNAME: hostnameOf(deps.pod()), ...deps.serviceEnv() };
+    const pod = deps.pod();
+    const services = serviceEnvOf(pod, deps.services());
+    const base = { PATH, HOME: '/home', HOSTNAME: hostnameOf(pod), ...services };
     const sources: EnvironmentSources = { ...facts(), ...objects, base };
-    return environmentOf(deps.pod(), container, sources);
+    return environmentOf(pod, container, sources);
   }
 
   async function prepareOnce(): Promise<void> {

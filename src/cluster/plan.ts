@@ -1,4 +1,5 @@
 /** From what `heddle up` was asked for to the whole configuration of a cluster. Pure: nothing is made here. */
+import { podMtu } from '../datapath/encapsulation.ts';
 import { HeddleError } from '../lib/errors.ts';
 import {
   type Address,
@@ -43,8 +44,6 @@ const DEFAULT_RANGES = {
 const BLOCK_LENGTH = { 4: 24, 6: 64 } as const;
 const API_PORT = 6443;
 const UNDERLAY_MTU = 1500;
-/** Outer IPv4 or IPv6, UDP, VXLAN and inner Ethernet headers. */
-const VXLAN_OVERHEAD = { 4: 50, 6: 70 } as const;
 
 const BOTH: readonly Family[] = [4, 6];
 
@@ -86,7 +85,12 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     datapath: request.datapath,
     ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
     vxlan: { vni: 72, port: 4789 },
-    podMtu: UNDERLAY_MTU - VXLAN_OVERHEAD[underlay[0]!.family],
+    podMtu: podMtu({
+      encapsulation: 'vxlan',
+      underlayFamily: underlay[0]!.family,
+      underlayMtu: UNDERLAY_MTU,
+      podFamilies: pods.map(({ family }) => family),
+    }),
   };
 }
 

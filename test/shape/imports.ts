@@ -53,6 +53,11 @@ export const edges: readonly Edge[] = [
     to: 'tuning',
     why: 'a cluster that goes down gives back what it leased of the machine',
   },
+  {
+    from: 'cluster',
+    to: 'datapath',
+    why: 'a cluster’s configuration names the way between nodes, whose numbers are in one place',
+  },
   { from: 'doctor', to: 'datapath', why: 'it judges what data paths tell of themselves' },
   { from: 'cni', to: 'ipam', why: 'ADD allocates addresses' },
   {

@@ -6,6 +6,7 @@ import { HeddleError } from '../../lib/errors.ts';
 import type { CheckDeps } from '../health/check.ts';
 import type { PodRecord } from '../records.ts';
 import type { RuntimeStatus } from '../status.ts';
+import { createJailLauncher } from './jail-launcher.ts';
 import { createMachinery } from './machinery.ts';
 import type { ObjectReaders } from './objects.ts';
 import { createProcessPod, type ProcessPod } from './pod.ts';
@@ -72,6 +73,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
   };
   const machinery = createMachinery({
     pod: podOrFail,
+    launcher: createJailLauncher({ pod: podOrFail, program: options.program, folder: deps.folder }),
     program: options.program,
     folder: deps.folder,
     logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),

@@ -20,6 +20,8 @@ export interface ContainerDeps {
   launch(pause: Pause, id: string, attempt: number, signal: AbortSignal): Promise<void>;
   /** What the program left as its last word. */
   lastWords(code: number, attempt: number): Promise<string>;
+  /** What asks it to end. */
+  stopSignal(): Promise<number>;
   /** True when the kernel took its memory back from it. */
   ranOutOfMemory(): boolean;
   /** Probes and the hook after the start, until the attempt ends. */
@@ -108,7 +110,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
       } catch (error) {
         if (signal.aborted) throw error;
         known = true;
-        const reason = error instanceof ConfigError ? 'CreateContainerConfigError' : 'CreateContainerError';
+        const reason = error instanceof ConfigError ? error.reason : 'CreateContainerError';
         if (waiting.message !== errorText(error)) say('Warning', 'Failed', `Error: ${errorText(error)}`);
         wait(reason, errorText(error));
         await clock.sleep(RETRY_MS, signal);
@@ -220,7 +222,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
     const deadline = clock.monotonic() + graceMs;
     set({ ready: false });
     if (graceMs > 0) await deps.beforeStop(now.pid, graceMs).catch(() => {});
-    now.pause.kill(id, TERM);
+    now.pause.kill(id, await deps.stopSignal().catch(() => TERM));
     const gone = new AbortController();
     const left = Math.max(0, deadline - clock.monotonic());
     void clock.sleep(left, gone.signal).then(

@@ -17,7 +17,10 @@ export interface EnvironmentSources extends FieldFacts {
 }
 
 /** The container cannot be made yet; the words are those of a kubelet. */
-export class ConfigError extends Error {}
+export class ConfigError extends Error {
+  /** Of the waiting state. */
+  readonly reason: string = 'CreateContainerConfigError';
+}
 
 /** Names of the ConfigMaps and Secrets that the environment needs. */
 export function environmentNeeds(container: Container): { configMaps: string[]; secrets: string[] } {

@@ -8,15 +8,14 @@ import { handDown, setLimits } from '../../kernel/cgroup-limits.ts';
 import { run } from '../../kernel/spawn.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
-import { hostnameOf, podFiles } from '../files.ts';
+import { hostnameOf } from '../files.ts';
 import { check, type CheckDeps } from '../health/check.ts';
 import { type Probe, probePort } from '../ports.ts';
-import { containerArgv, workingFolder } from './argv.ts';
 import type { ContainerDeps } from './container.ts';
-import { commandOf, ConfigError, environmentOf, type EnvironmentSources } from './environment.ts';
+import { environmentOf, type EnvironmentSources } from './environment.ts';
 import type { FieldFacts } from './fields.ts';
 import { runHook } from './hooks.ts';
-import { identityArgs, identityOf } from './identity.ts';
+import type { Launcher } from './launcher.ts';
 import { type ObjectReaders, readObjects } from './objects.ts';
 import { limitsOf, unenforcedWords } from './limits.ts';
 import { findPause, type Pause, startPause } from './pause.ts';
@@ -29,6 +28,7 @@ import { memoryMounts, prepareVolumes } from './volumes.ts';
 
 export interface MachineryDeps {
   pod(): Pod;
+  launcher: Launcher;
   /** heddle-pause */
   program: string;
   /** The pod's own folder, and where its logs go. */
@@ -58,6 +58,7 @@ export interface PodMachinery {
   /** What ConfigMaps and Secrets say later reaches the volumes; the result ends it. */
   renewVolumes(signal: AbortSignal): () => void;
   say: Say;
+  imageId(container: string): string;
   /** Kinds of limits that containers ask for and this machine does not set. */
   unenforced(): string[];
   stop(): void;
@@ -82,7 +83,7 @@ const LAST_WORDS = 4096;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export function createMachinery(deps: MachineryDeps): PodMachinery {
-  const { clock, say, folder } = deps;
+  const { clock, say, folder, launcher } = deps;
   let pause: Promise<Pause> | undefined;
   let held: Pause | undefined;
   const stopping = new AbortController();
@@ -117,7 +118,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
           netns: deps.netns,
           cgroup: deps.cgroup,
           ownCgroup: join(deps.cgroup, 'holder'),
-          memory: memoryMounts(pod, folder),
+          memory: memoryMounts(pod, folder, launcher.owners),
           clock,
         },
         signal,
@@ -125,18 +126,21 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     return held;
   }
 
-  async function environment(container: Container): Promise<Record<string, string>> {
+  async function environment(
+    container: Container,
+    ownBase: Readonly<Record<string, string>>,
+  ): Promise<Record<string, string>> {
     const objects = await readObjects(deps.pod(), container, deps.objects);
     const pod = deps.pod();
     const services = serviceEnvOf(pod, deps.services());
-    const base = { PATH, HOME: '/home', HOSTNAME: hostnameOf(pod), ...services };
+    const base = { PATH, ...ownBase, HOSTNAME: hostnameOf(pod), ...services };
     const sources: EnvironmentSources = { ...facts(), ...objects, base };
     return environmentOf(pod, container, sources);
   }
 
   async function prepareOnce(): Promise<void> {
     const objects = await readObjects(deps.pod(), undefined, deps.objects);
-    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects });
+    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects }, launcher.owners);
   }
 
   function limit(container: Container, cgroup: string): void {
@@ -150,31 +154,18 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   }
 
   async function launch(to: Pause, container: Container, id: string, attempt: number): Promise<void> {
-    const pod = deps.pod();
     const { name } = container;
-    const identity = identityOf(pod, container);
-    const env = await environment(container);
-    const argv = commandOf(container, env);
-    if (!argv) throw new ConfigError('no command, and there is no image that has one');
+    const plan = await launcher.begin(container);
+    const env = await environment(container, plan.base);
+    const argv = plan.argv(env);
     const log = logFile(name, attempt);
     await mkdir(join(deps.logs, name), { recursive: true, mode: 0o700 });
     // The last run and the one before it are kept, as a kubelet does.
     if (attempt >= 2) await removeLog(logFile(name, attempt - 2));
     const files = { environment: environmentFile(name), termination: terminationFile(name) };
-    const options = {
-      program: deps.program,
-      pod,
-      container,
-      identity,
-      folder,
-      podFiles: podFiles(folder),
-      files,
-      env,
-      argv,
-    };
-    const command = containerArgv(options);
+    const command = await plan.command({ env, argv, files });
     await writeFile(files.environment, environmentText(env), { mode: 0o600 });
-    await makeTermination(files.termination, identity.user.outside);
+    await makeTermination(files.termination, plan.user);
     const cgroup = cgroupOf(name);
     // Made anew: what a command left behind goes, and the count of its kills for memory begins at nothing.
     killCgroup(cgroup);
@@ -186,11 +177,9 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   }
 
   async function enter(container: Container, pid: number, argv: readonly string[]) {
-    const identity = identityOf(deps.pod(), container);
-    const cwd = ['--cwd', workingFolder(container)];
-    const cgroup = cgroupOf(container.name);
+    const inside = await launcher.enter(container, cgroupOf(container.name));
     return {
-      argv: [deps.program, 'enter', String(pid), cgroup, ...identityArgs(identity), ...cwd, '--', ...argv],
+      argv: [deps.program, 'enter', String(pid), ...inside, '--', ...argv],
       env: parseEnvironment(await readFile(environmentFile(container.name), 'utf8')),
     };
   }
@@ -240,6 +229,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
 
   return {
     say,
+    imageId: launcher.imageId,
     unenforced: () => [...unenforced],
     stop: () => stopping.abort(),
     stopping: () => stopping.signal.aborted,
@@ -276,6 +266,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       pause: holder,
       launch: (to, id, attempt) => launch(to, container, id, attempt),
       lastWords: (code, attempt) => lastWords(container, code, attempt),
+      stopSignal: () => launcher.stopSignal(container),
       ranOutOfMemory: () => oomKills(cgroupOf(container.name)) > 0,
       async watch(attempt, signal) {
         const { postStart } = container.lifecycle ?? {};
@@ -313,6 +304,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       await removeCgroup(deps.cgroup);
       await rm(deps.socketPath, { force: true });
       await rm(deps.logs, { recursive: true, force: true });
+      await launcher.remove();
       await forgetState(folder);
     },
   };

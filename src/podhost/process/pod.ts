@@ -131,6 +131,7 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
             containers: facts(),
             initFailed: initFailed && over,
             unenforced: machinery.unenforced(),
+            imageId: machinery.imageId,
           })
         : undefined,
     pid: (name) => lives.get(name)?.pid(),

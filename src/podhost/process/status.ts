@@ -10,9 +10,10 @@ export interface PodParts {
   initFailed: boolean;
   /** Kinds of limits that are asked for and not set. */
   unenforced: readonly string[];
+  /** `imageID` of a container that runs or ran. */
+  imageId(container: string): string;
 }
 
-const IMAGE = 'heddle://process';
 const NOT_YET = {
   imageID: '',
   state: { waiting: { reason: 'PodInitializing' } },
@@ -22,9 +23,12 @@ const NOT_YET = {
   restartCount: 0,
 };
 
-export function runtimeStatus(pod: Pod, { containers, initFailed, unenforced }: PodParts): RuntimeStatus {
+export function runtimeStatus(
+  pod: Pod,
+  { containers, initFailed, unenforced, imageId }: PodParts,
+): RuntimeStatus {
   const of = (list: readonly { name: string; image?: string }[] | undefined): ContainerStatus[] =>
-    (list ?? []).map((container) => oneStatus(pod, container, containers.get(container.name)));
+    (list ?? []).map((container) => oneStatus(pod, container, containers.get(container.name), imageId));
   const main = (pod.spec?.containers ?? []).map(({ name }) => containers.get(name));
   const inits = (pod.spec?.initContainers ?? []).map((one) => ({
     sidecar: one.restartPolicy === 'Always',
@@ -54,6 +58,7 @@ function oneStatus(
   pod: Pod,
   { name, image }: { name: string; image?: string },
   facts: ContainerFacts | undefined,
+  imageId: PodParts['imageId'],
 ): ContainerStatus {
   if (!facts) return { ...NOT_YET, name, image: image ?? '' };
   const { state, lastState, ready, started, restarts } = facts;
@@ -61,7 +66,7 @@ function oneStatus(
   return {
     name,
     image: image ?? '',
-    imageID: ran ? IMAGE : '',
+    imageID: ran ? imageId(name) : '',
     ...(ran ? { containerID: `heddle://${pod.metadata.uid}/${name}.${restarts}` } : {}),
     state,
     lastState,

@@ -16,13 +16,18 @@ async function pod(t: TestContext, volumes: NonNullable<Spec['volumes']>) {
     folder,
     change: (to: string) => (value = to),
     prepare: () =>
-      prepareVolumes(made, folder, {
-        addresses: [],
-        hostAddresses: [],
-        node: { cpus: 1, memory: 1 },
-        configMap: () => new Map([['key', Buffer.from(value)]]),
-        secret: () => new Map([['key', Buffer.from(value)]]),
-      }),
+      prepareVolumes(
+        made,
+        folder,
+        {
+          addresses: [],
+          hostAddresses: [],
+          node: { cpus: 1, memory: 1 },
+          configMap: () => new Map([['key', Buffer.from(value)]]),
+          secret: () => new Map([['key', Buffer.from(value)]]),
+        },
+        { owner: 0, group: (id) => id },
+      ),
   };
 }
 

@@ -17,7 +17,7 @@ import { quantityValue } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types.ts';
 import { type Data, ConfigError } from './environment.ts';
 import { type FieldFacts, fieldValue, resourceValue } from './fields.ts';
-import { outsideId } from './identity.ts';
+import type { VolumeOwners } from './launcher.ts';
 
 type Volume = NonNullable<NonNullable<Pod['spec']>['volumes']>[number];
 type Source = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
@@ -68,31 +68,36 @@ export function volumeNeeds(pod: Pod): { configMaps: string[]; secrets: string[]
 export const volumeFolder = (folder: string, name: string): string => join(folder, 'volumes', name);
 
 /** Memory volumes, as the pod's holder mounts them. */
-export function memoryMounts(pod: Pod, folder: string): string[] {
+export function memoryMounts(pod: Pod, folder: string, owners: VolumeOwners): string[] {
   return (pod.spec?.volumes ?? [])
     .filter(({ emptyDir }) => emptyDir?.medium === 'Memory')
     .map(({ name, emptyDir }) => {
       const size = quantityValue(String(emptyDir?.sizeLimit ?? '64Mi')) ?? 64 << 20;
-      const group = fsGroupOf(pod);
-      const owner = group === undefined ? '' : `,gid=${group}`;
+      const group = fsGroupOf(pod, owners);
+      const owner = `${owners.owner === 0 ? '' : `,uid=${owners.owner}`}${group === undefined ? '' : `,gid=${group}`}`;
       return `${volumeFolder(folder, name)},mode=${group === undefined ? '0777' : '2777'}${owner},size=${Math.ceil(size)}`;
     });
 }
 
-function fsGroupOf(pod: Pod): number | undefined {
+function fsGroupOf(pod: Pod, owners: VolumeOwners): number | undefined {
   const group = pod.spec?.securityContext?.fsGroup;
-  return group === undefined ? undefined : outsideId(pod.metadata.uid ?? '', group);
+  return group === undefined ? undefined : owners.group(group);
 }
 
 /** Makes what is missing and renews what has changed. @throws ConfigError when an object is not there */
-export async function prepareVolumes(pod: Pod, folder: string, sources: VolumeSources): Promise<void> {
+export async function prepareVolumes(
+  pod: Pod,
+  folder: string,
+  sources: VolumeSources,
+  owners: VolumeOwners,
+): Promise<void> {
   await makeOpen(join(folder, 'volumes'));
   for (const volume of pod.spec?.volumes ?? []) {
     const path = volumeFolder(folder, volume.name);
-    if (volume.emptyDir) await makeEmpty(path, fsGroupOf(pod));
+    if (volume.emptyDir) await makeEmpty(path, owners.owner, fsGroupOf(pod, owners));
     else if (isWritten(volume)) {
       await makeOpen(path);
-      await fill(path, contentOf(pod, volume, sources), fsGroupOf(pod));
+      await fill(path, contentOf(pod, volume, sources), owners.owner, fsGroupOf(pod, owners));
     }
   }
 }
@@ -109,12 +114,13 @@ async function makeFolders(root: string, path: string): Promise<void> {
 }
 
 /** Once: programs of the pod may be writing there when the other volumes are renewed. */
-async function makeEmpty(path: string, group: number | undefined): Promise<void> {
+async function makeEmpty(path: string, owner: number, group: number | undefined): Promise<void> {
   const mode = group === undefined ? 0o777 : 0o2777;
   await mkdir(path, { recursive: true });
   const found = await stat(path);
-  if ((found.mode & 0o7777) === mode && (group === undefined || found.gid === group)) return;
-  if (group !== undefined) await chown(path, 0, group);
+  const isOwned = found.uid === owner && found.gid === (group ?? owner);
+  if ((found.mode & 0o7777) === mode && isOwned) return;
+  if (!isOwned) await chown(path, owner, group ?? owner);
   await chmod(path, mode);
 }
 
@@ -176,7 +182,7 @@ function* partOf(pod: Pod, part: Part, sources: VolumeSources): Generator<[path:
  * Whole or not at all: the files stand in a folder of their own, the link `..data` leads to it, and what a reader
  * opens leads through that link, so that one rename changes them all.
  */
-async function fill(root: string, files: Files, group: number | undefined): Promise<void> {
+async function fill(root: string, files: Files, owner: number, group: number | undefined): Promise<void> {
   if (await isSame(root, files)) return;
   const before = await readlink(join(root, '..data')).catch(() => undefined);
   await forgetUnfinished(root, before);
@@ -187,7 +193,7 @@ async function fill(root: string, files: Files, group: number | undefined): Prom
     await makeFolders(join(root, fresh), dirname(path));
     await writeFile(at, bytes);
     // A group that is asked for reads what the owner reads.
-    if (group !== undefined) await chown(at, 0, group);
+    if (group !== undefined || owner !== 0) await chown(at, owner, group ?? owner);
     await chmod(at, group === undefined ? mode : mode | ((mode & 0o400) >> 3));
   }
   await symlink(fresh, join(root, '..data.new'));

@@ -1,0 +1,54 @@
+/** Programs of the machine on a read-only view of its files: bwrap. */
+import type { Pod } from '../../api/types.ts';
+import { podFiles } from '../files.ts';
+import { containerArgv, workingFolder } from './argv.ts';
+import { commandOf, ConfigError } from './environment.ts';
+import { identityArgs, identityOf, outsideId } from './identity.ts';
+import type { Launcher } from './launcher.ts';
+
+export interface JailLauncherDeps {
+  pod(): Pod;
+  /** heddle-pause */
+  program: string;
+  /** The pod's own folder. */
+  folder: string;
+}
+
+const TERM = 15;
+
+export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): Launcher {
+  return {
+    owners: { owner: 0, group: (id) => outsideId(pod().metadata.uid ?? '', id) },
+    async begin(container) {
+      const identity = identityOf(pod(), container);
+      return {
+        base: { HOME: '/home' },
+        argv(env) {
+          const argv = commandOf(container, env);
+          if (!argv) throw new ConfigError('no command, and there is no image that has one');
+          return argv;
+        },
+        user: identity.user.outside,
+        command: async (made) =>
+          containerArgv({
+            program,
+            pod: pod(),
+            container,
+            identity,
+            folder,
+            podFiles: podFiles(folder),
+            ...made,
+          }),
+      };
+    },
+    enter: async (container, cgroup) => [
+      cgroup,
+      ...identityArgs(identityOf(pod(), container)),
+      '--cwd',
+      workingFolder(container),
+    ],
+    stopSignal: async () => TERM,
+    imageId: () => 'heddle://process',
+    remove: async () => {},
+  };
+}

@@ -1,0 +1,41 @@
+/** What makes a container's file system and starts its program: the one thing in which runtimes of programs differ. */
+import type { ContainerFiles } from './argv.ts';
+import type { Container } from './types.ts';
+
+export interface Launcher {
+  /** Who owns what the agent writes into the pod's volumes, and the id of the pod's group `id`: as the host's files know them. */
+  readonly owners: VolumeOwners;
+  /** Before anything of a run is made. @throws ConfigError while something it needs is missing */
+  begin(container: Container): Promise<Plan>;
+  /** Arguments of `heddle-pause enter PID`, up to the program; `cgroup` is the container's. */
+  enter(container: Container, cgroup: string): Promise<string[]>;
+  /** The signal that asks a container to end. */
+  stopSignal(container: Container): Promise<number>;
+  /** `imageID` of a container that runs or ran. */
+  imageId(container: string): string;
+  /** Removes what it made for the pod and is not in its folder. */
+  remove(): Promise<void>;
+}
+
+export interface VolumeOwners {
+  owner: number;
+  group(id: number): number;
+}
+
+/** One run to be. */
+export interface Plan {
+  /** Variables that the container's own may replace. */
+  base: Readonly<Record<string, string>>;
+  /** What is to run, from the container's `command` and `args`. @throws ConfigError */
+  argv(env: Readonly<Record<string, string>>): string[];
+  /** Who writes the last word, as the host's files know it. */
+  user: number;
+  /** What the holder runs. @throws ConfigError */
+  command(made: Made): Promise<string[]>;
+}
+
+export interface Made {
+  env: Readonly<Record<string, string>>;
+  argv: readonly string[];
+  files: ContainerFiles;
+}

@@ -15,7 +15,7 @@ import {
   SERVICE,
   UPLINK_PROTECTION,
 } from '../../api/kinds.ts';
-import type { NetworkPolicy, Pod, Service } from '../../api/types.ts';
+import type { NetworkPolicy, Node, Pod, Service } from '../../api/types.ts';
 import { createFakeClient, eventually } from '../../client/fake.ts';
 import { createInformer } from '../../client/informer.ts';
 import { createFakeBackend } from '../../datapath/fake.ts';
@@ -55,7 +55,7 @@ const denyAll: NetworkPolicy = {
 const created = async (client: ReturnType<typeof createFakeClient>, object: Pod): Promise<string> =>
   (await client.create(POD, object)).metadata.uid ?? '';
 
-function setUp(t: TestContext) {
+function setUp(t: TestContext, compile = createCompiler()) {
   const client = createFakeClient();
   const backend = createFakeBackend();
   const stop = new AbortController();
@@ -91,7 +91,7 @@ function setUp(t: TestContext) {
       podLinks: 'hd',
       tunnelPort: 4789,
     },
-    compile: createCompiler(),
+    compile,
     localPods: () => pods,
     nodeLocal: [],
     clock: systemClock,
@@ -138,6 +138,45 @@ test('what protects the uplink comes and goes with its object, and a data path t
   await client.delete(UPLINK_PROTECTION, 'edge');
   await eventually('it is gone', () => backend.kernel.protection.size === 0);
   assert.deepEqual(controller.status().problems, []);
+});
+
+test('a heartbeat of a node compiles nothing; a new address of its does', async (t) => {
+  const compiled: string[][] = [];
+  const compile = createCompiler();
+  const { client, backend, controller, informers, startInformers } = setUp(t, (world, options) => {
+    compiled.push(world.nodes.flatMap(({ addresses }) => addresses));
+    return compile(world, options);
+  });
+  const node = (address: string, heartbeat: string): Node => ({
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'node-2' },
+    spec: { podCIDRs: ['10.244.1.0/24'] },
+    status: {
+      addresses: [{ type: 'InternalIP', address }],
+      conditions: [{ type: 'Ready', status: 'True', lastHeartbeatTime: heartbeat }],
+    },
+  });
+  await client.create(NODE, node('10.240.0.2', '2026-01-01T00:00:00Z'));
+  startInformers();
+  await controller.ready();
+  await eventually('the node is known', () => compiled.at(-1)?.[0] === '10.240.0.2');
+  const before = compiled.length;
+  const change = async (next: Node): Promise<unknown> =>
+    client.updateStatus(NODE, { ...(await client.get(NODE, 'node-2')), status: next.status });
+  for (const second of [1, 2, 3]) {
+    const time = `2026-01-01T00:00:0${second}Z`;
+    await change(node('10.240.0.2', time));
+    const heard = () => informers.nodes.get('node-2')?.status?.conditions?.[0]?.lastHeartbeatTime;
+    await eventually('the heartbeat is heard of', () => heard() === time);
+    await quiet();
+  }
+  await change(node('10.240.0.9', '2026-01-01T00:00:04Z'));
+  await eventually(
+    'its route follows',
+    () => backend.kernel.routes.get('node-2')?.addresses[0] === '10.240.0.9',
+  );
+  assert.deepEqual(compiled.slice(before), [['10.240.0.9']]);
 });
 
 test('an AdminNetworkPolicy is in the kernel while it is there', async (t) => {

@@ -38,7 +38,6 @@ import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
 import { createReferred, isOfApiServer } from '../refer-objects.ts';
 import { unlessAborted } from '../../lib/signals.ts';
-import { worldNode } from '../../policy/from-objects.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
 import { policyText } from '../../policy/decision.ts';
 import type { PolicyProblem, PolicyTables, RuleInfo } from '../../policy/tables.ts';
@@ -50,6 +49,7 @@ import type {
   WorldPod,
   WorldServiceAccount,
 } from '../../policy/world.ts';
+import { createWorldNodes } from './world-nodes.ts';
 
 export interface DatapathInformers {
   readonly services: Informer<Service>;
@@ -153,16 +153,6 @@ export interface DatapathStatus {
   readonly problems: readonly string[];
 }
 
-/** One object for one object: the compiler tells by identity what is as it was. */
-function remembering<K extends object, V>(make: (from: K) => V): (from: K) => V {
-  const made = new WeakMap<K, V>();
-  return (from) => {
-    const known = made.get(from) ?? make(from);
-    made.set(from, known);
-    return known;
-  };
-}
-
 /** Of lists of which mostly all but one are empty; tens of thousands are not copied then. */
 function joined<T>(lists: readonly (readonly T[])[]): readonly T[] {
   const [first = [], ...others] = lists.filter((list) => list.length > 0);
@@ -209,7 +199,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   let mended: readonly Difference[] = [];
   let lastError: string | undefined;
   const withAddresses = createAddressed();
-  const asWorldNode = remembering(worldNode);
+  const worldNodes = createWorldNodes();
   let policyDirty = true;
   /** What policies ask for and is denied, for want of somebody who does it. */
   let beyond: readonly PolicyProblem[] = [];
@@ -240,7 +230,8 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     informers.nodes.onChange((key, now) => {
       if (now) plan.setNode(now);
       else plan.removeNode(key);
-      touchPolicy();
+      if (worldNodes.set(key, now)) touchPolicy();
+      kick();
     });
     informers.protections?.onChange((key, now) => {
       if (now) plan.setProtection(now);
@@ -303,7 +294,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       namespaces,
       serviceAccounts: informers.serviceAccounts?.list() ?? [],
       surroundings,
-      nodes: informers.nodes.list().map(asWorldNode),
+      nodes: worldNodes.list(),
       policies: joined(policyInformers.map((informer): readonly PolicyObject[] => informer.list())),
       nodeLocal: deps.nodeLocal,
     };
@@ -446,7 +437,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       pods: pods(plan.state.pods).flatMap(({ hostNetwork, namespace, name, node, addresses }) =>
         hostNetwork || addresses.length === 0 ? [] : [{ pod: `${namespace}/${name}`, node, addresses }],
       ),
-      nodes: informers.nodes.list().map(worldNode),
+      nodes: worldNodes.list(),
     }),
     status: () => ({
       ready: converged,

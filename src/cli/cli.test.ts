@@ -67,7 +67,7 @@ for (const { name, summary } of verbs)
     assert.ok(out.includes(summary), 'the summary of --help is the description of the verb');
     assert.match(out, /Examples?:\n/);
     // Those that have to do with no cluster.
-    if (!['completion', 'agent', 'cni'].includes(name)) assert.match(out, /--data-dir/);
+    if (!['completion', 'agent', 'cni', 'image'].includes(name)) assert.match(out, /--data-dir/);
     assert.equal((await run(t, 'help', name)).out, out);
   });
 

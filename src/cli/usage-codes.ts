@@ -4,6 +4,7 @@ export const usageCodes: ReadonlySet<string> = new Set([
   'BadAgentConfig',
   'BadCidr',
   'BadFlag',
+  'BadImageName',
   'BadManifest',
   'BadPacket',
   'BadProfile',

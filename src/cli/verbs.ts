@@ -24,6 +24,11 @@ export const verbs: readonly Verb[] = [
   { name: 'exec', summary: 'run a command in a pod', load: () => import('./exec.ts') },
   { name: 'logs', summary: 'print the log of a pod', load: () => import('./logs.ts') },
   {
+    name: 'image',
+    summary: 'import, list and remove the images of pods',
+    load: () => import('./image.ts'),
+  },
+  {
     name: 'datapath',
     summary: 'look into the data path of nodes',
     load: () => import('./datapath.ts'),

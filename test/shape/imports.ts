@@ -26,6 +26,7 @@ export const layers: readonly Layer[] = [
       'demo',
       'tuning',
       'bgp',
+      'image',
       'doctor',
     ],
   },

@@ -1,14 +1,16 @@
-/** Who asks: the subject of a client certificate (CN is the name, each O a group), or a known token. */
+/** Who asks: the subject of a client certificate (CN is the name, each O a group), a known token, or one of a service account. */
 import { timingSafeEqual, createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { HeddleError } from '../lib/errors.ts';
+import type { AccountTokens, Verified } from './account-tokens.ts';
 import { unauthorized } from './failure.ts';
 
 export interface User {
   readonly name: string;
   readonly uid?: string;
   readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
 }
 
 export const ANONYMOUS: User = { name: 'system:anonymous', groups: ['system:unauthenticated'] };
@@ -35,27 +37,43 @@ export function parseTokens(text: string, path = 'tokens.csv'): TokenEntry[] {
   });
 }
 
-export type Authenticate = (request: IncomingMessage) => User;
+export interface Authenticate {
+  /** @throws ApiFailure 401 for credentials that are wrong; none at all is the anonymous user */
+  (request: IncomingMessage): User;
+  /** Undefined for a token that is worth nothing to any of `audiences`; none given: the API server's own. */
+  token(token: string, audiences?: readonly string[]): Verified | undefined;
+}
 
-/** The result throws ApiFailure 401 for credentials that are wrong; none at all is the anonymous user. */
-export function createAuthenticate(tokens: readonly TokenEntry[] = []): Authenticate {
+export function createAuthenticate(
+  tokens: readonly TokenEntry[] = [],
+  accounts?: AccountTokens,
+): Authenticate {
   // Compared as digests: equal lengths, and no timing that tells how much was right.
   const known = tokens.map(({ token, user }) => ({ digest: digestOf(token), user }));
   const ofSocket = new WeakMap<object, User>();
-  return (request) => {
+  const ofToken = (token: string, audiences?: readonly string[]): Verified | undefined => {
+    const digest = digestOf(token);
+    const entry = known.find((one) => timingSafeEqual(one.digest, digest));
+    if (!entry) return accounts?.verify(token, audiences);
+    // It is for the API server alone.
+    const own = accounts ? [accounts.issuer] : [];
+    const meant = audiences ? own.filter((one) => audiences.includes(one)) : own;
+    return audiences && meant.length === 0 ? undefined : { user: entry.user, audiences: meant };
+  };
+  const ofRequest = (request: IncomingMessage): User => {
     const header = request.headers.authorization;
     if (header !== undefined) {
       const token = /^Bearer\s+(\S+)$/i.exec(header)?.[1];
-      const digest = token === undefined ? undefined : digestOf(token);
-      const entry = digest && known.find((one) => timingSafeEqual(one.digest, digest));
-      if (!entry) throw unauthorized();
-      return entry.user;
+      const verified = token === undefined ? undefined : ofToken(token);
+      if (!verified) throw unauthorized();
+      return verified.user;
     }
     const socket = request.socket as TLSSocket;
     let user = ofSocket.get(socket);
     if (!user) ofSocket.set(socket, (user = certificateUser(socket)));
     return user;
   };
+  return Object.assign(ofRequest, { token: ofToken });
 }
 
 const digestOf = (token: string) => createHash('sha256').update(token).digest();

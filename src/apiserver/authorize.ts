@@ -7,7 +7,14 @@ const ALL_POWERFUL = ['system:masters', 'heddle:components'] as const;
 
 const OPEN_PATHS = new Set(['/livez', '/readyz', '/healthz', '/version']);
 /** Also open to those who are known: what kubectl reads before it does anything. */
-const KNOWN_PATHS = ['/api', '/apis', '/openapi', '/version'];
+const KNOWN_PATHS = [
+  '/api',
+  '/apis',
+  '/openapi',
+  '/version',
+  '/.well-known/openid-configuration',
+  '/openid/v1/jwks',
+];
 
 export const mayAll = (user: User): boolean =>
   user.groups.some((group) => (ALL_POWERFUL as readonly string[]).includes(group));

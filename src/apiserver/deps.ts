@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Store } from '../store/types.ts';
+import type { AccountTokens } from './account-tokens.ts';
 import type { ServiceAddresses } from './allocate.ts';
 import type { User } from './authenticate.ts';
 import type { Kubelets } from './kubelets.ts';
@@ -18,6 +19,8 @@ export interface Deps {
   readonly metrics: Metrics;
   /** Absent: logs and commands are not to be had. */
   readonly kubelets?: Kubelets | undefined;
+  /** Absent: service accounts have no tokens. */
+  readonly accountTokens?: AccountTokens | undefined;
   /** Aborts when the server begins to shut down: watches end. */
   readonly stopping: AbortSignal;
 }

@@ -19,6 +19,15 @@ function subresourcesOf(resource: Resource): Subresource[] {
     ...(resource.scale
       ? [{ name: 'scale', verbs: READ_WRITE, kind: { group: 'autoscaling', version: 'v1', kind: 'Scale' } }]
       : []),
+    ...(kind.kind === 'ServiceAccount'
+      ? [
+          {
+            name: 'token',
+            verbs: ['create'],
+            kind: { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' },
+          },
+        ]
+      : []),
     ...(kind.kind === 'Namespace' ? [{ name: 'finalize', verbs: ['update'], kind: own }] : []),
     ...(kind.kind === 'Pod'
       ? [

@@ -20,12 +20,14 @@ import {
 } from './failure.ts';
 import type { Instruments } from './instruments.ts';
 import { openapiAnswer } from './openapi.ts';
+import { openidAnswer } from './openid.ts';
 import { requestInfo, type RequestInfo } from './request-info.ts';
 import { review } from './reviews.ts';
 import { podLog } from './verbs/pod-log.ts';
 import { get, list } from './verbs/read.ts';
 import { remove, removeCollection } from './verbs/remove.ts';
 import { bind, evict, scale } from './verbs/subresources.ts';
+import { requestToken } from './verbs/token.ts';
 import { watch } from './verbs/watch.ts';
 import { create, patch, update } from './verbs/write.ts';
 import { healthAnswer, type Health } from './health.ts';
@@ -94,7 +96,7 @@ async function serve(deps: HandlerDeps, exchange: Exchange): Promise<void> {
   const plain = plainAnswer(deps, info, request);
   if (plain) return send(response, plain);
   const body = info.method === 'GET' || info.method === 'HEAD' ? NO_BODY : await readBody(request);
-  const reviewed = review(info, user, body.text, body.type);
+  const reviewed = review({ info, user, authenticate: deps.authenticate }, body);
   if (reviewed) return send(response, reviewed);
   const call = callOf(deps, exchange, user, body);
   if (isLog(call)) {
@@ -121,6 +123,8 @@ function plainAnswer(
   if (trimmed === '/version') return { code: 200, body: VERSION };
   if (trimmed === '/metrics')
     return { code: 200, body: deps.metrics.text(), contentType: METRICS_CONTENT_TYPE };
+  const keys = deps.accountTokens && openidAnswer(trimmed, deps.accountTokens);
+  if (keys) return keys;
   const described = openapiAnswer(trimmed, deps.registry, request.headers.accept);
   if (described) return described;
   const found = deps.discovery.answer(trimmed, request.headers.accept);
@@ -188,6 +192,10 @@ async function dispatch(deps: Deps, call: Call): Promise<Answer> {
       if (resource.kind.kind !== 'Pod') throw noSuchPath();
       if (info.verb !== 'create') throw methodNotAllowed();
       return info.subresource === 'binding' ? bind(deps, call) : evict(deps, call);
+    case 'token':
+      if (resource.kind.kind !== 'ServiceAccount') throw noSuchPath();
+      if (info.verb !== 'create') throw methodNotAllowed();
+      return requestToken(deps, call);
     default:
       throw noSuchPath();
   }

@@ -322,4 +322,12 @@ test('mistakes are told in words that help', async () => {
 test('who am I and what may I', async () => {
   assert.match(await k('auth whoami'), /admin/);
   assert.match(await k('auth can-i create pods'), /yes/);
+  await k('create serviceaccount robot');
+  await k('create secret generic bound');
+  const token = await k(
+    'create token robot --duration 20m --audience vault --bound-object-kind Secret --bound-object-name bound',
+  );
+  const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString());
+  assert.deepEqual([claims.aud, claims.exp - claims.iat], [['vault'], 1200]);
+  assert.equal(claims['kubernetes.io'].secret.name, 'bound');
 });

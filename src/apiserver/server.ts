@@ -10,6 +10,7 @@ import type { Log } from '../lib/log.ts';
 import { createMetrics, type Metrics } from '../lib/metrics.ts';
 import type { Store } from '../store/types.ts';
 import { createServiceAddresses } from './allocate.ts';
+import { type AccountTokensOptions, createAccountTokens } from './account-tokens.ts';
 import { createAuthenticate, type TokenEntry } from './authenticate.ts';
 import { bootstrap } from './bootstrap.ts';
 import { createDiscovery } from './discovery.ts';
@@ -26,6 +27,8 @@ export interface ApiServerOptions {
   /** PEM; `ca` signs client certificates. */
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly tokens?: readonly TokenEntry[];
+  /** Absent: service accounts have no tokens. */
+  readonly accountTokens?: AccountTokensOptions;
   readonly serviceCidrs: readonly string[];
   readonly dnsAddresses: readonly string[];
   /** Who answers for logs and commands of pods. */
@@ -57,10 +60,21 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const stopping = new AbortController();
   let started = false;
   const { kubelets } = options;
-  const deps = { kubelets, store, registry, addresses, clock, log, metrics, stopping: stopping.signal };
+  const accountTokens = options.accountTokens && createAccountTokens(options.accountTokens, { store, clock });
+  const deps = {
+    kubelets,
+    accountTokens,
+    store,
+    registry,
+    addresses,
+    clock,
+    log,
+    metrics,
+    stopping: stopping.signal,
+  };
   const handlerDeps: HandlerDeps = {
     ...deps,
-    authenticate: createAuthenticate(options.tokens),
+    authenticate: createAuthenticate(options.tokens, accountTokens),
     discovery: createDiscovery(registry),
     instruments: createInstruments(deps),
     health: {

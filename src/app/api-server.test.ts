@@ -28,9 +28,15 @@ async function createCluster(t: TestContext): Promise<Cluster> {
   const keys = await authority.server();
   const port = freePort();
   mkdirSync(join(dir, 'pki'));
-  const files = { 'ca.crt': authority.ca, 'apiserver.crt': keys.cert, 'apiserver.key': keys.key };
+  const files = {
+    'ca.crt': authority.ca,
+    'apiserver.crt': keys.cert,
+    'apiserver.key': keys.key,
+    'service-accounts.key': keys.key,
+  };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, 'pki', name), text);
   const config = {
+    clusterDomain: 'cluster.local',
     serviceCidrs: ['10.96.0.0/16', 'fd00:10:96::/112'],
     dnsAddresses: ['10.96.0.10', 'fd00:10:96::a'],
     apiServer: { addresses: ['127.0.0.1'], port, publishedPort: 0 },

@@ -36,7 +36,7 @@ async function main(log: Log, signal: AbortSignal): Promise<void> {
   });
   const paths = clusterPaths(positionals[0]);
   const config = JSON.parse(readSetup(paths.config)) as ClusterConfig;
-  const { ca, apiServer: own } = pkiFiles(paths.pki);
+  const { ca, apiServer: own, accountKey } = pkiFiles(paths.pki);
   const tls = { ca: readSetup(ca.cert), cert: readSetup(own.cert), key: readSetup(own.key) };
   const tokenFile = join(paths.pki, 'tokens.csv');
   const tokens = existsSync(tokenFile) ? parseTokens(readSetup(tokenFile), tokenFile) : [];
@@ -51,6 +51,7 @@ async function main(log: Log, signal: AbortSignal): Promise<void> {
       config,
       tls,
       tokens,
+      accountKey: readSetup(accountKey),
       descriptors: values['listen-fd'].map(Number),
       kubelets,
     });
@@ -67,6 +68,8 @@ interface Serving {
   readonly config: ClusterConfig;
   readonly tls: ApiServerOptions['tls'];
   readonly tokens: NonNullable<ApiServerOptions['tokens']>;
+  /** PEM. */
+  readonly accountKey: string;
   /** Listening sockets that were inherited. */
   readonly descriptors: readonly number[];
   readonly kubelets: Kubelets;
@@ -80,6 +83,7 @@ async function serve({
   config,
   tls,
   tokens,
+  accountKey,
   descriptors,
   kubelets,
 }: Serving): Promise<void> {
@@ -90,6 +94,10 @@ async function serve({
     tls,
     tokens,
     kubelets,
+    accountTokens: {
+      key: accountKey,
+      issuer: `https://kubernetes.default.svc.${config.clusterDomain}`,
+    },
     serviceCidrs: config.serviceCidrs,
     dnsAddresses: config.dnsAddresses,
     advertise: { addresses, port },

@@ -1,5 +1,6 @@
 /** Makes, keeps or renews every key of a local cluster. Idempotent: what is still good is left alone. */
-import { chownSync, mkdirSync, readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { chownSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { errnoCode } from '../lib/errors.ts';
 import { type ReplaceOptions, replaceFile } from '../lib/files.ts';
 import { formatHostPort } from '../lib/ip.ts';
@@ -65,6 +66,7 @@ export async function ensurePki(input: PkiInput): Promise<void> {
     usage: 'server',
     names: [...new Set([...input.serverNames, ...input.apiServer.addresses])],
   });
+  if (!existsSync(files.accountKey)) await replaceFile(files.accountKey, newAccountKey(), KEPT);
   const client = (target: ClientFiles, request: IssueRequest) =>
     ensureClient(target, ca, input, request, server);
   const admin = await client(files.admin, ADMIN);
@@ -72,6 +74,12 @@ export async function ensurePki(input: PkiInput): Promise<void> {
   for (const node of input.nodes) await client(files.node(node), agentRequest(node));
   await writePeoplesKubeconfig(input, ca, admin);
 }
+
+const newAccountKey = (): string =>
+  generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
+    type: 'pkcs8',
+    format: 'pem',
+  });
 
 /** What the API server of a local cluster is called by those in it. */
 export function serverNames(clusterDomain: string, serviceAddresses: readonly string[]): string[] {

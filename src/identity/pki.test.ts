@@ -32,7 +32,7 @@ test('every file is closed to others', async (t) => {
   const { input } = setUp(t);
   await ensurePki(input);
   const files = readdirSync(input.dir).map((name) => join(input.dir, name));
-  assert.equal(files.length, 4 + 3 * 4);
+  assert.equal(files.length, 4 + 1 + 3 * 4);
   for (const path of [...files, input.people.path]) assert.equal(statSync(path).mode & 0o777, 0o600, path);
   assert.equal(statSync(input.dir).mode & 0o777, 0o700);
 });

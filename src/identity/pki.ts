@@ -16,6 +16,8 @@ export interface ClientFiles extends KeyFiles {
 export interface PkiFiles {
   readonly ca: KeyFiles;
   readonly apiServer: KeyFiles;
+  /** PEM, PKCS #8: signs the tokens of service accounts. */
+  readonly accountKey: string;
   /** What the API server shows when it calls agents, and people through the kubeconfig: system:masters. */
   readonly admin: ClientFiles;
   readonly controllers: ClientFiles;
@@ -34,6 +36,7 @@ export function pkiFiles(dir: string): PkiFiles {
   return {
     ca: pair('ca'),
     apiServer: pair('apiserver'),
+    accountKey: join(dir, 'service-accounts.key'),
     admin: client('admin'),
     controllers: client('controllers'),
     node: (name) => client(`agent-${name}`),

@@ -122,6 +122,10 @@ export async function createTestNode(): Promise<TestNode> {
           objects: {
             configMap: async (namespace, name) => configMaps.get(`${namespace}/${name}`),
             secret: async (namespace, name) => secrets.get(`${namespace}/${name}`),
+            token: async (pod, { audience = 'api', seconds }) => ({
+              token: `token of ${pod.spec?.serviceAccountName} for ${audience}`,
+              expires: Date.now() + seconds * 1000,
+            }),
           },
           services: () => services,
           event: (pod, type, reason, message) =>

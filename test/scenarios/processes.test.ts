@@ -40,6 +40,35 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   assert.match(await must(`logs ${pod} -c main --timestamps`), /^20\d\d-\S+Z hello s3cret\n/);
   assert.match(await must(`get pod ${pod} --no-headers`), /2\/2 +Running +0 /);
 
+  // Who it is, by the token where Kubernetes puts it, at the address that its environment names.
+  const place = '/var/run/secrets/kubernetes.io/serviceaccount';
+  const asks = (path: string) =>
+    kubectl(
+      [
+        '-n',
+        'work',
+        'exec',
+        pod,
+        '-c',
+        'main',
+        '--',
+        'sh',
+        '-c',
+        `curl -sS --max-time 60 --cacert ${place}/ca.crt -H "Authorization: Bearer $(cat ${place}/token)" ${path}`,
+      ],
+      { kubeconfig, home },
+    );
+  const self = 'apis/authentication.k8s.io/v1/selfsubjectreviews';
+  const me = await asks(
+    `-X POST -H 'Content-Type: application/json' -d '{}' https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/${self}`,
+  );
+  assert.match(me.stdout, /"username":"system:serviceaccount:work:default"/, me.stderr);
+  assert.match(me.stdout, new RegExp(`"authentication.kubernetes.io/pod-name":\\["${pod}"\\]`));
+  const secrets = await asks(
+    `https://kubernetes.default.svc/api/v1/namespaces/$(cat ${place}/namespace)/secrets`,
+  );
+  assert.match(secrets.stdout, /cannot list resource \\"secrets\\" .* in the namespace \\"work\\"/);
+
   const input = 'x'.repeat(300_000);
   assert.equal(await must(`exec -i ${pod} -c main -- cat`, input), input);
   assert.equal(await must(`exec ${pod} -c main -- cat /data/prepared`), 'hello s3cret\n');

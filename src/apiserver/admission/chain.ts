@@ -21,11 +21,11 @@ export interface AdmissionRequest {
   readonly before: KubeObject | undefined;
 }
 
-export type Admission = (request: AdmissionRequest, deps: Pick<Deps, 'store'>) => void;
+export type Admission = (request: AdmissionRequest, deps: Pick<Deps, 'store' | 'accountTokens'>) => void;
 
 const CHAIN: readonly Admission[] = [namespaceLifecycle, serviceAccount];
 
 /** @throws ApiFailure */
-export function admit(request: AdmissionRequest, deps: Pick<Deps, 'store'>): void {
+export function admit(request: AdmissionRequest, deps: Pick<Deps, 'store' | 'accountTokens'>): void {
   for (const step of CHAIN) step(request, deps);
 }

@@ -1,4 +1,5 @@
 /** A server of its own for a test: real store, real TLS, on a loopback port. */
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
@@ -59,6 +60,8 @@ const RANGES = {
   advertise: { addresses: ['10.240.0.2', 'fd00:10:240::2'], port: 6443 },
 };
 
+export const ISSUER = 'https://kubernetes.default.svc.cluster.local';
+
 export async function startHarness(
   options: Partial<StoreOptions> & { serviceCidrs?: string[] } = {},
 ): Promise<Harness> {
@@ -66,6 +69,8 @@ export async function startHarness(
   const authority = await createTestAuthority();
   const stranger = await (await createTestAuthority()).client('eve', ['system:masters']);
   const serverKeys = await authority.server();
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const accountKey = privateKey.export({ type: 'pkcs8', format: 'pem' });
   const clients: Record<string, KeyPair | undefined> = {
     admin: await authority.client('admin', ['system:masters']),
     nobody: await authority.client('bob', ['developers']),
@@ -87,6 +92,7 @@ export async function startHarness(
       log: silentLog,
       tls: { ca: authority.ca, cert: serverKeys.cert, key: serverKeys.key },
       tokens: [{ token: 'secret-token', user: { name: 'robot', groups: ['heddle:components'] } }],
+      accountTokens: { key: accountKey, issuer: ISSUER },
       ...RANGES,
       ...(options.serviceCidrs ? { serviceCidrs: options.serviceCidrs } : {}),
     });

@@ -1,5 +1,5 @@
 /** Tells the pod host which pods the node shall have, and carries back what it says of them. */
-import { CONFIG_MAP, POD, SECRET } from '../../api/kinds.ts';
+import { CONFIG_MAP, POD, SECRET, SERVICE_ACCOUNT } from '../../api/kinds.ts';
 import { compileServiceSelector } from '../../api/selector.ts';
 import type { ConfigMap, Pod, Secret, Service } from '../../api/types.ts';
 import { ApiError, isNotFound } from '../../client/api-error.ts';
@@ -27,6 +27,11 @@ export interface PodController {
   /** Undefined: there is none of that name. */
   configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
+  /** For the pod's service account, bound to the pod; `expires` in milliseconds since 1970. */
+  token(
+    pod: Pod,
+    wish: { audience?: string | undefined; seconds: number },
+  ): Promise<{ token: string; expires: number }>;
   /** Those of a namespace, and the API server's own: what a program's environment names. */
   servicesOf(namespace: string): Service[];
   /** Numeric target ports of the services that select a pod: traffic comes there, declared or not. */
@@ -83,6 +88,22 @@ export function createPodController({ client, pods, services, reconcile }: PodsD
     },
     configMap: (namespace, name) => found(client.get(CONFIG_MAP, name, namespace)),
     secret: (namespace, name) => found(client.get(SECRET, name, namespace)),
+    async token(pod, { audience, seconds }) {
+      const { name, namespace = '', uid } = pod.metadata;
+      const account = pod.spec?.serviceAccountName ?? 'default';
+      const body = {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenRequest',
+        spec: {
+          ...(audience === undefined ? {} : { audiences: [audience] }),
+          expirationSeconds: seconds,
+          boundObjectRef: { apiVersion: 'v1', kind: 'Pod', name, uid },
+        },
+      };
+      const made = await client.subresource('POST', SERVICE_ACCOUNT, account, namespace, 'token', body);
+      const answer = made as { status: { token: string; expirationTimestamp: string } };
+      return { token: answer.status.token, expires: Date.parse(answer.status.expirationTimestamp) };
+    },
     servicesOf(namespace) {
       const api = services.get('default/kubernetes');
       return [...inNamespace(namespace), ...(api && namespace !== 'default' ? [api] : [])];

@@ -112,6 +112,7 @@ function commandLine(options: ArgvOptions): string[] {
     ...words('--proc /proc --dev /dev'),
     ...PRIVATE.flatMap(privateFolder),
     ...mounts(options),
+    ...foldersAbove(terminationPath(container)),
     '--bind',
     files.termination,
     terminationPath(container),
@@ -143,6 +144,12 @@ function mounts({ pod, container, folder, env }: ArgvOptions): string[] {
     const source = join(volumeFolder(folder, name), inner);
     if (inner.split('/').includes('..')) throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
     const how = readOnly || (volume && isWritten(volume)) ? '--ro-bind' : '--bind';
-    return [how, source, within(mountPath)];
+    return [...foldersAbove(within(mountPath)), how, source, within(mountPath)];
   });
+}
+
+/** Those that are not there are made; bwrap by itself would make them for root alone. */
+function foldersAbove(path: string): string[] {
+  const steps = path.split('/').slice(1, -1);
+  return steps.flatMap((_, i) => ['--perms', '0755', '--dir', `/${steps.slice(0, i + 1).join('/')}`]);
 }

@@ -18,7 +18,11 @@ const TERM = 15;
 
 export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): Launcher {
   return {
-    owners: { owner: 0, group: (id) => outsideId(pod().metadata.uid ?? '', id) },
+    owners: {
+      owner: 0,
+      group: (id) => outsideId(pod().metadata.uid ?? '', id),
+      onlyUser: () => onlyUser(pod()),
+    },
     async begin(container) {
       const identity = identityOf(pod(), container);
       return {
@@ -51,4 +55,10 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
     imageId: () => 'heddle://process',
     remove: async () => {},
   };
+}
+
+function onlyUser(pod: Pod): number | undefined {
+  const all = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+  const [user, ...others] = new Set(all.map((container) => identityOf(pod, container).user.outside));
+  return others.length === 0 ? user : undefined;
 }

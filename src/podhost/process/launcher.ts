@@ -20,6 +20,8 @@ export interface Launcher {
 export interface VolumeOwners {
   owner: number;
   group(id: number): number;
+  /** Who all containers of the pod are, where they are one. */
+  onlyUser?(): number | undefined;
 }
 
 /** One run to be. */

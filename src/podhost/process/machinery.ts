@@ -6,6 +6,7 @@ import type { Pod, Service } from '../../api/types.ts';
 import { createCgroup, killCgroup, oomKills, removeCgroup } from '../../kernel/cgroup.ts';
 import { handDown, setLimits } from '../../kernel/cgroup-limits.ts';
 import { run } from '../../kernel/spawn.ts';
+import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import { hostnameOf } from '../files.ts';
@@ -23,6 +24,7 @@ import { watchProbes } from './probes.ts';
 import { lastOfLog } from './cri-log.ts';
 import { serviceEnvOf } from './service-env.ts';
 import { forgetState } from './state-file.ts';
+import { createTokens } from './tokens.ts';
 import type { Container, Say } from './types.ts';
 import { memoryMounts, prepareVolumes } from './volumes.ts';
 
@@ -87,6 +89,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   let pause: Promise<Pause> | undefined;
   let held: Pause | undefined;
   const stopping = new AbortController();
+  const tokens = createTokens(deps.objects.token, clock);
   /** Kinds of limits that were asked for and are not set. */
   const unenforced = new Set<string>();
 
@@ -140,7 +143,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
 
   async function prepareOnce(): Promise<void> {
     const objects = await readObjects(deps.pod(), undefined, deps.objects);
-    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects }, launcher.owners);
+    const token = await tokens.current(deps.pod());
+    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects, token }, launcher.owners);
   }
 
   function limit(container: Container, cgroup: string): void {
@@ -236,15 +240,16 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     enter,
     logFile,
     async prepare(signal) {
+      const backoff = createBackoff(100, RETRY_MS);
       for (let told = ''; ; ) {
         try {
           return await prepareOnce();
         } catch (error) {
           signal.throwIfAborted();
-          const words = `MountVolume.SetUp failed: ${errorText(error)}`;
+          const words = `MountVolume.SetUp failed ${errorText(error)}`;
           if (words !== told) say('Warning', 'FailedMount', words);
           told = words;
-          await clock.sleep(RETRY_MS, AbortSignal.any([signal, stopping.signal]));
+          await clock.sleep(backoff.next(), AbortSignal.any([signal, stopping.signal]));
         }
       }
     },

@@ -2,12 +2,14 @@
 import type { ConfigMap, Pod, Secret } from '../../api/types.ts';
 import { type Data, environmentNeeds } from './environment.ts';
 import type { Container } from './types.ts';
+import type { TokenReader } from './tokens.ts';
 import { volumeNeeds } from './volumes.ts';
 
 export interface ObjectReaders {
   /** Undefined: there is none of that name. */
   configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
+  token: TokenReader;
 }
 
 export interface Objects {

@@ -13,11 +13,13 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { errorText } from '../../lib/errors.ts';
 import { quantityValue } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types.ts';
 import { type Data, ConfigError } from './environment.ts';
 import { type FieldFacts, fieldValue, resourceValue } from './fields.ts';
 import type { VolumeOwners } from './launcher.ts';
+import { type TokenWish, wishOf } from './tokens.ts';
 
 type Volume = NonNullable<NonNullable<Pod['spec']>['volumes']>[number];
 type Source = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
@@ -25,6 +27,7 @@ type Source = NonNullable<NonNullable<Volume['projected']>['sources']>[number];
 export interface VolumeSources extends FieldFacts {
   configMap(name: string): Data | undefined;
   secret(name: string): Data | undefined;
+  token(wish: TokenWish): string;
 }
 
 /** Kinds that hold what the agent writes: their content is trusted, and read-only. */
@@ -44,12 +47,17 @@ export function volumeProblems(pod: Pod): string[] {
     .map((volume) => `volume ${volume.name}: ${kindOf(volume)}`);
   const tokens = volumes
     .filter(({ projected }) => projected?.sources?.some((one) => kindOfSource(one) === undefined))
-    .map(({ name }) => `volume ${name}: a projected source other than configMap, secret and downwardAPI`);
+    .map(
+      ({ name }) =>
+        `volume ${name}: a projected source other than configMap, secret, downwardAPI and serviceAccountToken`,
+    );
   return [...unknown, ...tokens];
 }
 
 const kindOfSource = (source: Source) =>
-  (['configMap', 'secret', 'downwardAPI'] as const).find((key) => source[key] !== undefined);
+  (['configMap', 'secret', 'downwardAPI', 'serviceAccountToken'] as const).find(
+    (key) => source[key] !== undefined,
+  );
 
 /** ConfigMaps and Secrets that the volumes need. */
 export function volumeNeeds(pod: Pod): { configMaps: string[]; secrets: string[] } {
@@ -92,13 +100,28 @@ export async function prepareVolumes(
   owners: VolumeOwners,
 ): Promise<void> {
   await makeOpen(join(folder, 'volumes'));
-  for (const volume of pod.spec?.volumes ?? []) {
-    const path = volumeFolder(folder, volume.name);
-    if (volume.emptyDir) await makeEmpty(path, owners.owner, fsGroupOf(pod, owners));
-    else if (isWritten(volume)) {
-      await makeOpen(path);
-      await fill(path, contentOf(pod, volume, sources), owners.owner, fsGroupOf(pod, owners));
-    }
+  for (const volume of pod.spec?.volumes ?? [])
+    await prepareVolume(volume, { pod, folder, sources, owners }).catch((error: unknown) => {
+      throw new ConfigError(`for volume ${JSON.stringify(volume.name)} : ${errorText(error)}`, {
+        cause: error,
+      });
+    });
+}
+
+interface Preparing {
+  pod: Pod;
+  folder: string;
+  sources: VolumeSources;
+  owners: VolumeOwners;
+}
+
+async function prepareVolume(volume: Volume, preparing: Preparing): Promise<void> {
+  const { pod, folder, owners } = preparing;
+  const path = volumeFolder(folder, volume.name);
+  if (volume.emptyDir) await makeEmpty(path, owners.owner, fsGroupOf(pod, owners));
+  else if (isWritten(volume)) {
+    await makeOpen(path);
+    await fill(path, contentOf(volume, preparing), owners.owner, fsGroupOf(pod, owners));
   }
 }
 
@@ -127,13 +150,15 @@ async function makeEmpty(path: string, owner: number, group: number | undefined)
 interface File {
   bytes: Buffer;
   mode: number;
+  /** Default: that of the volume. */
+  owner?: number;
 }
 type Files = Map<string, File>;
 
-function contentOf(pod: Pod, volume: Volume, sources: VolumeSources): Files {
+function contentOf(volume: Volume, { pod, sources, owners }: Preparing): Files {
   const files: Files = new Map();
   for (const part of partsOf(volume))
-    for (const [path, file] of partOf(pod, part, sources)) files.set(localPath(path, volume), file);
+    for (const [path, file] of partOf(pod, part, sources, owners)) files.set(localPath(path, volume), file);
   return files;
 }
 
@@ -141,7 +166,7 @@ function contentOf(pod: Pod, volume: Volume, sources: VolumeSources): Files {
 function localPath(path: string, { name }: Volume): string {
   if (path !== '' && !path.startsWith('/') && !path.startsWith('..') && !path.split('/').includes('..'))
     return path;
-  throw new ConfigError(`volume ${name}: the path ${JSON.stringify(path)} does not lie in the volume`);
+  throw new ConfigError(`the path ${JSON.stringify(path)} does not lie in the volume ${name}`);
 }
 
 type Part = Source & { mode?: number | undefined };
@@ -154,7 +179,12 @@ function partsOf({ configMap, secret, downwardAPI, projected }: Volume): Part[] 
   return downwardAPI ? [{ downwardAPI, mode: downwardAPI.defaultMode }] : [];
 }
 
-function* partOf(pod: Pod, part: Part, sources: VolumeSources): Generator<[path: string, file: File]> {
+function* partOf(
+  pod: Pod,
+  part: Part,
+  sources: VolumeSources,
+  owners: VolumeOwners,
+): Generator<[path: string, file: File]> {
   const fallback = part.mode ?? 0o644;
   for (const { path, fieldRef, resourceFieldRef, mode } of part.downwardAPI?.items ?? []) {
     const text = fieldRef
@@ -162,6 +192,28 @@ function* partOf(pod: Pod, part: Part, sources: VolumeSources): Generator<[path:
       : resourceValue(pod, undefined, resourceFieldRef!, sources);
     yield [path, { bytes: Buffer.from(text), mode: mode ?? fallback }];
   }
+  if (part.serviceAccountToken)
+    yield [part.serviceAccountToken.path, tokenFile(part.serviceAccountToken, fallback, sources, owners)];
+  yield* ofObject(part, fallback, sources);
+}
+
+/** Nobody else of the pod needs to read it where its containers are one user. */
+function tokenFile(
+  source: NonNullable<Source['serviceAccountToken']>,
+  mode: number,
+  sources: VolumeSources,
+  owners: VolumeOwners,
+): File {
+  const owner = owners.onlyUser?.();
+  const bytes = Buffer.from(sources.token(wishOf(source)));
+  return { bytes, ...(owner === undefined ? { mode } : { mode: 0o600, owner }) };
+}
+
+function* ofObject(
+  part: Part,
+  fallback: number,
+  sources: VolumeSources,
+): Generator<[path: string, file: File]> {
   const ref = part.configMap ?? part.secret;
   if (!ref) return;
   const kind = part.configMap ? 'configmap' : 'secret';
@@ -188,12 +240,12 @@ async function fill(root: string, files: Files, owner: number, group: number | u
   await forgetUnfinished(root, before);
   const fresh = `..${Date.now()}.${Math.floor(Math.random() * 1e6)}`;
   await makeOpen(join(root, fresh));
-  for (const [path, { bytes, mode }] of files) {
+  for (const [path, { bytes, mode, owner: own = owner }] of files) {
     const at = join(root, fresh, path);
     await makeFolders(join(root, fresh), dirname(path));
     await writeFile(at, bytes);
     // A group that is asked for reads what the owner reads.
-    if (group !== undefined || owner !== 0) await chown(at, owner, group ?? owner);
+    if (group !== undefined || own !== 0) await chown(at, own, group ?? owner);
     await chmod(at, group === undefined ? mode : mode | ((mode & 0o400) >> 3));
   }
   await symlink(fresh, join(root, '..data.new'));

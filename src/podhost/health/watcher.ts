@@ -7,6 +7,7 @@ import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { containersOf, type Probe, probePort, sidecarsOf } from '../ports.ts';
 import type { Target } from './check.ts';
+import { ticks } from './ticks.ts';
 
 export interface ContainerHealth {
   ready: boolean;
@@ -65,8 +66,9 @@ export function createHealth(deps: HealthDeps): Health {
     onFlip: (passes: boolean, why: string) => void,
   ) {
     let passes = true;
+    const next = ticks(deps.clock, seconds(probe.periodSeconds, 10));
     for (let count = 0; ; ) {
-      await deps.clock.sleep(seconds(probe.periodSeconds, 10), signal);
+      await deps.clock.sleep(next(), signal);
       const problem = await deps.check(probe, target);
       signal.throwIfAborted();
       count = (problem === undefined) === passes ? 0 : count + 1;

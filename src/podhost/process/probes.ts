@@ -1,5 +1,6 @@
 /** The probes of one run of a container, as a kubelet does them. */
 import type { Clock } from '../../lib/clock.ts';
+import { ticks } from '../health/ticks.ts';
 import { type Probe, probePort } from '../ports.ts';
 import type { Attempt } from './container.ts';
 import type { Container, Say } from './types.ts';
@@ -63,6 +64,7 @@ async function repeat(
   const port = probe.exec ? 0 : (probePort(deps.container, probe) ?? 0);
   let last: boolean | undefined;
   await clock.sleep((probe.initialDelaySeconds ?? 0) * 1000, signal);
+  const next = ticks(clock, seconds(probe.periodSeconds, 10));
   for (let count = 0; ; ) {
     const problem = await deps.check(probe, port, seconds(probe.timeoutSeconds, 1));
     signal.throwIfAborted();
@@ -72,6 +74,6 @@ async function repeat(
     if (!passes) say('Warning', 'Unhealthy', `${kind} probe failed: ${problem}`);
     const needed = passes ? (probe.successThreshold ?? 1) : (probe.failureThreshold ?? 3);
     if (count >= needed && !onVerdict(passes)) return;
-    await clock.sleep(seconds(probe.periodSeconds, 10), signal);
+    await clock.sleep(next(), signal);
   }
 }

@@ -162,6 +162,23 @@ export const libc = {
     request: number,
     argument: Uint8Array,
   ) => number,
+  read: call('read', 'int fd, void *data, size_t length') as (
+    fd: number,
+    data: Uint8Array,
+    length: number,
+  ) => number,
+  write: call('write', 'int fd, const void *data, size_t length') as (
+    fd: number,
+    data: Uint8Array,
+    length: number,
+  ) => number,
+  timerfd_create: call('timerfd_create', 'int clock, int flags') as (clock: number, flags: number) => number,
+  timerfd_settime: call('timerfd_settime', 'int fd, int flags, const void *value, void *before') as (
+    fd: number,
+    flags: number,
+    value: Uint8Array,
+    before: null,
+  ) => number,
   flock: call('flock', 'int fd, int operation') as (fd: number, operation: number) => number,
   sysconf: c.func('long sysconf(int name)') as (name: number) => number,
   /** bpf(2). The kernel's own answer: -errno where it failed. */

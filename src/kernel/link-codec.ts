@@ -28,7 +28,8 @@ export const IFLA = {
   AF_SPEC: 26,
   NET_NS_FD: 28,
 } as const;
-const INFO = { KIND: 1, DATA: 2 } as const;
+const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+const BRPORT_ISOLATED = 33;
 const VETH_INFO_PEER = 1;
 const VXLAN = {
   ID: 1,
@@ -103,6 +104,8 @@ export interface LinkChange {
   alias?: string;
   /** Name of a bridge; null takes the link out of its bridge. */
   master?: string | null;
+  /** Of a bridge's port: isolated ones do not reach each other, only those that are not. Once it has its master. */
+  isolated?: boolean;
   /** Moves the link there. */
   netns?: Netns;
   /** `none`: the kernel gives the link no fe80 address of its own. */
@@ -194,6 +197,12 @@ export function vxlanParts({ name, mtu, mac, vni, port, local }: VxlanOptions): 
   ]);
   return [linkHeader(), linkName(name), ...commonAttributes({ mtu, mac }), linkInfo('vxlan', data)];
 }
+
+export const isolatedPort = (isolated: boolean): Buffer =>
+  nested(IFLA.LINKINFO, [
+    text(INFO.SLAVE_KIND, 'bridge'),
+    nested(INFO.SLAVE_DATA, [u8(BRPORT_ISOLATED, isolated ? 1 : 0)]),
+  ]);
 
 export const ipv6AddressMode = (mode: 'none' | 'eui64'): Buffer =>
   nested(IFLA.AF_SPEC, [nested(AF_INET6, [u8(INET6_ADDR_GEN_MODE, mode === 'none' ? 1 : 0)])]);

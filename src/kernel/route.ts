@@ -10,6 +10,7 @@ import {
   IFF_UP,
   IFLA,
   ipv6AddressMode,
+  isolatedPort,
   type Link,
   type LinkChange,
   linkHeader,
@@ -180,7 +181,7 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
     socket.attempt(make(RTM.DELLINK, 0, `delete the link ${name}`, [linkHeader(), linkName(name)]), 'ENODEV');
 
   function setLink(name: string, change: LinkChange): void {
-    const { up, master, netns, ipv6Addresses } = change;
+    const { up, master, netns, ipv6Addresses, isolated } = change;
     const parts = [
       linkHeader(indexOf(name), up ? IFF_UP : 0, up === undefined ? 0 : IFF_UP),
       ...commonAttributes(change),
@@ -189,6 +190,7 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
     if (master !== undefined) parts.push(u32(IFLA.MASTER, master === null ? 0 : indexOf(master)));
     if (netns) parts.push(u32(IFLA.NET_NS_FD, netns.fd));
     if (ipv6Addresses) parts.push(ipv6AddressMode(ipv6Addresses));
+    if (isolated !== undefined) parts.push(isolatedPort(isolated));
     socket.request(make(RTM.NEWLINK, 0, `change the link ${name}`, parts));
   }
 

@@ -27,13 +27,17 @@ export type SystemCall =
   | 'mmap'
   | 'mount'
   | 'munmap'
+  | 'read'
   | 'recvfrom'
   | 'sendto'
   | 'setns'
   | 'setsockopt'
   | 'socket'
+  | 'timerfd_create'
+  | 'timerfd_settime'
   | 'umount2'
-  | 'unshare';
+  | 'unshare'
+  | 'write';
 
 const architectures: Readonly<Record<string, Architecture>> = {
   x64: {
@@ -60,13 +64,17 @@ const architectures: Readonly<Record<string, Architecture>> = {
       mmap: 9,
       mount: 165,
       munmap: 11,
+      read: 0,
       recvfrom: 45,
       sendto: 44,
       setns: 308,
       setsockopt: 54,
       socket: 41,
+      timerfd_create: 283,
+      timerfd_settime: 286,
       umount2: 166,
       unshare: 272,
+      write: 1,
     },
   },
   arm64: {
@@ -93,13 +101,17 @@ const architectures: Readonly<Record<string, Architecture>> = {
       mmap: 222,
       mount: 40,
       munmap: 215,
+      read: 63,
       recvfrom: 207,
       sendto: 206,
       setns: 268,
       setsockopt: 208,
       socket: 198,
+      timerfd_create: 85,
+      timerfd_settime: 86,
       umount2: 39,
       unshare: 97,
+      write: 64,
     },
   },
 };

@@ -31,6 +31,7 @@ import { createClient } from '../client/client.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
+import { nodeLabels } from '../cluster/node-labels.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { LINK_PREFIX } from '../cni/names.ts';
@@ -391,6 +392,7 @@ await runTasks(
             client,
             node: nodeName,
             addresses: self.addresses,
+            labels: nodeLabels(self),
             info: { kernelVersion: release(), osImage: osImage(), architecture: goArch(), version: VERSION },
             notReady: () => (datapath.isReady() ? undefined : 'the data path is not programmed yet'),
             clock,

@@ -1,15 +1,40 @@
 /** Flags that several verbs share, and how their values are read. */
-import type { Command } from 'commander';
+import { dirname, join } from 'node:path';
+import { type Command, Option } from 'commander';
 import { DEFAULT_DATA_DIR } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
 
 export const withDataDir = (command: Command): Command =>
-  command.option(
-    '--data-dir <dir>',
-    'where the cluster keeps its data; picks the cluster',
-    notEmpty,
-    DEFAULT_DATA_DIR,
-  );
+  command
+    .option(
+      '--data-dir <dir>',
+      'where the cluster keeps its data; picks the cluster',
+      notEmpty,
+      DEFAULT_DATA_DIR,
+    )
+    .addOption(
+      new Option('--cluster <name>', `the cluster in ${clusterDir('NAME')}`)
+        .conflicts('dataDir')
+        .argParser(clusterName),
+    )
+    .on('option:cluster', (name: string) =>
+      command.setOptionValueWithSource('dataDir', clusterDir(name), 'cli'),
+    );
+
+/** The data directory of a cluster by its name: those of one machine lie side by side. */
+export const clusterDir = (name: string): string => join(dirname(DEFAULT_DATA_DIR), name);
+
+function clusterName(text: string): string {
+  if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text))
+    throw new HeddleError(
+      'BadFlag',
+      `--cluster "${text}": expected a name of lower-case letters, digits and dashes`,
+      {
+        hint: 'a folder is picked with --data-dir',
+      },
+    );
+  return text;
+}
 
 /** An unset variable in a script must not mean the current folder. */
 function notEmpty(text: string): string {

@@ -1,11 +1,12 @@
 /** From the flags of `up` to what shall be started; reads a data directory that was kept, changes nothing. */
 import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
-import type { ClusterConfig } from '../cluster/config.ts';
+import type { ClusterFile } from '../cluster/cluster-file.ts';
+import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
 import { checkDataDir } from '../cluster/data-dir.ts';
-import { type ClusterPaths, clusterPaths } from '../cluster/paths.ts';
-import { type ClusterRequest, planCluster } from '../cluster/plan.ts';
-import { freePort } from '../cluster/ports.ts';
+import { type ClusterPaths, clusterPaths, DEFAULT_DATA_DIR } from '../cluster/paths.ts';
+import { API_PORT, type ClusterRequest, MAX_NODES, type NodeSpec, planCluster } from '../cluster/plan.ts';
+import { freePort, isPortFree } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { type Family, parseCidr } from '../lib/ip.ts';
@@ -16,6 +17,7 @@ export interface UpFlags {
   dataDir: string;
   nodes?: string;
   file?: string[];
+  config?: string;
   standIn?: boolean;
   publish?: string[];
   detach?: boolean;
@@ -49,21 +51,15 @@ export interface UpRequest {
 }
 
 /** @throws HeddleError `DataDirUnsafe`, `DataDirForeign`, `BadFlag`, `BadCidr`, `RangesOverlap`, `RangeTooSmall`, `ClusterDiffers`, `BadClusterFile` */
-export function upRequest(flags: UpFlags): UpRequest {
+export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
   const paths = clusterPaths(flags.dataDir);
   checkDataDir(paths);
   const kept = readConfig(paths);
-  const apiPort =
-    flags.apiPort === '0'
-      ? freePort()
-      : flags.apiPort === undefined
-        ? (kept?.apiServer.publishedPort ?? 6443)
-        : wholeNumber('--api-port', flags.apiPort, 0, 65_535);
+  const apiPort = apiPortOf(flags, kept);
   const datapath = chooseDatapath(flags.datapath, kept?.datapath);
   const config = planCluster({
     id: paths.id,
-    nodes:
-      flags.nodes === undefined ? (kept?.nodes.length ?? 2) : wholeNumber('--nodes', flags.nodes, 1, 250),
+    ...nodesOf(flags, file, kept),
     apiPort,
     standIn: flags.standIn ?? kept?.standIn ?? false,
     datapath: datapath.name,
@@ -73,6 +69,7 @@ export function upRequest(flags: UpFlags): UpRequest {
   if (kept) {
     refuseDifference(config, kept, paths);
     refuseFewerNodes(config, kept, paths);
+    refuseOtherNames(config, kept, paths);
   }
   return {
     paths,
@@ -87,6 +84,34 @@ export function upRequest(flags: UpFlags): UpRequest {
     datapathWhy: datapath.why,
   };
 }
+
+/** A cluster that was picked by name or folder does not fail over the port of the machine's default one. */
+function apiPortOf({ apiPort, dataDir }: UpFlags, kept: ClusterConfig | undefined): number {
+  if (apiPort === '0') return freePort();
+  if (apiPort !== undefined) return wholeNumber('--api-port', apiPort, 0, 65_535);
+  if (kept) return kept.apiServer.publishedPort;
+  return dataDir === DEFAULT_DATA_DIR || isPortFree(API_PORT) ? API_PORT : freePort();
+}
+
+type Nodes = Pick<ClusterRequest, 'nodes' | 'named' | 'links' | 'seed' | 'mtu'>;
+
+/** Names and places that are not said are as they were. */
+function nodesOf(flags: UpFlags, file: ClusterFile | undefined, kept: ClusterConfig | undefined): Nodes {
+  const named = typeof file?.nodes === 'object' ? file.nodes : kept?.nodes.map(specOf);
+  const asked = typeof file?.nodes === 'object' ? file.nodes.length : file?.nodes;
+  return {
+    nodes:
+      flags.nodes === undefined
+        ? (asked ?? kept?.nodes.length ?? 2)
+        : wholeNumber('--nodes', flags.nodes, 1, MAX_NODES),
+    named,
+    links: file ? file.links : kept?.topology?.links,
+    seed: file ? file.seed : kept?.topology?.seed,
+    mtu: file ? file.mtu : kept?.underlayMtu,
+  };
+}
+
+const specOf = ({ addresses: _, podCidrs: __, ...spec }: NodeConfig): NodeSpec => spec;
 
 type Ranges = Pick<ClusterRequest, 'families' | 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
 
@@ -126,6 +151,17 @@ function refuseDifference(config: ClusterConfig, kept: ClusterConfig, paths: Clu
         `${paths.dataDir} holds a cluster whose ${field} are ${String(kept[field])}, not ${String(config[field])}`,
         { hint: `remove it first: heddle down --data-dir ${paths.dataDir}` },
       );
+}
+
+/** Objects in the store name their node. */
+function refuseOtherNames({ nodes }: ClusterConfig, kept: ClusterConfig, paths: ClusterPaths): void {
+  const index = kept.nodes.findIndex(({ name }, i) => nodes[i]?.name !== name);
+  if (index < 0) return;
+  throw new HeddleError(
+    'ClusterDiffers',
+    `${paths.dataDir} holds a cluster whose node ${index + 1} is ${kept.nodes[index]?.name}, not ${nodes[index]?.name}`,
+    { hint: `nodes come at the end only; else remove it first: heddle down --data-dir ${paths.dataDir}` },
+  );
 }
 
 /** Nodes that are gone would leave their pods behind. */

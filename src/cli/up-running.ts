@@ -1,6 +1,10 @@
 /** `heddle up` where the cluster is up already. */
 import { busy, lockHolder } from '../cluster/lock.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
+import { setLinks } from '../cluster/lines/client.ts';
+import type { ClusterFile } from '../cluster/cluster-file.ts';
+import type { ClusterConfig } from '../cluster/config.ts';
+import { HeddleError } from '../lib/errors.ts';
 import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
 import { callSocket } from '../lib/unix-http.ts';
 import { type CliDeps, exitCodes } from './deps.ts';
@@ -25,18 +29,29 @@ export async function runningSupervisor(paths: ClusterPaths): Promise<Supervisor
   }
 }
 
-/** With manifests they are applied; without, there is nothing that `up` could do. @throws HeddleError */
+export interface Asked {
+  readonly request: UpRequest;
+  readonly manifests: Manifests;
+  readonly clusterFile: ClusterFile | undefined;
+}
+
+/**
+ * With manifests they are applied, and the links of a cluster file are set; without either, there is nothing that `up`
+ * could do.
+ * @throws HeddleError
+ */
 export async function applyToRunning(
   running: SupervisorStatus,
-  request: UpRequest,
-  manifests: Manifests,
+  { request, manifests, clusterFile }: Asked,
   deps: CliDeps,
 ): Promise<void> {
-  if (manifests.count === 0) throw busy(request.paths.lock);
+  if (manifests.count === 0 && !clusterFile) throw busy(request.paths.lock);
   const progress = createProgress(deps);
   progress.note(
-    `the cluster is up already (pid ${running.pid}); its settings stay, the manifests are applied`,
+    `the cluster is up already (pid ${running.pid}); its settings stay, ${clusterFile ? 'links' : 'the manifests'} are applied`,
   );
+  if (clusterFile) await relink(request);
+  if (manifests.count === 0) return;
   const interrupt = onInterrupt();
   try {
     // Of its settings those count that it runs with, not what was asked for now.
@@ -48,4 +63,20 @@ export async function applyToRunning(
   } finally {
     interrupt.dispose();
   }
+}
+
+/** @throws HeddleError `ClusterDiffers` where nodes would have to stand elsewhere */
+async function relink({ paths, config }: UpRequest): Promise<void> {
+  const running = readConfig(paths);
+  const shape = (one: ClusterConfig | undefined) =>
+    JSON.stringify([one?.topology?.groups.map(({ name, nodes }) => [name, nodes]), one?.underlayMtu]);
+  if (running && shape(running) !== shape(config))
+    throw new HeddleError(
+      'ClusterDiffers',
+      'nodes, zones, racks or MTU are not those of the running cluster',
+      {
+        hint: `links change while it runs; for the rest: heddle down --keep --data-dir ${paths.dataDir}, and up again`,
+      },
+    );
+  if (config.topology) await setLinks(paths, config.topology.links);
 }

@@ -1,3 +1,5 @@
+import type { Group, Place, PlaceLink } from './lines/places.ts';
+
 /** What a running local cluster is: written by `heddle up` as cluster.json, read by every process of it. */
 export interface ClusterConfig {
   readonly id: string;
@@ -30,15 +32,30 @@ export interface ClusterConfig {
   readonly vxlan: { readonly vni: number; readonly port: number };
   /** MTU of pod interfaces: the underlay's less the encapsulation. */
   readonly podMtu: number;
+  /** Longest packet of the underlay. Absent: 1500. */
+  readonly underlayMtu?: number;
+  /** Where nodes stand apart; absent where all are on one bridge. */
+  readonly topology?: TopologyConfig;
+}
+
+export interface TopologyConfig {
+  /** Bridges, each a zone or a rack. */
+  readonly groups: readonly Group[];
+  /** As the cluster was started with; what was changed since is in the run directory. */
+  readonly links: readonly PlaceLink[];
+  /** Of what links lose. */
+  readonly seed: number;
 }
 
 export type DatapathName = 'ebpf' | 'nftables' | 'iptables' | 'ipvs';
 
 export const DATAPATHS: readonly DatapathName[] = ['ebpf', 'nftables', 'iptables', 'ipvs'];
 
-export interface NodeConfig {
+export interface NodeConfig extends Place {
   readonly name: string;
   /** Underlay addresses, IPv4 then IPv6. */
   readonly addresses: readonly string[];
   readonly podCidrs: readonly string[];
+  /** On its Node object, beside those of its place. */
+  readonly labels?: Readonly<Record<string, string>>;
 }

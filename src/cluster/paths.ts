@@ -26,6 +26,10 @@ export interface ClusterPaths {
   readonly lock: string;
   readonly runDir: string;
   readonly supervisorSocket: string;
+  /** Of the process that carries frames between zones. */
+  readonly linesSocket: string;
+  /** The links between zones as they are now, as JSON. */
+  readonly links: string;
   /** Where a bpffs is mounted: a folder of pinned programs and maps per node. */
   readonly bpf: string;
   /** Folder name of the cluster's cgroup below the cgroup2 mount. */
@@ -65,6 +69,8 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
     lock: join(data, 'lock'),
     runDir,
     supervisorSocket: join(runDir, 'supervisor.sock'),
+    linesSocket: join(runDir, 'lines.sock'),
+    links: join(runDir, 'links.json'),
     bpf: join(runDir, 'bpf'),
     cgroup: `heddle-${id}`,
     netns: (name) => join(runDir, 'netns', name),

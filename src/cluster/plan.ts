@@ -13,11 +13,26 @@ import {
   overlaps,
   parseCidr,
 } from '../lib/ip.ts';
-import type { ClusterConfig, DatapathName, NodeConfig } from './config.ts';
+import type { ClusterConfig, DatapathName, NodeConfig, TopologyConfig } from './config.ts';
+import { groupsOf, type Place, type PlaceLink } from './lines/places.ts';
+
+/** A node as somebody asks for it. */
+export interface NodeSpec extends Place {
+  readonly name: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
 
 export interface ClusterRequest {
   readonly id: string;
   readonly nodes: number;
+  /** The first of them by name and place; the others are `node-N`. */
+  readonly named?: readonly NodeSpec[];
+  /** Between their places. */
+  readonly links?: readonly PlaceLink[];
+  /** Of what links lose. */
+  readonly seed?: number | undefined;
+  /** Of the underlay, before links with less. Default 1500. */
+  readonly mtu?: number | undefined;
   /** Of pods, services and machines alike. Default: both. */
   readonly families?: readonly Family[];
   /** `10.0.0.0/16`, `fd00::/48` or both with a comma; a family that is not named keeps its default. */
@@ -42,7 +57,7 @@ const DEFAULT_RANGES = {
 
 /** What one node gets of each pod range, by family. */
 const BLOCK_LENGTH = { 4: 24, 6: 64 } as const;
-const API_PORT = 6443;
+export const API_PORT = 6443;
 const UNDERLAY_MTU = 1500;
 
 const BOTH: readonly Family[] = [4, 6];
@@ -60,12 +75,16 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
   refuseOverlaps({ pod: pods, service: services, underlay });
   for (const cidr of services) checkServiceRange(cidr);
   const places = underlayPlaces(underlay, nodes);
+  const specs = nodeSpecs(request);
+  const underlayMtu = Math.min(
+    request.mtu ?? UNDERLAY_MTU,
+    ...(request.links ?? []).flatMap(({ mtu }) => mtu ?? []),
+  );
   return {
     id: request.id,
-    nodes: Array.from(
-      { length: nodes },
-      (_, i): NodeConfig => ({
-        name: `node-${i + 1}`,
+    nodes: specs.map(
+      (spec, i): NodeConfig => ({
+        ...spec,
         addresses: underlay.map((cidr) => place(cidr, i + 1)),
         podCidrs: pods.map((cidr) => block(cidr, i, nodes)),
       }),
@@ -88,10 +107,42 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     podMtu: podMtu({
       encapsulation: 'vxlan',
       underlayFamily: underlay[0]!.family,
-      underlayMtu: UNDERLAY_MTU,
+      underlayMtu,
       podFamilies: pods.map(({ family }) => family),
     }),
+    ...(underlayMtu === UNDERLAY_MTU ? {} : { underlayMtu }),
+    ...topologyOf(specs, request),
   };
+}
+
+function nodeSpecs({ nodes, named = [] }: ClusterRequest): NodeSpec[] {
+  if (named.length > nodes)
+    throw new HeddleError(
+      'BadFlag',
+      `--nodes ${nodes}: ${named.length} nodes have names and places already`,
+      {
+        hint: 'take some out of the cluster file, or leave the flag out',
+      },
+    );
+  const taken = new Set(named.map(({ name }) => name));
+  const rest = Array.from({ length: nodes - named.length }, (_, i) => ({
+    name: `node-${named.length + i + 1}`,
+  }));
+  const double = rest.find(({ name }) => taken.has(name));
+  if (double)
+    throw new HeddleError('BadFlag', `--nodes ${nodes} needs the name ${double.name}, which is taken`, {
+      hint: 'name every node in the cluster file',
+    });
+  return [...named, ...rest];
+}
+
+/** Nothing where all nodes share one bridge. */
+function topologyOf(
+  nodes: readonly NodeSpec[],
+  { links = [], seed = 1 }: ClusterRequest,
+): { topology?: TopologyConfig } {
+  const groups = groupsOf(nodes, links);
+  return groups.length < 2 ? {} : { topology: { groups, links, seed } };
 }
 
 function rangesOf(name: RangeName, given: string | undefined, families: readonly Family[]): Cidr[] {

@@ -13,6 +13,15 @@ export function checkPortFree(port: number, flag: string): void {
   named(port, flag, () => checkTcp(undefined, '127.0.0.1', port));
 }
 
+export function isPortFree(port: number): boolean {
+  try {
+    checkTcp(undefined, '127.0.0.1', port);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function named<T>(port: number, flag: string, fn: () => T): T {
   try {
     return fn();

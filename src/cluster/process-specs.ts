@@ -42,6 +42,19 @@ export function controllersSpec(paths: ClusterPaths): ProgramSpec {
   };
 }
 
+/** Carries frames between zones; nothing where there is one bridge only. */
+export function linesSpec(paths: ClusterPaths, config: ClusterConfig): ProgramSpec | undefined {
+  if (!config.topology) return undefined;
+  return {
+    name: 'lines',
+    file: program('lines'),
+    args: [paths.dataDir],
+    netns: 'underlay',
+    cgroup: 'lines',
+    fds: [],
+  };
+}
+
 export function nodeSpecs(paths: ClusterPaths, config: ClusterConfig): ProgramSpec[] {
   return config.nodes.flatMap((node) =>
     ['agent', 'stand-in'].map((role) => ({
@@ -83,6 +96,7 @@ export function cgroupFolders(config: ClusterConfig): string[] {
     'supervisor',
     'control-plane/api-server',
     'control-plane/controllers',
+    ...(config.topology ? ['lines'] : []),
     ...config.nodes.flatMap(({ name }) => [`${name}/agent`, `${name}/stand-in`, `${name}/forwarder`]),
   ];
 }

@@ -21,6 +21,7 @@ import {
   controllersSpec,
   forwarderSpec,
   isInstalled,
+  linesSpec,
   nodeSpecs,
   type ProgramSpec,
 } from './process-specs.ts';
@@ -114,8 +115,10 @@ async function build(deps: SuperviseDeps, processes: Processes): Promise<void> {
   step(`network of ${config.nodes.length} node${config.nodes.length === 1 ? '' : 's'}`);
   makeRuntime(paths, config);
   createTopology(config, paths);
-  step('API server');
   const start = (spec: ProgramSpec) => launch(spec, deps, processes);
+  const lines = linesSpec(paths, config);
+  if (lines) start(lines);
+  step('API server');
   start(apiServerSpec(paths, apiFd));
   await waitForApi(deps, processes);
   step('controllers and nodes');

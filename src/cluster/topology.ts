@@ -1,16 +1,22 @@
 /**
  * The machines of a cluster, as namespaces: `underlay` holds a bridge; `control-plane`, `outside` and every
  * node hang on it by one link, `eth0`. Made once by `up`; gone with the run directory's mounts.
+ *
+ * Nodes that stand apart have a bridge per zone (or rack). Each has a TAP, by which the process `lines` carries frames
+ * to the other zones, and a link to `br0`, by which control plane and outside are reached at full speed from everywhere;
+ * the ports of both are isolated from each other, so that no frame goes from zone to zone that way, or in a circle.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { closeNetns, createNetns, type Netns } from '../kernel/netns.ts';
 import { openRoute, type Route } from '../kernel/route.ts';
 import { writeSysctl } from '../kernel/sysctl.ts';
-import { parseAddress, toBytes } from '../lib/ip.ts';
+import { makeTap } from '../kernel/tap.ts';
 import type { ClusterConfig } from './config.ts';
+import { lineTap } from './lines/names.ts';
 import type { ClusterPaths } from './paths.ts';
 import { outsideAddresses } from './plan.ts';
+import { underlayMac } from './underlay-mac.ts';
 
 /** Addresses that stand for the internet: hosts outside of the cluster that know no way back to pods. */
 const WORLD_ADDRESSES = ['203.0.113.1', '2001:db8::1'] as const;
@@ -22,18 +28,23 @@ interface Member {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly kind: 'node' | 'control-plane' | 'outside';
+  /** That its link is a port of. */
+  readonly bridge: string;
 }
 
 export function createTopology(config: ClusterConfig, paths: ClusterPaths): void {
   mkdirSync(dirname(paths.netns('x')), { mode: 0o700, recursive: true });
   const members = membersOf(config);
+  const mtu = config.underlayMtu;
   const underlay = createNetns(paths.netns('underlay'));
   try {
     setAll(underlay, { 'net.ipv6.conf.all.disable_ipv6': 1, 'net.ipv6.conf.default.disable_ipv6': 1 });
     const route = openRoute(underlay);
     try {
-      route.addBridge({ name: BRIDGE, alias: mark(config, 'underlay') });
+      route.addBridge({ name: BRIDGE, alias: mark(config, 'underlay'), mtu });
       route.setLink(BRIDGE, { up: true });
+      for (const [i, { name }] of (config.topology?.groups ?? []).entries())
+        addZone(i, mark(config, `zone ${name}`), { underlay, route, mtu });
       for (const member of members) addMember(member, members, { config, paths, underlay: route });
     } finally {
       route.close();
@@ -49,11 +60,45 @@ interface Context {
   readonly underlay: Route;
 }
 
+/** Of the group with this index. */
+const zoneBridge = (index: number): string => `br-${index + 1}`;
+
+function addZone(
+  index: number,
+  alias: string,
+  { underlay, route, mtu }: { underlay: Netns; route: Route; mtu: number | undefined },
+): void {
+  const [bridge, up, down, tap] = [zoneBridge(index), `up-${index + 1}`, `down-${index + 1}`, lineTap(index)];
+  route.addBridge({ name: bridge, alias, mtu });
+  route.setLink(bridge, { up: true });
+  route.addVeth({ name: down, alias, mtu, peer: { name: up, mtu } });
+  route.setLink(down, { master: BRIDGE, up: true });
+  route.setLink(down, { isolated: true });
+  makeTap(underlay, tap);
+  route.setLink(tap, { alias, mtu });
+  for (const name of [up, tap]) {
+    route.setLink(name, { master: bridge, up: true });
+    route.setLink(name, { isolated: true });
+  }
+}
+
 function membersOf(config: ClusterConfig): Member[] {
+  const groups = config.topology?.groups ?? [];
+  const bridgeOf = (node: string) => {
+    const index = groups.findIndex(({ nodes }) => nodes.includes(node));
+    return index < 0 ? BRIDGE : zoneBridge(index);
+  };
   return [
-    { name: 'control-plane', addresses: config.apiServer.addresses, kind: 'control-plane' },
-    { name: 'outside', addresses: outsideAddresses(config), kind: 'outside' },
-    ...config.nodes.map((node): Member => ({ name: node.name, addresses: node.addresses, kind: 'node' })),
+    {
+      name: 'control-plane',
+      addresses: config.apiServer.addresses,
+      kind: 'control-plane',
+      bridge: BRIDGE,
+    },
+    { name: 'outside', addresses: outsideAddresses(config), kind: 'outside', bridge: BRIDGE },
+    ...config.nodes.map(
+      ({ name, addresses }): Member => ({ name, addresses, kind: 'node', bridge: bridgeOf(name) }),
+    ),
   ];
 }
 
@@ -62,13 +107,14 @@ function addMember(member: Member, all: readonly Member[], context: Context): vo
   const ns = createNetns(paths.netns(member.name));
   try {
     setAll(ns, member.kind === 'node' ? NODE_SYSCTLS : HOST_SYSCTLS);
-    const port = portName(member.name);
+    const port = portName(member.name, all.indexOf(member));
     underlay.addVeth({
       name: port,
       alias: mark(config, member.name),
+      mtu: config.underlayMtu,
       peer: { name: UPLINK, netns: ns, mac: macOf(member) },
     });
-    underlay.setLink(port, { master: BRIDGE, up: true });
+    underlay.setLink(port, { master: member.bridge, up: true });
     const route = openRoute(ns);
     try {
       connect(member, all, config, route);
@@ -113,14 +159,11 @@ function routeToPods(config: ClusterConfig, route: Route): void {
 
 const lengthOf = (cidr: string | undefined): string => cidr?.slice(cidr.indexOf('/') + 1) ?? '';
 
-/** Locally administered, from the end of the first address: the same at every start. */
-function macOf(member: Member): string {
-  const bytes = toBytes(parseAddress(member.addresses[0] ?? '0.0.0.0'));
-  return ['02', '48', ...[...bytes.subarray(-4)].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
-}
+const macOf = ({ addresses }: Member): string => underlayMac(addresses[0]);
 
 /** At most 15 bytes, as link names must be. */
-const portName = (member: string): string => `p-${member}`.slice(0, 15);
+const portName = (member: string, index: number): string =>
+  member.length <= 13 ? `p-${member}` : `p${index}-${member.slice(-8)}`.slice(0, 15);
 
 const mark = (config: ClusterConfig, what: string): string => `heddle:${config.id}:${what}`;
 

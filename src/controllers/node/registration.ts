@@ -11,6 +11,8 @@ export interface RegistrationDeps {
   readonly client: Client;
   readonly node: string;
   readonly addresses: readonly string[];
+  /** Of its own and of its place, beside those that every node has. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** What the machine is, as `kubectl get nodes -o wide` shows it. */
   readonly info: {
     readonly kernelVersion: string;
@@ -31,14 +33,21 @@ const LOOK = 200;
 /** Pods that a node takes: the kubelet's default is 110; stand-ins are lighter. */
 const MAX_PODS = 1000;
 
-function nodeObject({ node, info }: RegistrationDeps): Node {
-  const labels = {
+function labelsOf({ node, info, labels }: RegistrationDeps): Record<string, string> {
+  return {
+    ...labels,
     'kubernetes.io/hostname': node,
     'kubernetes.io/os': 'linux',
     'kubernetes.io/arch': info.architecture,
   };
-  return { apiVersion: 'v1', kind: 'Node', metadata: { name: node, labels }, spec: {} };
 }
+
+const nodeObject = (deps: RegistrationDeps): Node => ({
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: { name: deps.node, labels: labelsOf(deps) },
+  spec: {},
+});
 
 function readyCondition(deps: RegistrationDeps, before: Node | undefined) {
   const why = deps.notReady();
@@ -85,11 +94,19 @@ function statusPatch(deps: RegistrationDeps, before: Node | undefined) {
 
 async function ensureNode(deps: RegistrationDeps): Promise<Node> {
   try {
-    return await deps.client.get(NODE, deps.node);
+    return await labelled(deps, await deps.client.get(NODE, deps.node));
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 404) throw error;
   }
   return deps.client.create(NODE, nodeObject(deps));
+}
+
+/** A node that came back may stand elsewhere. Labels of others stay. */
+async function labelled(deps: RegistrationDeps, node: Node): Promise<Node> {
+  const labels = labelsOf(deps);
+  const has = node.metadata.labels ?? {};
+  if (Object.entries(labels).every(([key, value]) => has[key] === value)) return node;
+  return deps.client.patch(NODE, deps.node, undefined, { metadata: { labels } });
 }
 
 async function beat(deps: RegistrationDeps): Promise<void> {

@@ -1,0 +1,29 @@
+/**
+ * Carries frames between the zones of a cluster: `lines.ts DATA-DIR`, in the namespace of the underlay. On its socket
+ * it tells what it carried, and takes other links.
+ */
+import { readFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import type { ClusterConfig } from '../cluster/config.ts';
+import { runLines } from '../cluster/lines/run.ts';
+import { clusterPaths } from '../cluster/paths.ts';
+import { createLog } from '../lib/log.ts';
+import { shutdownSignal } from '../lib/tasks.ts';
+import { readEnv } from './env.ts';
+
+const [dataDir] = process.argv.slice(2);
+if (!dataDir) {
+  process.stderr.write('usage: lines.ts <data-dir>\n');
+  process.exit(2);
+}
+const paths = clusterPaths(dataDir);
+const log = createLog({ level: readEnv().logLevel, fields: { process: 'lines' } });
+const config = JSON.parse(readFileSync(paths.config, 'utf8')) as ClusterConfig;
+try {
+  // Frames that wait for a processor are late.
+  setPriority(-10);
+} catch {
+  log.info('the priority stays as it is: CAP_SYS_NICE is not there');
+}
+await runLines({ config, paths, log }, shutdownSignal());
+process.exit(0);

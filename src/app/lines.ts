@@ -3,10 +3,10 @@
  * it tells what it carried, and takes other links.
  */
 import { readFileSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { runLines } from '../cluster/lines/run.ts';
 import { clusterPaths } from '../cluster/paths.ts';
+import { runPunctually } from '../kernel/punctual.ts';
 import { createLog } from '../lib/log.ts';
 import { shutdownSignal } from '../lib/tasks.ts';
 import { readEnv } from './env.ts';
@@ -19,11 +19,8 @@ if (!dataDir) {
 const paths = clusterPaths(dataDir);
 const log = createLog({ level: readEnv().logLevel, fields: { process: 'lines' } });
 const config = JSON.parse(readFileSync(paths.config, 'utf8')) as ClusterConfig;
-try {
-  // Frames that wait for a processor are late.
-  setPriority(-10);
-} catch {
-  log.info('the priority stays as it is: CAP_SYS_NICE is not there');
-}
+// Frames that wait for a processor are late.
+if (!runPunctually())
+  log.info('frames are late where processors are short: this process may not be preferred');
 await runLines({ config, paths, log }, shutdownSignal());
 process.exit(0);

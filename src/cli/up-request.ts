@@ -111,7 +111,13 @@ function nodesOf(flags: UpFlags, file: ClusterFile | undefined, kept: ClusterCon
   };
 }
 
-const specOf = ({ addresses: _, podCidrs: __, ...spec }: NodeConfig): NodeSpec => spec;
+const specOf = ({ name, region, zone, rack, labels }: NodeConfig): NodeSpec => ({
+  name,
+  ...(region === undefined ? {} : { region }),
+  ...(zone === undefined ? {} : { zone }),
+  ...(rack === undefined ? {} : { rack }),
+  ...(labels === undefined ? {} : { labels }),
+});
 
 type Ranges = Pick<ClusterRequest, 'families' | 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
 

@@ -42,11 +42,12 @@ const OWN_FIELDS = ['nodes', 'links', 'seed', 'mtu', 'manifests'];
 export function readClusterFile(entry: ManifestObject, allowed: readonly FileOption[]): ClusterFile {
   const { object, file, lineOf } = entry;
   const problems: ManifestProblem[] = [];
-  const name = String(object.metadata?.name ?? '');
+  const given: unknown = object.metadata?.name;
+  const name = typeof given === 'string' ? given : '';
   const say = (path: string, message: string) =>
     problems.push({ file, line: lineOf(path), object: `Cluster ${name}`, message: `${path}: ${message}` });
   if (object.apiVersion !== CLUSTER_API) say('apiVersion', `"${object.apiVersion}"; expected ${CLUSTER_API}`);
-  for (const problem of dns1123Label(name)) say('metadata.name', `"${name}": ${problem}`);
+  for (const problem of dns1123Label(name)) say('metadata.name', `${shown(given)}: ${problem}`);
   const unknownAt = (path: string, value: object, fields: readonly string[]) => {
     for (const key of Object.keys(value)) {
       if (fields.includes(key)) continue;
@@ -168,7 +169,7 @@ function readNode(path: string, value: unknown, reader: Reader): NodeSpec {
     if (typeof given !== 'string' || given === '')
       say(`${path}.${field}`, `${shown(given)}; expected a name`);
     else for (const problem of labelValue(given)) say(`${path}.${field}`, `"${given}": ${problem}`);
-    return String(given);
+    return typeof given === 'string' ? given : undefined;
   };
   const [region, zone, rack] = [place('region'), place('zone'), place('rack')];
   const labels = readLabels(`${path}.labels`, value['labels'], reader);

@@ -179,6 +179,11 @@ export const libc = {
     value: Uint8Array,
     before: null,
   ) => number,
+  sched_setscheduler: call('sched_setscheduler', 'int thread, int policy, const void *parameters') as (
+    thread: number,
+    policy: number,
+    parameters: Uint8Array,
+  ) => number,
   flock: call('flock', 'int fd, int operation') as (fd: number, operation: number) => number,
   sysconf: c.func('long sysconf(int name)') as (name: number) => number,
   /** bpf(2). The kernel's own answer: -errno where it failed. */

@@ -29,6 +29,7 @@ export type SystemCall =
   | 'munmap'
   | 'read'
   | 'recvfrom'
+  | 'sched_setscheduler'
   | 'sendto'
   | 'setns'
   | 'setsockopt'
@@ -66,6 +67,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
       munmap: 11,
       read: 0,
       recvfrom: 45,
+      sched_setscheduler: 144,
       sendto: 44,
       setns: 308,
       setsockopt: 54,
@@ -103,6 +105,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
       munmap: 215,
       read: 63,
       recvfrom: 207,
+      sched_setscheduler: 119,
       sendto: 206,
       setns: 268,
       setsockopt: 208,

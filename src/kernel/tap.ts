@@ -55,13 +55,14 @@ export function openTap(options: TapOptions): Tap {
   const buffer = Buffer.allocUnsafeSlow(MAX_FRAME);
   let open = true;
   const watch = watchFd(fd, 'readable', () => {
-    for (let i = 0; open && i < FRAMES_PER_TURN; i++) {
+    for (let i = 0; i < FRAMES_PER_TURN; i++) {
+      if (!open) return;
       const length = libc.read(fd, buffer, buffer.length);
       // EIO: the link is down, and comes up again.
       if (length < 0) break;
       options.onFrame(Buffer.from(buffer.subarray(0, length)));
     }
-    if (open) options.onTurn?.();
+    options.onTurn?.();
   });
   return {
     write: (frame) => open && libc.write(fd, frame, frame.length) === frame.length,

@@ -72,7 +72,10 @@ export function createLine({ settings: initial, random, deliver, room }: LineDep
   }
 
   function hold(frame: Uint8Array, due: number): void {
-    if (frame.length > room.left) return void counters.overflowed++;
+    if (frame.length > room.left) {
+      counters.overflowed++;
+      return;
+    }
     room.left -= frame.length;
     lastDue = Math.max(lastDue, due);
     waiting.push({ frame, due: lastDue });
@@ -91,11 +94,20 @@ export function createLine({ settings: initial, random, deliver, room }: LineDep
     },
     take(frame, now) {
       const { latency = 0, jitter = 0, loss = 0 } = settings;
-      if (tooLong(frame.length)) return void counters.tooLong++;
+      if (tooLong(frame.length)) {
+        counters.tooLong++;
+        return;
+      }
       // One throw per frame: the same seed loses the same frames of the same traffic.
-      if (loss > 0 && random() < loss) return void counters.lost++;
+      if (loss > 0 && random() < loss) {
+        counters.lost++;
+        return;
+      }
       const sent = transmitted(frame.length, now);
-      if (sent === undefined) return void counters.overflowed++;
+      if (sent === undefined) {
+        counters.overflowed++;
+        return;
+      }
       const due = sent + latency + (jitter > 0 ? (random() * 2 - 1) * jitter : 0);
       if (due <= now && first === waiting.length) pass(frame);
       else hold(frame, due);

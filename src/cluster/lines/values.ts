@@ -85,8 +85,9 @@ export const settingsProblem = ({ latency = 0, jitter = 0 }: LinkSettings): stri
 export const timeText = (ms: number): string => `${Number(ms.toPrecision(3))} ms`;
 
 export const rateText = (bits: number): string => {
-  const [unit, size] = bits >= 1e9 ? ['G', 1e9] : bits >= 1e6 ? ['M', 1e6] : ['k', 1e3];
-  return `${Number((bits / Number(size)).toPrecision(3))} ${unit}bit/s`;
+  const [unit, size] =
+    bits >= 1e9 ? (['G', 1e9] as const) : bits >= 1e6 ? (['M', 1e6] as const) : (['k', 1e3] as const);
+  return `${Number((bits / size).toPrecision(3))} ${unit}bit/s`;
 };
 
 /** `20 ms ± 2 ms, 1 % lost, 100 Mbit/s`; `nothing` where the link is as fast as the machine. */

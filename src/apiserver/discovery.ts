@@ -38,11 +38,15 @@ function subresourcesOf(resource: Resource): Subresource[] {
             kind: { group: 'policy', version: 'v1', kind: 'Eviction' },
           },
           { name: 'log', verbs: ['get'], kind: own },
-          {
-            name: 'exec',
+          ...[
+            ['exec', 'PodExecOptions'],
+            ['attach', 'PodAttachOptions'],
+            ['portforward', 'PodPortForwardOptions'],
+          ].map(([name = '', options = '']) => ({
+            name,
             verbs: ['create', 'get'],
-            kind: { group: '', version: 'v1', kind: 'PodExecOptions' },
-          },
+            kind: { group: '', version: 'v1', kind: options },
+          })),
         ]
       : []),
   ];

@@ -1,53 +1,105 @@
-/** Requests that become something else than an answer: `kubectl exec` over a WebSocket. */
+/** Requests that become something else than an answer: exec, attach and port-forward, by WebSocket or SPDY. */
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { acceptWebSocket, chooseProtocol, keyOf } from '../lib/websocket.ts';
+import type { SpdyTransport } from '../lib/spdy/session.ts';
+import { acceptWebSocket, chooseProtocol, keyOf, type WebSocketServer } from '../lib/websocket.ts';
 import { authorize } from './authorize.ts';
-import {
-  type ApiFailure,
-  badRequest,
-  methodNotAllowed,
-  noSuchPath,
-  statusOf,
-  unavailable,
-} from './failure.ts';
+import { ApiFailure, badRequest, methodNotAllowed, noSuchPath, statusOf, unavailable } from './failure.ts';
 import { callOf, failureOf, type HandlerDeps, NO_BODY, understand } from './handler.ts';
-import { isTrue } from './request-info.ts';
-import { CHANNEL_PROTOCOLS, podExec } from './verbs/pod-exec.ts';
+import { type CommandStreams, commandQuery, runCommand } from './streaming/command.ts';
+import { CHANNEL_PROTOCOLS, channelStreams } from './streaming/command-channels.ts';
+import { COMMAND_PROTOCOLS, spdyCommand } from './streaming/command-spdy.ts';
+import type { ForwardDeps } from './streaming/port-forward.ts';
+import { channelPortForward, FORWARD_CHANNELS, portsOfQuery } from './streaming/port-forward-channels.ts';
+import { PORT_FORWARD_PROTOCOL, spdyPortForward, TUNNEL_PROTOCOL } from './streaming/port-forward-spdy.ts';
+import { type Carrier, socketTransport, tunnelTransport } from './streaming/transport.ts';
 import { refOf } from './verbs/pod-log.ts';
 
 export type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** Milliseconds of silence before the kernel asks whether the client is still there. */
+const KEEP_ALIVE_MS = 30_000;
+const SPDY = 'SPDY/3.1';
 
 export function createUpgrade(deps: HandlerDeps): OnUpgrade {
   return (request, socket, head) => {
     socket.on('error', () => socket.destroy());
     try {
-      serve(deps, request, socket, head);
+      serve(deps, { request, socket, head });
+      (socket as Socket).setKeepAlive(true, KEEP_ALIVE_MS);
     } catch (error) {
       refuse(socket, failureOf(error));
     }
   };
 }
 
-function serve(deps: HandlerDeps, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-  const info = understand(request);
-  const user = deps.authenticate(request);
+/** A request with its connection, which has not been answered. */
+interface Arrival {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+const isSpdy = ({ request }: Arrival): boolean =>
+  request.headers.upgrade?.toUpperCase() === SPDY && ['GET', 'POST'].includes(request.method ?? '');
+
+function serve(deps: HandlerDeps, arrival: Arrival): void {
+  const info = understand(arrival.request);
+  const user = deps.authenticate(arrival.request);
   authorize(user, info);
-  const call = callOf(deps, { request, info }, user, NO_BODY);
-  if (call.resource.kind.kind !== 'Pod' || call.info.subresource !== 'exec') throw noSuchPath();
-  if (request.method !== 'GET') throw methodNotAllowed();
-  const { kubelets } = deps;
-  if (!kubelets) throw unavailable('this API server knows no nodes that run commands');
-  const protocol = chooseProtocol(request, CHANNEL_PROTOCOLS);
+  const call = callOf(deps, { request: arrival.request, info }, user, NO_BODY);
+  const { subresource } = call.info;
+  if (call.resource.kind.kind !== 'Pod' || !['exec', 'attach', 'portforward'].includes(subresource))
+    throw noSuchPath();
+  if (arrival.request.method !== 'GET' && !isSpdy(arrival)) throw methodNotAllowed();
+  const { kubelets, stopping, log } = deps;
+  if (!kubelets) throw unavailable('this API server knows no nodes that have pods');
+  const forward = { kubelets, ref: refOf(deps, call), stopping, log };
+  if (subresource === 'portforward') return portForward(arrival, info.query, forward);
+  const query = commandQuery(subresource, info.query);
+  const run = (streams: CommandStreams) => runCommand({ ...forward, query }, streams);
+  if (isSpdy(arrival)) return spdyCommand(query, upgradeToSpdy(arrival, COMMAND_PROTOCOLS), run);
+  run(channelStreams(query, acceptOn(arrival, CHANNEL_PROTOCOLS).accept));
+}
+
+function portForward(arrival: Arrival, query: URLSearchParams, deps: ForwardDeps): void {
+  if (isSpdy(arrival)) return spdyPortForward(deps, upgradeToSpdy(arrival, [PORT_FORWARD_PROTOCOL]));
+  const { protocol, accept } = acceptOn(arrival, [TUNNEL_PROTOCOL, FORWARD_CHANNELS]);
+  if (protocol === FORWARD_CHANNELS) channelPortForward(deps, portsOfQuery(query), accept);
+  else spdyPortForward(deps, (carrier) => tunnelTransport(accept, carrier));
+}
+
+/** @throws ApiFailure 400 */
+function acceptOn({ request, socket, head }: Arrival, known: readonly string[]) {
+  const protocol = chooseProtocol(request, known);
   const key = keyOf(request);
   if (!key || !protocol)
-    throw badRequest(`expected a WebSocket of version 13 with one of ${CHANNEL_PROTOCOLS.join(', ')}`);
-  if (isTrue(info.query.get('tty'))) throw badRequest('terminals (-t) are not there yet: leave -t away');
-  const ref = refOf(deps, call);
-  if (info.query.getAll('command').length === 0) throw badRequest('you must specify at least 1 command');
-  podExec({ kubelets, ref, query: info.query, stopping: deps.stopping }, (onMessage) =>
-    acceptWebSocket(socket, { key, protocol, head, onMessage }),
-  );
+    throw badRequest(`expected a WebSocket of version 13 with one of ${known.join(', ')}, or ${SPDY}`);
+  const accept = (onMessage: (message: Buffer) => void): WebSocketServer =>
+    acceptWebSocket(socket, { key, protocol, head, onMessage });
+  return { protocol, accept };
+}
+
+const PROTOCOL_HEADER = 'x-stream-protocol-version';
+
+/** @throws ApiFailure 403, as Kubernetes does when the two sides have no protocol in common */
+function upgradeToSpdy({ request, socket, head }: Arrival, known: readonly string[]) {
+  const named = [request.headers[PROTOCOL_HEADER] ?? []].flat().join(',');
+  const offered = named.split(',').map((one) => one.trim());
+  const protocol = known.find((one) => offered.includes(one));
+  if (!protocol)
+    throw new ApiFailure(
+      403,
+      'Forbidden',
+      `unable to upgrade: unable to negotiate protocol: client supports [${offered.join(' ')}], server accepts [${known.join(' ')}]`,
+    );
+  return (carrier: Carrier): SpdyTransport => {
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${SPDY}\r\n${PROTOCOL_HEADER}: ${protocol}\r\n\r\n`,
+    );
+    return socketTransport(socket, head, carrier);
+  };
 }
 
 function refuse(socket: Duplex, failure: ApiFailure): void {

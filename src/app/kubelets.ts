@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import type { Kubelets } from '../apiserver/kubelets.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { execOverSocket } from '../podhost/exec-protocol.ts';
+import { forwardOverSocket } from '../podhost/forward-protocol.ts';
 
 export function createKubelets(socketOf: (node: string) => string): Kubelets {
   return {
@@ -13,6 +14,8 @@ export function createKubelets(socketOf: (node: string) => string): Kubelets {
       throw new HeddleError('LogsFailed', await words(response));
     },
     exec: ({ node, ...asked }) => execOverSocket(socketOf(node), asked),
+    forward: ({ node, namespace, pod }, port, signal) =>
+      forwardOverSocket(socketOf(node), { namespace, pod, port }, signal),
   };
 }
 

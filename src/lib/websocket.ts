@@ -77,7 +77,8 @@ export function acceptWebSocket(
   socket.on('error', () => socket.destroy());
   socket.on('end', () => close());
   socket.on('close', () => gone.abort(new Error('the connection was closed')));
-  if (options.head.length > 0) feed(options.head);
+  // Whoever asked has what it needs to answer by then.
+  if (options.head.length > 0) queueMicrotask(() => feed(options.head));
   return {
     protocol,
     send: (payload) => closing || socket.write(encodeFrame(Opcode.binary, payload)),

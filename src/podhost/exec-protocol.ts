@@ -2,19 +2,31 @@
  * A command in a pod, over the agent's socket: `POST /exec` with `Upgrade: heddle-exec`, then frames both ways:
  * one byte of type, four of length (big endian), the payload.
  *
- *   caller → agent   0 start, JSON {namespace, pod, container?, argv}; first, and once
+ *   caller → agent   0 start, JSON {namespace, pod, container?, argv?, stdin?, tty?}; first, and once
  *                    1 bytes of standard input; 2 its end
+ *                    7 the terminal's size, JSON {columns, rows}
  *   agent → caller   3 bytes of standard output; 4 of standard error
  *                    5 exit code, JSON number; 6 it was not started, JSON {code, message, hint}. Then the end.
  *
  * A caller that closes the connection ends the command. Either side stops reading to slow the other down.
  */
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { errorText, HeddleError } from '../lib/errors.ts';
 
 export const UPGRADE = 'heddle-exec';
-export const Frame = { start: 0, stdin: 1, stdinEnd: 2, stdout: 3, stderr: 4, exit: 5, failed: 6 } as const;
+export const EXEC_PATH = '/exec';
+export const Frame = {
+  start: 0,
+  stdin: 1,
+  stdinEnd: 2,
+  stdout: 3,
+  stderr: 4,
+  exit: 5,
+  failed: 6,
+  resize: 7,
+  opened: 8,
+} as const;
 /** Longest payload taken, bytes. */
 const MAX_PAYLOAD = 1 << 20;
 
@@ -23,7 +35,18 @@ export interface ExecStart {
   pod: string;
   /** Default: the first, or the one that the pod names. */
   container?: string;
-  argv: string[];
+  /** Absent: what the container runs already; then its exit code is 0. */
+  argv?: string[];
+  /** Input may come. */
+  stdin?: boolean;
+  /** In a terminal of its own. */
+  tty?: boolean;
+}
+
+/** In characters. */
+export interface TerminalSize {
+  columns: number;
+  rows: number;
 }
 
 export function encodeFrame(type: number, payload: Uint8Array | string = ''): Buffer {
@@ -51,11 +74,13 @@ export function createFrameReader(onFrame: (type: number, payload: Buffer) => vo
   };
 }
 
-export interface ExecOptions extends ExecStart {
+export interface ExecOptions extends Omit<ExecStart, 'stdin' | 'tty'> {
   /** Absent: the command's standard input is empty. */
   stdin?: Readable;
   stdout: Writable;
   stderr: Writable;
+  /** Present: it runs in a terminal. Calls the listener for each size. */
+  terminal?: { onResize(listener: (size: TerminalSize) => void): void };
   /** Aborting ends the command; the promise rejects with the reason. */
   signal?: AbortSignal;
 }
@@ -67,7 +92,7 @@ export interface ExecOptions extends ExecStart {
 export async function execOverSocket(socketPath: string, options: ExecOptions): Promise<number> {
   const { signal, stdin } = options;
   signal?.throwIfAborted();
-  const { socket, head } = await upgrade(socketPath);
+  const { socket, head } = await upgradeOnSocket(socketPath, EXEC_PATH);
   const onAbort = () => socket.destroy(signal?.reason as Error);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -82,9 +107,10 @@ export async function execOverSocket(socketPath: string, options: ExecOptions): 
   }
 }
 
-function upgrade(socketPath: string): Promise<{ socket: Duplex; head: Buffer }> {
+/** A connection in frames. @throws HeddleError `SocketCall` */
+export function upgradeOnSocket(socketPath: string, path: string): Promise<{ socket: Duplex; head: Buffer }> {
   const fail = (cause: unknown) =>
-    new HeddleError('SocketCall', `no answer on ${socketPath} to POST /exec`, {
+    new HeddleError('SocketCall', `no answer on ${socketPath} to POST ${path}`, {
       hint: 'the agent of the pod\'s node is not running; "heddle status" shows which are',
       cause,
     });
@@ -92,7 +118,7 @@ function upgrade(socketPath: string): Promise<{ socket: Duplex; head: Buffer }> 
     const req = request({
       socketPath,
       method: 'POST',
-      path: '/exec',
+      path,
       agent: false,
       headers: { connection: 'Upgrade', upgrade: UPGRADE },
     });
@@ -106,8 +132,17 @@ function upgrade(socketPath: string): Promise<{ socket: Duplex; head: Buffer }> 
   });
 }
 
+/** Answers such a request; false when it is none. */
+export function takeUpgrade(req: IncomingMessage, socket: Duplex): boolean {
+  const asked = req.headers.upgrade === UPGRADE;
+  if (asked)
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);
+  else socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n');
+  return asked;
+}
+
 function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<number> {
-  const { namespace, pod, container, argv, stdin, stdout, stderr } = options;
+  const { namespace, pod, container, argv, stdin, stdout, stderr, terminal } = options;
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const relay = (to: Writable, payload: Buffer) => {
     if (to.write(payload)) return;
@@ -136,12 +171,18 @@ function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<n
       }),
     ),
   );
-  socket.write(
-    encodeFrame(
-      Frame.start,
-      JSON.stringify({ namespace, pod, ...(container ? { container } : {}), argv } satisfies ExecStart),
-    ),
-  );
+  const start: ExecStart = {
+    namespace,
+    pod,
+    ...(container ? { container } : {}),
+    ...(argv ? { argv } : {}),
+    stdin: stdin !== undefined,
+    tty: terminal !== undefined,
+  };
+  socket.write(encodeFrame(Frame.start, JSON.stringify(start)));
+  terminal?.onResize((size) => {
+    if (socket.writable) socket.write(encodeFrame(Frame.resize, JSON.stringify(size)));
+  });
   if (head.length > 0) feed(head);
   if (stdin) sendInput(stdin, socket);
   else socket.write(encodeFrame(Frame.stdinEnd));
@@ -163,7 +204,7 @@ function sendInput(stdin: Readable, socket: Duplex): void {
   stdin.on('error', end);
 }
 
-function asError(payload: Buffer): HeddleError {
+export function asError(payload: Buffer): HeddleError {
   const { code, message, hint } = JSON.parse(payload.toString()) as {
     code: string;
     message: string;

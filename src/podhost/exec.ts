@@ -11,7 +11,7 @@ import {
   encodeFrame,
   Frame,
   failedFrame,
-  UPGRADE,
+  takeUpgrade,
 } from './exec-protocol.ts';
 
 export interface ExecTarget {
@@ -40,11 +40,7 @@ const NUMBERS: Readonly<Record<string, number>> = {
 };
 
 export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, deps: ExecDeps): void {
-  if (req.headers.upgrade !== UPGRADE) {
-    socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n');
-    return;
-  }
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: ${UPGRADE}\r\n\r\n`);
+  if (!takeUpgrade(req, socket)) return;
   let child: ChildProcess | undefined;
   let begun = false;
   /** What came before the command had started. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { appendFile, rename } from 'node:fs/promises';
+import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import { silentLog } from '../lib/log.ts';
 import { serveSocket } from '../lib/socket-server.ts';
 import { callSocket } from '../lib/unix-http.ts';
 import { execOverSocket } from './exec-protocol.ts';
+import { forwardOverSocket } from './forward-protocol.ts';
 import { podHostRoutes } from './http.ts';
 import type { ProbeResult } from './probe/connect.ts';
 import { createTestNode, eventually, isReady, type TestNode, testPod } from './test-node.ts';
@@ -122,6 +124,32 @@ test('a command, and whoever follows the log, end with the pod', async () => {
   assert.equal((await running).code, 137);
   assert.equal(await followed, 'ended');
   await eventually('it is gone', () => !isAlive(pid));
+});
+
+test('a port of the pod is reached from inside of it; each end of the connection closes by itself', async () => {
+  const target = { namespace: 'shop', pod: 'web', port: 8080 };
+  const socket = await forwardOverSocket(socketPath, target);
+  const words: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => words.push(chunk));
+  const over = once(socket, 'close');
+  // No HTTP: it is echoed, and ended once we have ended.
+  const sent = Buffer.alloc(1_000_000, 'heddle ');
+  socket.end(sent);
+  await over;
+  assert.ok(Buffer.concat(words).equals(sent));
+
+  await assert.rejects(forwardOverSocket(socketPath, { ...target, port: 81 }), {
+    code: 'PortForwardFailed',
+    message:
+      /^error forwarding port 81 to pod web_shop, uid uid-web: .*127\.0\.0\.1:81: connect: connection refused/,
+  });
+  await assert.rejects(forwardOverSocket(socketPath, { ...target, pod: 'nobody' }), { code: 'PodNotHere' });
+
+  const open = await forwardOverSocket(socketPath, target);
+  open.resume();
+  node.pods.delete('uid-web');
+  node.changed();
+  await assert.rejects(once(open, 'close'), { code: 'ExecFailed' });
 });
 
 test('what cannot be run is said', async () => {

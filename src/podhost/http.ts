@@ -1,6 +1,7 @@
 /**
  * What the agent's socket serves about pods:
  *   POST /exec                          upgrade, see exec-protocol.ts
+ *   POST /port-forward                  upgrade, see forward-protocol.ts
  *   GET  /logs/<ns>/<pod>?container&tail=N&follow&previous&timestamps&sinceTime&limitBytes text
  *   POST /probe {namespace, pod, host, port, kind: tcp|http|udp, …} → ProbeResult
  *   GET  /pods                          → {pods: LocalPod[], …PodHostStatus}
@@ -9,6 +10,8 @@ import { HeddleError } from '../lib/errors.ts';
 import { json, type Routes, readJson, sendJson, type UpgradeHandler } from '../lib/socket-server.ts';
 import { serveExec } from './exec.ts';
 import type { ExecStart } from './exec-protocol.ts';
+import { serveForward } from './forward.ts';
+import type { ForwardStart } from './forward-protocol.ts';
 import { hostnameOf, podFiles } from './files.ts';
 import { jailed } from './jail.ts';
 import { sendLog } from './send-log.ts';
@@ -36,19 +39,31 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
     });
   }
 
-  async function target(asked: ExecStart) {
-    const worker = find(asked.namespace, asked.pod);
+  function withNetwork({ namespace, pod }: { namespace: string; pod: string }) {
+    const worker = find(namespace, pod);
     const local = worker.local();
-    if (!local)
-      throw new HeddleError('PodNotHere', `pod ${worker.label} has no network yet`, {
-        hint: 'wait until it is Running',
-      });
+    if (local) return { worker, local };
+    throw new HeddleError('PodNotHere', `pod ${worker.label} has no network yet`, {
+      hint: 'wait until it is Running',
+    });
+  }
+
+  function forwardTarget(asked: ForwardStart) {
+    const { worker, local } = withNetwork(asked);
+    return { netns: local.netns, uid: worker.uid, ended: worker.ended };
+  }
+
+  async function target(asked: ExecStart) {
+    const { worker, local } = withNetwork(asked);
+    const { argv } = asked;
+    if (!argv || asked.tty)
+      throw new HeddleError('ExecFailed', 'attach, and terminals (-t), are not there yet');
     const processes = worker.processes();
     if (processes)
       return {
         netns: local.netns,
         ended: worker.ended,
-        ...(await processes.enter(asked.container, asked.argv)),
+        ...(await processes.enter(asked.container, argv)),
       };
     return {
       netns: local.netns,
@@ -63,7 +78,7 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
           LANG: 'C.UTF-8',
           HOSTNAME: worker.pod ? hostnameOf(worker.pod) : local.name,
         },
-        argv: asked.argv,
+        argv,
       }),
     };
   }
@@ -84,6 +99,7 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
     },
     upgrades: {
       'POST /exec': (req, socket, head) => serveExec(req, socket, head, { target }),
+      'POST /port-forward': (req, socket, head) => serveForward(req, socket, head, { target: forwardTarget }),
     },
   };
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
 /*
  * tc ingress at the uplink: clients outside reach services, answers of the outside reach pods. What is for the node
- * itself and nobody's service passes untouched.
+ * itself and nobody's service passes untouched. Where nodes have no tunnel, pods of other nodes come by here.
  */
-#include "dry-translate.h"
+#include "arrive.h"
 #include "uplink.h"
 
 char _license[] SEC("license") = "GPL";
@@ -66,7 +66,7 @@ static __always_inline int is_forged_tunnel(const struct packet *p)
 {
 	struct edge_settings *settings = get_edge_settings();
 
-	return p->protocol == IPPROTO_UDP && settings && p->dport == settings->tunnel_port &&
+	return settings && is_of_tunnel(p, settings->tunnel_port, settings->tunnel_port2, settings->hears) &&
 	       !(net_flags_of(&p->dst) & NET_POD) && !(net_flags_of(&p->src) & NET_OTHER_NODE);
 }
 
@@ -116,6 +116,14 @@ static __noinline int from_uplink_service(struct __sk_buff *skb, struct packet *
 	return flags & NAT_DSR ? send_dsr(skb, p, &original) : send_on(skb, p, &original, 0);
 }
 
+/* Of a pod of another node, by that node: as what comes out of a tunnel. */
+#define ADMIT_ARRIVAL (-100)
+
+static __noinline int from_uplink_arrival(struct __sk_buff *skb)
+{
+	return arrive(skb, 0);
+}
+
 /* What becomes of the packet before anybody asks for what it is: 0: that is asked now, ADMIT_STACK, or why not. */
 static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, const struct edge_settings *settings)
 {
@@ -126,13 +134,15 @@ static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, 
 		return ADMIT_STACK;
 	to = net_flags_of(&p->dst);
 	src = find_net(&p->src);
-	if ((to & NET_OWN_NODE) && p->protocol == IPPROTO_UDP && !(p->flags & PACKET_LATER) &&
-	    p->dport == settings->tunnel_port)
+	if ((to & NET_OWN_NODE) && !(p->flags & PACKET_LATER) &&
+	    is_of_tunnel(p, settings->tunnel_port, settings->tunnel_port2, settings->hears))
 		return src && (src->flags & NET_OTHER_NODE) ? ADMIT_STACK : DROP_TUNNEL;
 	if (src && is_forged(skb, p, src))
 		return DROP_SPOOFED;
-	/* Pods reach pods through the tunnel. */
-	return src && (src->flags & NET_POD) && (to & NET_POD) ? DROP_SPOOFED : 0;
+	if (!src || !(src->flags & NET_POD) || !(to & NET_POD))
+		return 0;
+	/* Pods reach pods through the tunnel, where there is one. */
+	return settings->hears & HEARS_NATIVE ? ADMIT_ARRIVAL : DROP_SPOOFED;
 }
 
 /* As from_uplink_service; where a translated packet goes on to is as the node's routes say. */
@@ -184,6 +194,8 @@ int from_uplink(struct __sk_buff *skb)
 	/* Tunnels are most of what comes by here, and this is all that is asked of them. */
 	if (admitted == ADMIT_STACK)
 		return TC_ACT_OK;
+	if (admitted == ADMIT_ARRIVAL)
+		return from_uplink_arrival(skb);
 	if (is_dry(skb))
 		return dry_uplink(skb, p, admitted);
 	if (admitted)

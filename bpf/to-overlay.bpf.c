@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
 /*
- * tc egress at the VXLAN device. A link that the plan does not know reaches no other node; everything else that gets
+ * tc egress at the tunnel's device. A link that the plan does not know reaches no other node; everything else that gets
  * here was let through where it came in.
  */
 #include "drop.h"

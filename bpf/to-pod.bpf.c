@@ -32,7 +32,7 @@ static __noinline int to_pod_slow(struct __sk_buff *skb, __u32 from)
 	if (handover_mode() && handover_mode() != HANDOVER_HOLD)
 		return TC_ACT_OK;
 	/* A pod's packets come by `from_pod`, which hands them over itself; other links are nobody's. */
-	if (kind != LINK_UPLINK && kind != LINK_OVERLAY)
+	if (kind != LINK_UPLINK && kind != LINK_OVERLAY && kind != LINK_TUNNEL)
 		return turn_away(skb, DROP_UNKNOWN_LINK);
 	if (parse_packet(skb, p) != PARSE_OK)
 		return turn_away(skb, DROP_MALFORMED);

@@ -39,8 +39,13 @@ int to_uplink(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	if ((p->flags & PACKET_LINK_LOCAL) || is_link_local(&p->src) || is_link_local(&p->dst))
 		return TC_ACT_OK;
+	/* A link that the plan does not know reaches no pod of another node. */
+	if (skb->ingress_ifindex && (settings->hears & HEARS_NATIVE) && (net_flags_of(&p->dst) & NET_POD) &&
+	    !link_kind(skb->ingress_ifindex))
+		return drop_at(skb, DROP_UNKNOWN_LINK);
 	from = net_flags_of(&p->src);
-	if ((from & NET_OWN_NODE) && p->protocol == IPPROTO_UDP && p->dport == settings->tunnel_port)
+	if ((from & NET_OWN_NODE) &&
+	    is_of_tunnel(p, settings->tunnel_port, settings->tunnel_port2, settings->hears))
 		return TC_ACT_OK;
 	if ((p->flags & PACKET_FRAGMENT) && !know_ports(p))
 		return from & NET_OWN_POD ? drop_at(skb, DROP_FRAGMENT) : TC_ACT_OK;

@@ -38,6 +38,8 @@ enum forward {
 	FORWARD_OVERLAY = 2,
 	/* By the link `target` to the pod behind it: what it is sent waits its turn there. */
 	FORWARD_QUEUE = 3,
+	/* Out of the link `target`, to whom the node's routes say. */
+	FORWARD_ROUTED = 4,
 };
 
 /* One direction: what comes in at `link` goes out by `forward`. */

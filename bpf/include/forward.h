@@ -17,7 +17,7 @@ enum place_kind {
 
 struct place {
 	__u16 kind;
-	/* Of a pod: `enum pod_flags`. */
+	/* Of a pod: `enum pod_flags`. Of another node's: not 0 where routes lead there. */
 	__u16 flags;
 	/* Where packets of it come from. */
 	__u32 link;
@@ -67,6 +67,7 @@ __noinline int locate(const struct address *address, struct place *out)
 	if (!node || !node->overlay_link)
 		return PLACE_ELSEWHERE;
 	out->link = node->overlay_link;
+	out->flags = node->routed != 0;
 	__builtin_memcpy(out->mac, range->mac, 6);
 	__builtin_memcpy(out->source_mac, node->overlay_mac, 6);
 	return out->kind = PLACE_REMOTE;
@@ -75,7 +76,7 @@ __noinline int locate(const struct address *address, struct place *out)
 static __always_inline void set_way(struct flow_way *way, const struct place *to)
 {
 	way->forward = to->kind == PLACE_POD ? (to->flags & POD_QUEUED ? FORWARD_QUEUE : FORWARD_POD) :
-		       to->kind == PLACE_REMOTE ? FORWARD_OVERLAY :
+		       to->kind == PLACE_REMOTE ? (to->flags ? FORWARD_ROUTED : FORWARD_OVERLAY) :
 						    FORWARD_STACK;
 	way->target = way->forward == FORWARD_STACK ? 0 : to->link;
 	__builtin_memcpy(way->mac, to->mac, 6);
@@ -101,7 +102,7 @@ static __always_inline int forward_packet(struct __sk_buff *skb, const struct fl
 
 	if (way->forward == FORWARD_STACK)
 		return TC_ACT_OK;
-	if (way->forward == FORWARD_OVERLAY && !fits_overlay(skb, way->target))
+	if ((way->forward == FORWARD_OVERLAY || way->forward == FORWARD_ROUTED) && !fits_overlay(skb, way->target))
 		return TC_ACT_OK;
 	if (data + ETHERNET_LENGTH + sizeof(struct iphdr) > end)
 		return TC_ACT_SHOT;
@@ -123,6 +124,8 @@ static __always_inline int forward_packet(struct __sk_buff *skb, const struct fl
 			return TC_ACT_OK;
 		ip->hop_limit--;
 	}
+	if (way->forward == FORWARD_ROUTED)
+		return bpf_redirect_neigh(way->target, 0, 0, 0);
 	__builtin_memcpy(ethernet->h_dest, way->mac, 6);
 	__builtin_memcpy(ethernet->h_source, way->source_mac, 6);
 	if (way->forward == FORWARD_POD)

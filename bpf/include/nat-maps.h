@@ -140,8 +140,10 @@ struct edge_settings {
 	__u8 node4[16] ADDRESS; /* what pods are seen as outside the cluster; zeroes: no such family */
 	__u8 node6[16] ADDRESS;
 	__u32 uplink;	/* ifindex */
-	__u32 overlay;	/* ifindex of the VXLAN device, 0: none */
-	__be16 tunnel_port;
+	__u32 overlay;	/* ifindex of the tunnel to other nodes, 0: none */
+	__be16 tunnel_port; /* these three as in struct node_state */
+	__be16 tunnel_port2;
+	__u16 hears;
 	__u16 first_port; /* of address translation */
 	__u32 ports;	  /* how many from there */
 	__u32 share;	  /* connections that one pod may have in nat4, and in nat6; 0: all */

@@ -25,6 +25,13 @@
 
 #define ETHERNET_LENGTH 14
 
+/* What of other nodes' pods a node lets in beside UDP tunnels. */
+enum hears {
+	HEARS_GRE = 1,
+	/* As it was sent, by the link that nodes share. */
+	HEARS_NATIVE = 2,
+};
+
 /* Network order. IPv4 addresses are ::ffff:a.b.c.d, so that maps by address hold both families. */
 struct address {
 	union {
@@ -462,6 +469,16 @@ __noinline int parse_inner(struct __sk_buff *skb, const struct packet *p, struct
 	inner->sport = ports[0];
 	inner->dport = ports[1];
 	return PARSE_OK;
+}
+
+#define PROTOCOL_GRE 47
+
+/* For the end of a tunnel (RFC 7348, RFC 8926, RFC 2784): who may speak to it is asked where it comes in. */
+static __always_inline int is_of_tunnel(const struct packet *p, __be16 port, __be16 port2, __u32 hears)
+{
+	if (p->protocol == IPPROTO_UDP)
+		return p->dport && (p->dport == port || p->dport == port2);
+	return p->protocol == PROTOCOL_GRE && (hears & HEARS_GRE);
 }
 
 #endif

@@ -37,7 +37,9 @@ struct {
 enum link_kind {
 	LINK_POD = 1,
 	LINK_UPLINK = 2,
+	/* A tunnel whose packets are frames, and one whose are not. */
 	LINK_OVERLAY = 3,
+	LINK_TUNNEL = 4,
 };
 
 /* Links of this node by index. What comes from any other is forwarded to nobody. */
@@ -105,15 +107,20 @@ struct {
 } node_addresses SEC(".maps");
 
 struct node_state {
-	/* The VXLAN device; 0: none. */
+	/* The link by which packets leave for other nodes: of a tunnel, or the uplink; 0: none. */
 	__u32 overlay_link;
 	/* Of the packets that pods send through it, from the network header on. */
 	__u32 overlay_mtu;
 	/* Nanoseconds for which one new connection counts against its pod, see flow-maps.h. */
 	__u64 budget_interval;
 	__u8 overlay_mac[MAC_LENGTH];
-	/* Network order. */
+	/* Of VXLAN, GENEVE, or both, in network order; 0: none. */
 	__be16 tunnel_port;
+	__be16 tunnel_port2;
+	/* enum hears */
+	__u16 hears;
+	/* Not 0: the node's routes say to which node, not the frame's address. */
+	__u32 routed;
 };
 
 struct {
@@ -185,7 +192,7 @@ static __always_inline __u32 current_generation(void)
 /* The end of a tunnel believes whoever reaches it: pods may not, and of the underlay only other nodes' ends. */
 static __always_inline int is_tunnel_packet(const struct packet *p, const struct node_state *node)
 {
-	return p->protocol == IPPROTO_UDP && node && p->dport == node->tunnel_port && p->dport;
+	return node && is_of_tunnel(p, node->tunnel_port, node->tunnel_port2, node->hears);
 }
 
 static __always_inline __u32 node_address_kind(const struct address *address)

@@ -117,6 +117,21 @@ struct mac {
 	__u8 bytes[6];
 };
 
+/* The route says the tunnel's other end, which bpf_fib_lookup does not tell. */
+static __always_inline int send_by_route(struct __sk_buff *skb, struct packet *p, const struct ends *original)
+{
+	struct edge_settings *settings = get_edge_settings();
+	__u32 mtu = 0, link = settings ? settings->overlay : 0;
+
+	if (!link)
+		return drop_at(skb, DROP_NO_ROUTE);
+	if (bpf_check_mtu(skb, link, &mtu, 0, BPF_MTU_CHK_SEGS) > 0 && !may_fragment(skb, p))
+		return tell_too_big(skb, p, original, mtu);
+	if (age(skb, p))
+		return drop_at(skb, DROP_EXPIRED);
+	return bpf_redirect_neigh(link, 0, 0, 0);
+}
+
 __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct ends *original, const struct mac *dsr)
 {
 	if (!p || !original)
@@ -140,6 +155,8 @@ __noinline int send_on(struct __sk_buff *skb, struct packet *p, const struct end
 		/* The tunnel's outer packets are cut instead. */
 		return bpf_redirect_neigh(fib.ifindex, 0, 0, 0);
 	}
+	if (found == BPF_FIB_LKUP_RET_UNSUPP_LWT)
+		return send_by_route(skb, p, original);
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return drop_at(skb, DROP_NO_ROUTE);
 	if (age(skb, p))

@@ -58,9 +58,17 @@ export interface NodeSetupOptions {
 /** @throws HeddleError `Sysctl`, `Netlink` */
 export function setUpNode(deps: NodeSetupDeps, options: NodeSetupOptions): void {
   const links = deps.route.links().map(({ name }) => name);
-  for (const [key, value] of nodeSysctls(links))
+  for (const [key, value] of nodeSysctls([]))
     if (deps.readSysctl(key) !== value) deps.writeSysctl(key, value);
-  tryLiberal(deps);
+  // A link below IPv6's least MTU has no settings of it: gre0, which the kernel makes in every namespace.
+  for (const [key, value] of nodeSysctls(links))
+    ifThere(() => {
+      if (deps.readSysctl(key) !== value) deps.writeSysctl(key, value);
+    });
+  // Where connection tracking is a module that the first table loads, the setting is not there before it.
+  ifThere(() => {
+    if (deps.readSysctl(LIBERAL) !== '1') deps.writeSysctl(LIBERAL, '1');
+  });
   deps.route.setLink('lo', { up: true });
   for (const address of options.dnsAddresses)
     deps.route.replaceAddress('lo', `${address}/${address.includes(':') ? 128 : 32}`, {
@@ -70,10 +78,9 @@ export function setUpNode(deps: NodeSetupDeps, options: NodeSetupOptions): void 
     });
 }
 
-/** Where connection tracking is a module that the first table loads, the setting is not there before it. */
-function tryLiberal({ readSysctl, writeSysctl }: NodeSetupDeps): void {
+function ifThere(work: () => void): void {
   try {
-    if (readSysctl(LIBERAL) !== '1') writeSysctl(LIBERAL, '1');
+    work();
   } catch (error) {
     if (!(error instanceof HeddleError) || error.code !== 'Sysctl') throw error;
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openRoute } from '../kernel/route.ts';
 import { needsRoot } from '../kernel/test-netns.ts';
-import { createOverlay } from './overlay.ts';
+import { createOverlay, type WayState } from './overlay.ts';
 import type { RemoteNode } from './plan/tables.ts';
 import { createLab } from './testing/lab.ts';
 import { vtepLinkLocal, vtepMac } from './vtep.ts';
@@ -20,7 +20,10 @@ const remote = (number: number, change: Partial<RemoteNode> = {}): RemoteNode =>
   ...change,
 });
 
-const asMap = (...nodes: RemoteNode[]) => new Map(nodes.map((node) => [node.node, node]));
+const asMap = (...nodes: RemoteNode[]): WayState => ({
+  routes: new Map(nodes.map((node) => [node.node, node])),
+  settings: new Map(),
+});
 
 test('routes follow the nodes, and what is done by hand is undone', { skip: needsRoot }, (t) => {
   const node = createLab(t, 1).nodes[0]!;
@@ -65,7 +68,7 @@ test('routes follow the nodes, and what is done by hand is undone', { skip: need
   assert.equal(link().mtu, 1450);
   open(1400).prune(now);
   assert.equal(link().mtu, 1400);
-  overlay.prune(new Map());
+  overlay.prune(asMap());
   assert.deepEqual(
     route.routes().filter(({ dev, protocol }) => dev === link().index && protocol === 72),
     [],

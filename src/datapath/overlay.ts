@@ -1,211 +1,203 @@
 /**
- * Pods of other nodes by VXLAN: one link, and for each other node a forwarding entry, the tunnel end as a
- * permanent neighbour and a route per pod range. All written, none learned; all marked with protocol 72, the
- * forwarding entries by being on our link.
+ * The way to pods of other nodes, whatever programs the data path: links of tunnels, and for each other node what
+ * way-pieces.ts says. All written, none learned; all marked with protocol 72, forwarding entries and neighbours by
+ * being on our links. Without a tunnel (`native`) they are plain routes by the link that nodes share.
  */
-import type { VxlanOptions } from '../kernel/route.ts';
-import { formatAddress, parseAddress } from '../lib/ip.ts';
+import { contains, parseCidr } from '../lib/ip.ts';
+import type { TunnelEnd } from '../kernel/route.ts';
 import type { Difference } from './backend.ts';
-import type { Change, RemoteNode } from './plan/tables.ts';
-import { vtepLinkLocal, vtepMac } from './vtep.ts';
+import type { Encapsulation } from './encapsulation.ts';
+import { type Change, type PlanState, type RemoteNode, type Routing, SETTINGS_KEY } from './plan/tables.ts';
+import { acceptsNative, routingOf, TUNNEL_LINKS, tunnelsOf } from './routing.ts';
+import { createTunnelLinks, type TunnelLinkRoute } from './tunnel-links.ts';
+import { vtepMac } from './vtep.ts';
+import { createPieces, type Piece, type PieceRoute } from './way-pieces.ts';
 
 const PROTOCOL = 72;
 
 /** The part of kernel/route.ts that this uses. */
-export interface OverlayRoute {
-  link(name: string): OverlayLink | undefined;
-  addVxlan(options: VxlanOptions): void;
-  setLink(name: string, change: { up?: boolean; mtu?: number; mac?: string; ipv6Addresses?: 'none' }): void;
-  deleteLink(name: string): boolean;
+export interface OverlayRoute extends TunnelLinkRoute, PieceRoute {
+  links(): readonly { readonly index: number; readonly name: string }[];
+  addresses(): readonly { readonly link: number; readonly address: string }[];
   routes(): readonly {
-    dst: string;
-    via: string | undefined;
-    dev: number | undefined;
-    src: string | undefined;
-    protocol: number;
-    table: number;
+    readonly dst: string;
+    readonly via: string | undefined;
+    readonly dev: number | undefined;
+    readonly src: string | undefined;
+    readonly protocol: number;
+    readonly table: number;
+    readonly metric: number;
+    readonly tunnel?: TunnelEnd | undefined;
   }[];
-  neighbours(): readonly { dev: number; address: string; mac: string; permanent: boolean }[];
-  fdb(): readonly { dev: number; mac: string; dst: string | undefined }[];
-  replaceRoute(route: { dst: string; via: string; dev: string; src?: string; onlink?: boolean }): void;
-  deleteRoute(key: { dst: string; dev?: string }): boolean;
-  replaceNeighbour(neighbour: { dev: string; address: string; mac: string }): void;
-  deleteNeighbour(neighbour: { dev: string; address: string }): boolean;
-  replaceFdb(entry: { dev: string; mac: string; dst: string }): void;
-  deleteFdb(entry: { dev: string; mac: string; dst?: string }): boolean;
-}
-
-interface OverlayLink {
-  readonly index: number;
-  readonly kind: string | undefined;
-  readonly up: boolean;
-  readonly mtu: number;
-  readonly mac: string;
-  readonly vxlan: { vni: number; port: number; local: string | undefined } | undefined;
+  neighbours(): readonly {
+    readonly dev: number;
+    readonly address: string;
+    readonly mac: string;
+    readonly permanent: boolean;
+  }[];
+  fdb(): readonly { readonly dev: number; readonly mac: string; readonly dst: string | undefined }[];
 }
 
 export interface OverlayOptions {
-  /** Default `vxlan0`. */
-  link?: string;
   vni: number;
+  /** Of VXLAN. */
   port: number;
-  /** Of the inner packets: what pods may send. */
-  mtu: number;
+  /** What pods may send: inner packets of the tunnel. */
+  mtu: number | ((encapsulation: Encapsulation) => number);
   /** Underlay addresses of this node, IPv4 first; the first is the tunnel's end. */
   nodeAddresses: readonly string[];
 }
 
-export interface Overlay {
-  /** Takes the changes of the table `routes`. */
-  apply(changes: readonly Change[]): void;
-  /** Makes link, entries and routes those of `nodes`; what is right is left alone. */
-  prune(nodes: ReadonlyMap<string, RemoteNode>): Difference[];
-  verify(nodes: ReadonlyMap<string, RemoteNode>): Difference[];
-}
+export type WayState = Pick<PlanState, 'routes' | 'settings'>;
 
-/** A piece of kernel state: `id` says what it is, `text` all of it. */
-interface Piece {
-  readonly id: string;
-  readonly text: string;
-  write(): void;
-  remove(): void;
+export interface Overlay {
+  /** Takes the changes of the tables `routes` and `settings`. */
+  apply(changes: readonly Change[]): void;
+  /** Makes links, entries and routes those of the plan; what is right is left alone. */
+  prune(state: WayState): Difference[];
+  verify(state: WayState): Difference[];
 }
 
 export function createOverlay(route: OverlayRoute, options: OverlayOptions): Overlay {
-  const { link: dev = 'vxlan0', vni, port, mtu, nodeAddresses } = options;
+  const { vni, port, mtu, nodeAddresses } = options;
   const local = nodeAddresses[0] ?? '';
-  const mac = vtepMac(local);
+  const links = createTunnelLinks(route, {
+    vni,
+    port,
+    local,
+    mac: vtepMac(local),
+    mtu: typeof mtu === 'number' ? () => mtu : mtu,
+  });
+  const pieces = createPieces(route, { vni, local });
   const current = new Map<string, RemoteNode>();
+  let routing: Routing = routingOf(undefined);
+  let podCidrs: readonly string[] = [];
 
-  function piecesOf(node: RemoteNode): Piece[] {
-    const [end] = node.addresses;
-    if (end === undefined) return [];
-    const remote = vtepMac(end);
-    const gateway = (cidr: string) => (cidr.includes(':') ? vtepLinkLocal(remote) : gateway4(node.addresses));
-    const gateways = new Set(node.podCidrs.map(gateway));
-    return [
-      fdbPiece(remote, end),
-      ...[...gateways].map((address) => neighbourPiece(address, remote)),
-      ...node.podCidrs.map((cidr) => {
-        const src = nodeAddresses.find((address) => address.includes(':') === cidr.includes(':'));
-        return routePiece(cidr, gateway(cidr), src);
-      }),
-    ];
+  function uplink(): string | undefined {
+    const own = new Set(nodeAddresses);
+    const at = route.addresses().find(({ address }) => own.has(address.split('/')[0] ?? ''))?.link;
+    return at === undefined ? undefined : route.links().find(({ index }) => index === at)?.name;
   }
 
-  const fdbPiece = (remote: string, dst: string): Piece => ({
-    id: `fdb ${remote}`,
-    text: `fdb ${remote} dst ${dst}`,
-    write: () => {
-      // Replacing would add a second destination beside the first.
-      route.deleteFdb({ dev, mac: remote });
-      route.replaceFdb({ dev, mac: remote, dst });
-    },
-    remove: () => void route.deleteFdb({ dev, mac: remote }),
-  });
+  const piecesOf = (nodes: Iterable<RemoteNode>, how: Routing): Piece[] => {
+    const link = acceptsNative({ routing: how }) ? uplink() : undefined;
+    return [...nodes].flatMap((node) => pieces.piecesOf(node, how, nodeAddresses, link));
+  };
 
-  const neighbourPiece = (address: string, remote: string): Piece => ({
-    id: `neighbour ${address}`,
-    text: `neighbour ${address} lladdr ${remote}`,
-    write: () => route.replaceNeighbour({ dev, address, mac: remote }),
-    remove: () => void route.deleteNeighbour({ dev, address }),
-  });
-
-  const routePiece = (dst: string, via: string, src: string | undefined): Piece => ({
-    id: `route ${dst}`,
-    text: `route ${dst} via ${via} src ${src ?? 'any'}`,
-    write: () => route.replaceRoute({ dst, via, dev, src, onlink: !via.includes(':') }),
-    remove: () => void route.deleteRoute({ dst, dev }),
-  });
-
-  /** What is on our link now. */
-  function actual(index: number): Piece[] {
+  /** What is there now of ours: on links of tunnels, and routes to pods' ranges at the uplink. */
+  function actual(cidrs: readonly string[]): Piece[] {
+    const tunnels = new Set(Object.values(TUNNEL_LINKS));
+    const names = new Map(route.links().map(({ index, name }) => [index, name]));
+    const tunnelAt = (index: number | undefined): string | undefined => {
+      const name = names.get(index ?? 0);
+      return name !== undefined && tunnels.has(name) ? name : undefined;
+    };
+    const [link, ranges] = [uplink(), cidrs.map(parseCidr)];
+    const isOfPods = (dst: string, via: string | undefined): boolean => {
+      const cidr = parseCidr(dst);
+      return (
+        via !== undefined &&
+        ranges.some(
+          (range) => range.family === cidr.family && cidr.length >= range.length && contains(range, cidr),
+        )
+      );
+    };
     return [
       ...route
         .fdb()
-        .filter((entry) => entry.dev === index && entry.dst !== undefined && !/^(00:){5}00$/.test(entry.mac))
-        .map((entry) => fdbPiece(entry.mac, entry.dst ?? '')),
-      ...route
-        .neighbours()
-        .filter((entry) => entry.dev === index && entry.permanent)
-        .map((entry) => neighbourPiece(entry.address, entry.mac)),
+        .filter(
+          ({ dev, mac, dst }) =>
+            names.get(dev) === TUNNEL_LINKS.vxlan && dst !== undefined && !/^(00:){5}00$/.test(mac),
+        )
+        .map(({ mac, dst }) => pieces.fdb(mac, dst ?? '')),
+      ...route.neighbours().flatMap(({ dev, address, mac, permanent }) => {
+        const name = permanent ? tunnelAt(dev) : undefined;
+        return name === undefined ? [] : [pieces.neighbour(name, address, mac)];
+      }),
       ...route
         .routes()
-        .filter((entry) => entry.dev === index && entry.protocol === PROTOCOL)
-        .map((entry) => routePiece(entry.dst, entry.via ?? 'link', entry.src)),
+        .filter(({ protocol }) => protocol === PROTOCOL)
+        .flatMap(({ dst, via, dev, src, metric, tunnel }) => {
+          const name =
+            tunnelAt(dev) ?? (names.get(dev ?? 0) === link && isOfPods(dst, via) ? link : undefined);
+          return name === undefined ? [] : [pieces.routeTo({ dst, dev: name, via, src, metric, tunnel })];
+        }),
     ];
   }
 
-  function linkProblem(link: OverlayLink | undefined): 'missing' | 'other' | 'settings' | undefined {
-    if (!link) return 'missing';
-    const same = link.vxlan?.vni === vni && link.vxlan.port === port && link.vxlan.local === local;
-    if (link.kind !== 'vxlan' || !same) return 'other';
-    return link.up && link.mtu === mtu && link.mac === mac ? undefined : 'settings';
-  }
-
-  function mendLink(): Difference[] {
-    const problem = linkProblem(route.link(dev));
-    if (problem === undefined) return [];
-    if (problem === 'other') route.deleteLink(dev);
-    if (problem !== 'settings') {
-      route.addVxlan({ name: dev, vni, port, local, mac, mtu, alias: 'heddle:overlay' });
-      route.setLink(dev, { ipv6Addresses: 'none' });
-    }
-    route.setLink(dev, { mac, mtu, up: true });
-    return [{ kind: problem === 'missing' ? 'missing' : 'changed', what: `link ${dev}` }];
-  }
-
-  function compare(nodes: ReadonlyMap<string, RemoteNode>): { piece: Piece; kind: Difference['kind'] }[] {
-    const link = route.link(dev);
-    const wanted = new Map([...nodes.values()].flatMap(piecesOf).map((piece) => [piece.id, piece]));
-    const found = link ? actual(link.index) : [];
+  function compare(nodes: Iterable<RemoteNode>, how: Routing, cidrs: readonly string[]) {
+    const list = piecesOf(nodes, how);
+    const wanted = new Map(list.map((piece) => [piece.id, piece]));
+    const found = actual(cidrs);
     const right = new Set(found.map(({ text }) => text));
     const ids = new Set(found.map(({ id }) => id));
     return [
-      ...found.filter(({ id }) => !wanted.has(id)).map((piece) => ({ piece, kind: 'foreign' as const })),
+      ...found
+        .filter(({ id }) => !wanted.has(id))
+        .map((piece) => ({ piece, kind: 'foreign' as Difference['kind'] })),
       ...[...wanted.values()]
         .filter(({ text }) => !right.has(text))
-        .map((piece) => ({ piece, kind: ids.has(piece.id) ? ('changed' as const) : ('missing' as const) })),
+        .map((piece) => ({ piece, kind: (ids.has(piece.id) ? 'changed' : 'missing') as Difference['kind'] })),
+    ];
+  }
+
+  /** Nothing that is in use goes before what replaces it is there. */
+  function converge(): Difference[] {
+    const tunnels = tunnelsOf({ routing });
+    const made = links.mend(tunnels);
+    const list = compare(current.values(), routing, podCidrs);
+    for (const { piece, kind } of list) if (kind !== 'foreign') piece.write();
+    for (const { piece, kind } of list) if (kind === 'foreign') piece.remove();
+    return [
+      ...made,
+      ...list.map(({ piece, kind }) => ({ kind, what: piece.text })),
+      ...links.removeOthers(tunnels),
     ];
   }
 
   /** Old pieces that no node has any more go; a range that moved between nodes keeps its new route. */
   function replace(key: string, next: RemoteNode | undefined): void {
-    const before = piecesOf(current.get(key) ?? { node: key, addresses: [], podCidrs: [] });
+    const former = current.get(key);
+    const before = former ? piecesOf([former], routing) : [];
     if (next) current.set(key, next);
     else current.delete(key);
-    const after = next ? piecesOf(next) : [];
+    const after = next ? piecesOf([next], routing) : [];
     const had = new Set(before.map(({ text }) => text));
     for (const piece of after) if (!had.has(piece.text)) piece.write();
-    const kept = new Set([...current.values()].flatMap(piecesOf).map(({ id }) => id));
+    const kept = new Set(piecesOf(current.values(), routing).map(({ id }) => id));
     for (const piece of before) if (!kept.has(piece.id)) piece.remove();
   }
 
   return {
     apply(changes) {
-      for (const change of changes) if (change.table === 'routes') replace(change.key, change.value);
+      for (const change of changes) {
+        if (change.table === 'routes') replace(change.key, change.value);
+        if (change.table !== 'settings' || !change.value) continue;
+        const next = routingOf(change.value);
+        podCidrs = change.value.podCidrs;
+        if (JSON.stringify(next) === JSON.stringify(routing)) continue;
+        routing = next;
+        converge();
+      }
     },
-    prune(nodes) {
-      const mended = mendLink();
-      const list = compare(nodes);
-      for (const { piece, kind } of list) if (kind !== 'foreign') piece.write();
-      for (const { piece, kind } of list) if (kind === 'foreign') piece.remove();
+    prune(state) {
+      const settings = state.settings.get(SETTINGS_KEY);
+      routing = routingOf(settings);
+      podCidrs = settings?.podCidrs ?? [];
       current.clear();
-      for (const [key, node] of nodes) current.set(key, node);
-      return [...mended, ...list.map(({ piece, kind }) => ({ kind, what: piece.text }))];
+      for (const [key, node] of state.routes) current.set(key, node);
+      return converge();
     },
-    verify(nodes) {
-      const problem = linkProblem(route.link(dev));
+    verify(state) {
+      const settings = state.settings.get(SETTINGS_KEY);
+      const how = routingOf(settings);
       return [
-        ...(problem
-          ? [{ kind: problem === 'missing' ? 'missing' : 'changed', what: `link ${dev}` } as const]
-          : []),
-        ...compare(nodes).map(({ piece, kind }) => ({ kind, what: piece.text })),
+        ...links.verify(tunnelsOf(settings)),
+        ...compare(state.routes.values(), how, settings?.podCidrs ?? []).map(({ piece, kind }) => ({
+          kind,
+          what: piece.text,
+        })),
       ];
     },
   };
 }
-
-/** The other node's own address serves as gateway: it needs no answer, the neighbour entry is permanent. */
-const gateway4 = (addresses: readonly string[]): string =>
-  formatAddress(parseAddress(addresses.find((address) => !address.includes(':')) ?? '169.254.72.1'));

@@ -42,6 +42,10 @@ const VXLAN = {
   ZERO_CSUM6_TX: 19,
   ZERO_CSUM6_RX: 20,
 } as const;
+/** linux/if_link.h */
+const GENEVE = { PORT: 5, COLLECT_METADATA: 6, UDP_ZERO_CSUM6_TX: 9, UDP_ZERO_CSUM6_RX: 10 } as const;
+/** linux/if_tunnel.h */
+const GRE_COLLECT_METADATA = 18;
 const AF_INET6 = 10;
 const INET6_ADDR_GEN_MODE = 8;
 
@@ -51,7 +55,7 @@ const IFF_LOWER_UP = 0x10000;
 export interface Link {
   readonly index: number;
   readonly name: string;
-  /** `veth`, `bridge`, `vxlan`; undefined for lo and hardware. */
+  /** `veth`, `bridge`, `vxlan`, `geneve`, `gre`; undefined for lo and hardware. */
   readonly kind: string | undefined;
   /** Set up by the administrator. */
   readonly up: boolean;
@@ -66,7 +70,24 @@ export interface Link {
   /** Of a veth: the other end's index, in its own namespace. */
   readonly peer: number | undefined;
   readonly vxlan: { vni: number; port: number; local: string | undefined } | undefined;
+  /** Of a tunnel to which each route says the other end. */
+  readonly tunnel: { readonly byRoute: boolean; readonly port: number | undefined } | undefined;
 }
+
+/** A tunnel link to which each route says where its packets go, and which hears all who send to it. */
+export interface RouteTunnelOptions {
+  name: string;
+  kind: RouteTunnelKind;
+  /** Of GENEVE. */
+  port?: number;
+  /** Of GENEVE, whose packets are frames. */
+  mac?: string;
+  mtu?: number;
+  alias?: string;
+}
+
+/** `ip6gre`: the tunnel's own addresses are IPv6. */
+export type RouteTunnelKind = 'geneve' | 'gre' | 'ip6gre';
 
 export interface VethOptions {
   name: string;
@@ -204,6 +225,25 @@ export const isolatedPort = (isolated: boolean): Buffer =>
     nested(INFO.SLAVE_DATA, [u8(BRPORT_ISOLATED, isolated ? 1 : 0)]),
   ]);
 
+export function routeTunnelParts({ name, kind, port = 0, mac, mtu }: RouteTunnelOptions): Buffer[] {
+  const flag = (type: number) => attribute(type, new Uint8Array(0));
+  const data =
+    kind === 'geneve'
+      ? [
+          flag(GENEVE.COLLECT_METADATA),
+          u16be(GENEVE.PORT, port),
+          u8(GENEVE.UDP_ZERO_CSUM6_TX, 1),
+          u8(GENEVE.UDP_ZERO_CSUM6_RX, 1),
+        ]
+      : [flag(GRE_COLLECT_METADATA)];
+  return [
+    linkHeader(),
+    linkName(name),
+    ...commonAttributes({ mtu, mac }),
+    linkInfo(kind, nested(INFO.DATA, data)),
+  ];
+}
+
 export const ipv6AddressMode = (mode: 'none' | 'eui64'): Buffer =>
   nested(IFLA.AF_SPEC, [nested(AF_INET6, [u8(INET6_ADDR_GEN_MODE, mode === 'none' ? 1 : 0)])]);
 
@@ -226,7 +266,19 @@ export function parseLink({ body }: Message): Link {
     alias: textOf(attributes.get(IFLA.IFALIAS)),
     peer: kind === 'veth' ? u32Of(attributes.get(IFLA.LINK)) : undefined,
     vxlan: kind === 'vxlan' ? parseVxlan(info.get(INFO.DATA)) : undefined,
+    tunnel: parseRouteTunnel(kind, info.get(INFO.DATA)),
   };
+}
+
+function parseRouteTunnel(kind: string | undefined, data: Buffer | undefined): Link['tunnel'] {
+  const attributes = parseAttributes(data ?? Buffer.alloc(0));
+  if (kind === 'geneve')
+    return {
+      byRoute: attributes.has(GENEVE.COLLECT_METADATA),
+      port: attributes.get(GENEVE.PORT)?.readUInt16BE(0),
+    };
+  if (kind !== 'gre' && kind !== 'ip6gre') return undefined;
+  return { byRoute: attributes.has(GRE_COLLECT_METADATA), port: undefined };
 }
 
 function parseVxlan(data: Buffer | undefined): Link['vxlan'] {

@@ -10,7 +10,7 @@ import {
   toBytes,
 } from '../lib/ip.ts';
 import { formatMac, macBytes } from './link-codec.ts';
-import { attribute, type Message, parseAttributes, u32, u32Of, u8 } from './netlink.ts';
+import { attribute, type Message, nested, parseAttributes, u32, u32Of, u8 } from './netlink.ts';
 
 /** Heddle's mark on routes and neighbours (`ip route show proto 72`). */
 export const PROTOCOL = 72;
@@ -75,10 +75,18 @@ const RTA = {
   GATEWAY: 5,
   PRIORITY: 6,
   PREFSRC: 7,
+  METRICS: 8,
   MULTIPATH: 9,
   TABLE: 15,
   VIA: 18,
+  ENCAP_TYPE: 21,
+  ENCAP: 22,
 } as const;
+const RTAX_MTU = 2;
+/** linux/lwtunnel.h: by the family of the tunnel's own addresses. */
+const ENCAP_TYPE = { 4: 2, 6: 4 } as const;
+const ENCAP = { ID: 1, DST: 2, SRC: 3, TTL: 4 } as const;
+const TUNNEL_TTL = 64;
 const RT_TABLE_MAIN = 254;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
@@ -125,8 +133,20 @@ export interface RouteEntry {
   readonly type: RouteType | undefined;
   readonly metric: number;
   readonly onlink: boolean;
+  /** Of packets that are sent by it, where it says one. */
+  readonly mtu?: number | undefined;
+  readonly tunnel?: TunnelEnd | undefined;
   /** Of a route of several ways, instead of `via` and `dev`. */
   readonly hops?: readonly { readonly via: string | undefined; readonly dev: number }[];
+}
+
+/** The other end of a tunnel, as a route says it to the link of the tunnel. */
+export interface TunnelEnd {
+  /** VNI of GENEVE; GRE sends none. */
+  readonly id: number;
+  /** Underlay addresses, both of one family. */
+  readonly dst: string;
+  readonly src?: string | undefined;
 }
 
 /** One of several equal ways. */
@@ -151,6 +171,10 @@ export interface RouteOptions {
   table?: number;
   /** Of several routes to `dst` the least counts. Default: the kernel's own, 0 for IPv4 and 1024 for IPv6. */
   metric?: number;
+  /** No larger packets are sent by it. */
+  mtu?: number | undefined;
+  /** For links that `addRouteTunnel` makes. */
+  tunnel?: TunnelEnd | undefined;
   /** Default `unicast`. */
   type?: 'unicast' | 'local' | 'blackhole' | 'unreachable';
 }
@@ -172,7 +196,38 @@ export function routeParts(route: RouteOptions, dev: number | undefined): Buffer
   if (dev !== undefined) parts.push(u32(RTA.OIF, dev));
   if (route.metric !== undefined) parts.push(u32(RTA.PRIORITY, route.metric));
   if (route.src !== undefined) parts.push(attribute(RTA.PREFSRC, toBytes(parseAddress(route.src))));
+  if (route.mtu !== undefined) parts.push(nested(RTA.METRICS, [u32(RTAX_MTU, route.mtu)]));
+  if (route.tunnel) parts.push(...tunnelParts(route.tunnel));
   return parts;
+}
+
+function tunnelParts({ id, dst, src }: TunnelEnd): Buffer[] {
+  const end = parseAddress(dst);
+  const type = Buffer.alloc(2);
+  type.writeUInt16LE(ENCAP_TYPE[end.family]);
+  const number = Buffer.alloc(8);
+  number.writeBigUInt64BE(BigInt(id));
+  const parts = [
+    attribute(ENCAP.ID, number),
+    attribute(ENCAP.DST, toBytes(end)),
+    u8(ENCAP.TTL, TUNNEL_TTL),
+    ...(src === undefined ? [] : [attribute(ENCAP.SRC, toBytes(parseAddress(src)))]),
+  ];
+  return [attribute(RTA.ENCAP_TYPE, type), nested(RTA.ENCAP, parts)];
+}
+
+const NOWHERE = new Set(['0.0.0.0', '::']);
+
+function parseTunnel(type: Buffer | undefined, data: Buffer | undefined): TunnelEnd | undefined {
+  const kind = type?.readUInt16LE(0);
+  if (!data || (kind !== ENCAP_TYPE[4] && kind !== ENCAP_TYPE[6])) return undefined;
+  const attributes = parseAttributes(data);
+  const src = address(attributes.get(ENCAP.SRC));
+  return {
+    id: Number(attributes.get(ENCAP.ID)?.readBigUInt64BE(0) ?? 0n),
+    dst: address(attributes.get(ENCAP.DST)) ?? '',
+    src: src === undefined || NOWHERE.has(src) ? undefined : src,
+  };
 }
 
 /** Several equal ways (struct rtnexthop each), besides what `route` says. */
@@ -264,6 +319,8 @@ export function parseRoute({ body }: Message): RouteEntry | undefined {
     type: routeTypes[body[7] ?? RTN_UNICAST],
     metric: u32Of(attributes.get(RTA.PRIORITY)) ?? 0,
     onlink: (body.readUInt32LE(8) & RTNH_F_ONLINK) !== 0,
+    mtu: u32Of(parseAttributes(attributes.get(RTA.METRICS) ?? Buffer.alloc(0)).get(RTAX_MTU)),
+    tunnel: parseTunnel(attributes.get(RTA.ENCAP_TYPE), attributes.get(RTA.ENCAP)),
     hops: parseHops(attributes.get(RTA.MULTIPATH)),
   };
 }

@@ -16,6 +16,8 @@ import {
   linkHeader,
   linkName,
   parseLink,
+  type RouteTunnelOptions,
+  routeTunnelParts,
   type VethOptions,
   vethParts,
   type VxlanOptions,
@@ -49,8 +51,24 @@ import {
   routeToParts,
 } from './route-codec.ts';
 
-export type { BridgeOptions, Link, LinkChange, VethOptions, VxlanOptions } from './link-codec.ts';
-export type { FdbEntry, LinkAddress, Neighbour, RouteEntry, RouteHop, RouteOptions } from './route-codec.ts';
+export type {
+  BridgeOptions,
+  Link,
+  LinkChange,
+  RouteTunnelKind,
+  RouteTunnelOptions,
+  VethOptions,
+  VxlanOptions,
+} from './link-codec.ts';
+export type {
+  FdbEntry,
+  LinkAddress,
+  Neighbour,
+  RouteEntry,
+  RouteHop,
+  RouteOptions,
+  TunnelEnd,
+} from './route-codec.ts';
 export { PROTOCOL } from './route-codec.ts';
 
 const RTM = {
@@ -92,6 +110,7 @@ export interface Route {
   addBridge(options: BridgeOptions): void;
   /** Learning is off: every forwarding entry is written with `replaceFdb`. */
   addVxlan(options: VxlanOptions): void;
+  addRouteTunnel(options: RouteTunnelOptions): void;
   setLink(name: string, change: LinkChange): void;
   /** False where it was not there. */
   deleteLink(name: string): boolean;
@@ -222,6 +241,7 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
     addVeth: (options) => create(options.name, vethParts(options), options.alias),
     addBridge: (options) => create(options.name, bridgeParts(options), options.alias),
     addVxlan: (options) => create(options.name, vxlanParts(options), options.alias),
+    addRouteTunnel: (options) => create(options.name, routeTunnelParts(options), options.alias),
     setLink,
     deleteLink,
     async removeLink(name) {

@@ -1,8 +1,9 @@
 /** Pods with their links, routes, and connections that the kernel remembers. */
 import { protocolName } from '../../lib/protocols.ts';
 import type { TrackedFlow } from '../backend.ts';
-import { vtepMac } from '../vtep.ts';
 import { SETTINGS_KEY } from '../plan/tables.ts';
+import { routingOf } from '../routing.ts';
+import { vtepMac } from '../vtep.ts';
 import {
   createNames,
   type DumpFilter,
@@ -43,8 +44,8 @@ export const dumpPods = ({ state }: NodeView, filter: DumpFilter): PodRow[] =>
 export interface RouteRow {
   readonly range: string;
   readonly to: string;
-  readonly how: 'pod links' | 'tunnel' | 'this node' | 'service';
-  /** Underlay address of the tunnel's other end, and its MAC. */
+  readonly how: 'pod links' | 'tunnel' | 'route' | 'this node' | 'service';
+  /** Underlay address of the other node, and its MAC in a tunnel whose packets are frames. */
   readonly via: string | null;
   readonly mac: string | null;
 }
@@ -65,8 +66,10 @@ export function dumpRoutes({ node, state }: NodeView): RouteRow[] {
     ),
     ...[...state.routes.values()].flatMap((remote) => {
       const via = remote.addresses[0] ?? null;
-      const mac = via === null ? null : vtepMac(via);
-      return remote.podCidrs.map((range) => ({ range, to: remote.node, how: 'tunnel' as const, via, mac }));
+      const { sends } = routingOf(settings);
+      const mac = via === null || sends === 'native' || sends === 'gre' ? null : vtepMac(via);
+      const how = sends === 'native' ? ('route' as const) : ('tunnel' as const);
+      return remote.podCidrs.map((range) => ({ range, to: remote.node, how, via, mac }));
     }),
     ...(settings?.serviceCidrs ?? []).map((range) => plain(range, 'a backend, or refused', 'service')),
   ];

@@ -3,11 +3,12 @@ import type { Log } from '../../lib/log.ts';
 import type { Backend, Capabilities, Difference, NatConnection } from '../backend.ts';
 import { endsText } from '../ends.ts';
 import { applyChanges, emptyState, type PlanState, SETTINGS_KEY, stateChanges } from '../plan/tables.ts';
-import { createCorePart, type CoreDeps, OVERLAY_LINK } from './core/part.ts';
+import { createCorePart, type CoreDeps } from './core/part.ts';
 import { readRuleCounters } from './core/counters.ts';
 import { createEvents } from './core/events.ts';
 import { createFlowReader } from './core/flows.ts';
 import { readDrops } from './drops.ts';
+import { sendingLink } from '../routing.ts';
 import type { Programs } from './loader.ts';
 import { mapMemory } from './map-memory.ts';
 import type { Part } from './part.ts';
@@ -50,7 +51,7 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     links: () => deps.route.links(),
     pods: () => state.pods,
     uplink,
-    overlayLink: deps.overlayLink ?? OVERLAY_LINK,
+    tunnel: () => sendingLink(state.settings.get(SETTINGS_KEY)),
     isAttached: (program, link) => parts.some((part) => part.runs?.(program, link)),
   });
   let isPruned = false;

@@ -6,6 +6,7 @@ import { HeddleError } from '../../lib/errors.ts';
 import type { Backend, ProbePacket, ProbeResult } from '../backend.ts';
 import type { LocalPod } from '../plan/tables.ts';
 import { probeFrame } from '../probe-frame.ts';
+import { TUNNEL_LINKS } from '../routing.ts';
 import type { NodeLink } from './core/links.ts';
 import { DROP_REASONS } from './drops.ts';
 import type { Programs } from './loader.ts';
@@ -21,7 +22,8 @@ export interface ProbeDeps {
   pods(): ReadonlyMap<string, LocalPod>;
   /** Index of a link that has the node's address. */
   uplink(): number | undefined;
-  readonly overlayLink: string;
+  /** Of the link by which other nodes' pods speak; undefined: the uplink. */
+  tunnel(): string | undefined;
   /** Whether the program runs at the link. */
   isAttached(program: string, link: number): boolean;
 }
@@ -76,9 +78,12 @@ export function createProbe(deps: ProbeDeps): NonNullable<Backend['probe']> {
 
   function hookOf({ origin, from, dst }: ProbePacket): Hook {
     const links = deps.links();
-    if (origin === 'overlay')
-      return { program: 'from_overlay', link: named(links, deps.overlayLink), ingressIfindex: 0 };
-    if (origin === 'uplink') {
+    const tunnel = deps.tunnel();
+    if (origin === 'overlay' && tunnel !== undefined) {
+      const program = tunnel === TUNNEL_LINKS.gre ? 'from_tunnel' : 'from_overlay';
+      return { program, link: named(links, tunnel), ingressIfindex: 0 };
+    }
+    if (origin === 'uplink' || origin === 'overlay') {
       const uplink = links.find(({ index }) => index === deps.uplink());
       if (!uplink) throw cannot('no link has the address of the node');
       return { program: 'from_uplink', link: uplink, ingressIfindex: 0 };

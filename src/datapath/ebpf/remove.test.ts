@@ -61,7 +61,7 @@ function setting(t: TestContext) {
     nodeAddresses: settings.nodeAddresses,
   });
   // Routes between nodes are of every backend, and stay.
-  overlay.prune(plan.state.routes);
+  overlay.prune(plan.state);
   const pinDir = join(testBpffs(t), 'node');
   const cgroup = ownCgroup(t);
   const open = () =>

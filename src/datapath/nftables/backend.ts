@@ -120,17 +120,14 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
       const mended = converge(next, actual);
       if (mended.length > 0) prove(next);
       mirror = next;
-      const routes = overlay?.prune(state.routes) ?? [];
+      const routes = overlay?.prune(state) ?? [];
       if (services) deps.deleteFlows?.(isStale(next.plan));
       return [...mended, ...routes];
     },
     async verify() {
       const current = applied();
       const actual = listTable(nft, table) ?? new Map<string, KernelObject>();
-      return [
-        ...edits(actual, current.objects()).map(difference),
-        ...(overlay?.verify(current.plan.routes) ?? []),
-      ];
+      return [...edits(actual, current.objects()).map(difference), ...(overlay?.verify(current.plan) ?? [])];
     },
     async counters() {
       return readCounters(nft.json(`list counters table ${table}`));

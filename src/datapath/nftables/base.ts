@@ -27,6 +27,7 @@ function setsOf(family: 4 | 6): KernelObject[] {
     set(`denied${family}`, `type ${ip}; flags interval`),
     set(`heard${family}`, `type ${ip}`),
     set(`pod-nets${family}`, `type ${ip}; flags interval`),
+    set(`remote-nets${family}`, `type ${ip}; flags interval`),
   ];
 }
 

@@ -1,12 +1,15 @@
 /** Ranges of the cluster and the addresses that stand in for pods: to the outside, and to themselves. */
 import type { Settings } from '../plan/tables.ts';
+import { acceptsNative, TUNNEL_LINKS, type TunnelMarks, tunnelMarks } from '../routing.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { element, type Chain, type KernelObject } from './objects.ts';
 
+const FAMILIES = [4, 6] as const;
+const ipOf = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
+
 export function lowerSettings(settings: Settings | undefined, services: boolean): KernelObject[] {
   if (!settings) return [postrouting([], services), ...guards([], [])];
-  const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks, tunnelPort } =
-    settings;
+  const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks } = settings;
   const { controlAddresses = [] } = settings;
   return [
     ...ranges('service-nets', serviceCidrs),
@@ -18,7 +21,8 @@ export function lowerSettings(settings: Settings | undefined, services: boolean)
     ...guards(
       [
         `iifname "${podLinks}*" iifname != @interfaces drop`,
-        ...tunnelRules(tunnelPort),
+        ...tunnelRules(tunnelMarks(settings)),
+        ...podRules(settings),
         ...deniedRules(settings),
       ],
       [`oifname "${podLinks}*" oifname != @interfaces drop`],
@@ -41,21 +45,40 @@ function guards(incoming: readonly string[], outgoing: readonly string[]): Chain
 }
 
 /** The tunnel itself asks nobody who he is: a pod could wrap packets that claim any sender. */
-const tunnelRules = (port: number): string[] =>
-  ([4, 6] as const).map(
-    (family) =>
-      `udp dport ${port} fib daddr type local ${family === 4 ? 'ip' : 'ip6'} saddr != @tunnels${family} drop`,
+const tunnelRules = ({ udpPorts, gre }: TunnelMarks): string[] =>
+  [...udpPorts.map((port) => `udp dport ${port}`), ...(gre ? ['meta l4proto gre'] : [])].flatMap((what) =>
+    FAMILIES.map((family) => `${what} fib daddr type local ${ipOf(family)} saddr != @tunnels${family} drop`),
   );
+
+/** What comes by none of these came by an uplink. */
+const inside = (podLinks: string): string =>
+  ['lo', ...Object.values(TUNNEL_LINKS), `${podLinks}*`].map((name) => `iifname != "${name}"`).join(' ');
+
+/**
+ * At uplinks nobody is a pod of this node; and of other nodes none speaks to pods here, unless that is the way
+ * between nodes: then those alone that some other node has.
+ */
+function podRules(settings: Settings): string[] {
+  const { podLinks, podCidrs } = settings;
+  return FAMILIES.flatMap((family) => {
+    const [at, ip] = [inside(podLinks), ipOf(family)];
+    const ranges = podCidrs.filter((cidr) => cidr.includes(':') === (family === 6));
+    const other = acceptsNative(settings) ? ` ${ip} saddr != @remote-nets${family}` : '';
+    return [
+      `${at} ${ip} saddr @pod-nets${family} drop`,
+      ...ranges.map((range) => `${at} ${ip} saddr ${range} ${ip} daddr @pod-nets${family}${other} drop`),
+    ];
+  });
+}
 
 /** Of the plan's `protection`: at uplinks alone, and not for nodes, what governs them, and pods without a tunnel. */
 function deniedRules({ podLinks, podCidrs }: Settings): string[] {
-  const inside = ['lo', 'vxlan0', `${podLinks}*`].map((name) => `iifname != "${name}"`).join(' ');
   const rule = (family: 4 | 6): string => {
-    const ip = family === 4 ? 'ip' : 'ip6';
+    const ip = ipOf(family);
     const pods = podCidrs
       .filter((cidr) => cidr.includes(':') === (family === 6))
       .map((cidr) => ` ${ip} saddr != ${cidr}`);
-    return `${inside} ${ip} saddr @denied${family} ${ip} saddr != @heard${family}${pods.join('')} drop`;
+    return `${inside(podLinks)} ${ip} saddr @denied${family} ${ip} saddr != @heard${family}${pods.join('')} drop`;
   };
   return [
     rule(4),

@@ -80,9 +80,12 @@ const lowerings = {
     ]),
   ]),
   // The tunnel's far end; the route itself is overlay.ts'.
-  routes: each('routes', ({ addresses }) => [
+  routes: each('routes', ({ addresses, podCidrs }) => [
     ...addresses.slice(0, 1).map((end) => element(`tunnels${familyOf(end)}`, end)),
     ...addresses.map((address) => element(`heard${familyOf(address)}`, address)),
+    ...flatten(podCidrs.map((cidr) => [cidr, true] as const)).map((range) =>
+      element(`remote-nets${range.family}`, rangeText(range)),
+    ),
   ]),
   protection: each('protection', ({ denied }) =>
     flatten(denied.map((cidr) => [cidr, true] as const)).map((range) =>

@@ -3,6 +3,7 @@
  * read only and comparable by content, so that a backend can be told differences and nothing else.
  */
 import type { PolicyTable, RuleInfo } from '../../policy/tables.ts';
+import type { Encapsulation } from '../encapsulation.ts';
 
 export interface PlanTables {
   /** Key `10.96.0.1|TCP|80`, see `frontendKey`. */
@@ -156,8 +157,17 @@ export interface Settings {
   readonly controlAddresses?: readonly string[];
   /** What names of pods' links on this node begin with. Such a link that is no pod's of the plan carries nothing. */
   readonly podLinks: string;
-  /** UDP port of the tunnels: only ends of other nodes' tunnels are heard there. */
+  /** UDP port of VXLAN: only ends of other nodes' tunnels are heard there. */
   readonly tunnelPort: number;
+  /** Absent: VXLAN and nothing else. */
+  readonly routing?: Routing;
+}
+
+/** How packets of pods travel between nodes. */
+export interface Routing {
+  readonly sends: Encapsulation;
+  /** With `sends`. More than that while nodes go over from one to another. */
+  readonly accepts: readonly Encapsulation[];
 }
 
 /** What is not heard at the uplink. Nodes of the cluster and `controlAddresses` are outside of all of it. */

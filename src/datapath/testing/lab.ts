@@ -7,6 +7,7 @@ import type { Netns } from '../../kernel/netns.ts';
 import { openRoute, type Route } from '../../kernel/route.ts';
 import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
 import { testNetns } from '../../kernel/test-netns.ts';
+import { ENCAPSULATIONS } from '../encapsulation.ts';
 import { setUpNode } from '../node-setup.ts';
 import type { LocalPod, RemoteNode, Settings } from '../plan/tables.ts';
 
@@ -44,9 +45,13 @@ export interface LabPod {
   readonly mac: string;
 }
 
+/** `HEDDLE_ROUTING=native`: the way between the nodes of every lab. */
+const way = ENCAPSULATIONS.find((name) => name === process.env['HEDDLE_ROUTING']);
+
 type After = Pick<TestContext, 'after'>;
 
-export function createLab(t: After, nodeCount = 2): Lab {
+/** @param change of every node's settings */
+export function createLab(t: After, nodeCount = 2, change: Partial<Settings> = {}): Lab {
   const underlay = testNetns(t);
   const bridge = open(t, underlay);
   bridge.addBridge({ name: 'br0' });
@@ -54,7 +59,9 @@ export function createLab(t: After, nodeCount = 2): Lab {
   const outside = testNetns(t);
   const beyond = createOutside(t, bridge, outside);
   const pods: LabPod[] = [];
-  const nodes = Array.from({ length: nodeCount }, (_, i) => createNode(t, { bridge, beyond, pods }, i + 1));
+  const nodes = Array.from({ length: nodeCount }, (_, i) =>
+    createNode(t, { bridge, beyond, pods, change }, i + 1),
+  );
   return { outside, nodes, pods };
 }
 
@@ -85,9 +92,10 @@ interface World {
   /** Of the outside. */
   readonly beyond: Route;
   readonly pods: LabPod[];
+  readonly change: Partial<Settings>;
 }
 
-function createNode(t: After, { bridge, beyond, pods }: World, number: number): LabNode {
+function createNode(t: After, { bridge, beyond, pods, change }: World, number: number): LabNode {
   const ns = testNetns(t);
   const route = open(t, ns);
   const name = `node-${number}`;
@@ -118,6 +126,8 @@ function createNode(t: After, { bridge, beyond, pods }: World, number: number): 
     underlayCidrs: ['10.240.0.0/24', 'fd00:10:240::/64'],
     podLinks: 'veth',
     tunnelPort: 4789,
+    ...(way ? { routing: { sends: way, accepts: [way] } } : {}),
+    ...change,
   };
   const local: LabPod[] = [];
   return {

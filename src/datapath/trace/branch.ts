@@ -2,6 +2,7 @@
 import { contains, parseAddress, parseCidr } from '../../lib/ip.ts';
 import { createNames, type KnownPod, type NodeView } from '../dump/source.ts';
 import { type BackendAddress, type ServiceFrontend, SETTINGS_KEY } from '../plan/tables.ts';
+import { routingOf } from '../routing.ts';
 import { vtepMac } from '../vtep.ts';
 import { type Judgement, judge } from './judge.ts';
 import type { TraceBranch, TracePacket, TraceStep, TraceVerdict } from './result.ts';
@@ -186,7 +187,10 @@ function routeStep(view: NodeView, dst: string, { kind, node, name }: Target): T
   const remote = view.state.routes.get(node ?? '');
   const via = remote?.addresses[0];
   if (via === undefined) return step('drop', `${view.node} knows no way to node ${node} (yet)`);
-  return step('pass', `by tunnel (VXLAN) to node ${node}, ${via}, MAC ${vtepMac(via)}`);
+  const { sends } = routingOf(view.state.settings.get(SETTINGS_KEY));
+  if (sends === 'native') return step('pass', `by route over the underlay to node ${node}, ${via}`);
+  const mac = sends === 'gre' ? '' : `, MAC ${vtepMac(via)}`;
+  return step('pass', `by tunnel (${sends.toUpperCase()}) to node ${node}, ${via}${mac}`);
 }
 
 function replyStep(

@@ -30,7 +30,7 @@ test('a new link that was given the number of one that is gone has programs', { 
     assert.equal(link.index, 77);
     assert.equal(links.attachPod(link).length, 2);
     assert.deepEqual(links.attachPod(link), []);
-    assert.deepEqual(links.verify([link], undefined), []);
+    assert.deepEqual(links.verify([link], []), []);
     route.deleteLink(name);
   }
   links.forget([]);

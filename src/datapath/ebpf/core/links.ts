@@ -11,9 +11,20 @@ const POD_HOOKS: readonly Hook[] = [
   { name: 'from-pod', program: 'from_pod', direction: 'ingress' },
   { name: 'to-pod', program: 'to_pod', direction: 'egress' },
 ];
-const OVERLAY_HOOKS: readonly Hook[] = [
+const TO_OVERLAY: Hook = { name: 'to-overlay', program: 'to_overlay', direction: 'egress' };
+const FRAMED_HOOKS: readonly Hook[] = [
   { name: 'from-overlay', program: 'from_overlay', direction: 'ingress' },
-  { name: 'to-overlay', program: 'to_overlay', direction: 'egress' },
+  TO_OVERLAY,
+];
+/** Packets of such a tunnel have no frame. */
+const BARE_HOOKS: readonly Hook[] = [
+  { name: 'from-tunnel', program: 'from_tunnel', direction: 'ingress' },
+  TO_OVERLAY,
+];
+const HOOKS: readonly Hook[] = [
+  ...POD_HOOKS,
+  ...FRAMED_HOOKS,
+  ...BARE_HOOKS.filter((hook) => hook !== TO_OVERLAY),
 ];
 
 export interface NodeLink {
@@ -21,13 +32,17 @@ export interface NodeLink {
   readonly name: string;
 }
 
+export interface TunnelNow extends NodeLink {
+  readonly isFramed: boolean;
+}
+
 export interface LinkPrograms {
   /** Says what was missing. */
   attachPod(link: NodeLink): Difference[];
-  attachOverlay(link: NodeLink): Difference[];
+  attachTunnels(links: readonly TunnelNow[]): Difference[];
   /** Replaces programs of earlier runs too, and forgets links that are gone. */
-  prune(pods: readonly NodeLink[], overlay: NodeLink | undefined): Difference[];
-  verify(pods: readonly NodeLink[], overlay: NodeLink | undefined): Difference[];
+  prune(pods: readonly NodeLink[], tunnels: readonly TunnelNow[]): Difference[];
+  verify(pods: readonly NodeLink[], tunnels: readonly TunnelNow[]): Difference[];
   /** Whether at the link runs this very program, not one of an earlier or another build. */
   runs(program: string, index: number): boolean;
   /** Lets go of pins of links that are not among these. */
@@ -44,9 +59,12 @@ interface NamedPlace extends Place {
 const placesAt = (hooks: readonly Hook[], link: NodeLink): NamedPlace[] =>
   hooks.map((hook) => ({ hook, ...link }));
 
-const wanted = (pods: readonly NodeLink[], overlay: NodeLink | undefined): NamedPlace[] => [
+const tunnelPlaces = (link: TunnelNow): NamedPlace[] =>
+  placesAt(link.isFramed ? FRAMED_HOOKS : BARE_HOOKS, link);
+
+const wanted = (pods: readonly NodeLink[], tunnels: readonly TunnelNow[]): NamedPlace[] => [
   ...pods.flatMap((link) => placesAt(POD_HOOKS, link)),
-  ...(overlay ? placesAt(OVERLAY_HOOKS, overlay) : []),
+  ...tunnels.flatMap(tunnelPlaces),
 ];
 
 /** @param ns of the node */
@@ -54,25 +72,25 @@ export function createLinkPrograms(
   programs: Pick<Programs, 'program' | 'linkPath'>,
   ns: Netns,
 ): LinkPrograms {
-  const pins = createHookPins(programs, ns, [...POD_HOOKS, ...OVERLAY_HOOKS]);
+  const pins = createHookPins(programs, ns, HOOKS);
 
   // Each time: the number, and so the pin, may be that of an earlier link, whose programs went with it.
   const attach = (places: readonly NamedPlace[]) => places.filter(pins.attach).map(missing);
 
   return {
     attachPod: (link) => attach(placesAt(POD_HOOKS, link)),
-    attachOverlay: (link) => attach(placesAt(OVERLAY_HOOKS, link)),
-    prune(pods, overlay) {
-      const places = wanted(pods, overlay);
+    attachTunnels: (links) => attach(links.flatMap(tunnelPlaces)),
+    prune(pods, tunnels) {
+      const places = wanted(pods, tunnels);
       pins.detachBut(places);
       return attach(places);
     },
-    verify: (pods, overlay) =>
-      wanted(pods, overlay)
+    verify: (pods, tunnels) =>
+      wanted(pods, tunnels)
         .filter((place) => !pins.isAttached(place))
         .map(missing),
     runs(program, index) {
-      const hook = [...POD_HOOKS, ...OVERLAY_HOOKS].find((each) => each.program === program);
+      const hook = HOOKS.find((each) => each.program === program);
       return hook !== undefined && pins.runs({ hook, index });
     },
     forget(links) {

@@ -2,7 +2,9 @@
 import type { PlanState, RemoteNode, Settings } from '../../plan/tables.ts';
 import { SETTINGS_KEY } from '../../plan/tables.ts';
 import { vtepMac } from '../../vtep.ts';
+import { acceptsNative, tunnelMarks } from '../../routing.ts';
 import type { Row } from '../map-table.ts';
+import type { TunnelNow } from './links.ts';
 import { macBytes, type CoreRecords } from './records.ts';
 
 export const PLACES = [
@@ -27,12 +29,16 @@ export interface Surroundings {
   link(name: string): KnownLink | undefined;
   /** Those that have the node's addresses. */
   readonly uplinks: readonly number[];
-  readonly overlay: KnownLink | undefined;
+  readonly tunnels: readonly TunnelNow[];
+  /** `isAddressed`: the frame's address says to which node. */
+  readonly sending: { readonly link: KnownLink; readonly isAddressed: boolean } | undefined;
   /** Entries of the flow cache that one pod may fill in BUDGET_SECONDS; 0: as many as there are. */
   readonly flowBudget: number;
 }
 
-const LINK = { pod: 1, uplink: 2, overlay: 3 } as const;
+const LINK = { pod: 1, uplink: 2, overlay: 3, tunnel: 4 } as const;
+/** As in bpf/include/packet.h. */
+const HEARS = { gre: 1, native: 2 } as const;
 const OWN = { node: 1, local: 2 } as const;
 const RANGE = { remote: 1, here: 2 } as const;
 const NODE = { address: 1, tunnelEnd: 2 } as const;
@@ -70,7 +76,9 @@ export function lowerPlaces(
     node_state: [nodeState(settings, around, records)],
     links: [
       ...around.uplinks.map((index) => records.link(index, LINK.uplink)),
-      ...(around.overlay ? [records.link(around.overlay.index, LINK.overlay)] : []),
+      ...around.tunnels.map(({ index, isFramed }) =>
+        records.link(index, isFramed ? LINK.overlay : LINK.tunnel),
+      ),
       ...pods.flatMap(({ link }) => (link ? [records.link(link.index, LINK.pod)] : [])),
     ],
     pods: pods.flatMap(({ pod, link }) =>
@@ -90,15 +98,33 @@ function remoteRanges({ addresses: [end], podCidrs }: RemoteNode, records: CoreR
   return end === undefined ? [] : podCidrs.map((cidr) => records.podRange(cidr, vtepMac(end), RANGE.remote));
 }
 
-const nodeState = (
+function nodeState(
   settings: Settings | undefined,
-  { overlay, flowBudget }: Surroundings,
+  { sending, flowBudget }: Surroundings,
   records: CoreRecords,
-): Row =>
-  records.nodeState({
-    overlay_link: overlay?.index ?? 0,
-    overlay_mtu: overlay?.mtu ?? 0,
-    overlay_mac: macBytes(overlay?.mac ?? ''),
-    tunnel_port: settings?.tunnelPort ?? 0,
+): Row {
+  const isAddressed = sending?.isAddressed === true;
+  return records.nodeState({
+    overlay_link: sending?.link.index ?? 0,
+    overlay_mtu: sending?.link.mtu ?? 0,
+    overlay_mac: macBytes(isAddressed ? sending.link.mac : ''),
+    routed: isAddressed ? 0 : 1,
+    ...heard(settings),
     budget_interval: flowBudget === 0 ? 0n : BigInt(Math.ceil((BUDGET_SECONDS * 1e9) / flowBudget)),
   });
+}
+
+/** What is for ends of tunnels alone, and whether packets of other nodes' pods come without one. Ports as numbers. */
+export function heard(settings: Settings | undefined): {
+  readonly tunnel_port: number;
+  readonly tunnel_port2: number;
+  readonly hears: number;
+} {
+  const { udpPorts, gre } = settings ? tunnelMarks(settings) : { udpPorts: [], gre: false };
+  const [first = 0, second = 0] = udpPorts;
+  return {
+    tunnel_port: first,
+    tunnel_port2: second,
+    hears: (gre ? HEARS.gre : 0) | (acceptsNative(settings) ? HEARS.native : 0),
+  };
+}

@@ -10,11 +10,12 @@ import {
   stateChanges,
   type TableName,
 } from '../../plan/tables.ts';
+import { sendingLink, TUNNEL_LINKS, tunnelsOf } from '../../routing.ts';
 import type { Programs } from '../loader.ts';
 import { createMapTable, type MapTable, type Row } from '../map-table.ts';
 import type { Part } from '../part.ts';
 import { createCopies } from './copies.ts';
-import { createLinkPrograms, type NodeLink } from './links.ts';
+import { createLinkPrograms, type NodeLink, type TunnelNow } from './links.ts';
 import { type KnownLink, lowerPlaces, PLACES, type PlaceMap, type Surroundings } from './lower.ts';
 import { createPolicyRows } from './policy-rows.ts';
 import { createRecords } from './records.ts';
@@ -32,8 +33,6 @@ export interface CoreDeps {
   };
   /** Without it pods of other nodes are reached by routes of somebody else. */
   readonly overlay?: Overlay | undefined;
-  /** Default `OVERLAY_LINK`. */
-  readonly overlayLink?: string | undefined;
 }
 
 export interface CorePart extends Part {
@@ -44,8 +43,6 @@ export interface CorePart extends Part {
    */
   guard(link: NodeLink): void;
 }
-
-export const OVERLAY_LINK = 'vxlan0';
 
 /** A pod may fill this share of the flow cache at once. */
 const BUDGET_SHARE = 8;
@@ -74,18 +71,37 @@ export function createCorePart(deps: CoreDeps): CorePart {
     PLACES.map((name) => [name, createMapTable(programs.map(name), rowText(name))]),
   ) as { [M in PlaceMap]: MapTable };
   const attached = createLinkPrograms(programs, deps.ns);
-  const overlayLink = deps.overlayLink ?? OVERLAY_LINK;
   let state = emptyState();
 
   function around(): Surroundings {
     const own = new Set(state.settings.get(SETTINGS_KEY)?.nodeAddresses ?? []);
     const uplinks = route.addresses().filter(({ address }) => own.has(address.split('/')[0] ?? ''));
+    const indices = [...new Set(uplinks.map(({ link }) => link))];
     return {
       link: (name) => route.link(name),
-      uplinks: [...new Set(uplinks.map(({ link }) => link))],
-      overlay: overlay && route.link(overlayLink),
+      uplinks: indices,
+      tunnels: tunnelLinks(),
+      sending: sending(indices),
       flowBudget: Math.floor(programs.map('flows4').maxEntries / BUDGET_SHARE),
     };
+  }
+
+  const settings = () => state.settings.get(SETTINGS_KEY);
+
+  const tunnelLinks = (): TunnelNow[] =>
+    overlay
+      ? tunnelsOf(settings()).flatMap((tunnel) => {
+          const link = route.link(TUNNEL_LINKS[tunnel]);
+          return link ? [{ ...link, isFramed: tunnel !== 'gre' }] : [];
+        })
+      : [];
+
+  /** The link by which packets go to other nodes; for VXLAN a program says to which by the MAC address. */
+  function sending([uplink]: readonly number[]): Surroundings['sending'] {
+    if (!overlay) return undefined;
+    const name = sendingLink(settings());
+    const link = name === undefined ? route.links().find(({ index }) => index === uplink) : route.link(name);
+    return link && { link, isAddressed: name === TUNNEL_LINKS.vxlan };
   }
 
   /** What was decided by is not what it was: each flow is judged again. */
@@ -100,8 +116,6 @@ export function createCorePart(deps: CoreDeps): CorePart {
     const named = new Set([...state.pods.values()].map((pod) => pod.interface));
     return route.links().filter(({ name }) => named.has(name) || isPodLink(name));
   }
-
-  const overlayNow = (): NodeLink | undefined => overlay && route.link(overlayLink);
 
   function attachNew(changes: readonly Change[]): void {
     for (const change of changes) {
@@ -131,6 +145,7 @@ export function createCorePart(deps: CoreDeps): CorePart {
         applyChanges(state, own);
         copies.apply(rows.update(changes));
         overlay?.apply(changes);
+        if (changes.some(({ table }) => table === 'settings')) attached.attachTunnels(tunnelLinks());
         if (gone.length > 0) attached.forget(route.links());
         attachNew(changes);
         if (isPlace) {
@@ -154,11 +169,11 @@ export function createCorePart(deps: CoreDeps): CorePart {
       rows.clear();
       slots.take(rows.rulesOf(all));
       const mended: Difference[] = copies.prune(rows.all(all));
-      const routes = overlay?.prune(next.routes) ?? [];
+      const routes = overlay?.prune(next) ?? [];
       const wanted = lowerPlaces(state, around(), records);
       for (const name of PLACES) mended.push(...places[name].prune(wanted[name]));
       programs.catchUp();
-      mended.push(...attached.prune(podLinks(), overlayNow()), ...routes);
+      mended.push(...attached.prune(podLinks(), tunnelLinks()), ...routes);
       programs.catchUp();
       slots.keep(next.rules);
       if (mended.length > 0) judgeAgain();
@@ -169,8 +184,8 @@ export function createCorePart(deps: CoreDeps): CorePart {
       return [
         ...copies.verify(createPolicyRows(records, (rule) => slots.of(rule)).all(stateChanges(next))),
         ...PLACES.flatMap((name) => places[name].verify(wanted[name])),
-        ...attached.verify(podLinks(), overlayNow()),
-        ...(overlay?.verify(next.routes) ?? []),
+        ...attached.verify(podLinks(), tunnelLinks()),
+        ...(overlay?.verify(next) ?? []),
       ];
     },
     remove: () => attached.remove(),

@@ -105,10 +105,17 @@ export function createRecords(programs: Pick<Programs, 'codec'>) {
       overlay_mtu: number;
       budget_interval: bigint;
       overlay_mac: Uint8Array;
+      routed: number;
       tunnel_port: number;
+      tunnel_port2: number;
+      hears: number;
     }): Row => ({
       key: numberBytes(0),
-      value: nodeState({ ...value, tunnel_port: swapPort(value.tunnel_port) }),
+      value: nodeState({
+        ...value,
+        tunnel_port: swapPort(value.tunnel_port),
+        tunnel_port2: swapPort(value.tunnel_port2),
+      }),
     }),
     slot: (rule: number, slot: number): Row => ({ key: numberBytes(rule), value: numberBytes(slot) }),
 

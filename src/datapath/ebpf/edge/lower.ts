@@ -5,6 +5,7 @@ import { SETTINGS_KEY } from '../../plan/tables.ts';
 import type { Programs } from '../loader.ts';
 import type { Row } from '../map-table.ts';
 import { addressBytes, rangeBytes, swapPort } from '../services/address-bytes.ts';
+import { heard } from '../core/lower.ts';
 import { dsrNames } from './dsr.ts';
 
 export const EDGE_MAPS = ['edge_nets', 'edge_settings', 'dsr_addresses'] as const;
@@ -19,7 +20,7 @@ export const NAT_PORTS = { first: 49_152, last: 65_535 } as const;
 export interface EdgeLinks {
   /** Index of the link that has the node's addresses; 0: none. */
   readonly uplink: number;
-  /** Of the VXLAN device; 0: none. */
+  /** Of the tunnel by which packets leave for other nodes; 0: none. */
   readonly overlay: number;
 }
 
@@ -102,6 +103,7 @@ export function createEdgeRecords(programs: Pick<Programs, 'codec' | 'map'>) {
         const address = settings?.nodeAddresses.find((text) => text.includes(':') === isV6);
         return address === undefined ? new Uint8Array(16) : addressBytes(address);
       };
+      const marks = heard(settings);
       return {
         key: word(0),
         value: settingsValue.encode({
@@ -109,7 +111,9 @@ export function createEdgeRecords(programs: Pick<Programs, 'codec' | 'map'>) {
           node6: own(true),
           uplink,
           overlay,
-          tunnel_port: swapPort(settings?.tunnelPort ?? 0),
+          tunnel_port: swapPort(marks.tunnel_port),
+          tunnel_port2: swapPort(marks.tunnel_port2),
+          hears: marks.hears,
           first_port: NAT_PORTS.first,
           ports: NAT_PORTS.last - NAT_PORTS.first + 1,
           share,

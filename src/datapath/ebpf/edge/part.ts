@@ -3,6 +3,7 @@ import type { Netns } from '../../../kernel/netns.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { TranslatedFlow } from '../../backend.ts';
 import { applyChanges, emptyState, SETTINGS_KEY, stateChanges, type PlanState } from '../../plan/tables.ts';
+import { sendingLink } from '../../routing.ts';
 import type { Programs } from '../loader.ts';
 import { createMapTable, type MapTable } from '../map-table.ts';
 import type { Part } from '../part.ts';
@@ -25,8 +26,6 @@ export interface EdgeDeps {
     link(name: string): { readonly index: number } | undefined;
     addresses(): readonly { readonly link: number; readonly address: string }[];
   };
-  /** Default `vxlan0`. */
-  readonly overlayLink?: string | undefined;
   readSysctl(key: string): string;
   writeSysctl(key: string, value: string): void;
   /** Calls `work` again and again until it is told to stop. Absent: connections are not counted again, nor silent nodes asked for. */
@@ -76,7 +75,11 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
   function linksOf(plan: PlanState): EdgeLinks {
     const own = new Set(plan.settings.get(SETTINGS_KEY)?.nodeAddresses ?? []);
     const uplink = route.addresses().find(({ address }) => own.has(address.split('/')[0] ?? ''));
-    return { uplink: uplink?.link ?? 0, overlay: route.link(deps.overlayLink ?? 'vxlan0')?.index ?? 0 };
+    const overlay = sendingLink(plan.settings.get(SETTINGS_KEY));
+    return {
+      uplink: uplink?.link ?? 0,
+      overlay: overlay === undefined ? 0 : (route.link(overlay)?.index ?? 0),
+    };
   }
 
   /** Where tunnels of other nodes end: as `edge_nets` names the owners. */

@@ -5,6 +5,7 @@ import type {
   CiliumClusterwideNetworkPolicy,
   CiliumNetworkPolicy,
 } from './cilium-policy-types.ts';
+import type { CalicoIpReservation, CiliumNode, CiliumPodIpPool } from './ipam-types.ts';
 import type {
   CalicoGlobalNetworkPolicy,
   CalicoGlobalNetworkSet,
@@ -152,6 +153,30 @@ export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {
   version: 'v2alpha1',
   kind: 'CiliumLoadBalancerIPPool',
   resource: 'ciliumloadbalancerippools',
+  namespaced: false,
+};
+
+/** Pools of addresses for pods, and which blocks of them a node has. */
+export const CILIUM_POD_IP_POOL: Kind<CiliumPodIpPool> = {
+  group: CILIUM_GROUP,
+  version: 'v2alpha1',
+  kind: 'CiliumPodIPPool',
+  resource: 'ciliumpodippools',
+  namespaced: false,
+};
+export const CILIUM_NODE: Kind<CiliumNode> = {
+  group: CILIUM_GROUP,
+  version: 'v2',
+  kind: 'CiliumNode',
+  resource: 'ciliumnodes',
+  namespaced: false,
+};
+export const IP_RESERVATION: Kind<CalicoIpReservation> = calico('IPReservation', 'ipreservations', false);
+export const CALICO_STORED_IP_RESERVATION: Kind<CalicoIpReservation> = {
+  group: 'crd.projectcalico.org',
+  version: 'v1',
+  kind: 'IPReservation',
+  resource: 'ipreservations',
   namespaced: false,
 };
 

@@ -11,6 +11,7 @@ import { configMap } from './config-map.ts';
 import { deployment } from './deployment.ts';
 import { endpointSlice } from './endpoint-slice.ts';
 import { event } from './event.ts';
+import { ipReservation, storedIpReservation } from './ip-reservation.ts';
 import { apiVersionOf } from './kinds.ts';
 import { lease } from './lease.ts';
 import { namespace } from './namespace.ts';
@@ -18,6 +19,7 @@ import { networkPolicy } from './network-policy.ts';
 import { node } from './node.ts';
 import { peerAuthentication } from './peer-authentication.ts';
 import { pod } from './pod.ts';
+import { ciliumNode, ciliumPodIpPool } from './pod-ip-pool.ts';
 import { replicaSet } from './replica-set.ts';
 import type { Resource } from './resource.ts';
 import { secret } from './secret.ts';
@@ -59,6 +61,10 @@ export const registry: readonly Resource[] = [
   erase(globalNetworkSet),
   erase(lease),
   erase(loadBalancerIpPool),
+  erase(ciliumPodIpPool),
+  erase(ciliumNode),
+  erase(ipReservation),
+  erase(storedIpReservation),
   erase(uplinkProtection),
 ];
 

@@ -144,6 +144,21 @@ const EVERY_KIND = [
   one('CiliumLoadBalancerIPPool', 'cilium.io/v2alpha1', 'every', {
     spec: { blocks: [{ cidr: '192.0.2.0/24' }], serviceSelector: selector },
   }),
+  one('CiliumPodIPPool', 'cilium.io/v2alpha1', 'every', {
+    spec: { ipv4: { cidrs: ['10.20.0.0/16'], maskSize: 24 }, podSelector: selector },
+  }),
+  one('CiliumNode', 'cilium.io/v2', 'every', {
+    spec: {
+      ipam: {
+        pools: {
+          requested: [{ pool: 'every', needed: { 'ipv4-addrs': 8 } }],
+          allocated: [{ pool: 'every', cidrs: ['10.20.3.0/24'] }],
+        },
+      },
+    },
+  }),
+  one('IPReservation', 'projectcalico.org/v3', 'every', { spec: { reservedCIDRs: ['10.20.0.7'] } }),
+  one('IPReservation', 'crd.projectcalico.org/v1', 'every', { spec: { reservedCIDRs: ['10.20.0.8/31'] } }),
   one('UplinkProtection', 'heddle.dev/v1alpha1', 'every', {
     spec: { denied: ['198.51.100.0/24'], limits: { packets: { perSecond: 1000 } }, nodeSelector: selector },
   }),
@@ -164,7 +179,9 @@ test('every kind: apply, apply again, get in all forms, describe, label, annotat
   for (const { kind, apiVersion, metadata } of EVERY_KIND) {
     const { name } = metadata;
     // Of two groups' kinds of one name, kubectl wants the group said.
-    const word = apiVersion.startsWith('projectcalico.org') ? `${kind.toLowerCase()}.p` : kind.toLowerCase();
+    const [group] = apiVersion.split('/');
+    // Kinds of Calico have names that others have too.
+    const word = kind.toLowerCase() + (group?.endsWith('projectcalico.org') ? `.${group}` : '');
     assert.match(await k(`get ${word} ${name}`), new RegExp(`${name}|Tested`));
     assert.match(await k(`get ${word} ${name} -o wide`), /NAME|LAST SEEN/);
     const object = JSON.parse(await k(`get ${word} ${name} -o json`));

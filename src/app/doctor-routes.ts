@@ -6,6 +6,7 @@ import type { Backend, TrackedFlow } from '../datapath/backend.ts';
 import { trackedFlow } from '../datapath/conntrack-flows.ts';
 import type { Fixed, NodeFacts, TableFill, User } from '../doctor/facts.ts';
 import { heaviest } from '../doctor/judge.ts';
+import { sumByPool } from '../ipam/blocks.ts';
 import type { Ipam } from '../ipam/ipam.ts';
 import { openConntrack } from '../kernel/conntrack.ts';
 import type { Route } from '../kernel/route.ts';
@@ -40,7 +41,12 @@ async function nodeFacts(deps: DoctorDeps): Promise<NodeFacts> {
     orphans: (await orphansOf(deps)).map(({ what }) => what),
     tables: [...(await connectionTables(deps)), ...neighbourTables(deps.route)],
     beyondShare: podUse.over(),
-    addresses: ipam.usage().map((usage) => ({ ...usage, users: namespacesOf(ipam) })),
+    addresses: sumByPool(ipam.usage()).map(({ cidrs, taken, size }) => ({
+      cidr: cidrs.join(','),
+      taken,
+      size,
+      users: namespacesOf(ipam),
+    })),
     tableBytes: maps.reduce((sum, { bytes }) => sum + bytes, 0),
   };
 }

@@ -1,5 +1,6 @@
 /** What the plugin of type `heddle-cni` does, in the agent, with the node's address pools and namespace. */
 import { statSync } from 'node:fs';
+import { DEFAULT_POOL, sumByPool } from '../ipam/blocks.ts';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import { errnoCode, HeddleError, errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -115,8 +116,11 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     del: (request) => turns.take(attachmentKey(request), () => remove(request)),
     check: (request) => checkAttachment(request, deps),
     async status() {
-      const full = ipam.usage().find(({ taken, size }) => taken >= size);
-      if (full) throw new CniError(CniCode.notAvailable, `no address left in ${full.cidr}`);
+      const full = sumByPool(ipam.usage()).find(
+        ({ pool, taken, size }) => pool === DEFAULT_POOL && taken >= size,
+      );
+      if (full && !ipam.grows(DEFAULT_POOL))
+        throw new CniError(CniCode.notAvailable, `no address left in ${full.cidrs.join(', ')}`);
       const limits = deps.limits?.() ?? [];
       if (limits.length > 0) throw new CniError(CniCode.limited, limits.join('; '));
     },

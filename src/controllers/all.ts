@@ -14,6 +14,7 @@ import type { ControllerDeps } from './loop.ts';
 import { createNamespaceController } from './namespace.ts';
 import { createNodeLifecycleController } from './node-lifecycle.ts';
 import { createNodeRangesController } from './node-ranges.ts';
+import type { NodeMask } from './node-ranges-plan.ts';
 import { createPodGarbageCollector } from './pod-gc.ts';
 import { createPolicyStatusController } from './policy-status.ts';
 import { createReplicaSetController } from './replicaset.ts';
@@ -27,6 +28,10 @@ export interface ControllersOptions {
   podCidrs: readonly string[];
   /** By node name: pod ranges meant for it. */
   meantRanges?: ReadonlyMap<string, readonly string[]>;
+  /** Length of the blocks that nodes get of the pod ranges. */
+  nodeMask?: NodeMask | undefined;
+  /** Ranges of nodes and Services. */
+  occupied?: readonly string[];
   /** Addresses of the pool for Services of type LoadBalancer that a new cluster has. */
   balancerRanges?: readonly BalancerRange[];
   log: Log;
@@ -49,7 +54,12 @@ export function clusterControllers(options: ControllersOptions): Task[] {
   const controllers = [
     createNamespaceController(deps),
     createServiceAccountController(deps, { ca }),
-    createNodeRangesController(deps, { podCidrs, meant: meantRanges }),
+    createNodeRangesController(deps, {
+      podCidrs,
+      meant: meantRanges,
+      mask: options.nodeMask,
+      occupied: options.occupied ?? [],
+    }),
     createNodeLifecycleController(deps),
     createScheduler(deps),
     createReplicaSetController(deps),

@@ -5,6 +5,8 @@ import {
   CILIUM_CIDR_GROUP,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
+  CILIUM_NODE,
+  CILIUM_POD_IP_POOL,
   CALICO_NETWORK_POLICY,
   CLUSTER_NETWORK_POLICY,
   CONFIG_MAP,
@@ -56,6 +58,7 @@ import type {
   CiliumClusterwideNetworkPolicy,
   CiliumNetworkPolicy,
 } from '../api/cilium-policy-types.ts';
+import type { CiliumNode, CiliumPodIpPool } from '../api/ipam-types.ts';
 import { type Informer, createInformer } from '../client/informer.ts';
 import type { Client } from '../client/types.ts';
 import type { Log } from '../lib/log.ts';
@@ -93,6 +96,8 @@ export interface ClusterInformers {
   networkSets: Informer<CalicoNetworkSet, MetadataOnly>;
   globalNetworkSets: Informer<CalicoGlobalNetworkSet, MetadataOnly>;
   pools: Informer<LoadBalancerIpPool>;
+  podPools: Informer<CiliumPodIpPool>;
+  blockHolders: Informer<CiliumNode>;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -153,6 +158,8 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     networkSets: thin(NETWORK_SET),
     globalNetworkSets: thin(GLOBAL_NETWORK_SET),
     pools: whole(LOAD_BALANCER_IP_POOL),
+    podPools: whole(CILIUM_POD_IP_POOL),
+    blockHolders: whole(CILIUM_NODE),
   };
   return {
     ...informers,

@@ -1,51 +1,74 @@
 /** Addresses of a node's pods: one of each family per attachment, remembered across restarts. */
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { HeddleError } from '../lib/errors.ts';
-import { contains, parseAddress, parseCidr } from '../lib/ip.ts';
+import { contains, type Family, parseAddress, parseCidr } from '../lib/ip.ts';
 import type { Log } from '../lib/log.ts';
 import { createStateFile } from '../lib/state-file.ts';
-import { createPool, type Pool, type Span } from './pool.ts';
+import {
+  createBlockSet,
+  DEFAULT_POOL,
+  type Group,
+  keptFor,
+  type PoolState,
+  takeFrom,
+  type Usage,
+} from './blocks.ts';
+import type { Pool, Kept, Span } from './pool.ts';
+import { exhausted, outside, spanOutside, takenError, twice, unknownPool } from './refusals.ts';
 
 export interface Owner {
   /** Unique per attachment: container id and interface name. */
   key: string;
   /** For people: `namespace/name`. */
   label: string;
+  /** Milliseconds for which its addresses wait for whoever comes back under its label. */
+  sticky?: number;
   /** Whatever else must be known to undo what the owner is given; plain JSON. */
   details?: unknown;
 }
 
-/** What an owner asks for beside one address of each pool. */
+/** What an owner asks for beside one address of each family of the pool `default`. */
 export interface Wish {
-  /** These and no others, at most one of a pool; the other pools give one as ever. */
+  /** These and no others, at most one of a family; the other families give one as ever. */
   addresses?: readonly string[];
-  /** Addresses of these only. Pools of which it has none give none. */
+  /** Addresses of these only. Families of which it has none give none. */
   within?: readonly Span[];
   /** No address at all. */
   none?: boolean;
+  /** Names of pools, by family: each gives addresses of that family if it has them. */
+  pools?: Readonly<Record<Family, string>>;
 }
 
 export interface Allocation extends Owner {
-  /** One per pool at most, in the pools' order. */
+  /** One per family at most, IPv4 first. */
   addresses: string[];
 }
 
 export interface IpamOptions {
-  /** A node's pod ranges, one per family. */
+  /** First blocks of the pool `default`, which the node always has: one per family. */
   cidrs: readonly string[];
   reserved?: readonly string[];
   /** JSON file of what is taken. */
   path: string;
   /** Milliseconds a released address rests while others are free. Default 60,000. */
   coolingMs?: number;
+  /** Milliseconds to wait for a block of a pool that grows. Default 0. */
+  patienceMs?: number;
   clock?: Clock;
   log: Log;
+}
+
+/** Addresses of a pool that are in use, or will be soon. */
+export interface Need {
+  readonly pool: string;
+  readonly family: Family;
+  readonly addresses: number;
 }
 
 export interface Ipam {
   /**
    * On disk when it resolves; the same owner gets the same again, unless it wishes others.
-   * @throws HeddleError `AddressesExhausted`, `AddressTaken`, `AddressOutside`
+   * @throws HeddleError `AddressesExhausted`, `AddressTaken`, `AddressOutside`, `PoolUnknown`
    */
   allocate(owner: Owner, wish?: Wish): Promise<Allocation>;
   /** Gives back what `key` holds; nothing happens when it holds nothing. */
@@ -57,46 +80,89 @@ export interface Ipam {
    * Addresses of `live` that two claim stay with the first; the others are returned.
    */
   repair(live: readonly Allocation[]): Promise<Allocation[]>;
-  usage(): { cidr: string; taken: number; size: number }[];
+  /** Block by block. */
+  usage(): Usage[];
+  /** What there is beside the first blocks. What is not named any more gives nothing; what is taken of it stays. */
+  setPools(pools: ReadonlyMap<string, PoolState>): void;
+  /** Addresses and ranges that are given only to whom asks for the very one. */
+  setReserved(cidrs: readonly string[]): void;
+  needs(): Need[];
+  /** Whether a pool may be given further blocks. */
+  grows(pool: string): boolean;
+  /** Of a pool, blocks without any use, never the first ones. */
+  unused(pool: string): string[];
+  /** Addresses that wait for their former owners. */
+  kept(): Kept[];
+  /** Told when needs may have changed. */
+  onChange(listener: () => void): void;
 }
 
 interface Saved {
   version: 1;
   allocations: Allocation[];
   cooling: { address: string; since: number }[];
+  kept?: Kept[];
+  pools?: [string, PoolState][];
 }
+
+/** Milliseconds for which one that was refused counts as a need: it comes again. */
+const WANTED_FOR = 60_000;
 
 /** @throws HeddleError `BadCidr`; a state file that is damaged is set aside with a warning. */
 export async function createIpam(options: IpamOptions): Promise<Ipam> {
-  const { clock = systemClock, log } = options;
-  const pools = options.cidrs.map((cidr) =>
-    createPool({ cidr, reserved: options.reserved, coolingMs: options.coolingMs ?? 60_000 }),
-  );
+  const { clock = systemClock, log, patienceMs = 0 } = options;
+  const blocks = createBlockSet({
+    home: options.cidrs,
+    never: options.reserved,
+    coolingMs: options.coolingMs ?? 60_000,
+  });
   const file = createStateFile<Saved>(options.path, { synced: false });
   const owners = new Map<string, Allocation>();
+  const wanting = new Map<string, { groups: readonly Group[]; until: number }>();
+  const listeners: (() => void)[] = [];
+  let pools: ReadonlyMap<string, PoolState> = new Map();
+  let grown = Promise.withResolvers<void>();
 
+  const everyBlock = () => blocks.groups().flatMap((group) => [...group.blocks, ...group.retired]);
   const snapshot = (): Saved => ({
     version: 1,
     allocations: [...owners.values()],
-    cooling: pools.flatMap((pool) => pool.cooling()),
+    cooling: everyBlock().flatMap((block) => block.cooling()),
+    kept: everyBlock().flatMap((block) => block.kept(clock.now())),
+    pools: [...heldPools()],
   });
   const save = () => file.save(snapshot);
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
 
-  function restore(saved: Saved | undefined): void {
-    for (const allocation of saved?.allocations ?? []) adopt(allocation);
-    for (const { address, since } of saved?.cooling ?? [])
-      pools.find((pool) => pool.covers(address))?.restoreCooling(address, since);
+  /** With the blocks that are no longer the node's while something of them is taken: they are found again by it. */
+  function heldPools(): Map<string, PoolState> {
+    const held = new Map(pools);
+    for (const { pool, family, retired } of blocks.groups()) {
+      if (retired.length === 0) continue;
+      const state = held.get(pool) ?? { families: [family], blocks: [], grows: false };
+      held.set(pool, { ...state, blocks: [...state.blocks, ...retired.map(({ cidr }) => cidr)] });
+    }
+    return held;
   }
 
-  const poolOf = (address: string): Pool | undefined => pools.find((pool) => pool.covers(address));
+  function restore(saved: Saved | undefined): void {
+    pools = new Map(saved?.pools ?? []);
+    blocks.set(pools, clock.now());
+    for (const allocation of saved?.allocations ?? []) adopt(allocation);
+    for (const { address, since } of saved?.cooling ?? [])
+      blocks.find(address)?.restoreCooling(address, since);
+    for (const kept of saved?.kept ?? []) blocks.find(kept.address)?.restoreKept(kept);
+  }
 
-  /** False when an address is another's or of no pool; then nothing is taken. */
+  /** False when an address is another's or of no block; then nothing is taken. */
   function adopt(allocation: Allocation): boolean {
     const claimed: [Pool, string][] = [];
     for (const address of allocation.addresses) {
-      const pool = poolOf(address);
-      if (pool?.claim(address)) {
-        claimed.push([pool, address]);
+      const block = blocks.find(address);
+      if (block?.claim(address)) {
+        claimed.push([block, address]);
         continue;
       }
       for (const [owner, held] of claimed) owner.release(held, clock.now());
@@ -106,40 +172,109 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     return true;
   }
 
-  function take(owner: Owner, wish: Wish): Allocation {
-    const held: [Pool, string][] = [];
-    const wished = wishedAddresses(wish, pools);
-    for (const span of wish.within ?? []) checkSpan(span, pools);
-    try {
-      for (const pool of wish.none ? [] : pools) {
-        const address = takeFrom(pool, wished.get(pool), wish);
-        if (address !== undefined) held.push([pool, address]);
-      }
-    } catch (error) {
-      for (const [pool, address] of held) pool.release(address, clock.now());
-      throw error;
-    }
-    return { ...owner, addresses: held.map(([, address]) => address) };
+  function groupsFor({ none, pools: names }: Wish): Group[] {
+    if (none) return [];
+    return ([4, 6] as const).flatMap((family) => {
+      const pool = names?.[family] ?? DEFAULT_POOL;
+      const groups = blocks.of(pool);
+      if (!groups) throw unknownPool(pool, [...new Set(blocks.groups().map((group) => group.pool))]);
+      return groups.filter((group) => group.family === family);
+    });
   }
 
-  function takeFrom(pool: Pool, wished: string | undefined, { within }: Wish): string | undefined {
+  /** @param patient rather nothing, as `scarce`, than an address that rests while more blocks can be had */
+  function take(owner: Owner, wish: Wish, patient: boolean): Allocation | { scarce: Group[] } {
+    const wished = wishedAddresses(wish, blocks.usable());
+    for (const span of wish.within ?? []) checkSpan(span, blocks.usable());
+    const groups = groupsFor(wish);
+    for (const [family, address] of wished)
+      if (!groups.some((group) => group.family === family)) throw outside(address, blocks.usable());
+    const held: string[] = [];
+    const giveBack = () => {
+      for (const address of held) blocks.find(address)?.release(address, clock.now());
+    };
+    try {
+      for (const group of groups) {
+        const address = takeOne(group, owner, wish, { wished: wished.get(group.family), patient });
+        if (address === 'scarce') {
+          giveBack();
+          return { scarce: groups };
+        }
+        if (address !== undefined) held.push(address);
+      }
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
+    return { ...owner, addresses: held };
+  }
+
+  function takeOne(
+    group: Group,
+    owner: Owner,
+    { within }: Wish,
+    { wished, patient }: { wished: string | undefined; patient: boolean },
+  ): string | undefined {
     if (wished !== undefined) {
-      if (pool.claim(wished)) return wished;
+      if (blocks.find(wished)?.claim(wished)) return wished;
       throw takenError(wished, [...owners.values()]);
     }
-    const spans = within?.filter(({ first }) => sameFamily(first, pool.cidr));
+    const now = clock.now();
+    const spans = within?.filter(({ first }) => first.includes(':') === (group.family === 6));
     if (spans?.length === 0) return undefined;
-    const address = pool.take(clock.now(), spans);
-    if (address === undefined) throw exhausted(pool, [...owners.values()], spans);
-    return address;
+    const former = owner.sticky && !spans ? keptFor(group, owner.label, now)?.address : undefined;
+    if (former !== undefined && blocks.find(former)?.claim(former)) return former;
+    const wait = patient && group.grows && !spans;
+    const address = takeFrom(group, now, { upTo: wait ? 'free' : 'kept', within: spans });
+    if (address !== undefined) return address;
+    if (wait) return 'scarce';
+    throw exhausted(group, [...owners.values()], spans);
   }
 
   function drop(key: string): boolean {
     const held = owners.get(key);
     if (!held) return false;
     owners.delete(key);
-    for (const address of held.addresses) poolOf(address)?.release(address, clock.now());
+    const now = clock.now();
+    const keep = held.sticky ? { label: held.label, until: now + held.sticky } : undefined;
+    for (const address of held.addresses) blocks.find(address)?.release(address, now, keep);
     return true;
+  }
+
+  /** Gives a pool that grows some time to do so. */
+  async function obtain(owner: Owner, wish: Wish): Promise<Allocation> {
+    const end = clock.monotonic() + patienceMs;
+    for (;;) {
+      const patient = clock.monotonic() < end;
+      const held = owners.get(owner.key) ?? tryTake(owner, wish, patient);
+      if (!('scarce' in held)) return held;
+      want(owner.key, held.scarce);
+      const stop = new AbortController();
+      const pause = clock.sleep(Math.max(1, end - clock.monotonic()), stop.signal).catch(() => {});
+      await Promise.race([grown.promise, pause]);
+      stop.abort();
+    }
+  }
+
+  function tryTake(owner: Owner, wish: Wish, patient: boolean): Allocation | { scarce: Group[] } {
+    try {
+      const held = take(owner, wish, patient);
+      if (!('scarce' in held)) {
+        owners.set(owner.key, held);
+        wanting.delete(owner.key);
+      }
+      return held;
+    } catch (error) {
+      if (error instanceof HeddleError && error.code === 'AddressesExhausted')
+        want(owner.key, groupsFor(wish));
+      throw error;
+    }
+  }
+
+  function want(key: string, groups: readonly Group[]): void {
+    const isNew = !wanting.has(key);
+    wanting.set(key, { groups, until: clock.now() + WANTED_FOR });
+    if (isNew) changed();
   }
 
   restore(
@@ -151,23 +286,26 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
 
   return {
     async allocate(owner, wish = {}) {
-      let held = owners.get(owner.key);
-      if (held && wish.addresses?.some((address) => !held?.addresses.includes(address))) {
-        drop(owner.key);
-        held = undefined;
-      }
-      held = held ? { ...owner, addresses: held.addresses } : take(owner, wish);
+      const had = owners.get(owner.key);
+      if (had && wish.addresses?.some((address) => !had.addresses.includes(address))) drop(owner.key);
+      const { addresses } = await obtain(owner, wish);
+      const held = { ...owner, addresses };
       owners.set(owner.key, held);
       try {
         await save();
       } catch (error) {
         drop(owner.key);
         throw error;
+      } finally {
+        changed();
       }
       return held;
     },
     async release(key) {
-      if (drop(key)) await save();
+      wanting.delete(key);
+      if (!drop(key)) return;
+      changed();
+      await save();
     },
     get: (key) => owners.get(key),
     list: () => [...owners.values()],
@@ -180,72 +318,61 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
         drop(one.key);
         return !adopt(one);
       });
+      changed();
       await save();
       return refused;
     },
-    usage: () => pools.map(({ cidr, taken, size }) => ({ cidr, taken, size })),
+    usage: () => blocks.usage(clock.now()),
+    setPools(next) {
+      pools = next;
+      blocks.set(next, clock.now());
+      grown.resolve();
+      grown = Promise.withResolvers();
+      save().catch((error: unknown) =>
+        log.warn('the blocks of pools are not on disk', { error: String(error) }),
+      );
+    },
+    setReserved: (cidrs) => blocks.setReserved(cidrs),
+    needs() {
+      const now = clock.now();
+      for (const [key, { until }] of wanting) if (until <= now) wanting.delete(key);
+      return blocks.groups().map(({ pool, family, blocks: own }) => {
+        const used = own.reduce(
+          (sum, block) =>
+            sum +
+            block.taken +
+            new Set([...block.kept(now), ...block.cooling()].map((one) => one.address)).size,
+          0,
+        );
+        const waiting = [...wanting.values()].filter(({ groups }) =>
+          groups.some((group) => group.pool === pool && group.family === family),
+        );
+        return { pool, family, addresses: used + waiting.length };
+      });
+    },
+    grows: (pool) => blocks.of(pool)?.some((group) => group.grows) ?? false,
+    unused: (pool) => blocks.unused(pool, clock.now()),
+    kept: () => everyBlock().flatMap((block) => block.kept(clock.now())),
+    onChange: (listener) => void listeners.push(listener),
   };
 }
 
-const sameFamily = (address: string, cidr: string): boolean => address.includes(':') === cidr.includes(':');
-
 /** @throws HeddleError `AddressOutside` */
-function wishedAddresses({ addresses = [] }: Wish, pools: readonly Pool[]): Map<Pool, string> {
-  const wished = new Map<Pool, string>();
+function wishedAddresses({ addresses = [] }: Wish, usable: readonly Pool[]): Map<Family, string> {
+  const wished = new Map<Family, string>();
   for (const address of addresses) {
-    const pool = pools.find((each) => each.covers(address));
-    const other = pool && wished.get(pool);
-    if (pool && other === undefined) wished.set(pool, address);
-    else
-      throw new HeddleError(
-        'AddressOutside',
-        other === undefined
-          ? `the address ${address} is none that can be given: expected one of ${pools.map(({ cidr }) => cidr).join(', ')}`
-          : `the addresses ${other} and ${address} are of one family: expected one at most`,
-        {
-          hint: 'the first two addresses of a range, the last of an IPv4 one and reserved ones are never given',
-        },
-      );
+    const family = address.includes(':') ? 6 : 4;
+    const other = wished.get(family);
+    if (!usable.some((block) => block.covers(address))) throw outside(address, usable);
+    if (other !== undefined) throw twice(address, other);
+    wished.set(family, address);
   }
   return wished;
 }
 
 /** @throws HeddleError `AddressOutside` */
-function checkSpan({ first, last }: Span, pools: readonly Pool[]): void {
+function checkSpan(span: Span, usable: readonly Pool[]): void {
   const inside = (cidr: string) =>
-    [first, last].every((address) => contains(parseCidr(cidr), parseAddress(address)));
-  if (pools.some(({ cidr }) => inside(cidr))) return;
-  throw new HeddleError(
-    'AddressOutside',
-    `the range ${first} to ${last} is not inside of ${pools.map(({ cidr }) => cidr).join(' or ')}`,
-    { hint: 'ranges that are asked for must be parts of those that are configured' },
-  );
-}
-
-function takenError(address: string, owners: readonly Allocation[]): HeddleError {
-  const owner = owners.find(({ addresses }) => addresses.includes(address));
-  return new HeddleError('AddressTaken', `the address ${address} belongs to ${owner?.label ?? 'another'}`, {
-    hint: 'choose another, or end what has it',
-  });
-}
-
-function exhausted(pool: Pool, owners: readonly Allocation[], spans?: readonly Span[]): HeddleError {
-  const byWorkload = new Map<string, number>();
-  for (const { label } of owners) {
-    // A pod of a ReplicaSet is named after it: two generated parts at the end.
-    const workload = label.replace(/(-[a-z0-9]{5,10})?-[a-z0-9]{5}$/, '');
-    byWorkload.set(workload, (byWorkload.get(workload) ?? 0) + 1);
-  }
-  const biggest = [...byWorkload].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, 3);
-  const users = biggest.map(([name, count]) => `${name} (${count})`).join(', ');
-  const where = spans?.map(({ first, last }) => `${first} to ${last}`).join(', ');
-  if (where !== undefined)
-    return new HeddleError('AddressesExhausted', `no address left in ${where} of ${pool.cidr}`, {
-      hint: 'ask for a wider range',
-    });
-  return new HeddleError(
-    'AddressesExhausted',
-    `no address left in ${pool.cidr}: all ${pool.size} are taken, most by ${users || 'nobody known'}`,
-    { hint: 'run fewer pods on this node, add nodes, or start the cluster with a larger pod range' },
-  );
+    [span.first, span.last].every((address) => contains(parseCidr(cidr), parseAddress(address)));
+  if (!usable.some(({ cidr }) => inside(cidr))) throw spanOutside(span, usable);
 }

@@ -6,12 +6,14 @@ import {
   bits,
   type Cidr,
   contains,
+  firstOf,
   formatAddress,
   formatCidr,
   lastOf,
   nth,
   parseCidr,
   tryParseAddress,
+  tryParseCidr,
 } from '../lib/ip.ts';
 
 export interface PoolOptions {
@@ -28,45 +30,73 @@ export interface Span {
   readonly last: string;
 }
 
+/** How far one goes for an address: to a free one, to one that rests, to one that is kept for another. */
+export const LEVELS = ['free', 'resting', 'kept'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** An address that waits for its former owner. */
+export interface Kept {
+  readonly address: string;
+  readonly label: string;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
 export interface Pool {
   readonly cidr: string;
-  /** Undefined when every address is taken, or every one of `within` (both ends included). */
-  take(now: number, within?: readonly Span[]): string | undefined;
+  /** Undefined when there is none at this level, or none of `within` (both ends included). */
+  take(now: number, level: Level, within?: readonly Span[]): string | undefined;
   /** Marks one address taken; false when it is another's already or not one of this pool's. */
   claim(address: string): boolean;
-  release(address: string, now: number): void;
+  /** With `keep` it waits for whoever has this label. */
+  release(address: string, now: number, keep?: Omit<Kept, 'address'>): void;
   /** Canonical text and membership of the range. */
   covers(address: string): boolean;
+  /** Addresses and ranges that are claimed only, never taken. */
+  setReserved(cidrs: readonly string[]): void;
   readonly taken: number;
   /** How many addresses can be taken at most; capped at 2^53. */
   readonly size: number;
+  /** How many of the range are reserved. */
+  readonly reserved: number;
   cooling(): { address: string; since: number }[];
   restoreCooling(address: string, since: number): void;
+  kept(now: number): Kept[];
+  restoreKept(kept: Kept): void;
 }
+
+/** Offsets from one to another, both included. */
+type Range = readonly [low: bigint, high: bigint];
 
 export function createPool(options: PoolOptions): Pool {
   const cidr = parseCidr(options.cidr);
   const first = bits(cidr.family) - cidr.length >= 2 ? 2n : 0n;
   const count = lastOf(cidr).value - cidr.value + 1n;
   const end = cidr.family === 4 && first > 0n ? count - 1n : count;
-  const reserved = reservedOffsets(cidr, options.reserved ?? [], first, end);
+  const never = rangesIn(cidr, options.reserved ?? [], first, end);
+  let reserved = never;
   const taken = new Set<bigint>();
   /** Offsets in order of their release, with its time. */
   const resting = new Map<bigint, number>();
+  const keeping = new Map<bigint, Omit<Kept, 'address'>>();
   let cursor = first;
 
-  const size = Number(end - first) - reserved.size;
   const text = (offset: bigint) => formatAddress(nth(cidr, offset)!);
   const next = (offset: bigint) => (offset + 1n >= end ? first : offset + 1n);
+  const holder = (ranges: readonly Range[], offset: bigint) =>
+    ranges.find(([low, high]) => offset >= low && offset <= high);
+  const sizeOf = (ranges: readonly Range[]) =>
+    ranges.reduce((sum, [low, high]) => sum + Number(high - low + 1n), 0);
 
   function offsetOf(address: string): bigint | undefined {
     const parsed = tryParseAddress(address);
     if (!parsed || !contains(cidr, parsed)) return undefined;
     const offset = parsed.value - cidr.value;
-    return offset >= first && offset < end && !reserved.has(offset) ? offset : undefined;
+    return offset >= first && offset < end && !holder(never, offset) ? offset : undefined;
   }
 
   function thaw(now: number): void {
+    for (const [offset, { until }] of keeping) if (until <= now) keeping.delete(offset);
     for (const [offset, since] of resting) {
       // A clock that went back must not rest an address for ever.
       if (now >= since && now - since < options.coolingMs) return;
@@ -74,20 +104,20 @@ export function createPool(options: PoolOptions): Pool {
     }
   }
 
-  const free = (offset: bigint): boolean => !taken.has(offset) && !reserved.has(offset);
+  const levelOf = (offset: bigint): Level =>
+    keeping.has(offset) ? 'kept' : resting.has(offset) ? 'resting' : 'free';
 
-  function findWithin(now: number, spans: readonly Span[]): bigint | undefined {
-    thaw(now);
-    let rested: bigint | undefined;
+  function findWithin(level: Level, spans: readonly Span[]): bigint | undefined {
     for (const { first: from, last: to } of spans) {
       const [low, high] = [clamp(from), clamp(to)];
       for (let offset = low; offset <= high; offset += 1n) {
-        if (!free(offset) || offset < first || offset >= end) continue;
-        if (!resting.has(offset)) return offset;
-        rested ??= offset;
+        const skip = holder(reserved, offset);
+        if (skip) offset = skip[1];
+        else if (!taken.has(offset) && offset >= first && offset < end && levelOf(offset) === level)
+          return offset;
       }
     }
-    return rested;
+    return undefined;
   }
 
   function clamp(address: string): bigint {
@@ -96,58 +126,102 @@ export function createPool(options: PoolOptions): Pool {
     return offset < 0n ? 0n : offset >= count ? count - 1n : offset;
   }
 
-  function find(now: number): bigint | undefined {
-    thaw(now);
-    if (taken.size >= size) return undefined;
-    const steps = taken.size + resting.size + reserved.size + 1;
-    for (let i = 0, offset = cursor; i < steps; i++, offset = next(offset))
-      if (free(offset) && !resting.has(offset)) return offset;
-    return resting.keys().next().value;
+  function findFree(): bigint | undefined {
+    const steps = taken.size + resting.size + keeping.size + 2 * reserved.length + 1;
+    for (let i = 0, offset = cursor; i < steps; i++, offset = next(offset)) {
+      const skip = holder(reserved, offset);
+      if (skip) offset = skip[1];
+      else if (!taken.has(offset) && levelOf(offset) === 'free') return offset;
+    }
+    return undefined;
+  }
+
+  function findReleased(level: Level): bigint | undefined {
+    for (const offset of (level === 'kept' ? keeping : resting).keys())
+      if (levelOf(offset) === level && !holder(reserved, offset)) return offset;
+    return undefined;
+  }
+
+  function occupy(offset: bigint): void {
+    taken.add(offset);
+    resting.delete(offset);
+    keeping.delete(offset);
   }
 
   return {
     cidr: formatCidr(cidr),
-    size,
+    get size() {
+      return Number(end - first) - sizeOf(reserved);
+    },
     get taken() {
       return taken.size;
     },
-    take(now, within) {
-      const offset = within ? findWithin(now, within) : find(now);
+    get reserved() {
+      return sizeOf(reserved);
+    },
+    take(now, level, within) {
+      thaw(now);
+      const find = () => (level === 'free' ? findFree() : findReleased(level));
+      const offset = within ? findWithin(level, within) : find();
       if (offset === undefined) return undefined;
-      taken.add(offset);
-      resting.delete(offset);
+      occupy(offset);
       if (!within) cursor = next(offset);
       return text(offset);
     },
     claim(address) {
       const offset = offsetOf(address);
       if (offset === undefined || taken.has(offset)) return false;
-      taken.add(offset);
-      resting.delete(offset);
+      occupy(offset);
       return true;
     },
-    release(address, now) {
+    release(address, now, keep) {
       const offset = offsetOf(address);
       if (offset === undefined || !taken.delete(offset)) return;
       resting.delete(offset);
       resting.set(offset, now);
+      if (keep) keeping.set(offset, keep);
     },
     covers: (address) => offsetOf(address) !== undefined,
+    setReserved(cidrs) {
+      reserved = merged([...never, ...rangesIn(cidr, cidrs, first, end)]);
+    },
     cooling: () => [...resting].map(([offset, since]) => ({ address: text(offset), since })),
     restoreCooling(address, since) {
       const offset = offsetOf(address);
       if (offset !== undefined && !taken.has(offset)) resting.set(offset, since);
     },
+    kept(now) {
+      thaw(now);
+      return [...keeping].map(([offset, kept]) => ({ address: text(offset), ...kept }));
+    },
+    restoreKept({ address, ...kept }) {
+      const offset = offsetOf(address);
+      if (offset !== undefined && !taken.has(offset)) keeping.set(offset, kept);
+    },
   };
 }
 
-function reservedOffsets(cidr: Cidr, addresses: readonly string[], first: bigint, end: bigint): Set<bigint> {
-  const offsets = new Set<bigint>();
-  for (const address of addresses) {
-    const parsed = tryParseAddress(address);
-    if (!parsed || !contains(cidr, parsed)) continue;
-    const offset = parsed.value - cidr.value;
-    if (offset >= first && offset < end) offsets.add(offset);
+/** Of addresses and ranges the parts from `first` up to `end`. */
+function rangesIn(cidr: Cidr, texts: readonly string[], first: bigint, end: bigint): Range[] {
+  const ranges: Range[] = [];
+  for (const each of texts) {
+    const address = tryParseAddress(each);
+    const range = address ? undefined : tryParseCidr(each);
+    const [from, to] = range ? [firstOf(range), lastOf(range)] : [address, address];
+    if (!from || !to || from.family !== cidr.family) continue;
+    const [low, high] = [from.value - cidr.value, to.value - cidr.value];
+    if (high >= first && low < end) ranges.push([low < first ? first : low, high >= end ? end - 1n : high]);
   }
-  return offsets;
+  return merged(ranges);
+}
+
+function merged(ranges: readonly Range[]): Range[] {
+  const sorted = ranges.toSorted((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
+  const whole: Range[] = [];
+  for (const [low, high] of sorted) {
+    const last = whole.at(-1);
+    if (!last || low > last[1] + 1n) whole.push([low, high]);
+    else if (high > last[1]) whole[whole.length - 1] = [last[0], high];
+  }
+  return whole;
 }

@@ -2,6 +2,7 @@
 import { ISTIO_TYPES } from './istio-types.ts';
 import { CILIUM_POLICY_TYPES } from './cilium-policy-types.ts';
 import { CALICO_TYPES } from './calico-types.ts';
+import { IPAM_TYPES } from './ipam-types.ts';
 import type { Definition, FieldType } from './model.ts';
 import { POLICY_TYPES } from './policy-types.ts';
 
@@ -27,6 +28,7 @@ export const OWN_TYPES: Readonly<Record<string, Definition>> = {
   ...ISTIO_TYPES,
   ...CILIUM_POLICY_TYPES,
   ...CALICO_TYPES,
+  ...IPAM_TYPES,
   [POOL]: {
     d: 'CiliumLoadBalancerIPPool is a set of addresses that Services of type LoadBalancer are given.',
     p: {

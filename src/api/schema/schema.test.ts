@@ -251,6 +251,7 @@ test('OpenAPI: every group is in the index, and its document is closed under ref
     'apis/cilium.io/v2',
     'apis/cilium.io/v2alpha1',
     'apis/coordination.k8s.io/v1',
+    'apis/crd.projectcalico.org/v1',
     'apis/discovery.k8s.io/v1',
     'apis/heddle.dev/v1alpha1',
     'apis/networking.k8s.io/v1',

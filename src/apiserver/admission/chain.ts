@@ -7,6 +7,7 @@ import type { KubeObject } from '../../api/types.ts';
 import type { User } from '../authenticate.ts';
 import type { Deps } from '../deps.ts';
 import { namespaceLifecycle } from './namespace-lifecycle.ts';
+import { podPools } from './pod-pools.ts';
 import { serviceAccount } from './service-account.ts';
 
 export interface AdmissionRequest {
@@ -23,7 +24,7 @@ export interface AdmissionRequest {
 
 export type Admission = (request: AdmissionRequest, deps: Pick<Deps, 'store' | 'accountTokens'>) => void;
 
-const CHAIN: readonly Admission[] = [namespaceLifecycle, serviceAccount];
+const CHAIN: readonly Admission[] = [namespaceLifecycle, serviceAccount, podPools];
 
 /** @throws ApiFailure */
 export function admit(request: AdmissionRequest, deps: Pick<Deps, 'store' | 'accountTokens'>): void {

@@ -7,8 +7,8 @@ import { detailsFor } from './attachment.ts';
 import { shapeEnds } from './bandwidth.ts';
 import { CniCode, CniError } from './error.ts';
 import type { HostPorts } from './host-ports.ts';
-import { hostInterfaceName } from './names.ts';
-import { addressesIn, interfaceIn } from './prev-result.ts';
+import type { MetaKind } from './meta/types.ts';
+import { addressesIn, interfaceIn, networksIn } from './prev-result.ts';
 import type { CniRequest, CniResult } from './types.ts';
 import type { Wishes } from './wishes.ts';
 
@@ -17,6 +17,10 @@ export interface ChainedDeps {
   prev: CniResult;
   wishes: Wishes;
   owner: Owner;
+  /** What is its in the machine's rules has this name. */
+  mark: string;
+  /** The function alone that this is, in an entry of its own. */
+  meta?: MetaKind;
   netns: Netns;
   node: Route;
   ipam: Ipam;
@@ -25,14 +29,25 @@ export interface ChainedDeps {
 
 /** @throws CniError, HeddleError */
 export async function dressChained(deps: ChainedDeps): Promise<void> {
-  const { request, prev, wishes, owner, netns, node, ipam, hostPorts } = deps;
+  const { request, prev, wishes, owner, mark, meta, netns, node, ipam, hostPorts } = deps;
   refuseChoices(wishes, request.ifName);
   const { host, pod } = endsOf(request, netns, node);
-  const addresses = addressesIn(prev, interfaceIn(prev, request.ifName) ?? 0);
+  const index = interfaceIn(prev, request.ifName) ?? 0;
+  const addresses = addressesIn(prev, index);
+  const networks = networksIn(prev, index);
   // Without a host's end nothing of ours is at a link, and the books alone say what is ours.
   const chained = host?.name ?? 'lo';
   await ipam.allocate(
-    { ...owner, details: { ...detailsFor(request, wishes), chained, foreign: addresses } },
+    {
+      ...owner,
+      details: {
+        ...detailsFor(request, wishes),
+        chained,
+        foreign: addresses,
+        ...(networks.length > 0 ? { networks } : {}),
+        ...(meta === undefined ? {} : { meta }),
+      },
+    },
     { none: true },
   );
   if (wishes.bandwidth) {
@@ -43,7 +58,7 @@ export async function dressChained(deps: ChainedDeps): Promise<void> {
       );
     shapeEnds(wishes.bandwidth, { nodeNs: node.ns, host: host.index, netns, pod: pod.index });
   }
-  hostPorts?.publish({ link: hostInterfaceName(request), ports: wishes.ports, addresses });
+  hostPorts?.publish({ link: mark, ports: wishes.ports, addresses, networks });
 }
 
 /** Its addresses, and what else was chosen for it, were an earlier plugin's to choose. */

@@ -1,21 +1,28 @@
 /** CHECK: is everything that an attachment was given still there? */
-import type { Ipam } from '../ipam/ipam.ts';
-import { closeNetns, type Netns, openNetns } from '../kernel/netns.ts';
+import type { Allocation, Ipam } from '../ipam/ipam.ts';
+import { closeNetns } from '../kernel/netns.ts';
 import { openRoute, type Route } from '../kernel/route.ts';
 import { isShaped } from '../kernel/shaper.ts';
-import { errorText } from '../lib/errors.ts';
 import { hostPrefix } from './attach.ts';
-import { attachmentKey, type Details, detailsOf } from './attachment.ts';
+import { attachmentKey, type Details, detailsOf, holderOf, metaAttachment } from './attachment.ts';
 import { CniCode, CniError } from './error.ts';
 import type { HostPorts } from './host-ports.ts';
+import type { Mains } from './main/attach.ts';
+import { mainFaults } from './main/check.ts';
+import { metaFields, metaKindOf, tuningOf } from './meta/config.ts';
+import type { Metas } from './meta/metas.ts';
 import { hostInterfaceName } from './names.ts';
+import { openPod } from './open-pod.ts';
 import { addressesIn, interfaceIn, prevResultOf } from './prev-result.ts';
 import type { CniRequest, CniResult } from './types.ts';
+import { wishesOf } from './wishes.ts';
 
 export interface CheckDeps {
   ipam: Ipam;
   node: Route;
   hostPorts?: HostPorts;
+  mains?: Mains;
+  metas?: Metas;
 }
 
 /** @throws CniError with all that is wrong, in words */
@@ -23,16 +30,50 @@ export async function checkAttachment(request: CniRequest, deps: CheckDeps): Pro
   const prev = prevResultOf(request);
   if (!prev)
     throw new CniError(CniCode.invalidConfig, 'prevResult is missing; CHECK needs what ADD ended with');
-  const allocation = deps.ipam.get(attachmentKey(request));
-  if (!allocation) throw new CniError(CniCode.unknownContainer, `${attachmentKey(request)} is not attached`);
+  const meta = metaKindOf(request.config);
+  const attachment = meta === undefined ? request : metaAttachment(request, meta);
+  const key = attachmentKey(attachment);
+  const allocation = deps.ipam.get(key);
+  if (!allocation) throw new CniError(CniCode.unknownContainer, `${key} is not attached`);
   const details = detailsOf(allocation);
-  const addresses = details.foreign ?? allocation.addresses;
   const faults = [
-    ...differences(request, prev, allocation.addresses),
-    ...inspect(request, details, allocation.addresses, deps),
-    ...missingPorts(request, details, addresses, deps.hostPorts),
+    ...(meta === undefined ? connectionFaults(request, prev, allocation, deps) : []),
+    ...missingPorts(hostInterfaceName(attachment), allocation, deps.hostPorts),
+    ...(await functionFaults(request, hostInterfaceName(attachment), details, deps.metas)),
   ];
   if (faults.length > 0) throw new CniError(CniCode.failed, faults.join('; '));
+}
+
+function connectionFaults(
+  request: CniRequest,
+  prev: CniResult,
+  allocation: Allocation,
+  deps: CheckDeps,
+): string[] {
+  const details = detailsOf(allocation);
+  if (details.main !== undefined) return mainFaults({ request, prev, details, ...deps });
+  return [
+    ...differences(request, prev, allocation.addresses),
+    ...inspect(request, details, allocation.addresses, deps),
+  ];
+}
+
+async function functionFaults(
+  request: CniRequest,
+  mark: string,
+  { firewall }: Details,
+  metas: Metas | undefined,
+): Promise<string[]> {
+  const tuning = metaFields(request.config, 'tuning');
+  const faults = firewall && metas ? await metas.firewall.missing(mark, firewall) : [];
+  if (!tuning || !metas) return faults;
+  const netns = openPod(request.netns);
+  try {
+    const config = tuningOf(tuning, request, wishesOf(request));
+    return [...faults, ...metas.tuning.faults(netns, request.ifName, config)];
+  } finally {
+    closeNetns(netns);
+  }
 }
 
 /** A later plugin may have added to the result, and taken nothing of ours away. */
@@ -87,20 +128,8 @@ function inspectPod(request: CniRequest, limited: boolean, addresses: readonly s
   }
 }
 
-function openPod(path: string): Netns {
-  try {
-    return openNetns(path);
-  } catch (error) {
-    throw new CniError(CniCode.unknownContainer, `CNI_NETNS ${path} cannot be opened`, errorText(error));
-  }
-}
-
-function missingPorts(
-  request: CniRequest,
-  { ports = [] }: Details,
-  addresses: readonly string[],
-  hostPorts: HostPorts | undefined,
-): string[] {
+function missingPorts(link: string, allocation: Allocation, hostPorts: HostPorts | undefined): string[] {
+  const { ports = [] } = detailsOf(allocation);
   if (ports.length === 0) return [];
-  return hostPorts?.missing({ link: hostInterfaceName(request), ports, addresses }) ?? [];
+  return hostPorts?.missing({ link, ports, ...holderOf(allocation) }) ?? [];
 }

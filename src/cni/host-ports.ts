@@ -13,6 +13,8 @@ export interface PortHolder {
   readonly ports: readonly PortMapping[];
   /** The container's, one per family. */
   readonly addresses: readonly string[];
+  /** Whose members are on one link with it, and answer it without passing the machine: `10.1.0.0/24`. */
+  readonly networks?: readonly string[];
 }
 
 export interface HostPorts {

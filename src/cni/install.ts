@@ -1,7 +1,9 @@
 /** Where container runtimes look: the plugin's executable in one folder, the network's list in another. */
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
+import { MAIN_KINDS } from './main/config.ts';
+import { META_KINDS } from './meta/config.ts';
 import { isObject } from '../lib/json.ts';
 
 export const PLUGIN = 'heddle-cni';
@@ -14,6 +16,8 @@ export const CAPABILITIES = [
   'ipRanges',
   'aliases',
 ] as const;
+/** Names by which lists call the plugin for what the reference's plugins of these names do: links to it. */
+export const FURTHER = [...MAIN_KINDS, ...META_KINDS].map((kind) => `heddle-${kind}`);
 /** Every build of heddle-cni has this in it. */
 const SIGNATURE = 'HCNI1 ';
 
@@ -50,8 +54,11 @@ export async function installPlugin(options: InstallOptions): Promise<Installed[
   const list = listFile(options);
   refuseForeign(binary, isPlugin(await readOr(binary)));
   refuseForeign(list, isOurList(await readOr(list)));
+  const further = FURTHER.map((name) => join(binDir, name));
+  for (const path of further) refuseForeign(path, isPlugin(await readOr(path)));
   return [
     await put(binDir, binary, program, 0o755),
+    ...(await Promise.all(further.map(putLink))),
     await put(options.confDir, list, Buffer.from(conflistText(options)), 0o644),
   ];
 }
@@ -65,8 +72,10 @@ export async function uninstallPlugin(
   refuseForeign(list, isOurList(await readOr(list)));
   refuseForeign(binary, isPlugin(await readOr(binary)));
   const removed = [await remove(list)];
-  if (!(await othersUseIt(options.confDir))) removed.push(await remove(binary));
-  return removed;
+  if (await othersUseIt(options.confDir)) return removed;
+  for (const path of FURTHER.map((name) => join(options.binDir, name)))
+    if ((await linkTarget(path)) === PLUGIN) removed.push(await remove(path));
+  return [...removed, await remove(binary)];
 }
 
 /** Versions that the list is good for: runtimes that know `cniVersions` take the newest, the others the first. */
@@ -103,7 +112,9 @@ function isOurList(content: Buffer | undefined): boolean {
   try {
     const list: unknown = JSON.parse(content.toString('utf8'));
     const plugins: unknown[] = isObject(list) && Array.isArray(list['plugins']) ? list['plugins'] : [];
-    return plugins.some((plugin) => isObject(plugin) && plugin['type'] === PLUGIN);
+    return plugins.some(
+      (plugin) => isObject(plugin) && [PLUGIN, ...FURTHER].includes(String(plugin['type'])),
+    );
   } catch {
     return false;
   }
@@ -120,7 +131,7 @@ async function othersUseIt(confDir: string): Promise<boolean> {
   const names = await readdir(confDir).catch(() => []);
   const lists = names.filter((name) => name.endsWith('.conflist') || name.endsWith('.conf'));
   const contents = await Promise.all(lists.map((name) => readOr(join(confDir, name))));
-  return contents.some((content) => content?.includes(`"${PLUGIN}"`));
+  return contents.some((content) => [PLUGIN, ...FURTHER].some((name) => content?.includes(`"${name}"`)));
 }
 
 async function put(folder: string, path: string, content: Buffer, mode: number): Promise<Installed> {
@@ -137,6 +148,21 @@ async function put(folder: string, path: string, content: Buffer, mode: number):
     } finally {
       await file.close();
     }
+    await rename(fresh, path);
+  } catch (error) {
+    await rm(fresh, { force: true });
+    throw failed(`write ${path}`, error);
+  }
+  return { path, changed: true };
+}
+
+const linkTarget = (path: string): Promise<string | undefined> => readlink(path).catch(() => undefined);
+
+async function putLink(path: string): Promise<Installed> {
+  if ((await linkTarget(path)) === PLUGIN) return { path, changed: false };
+  const fresh = `${path}.${process.pid}.new`;
+  try {
+    await symlink(PLUGIN, fresh);
     await rename(fresh, path);
   } catch (error) {
     await rm(fresh, { force: true });

@@ -1,23 +1,38 @@
 /** What the plugin of type `heddle-cni` does, in the agent, with the node's address pools and namespace. */
-import { statSync } from 'node:fs';
 import { DEFAULT_POOL, sumByPool } from '../ipam/blocks.ts';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
-import { errnoCode, HeddleError, errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { closeNetns, type Netns, openNetns } from '../kernel/netns.ts';
+import { closeNetns, type Netns } from '../kernel/netns.ts';
 import { type Link, openRoute, type Route } from '../kernel/route.ts';
-import { attach, detach, type Ends, finish, GATEWAY_4, GATEWAY_6, hostPrefix } from './attach.ts';
-import { attachmentKey, attachmentOf, detailsFor, detailsOf } from './attachment.ts';
+import { attach, type Ends, finish, GATEWAY_4, GATEWAY_6, hostPrefix } from './attach.ts';
+import {
+  attachmentKey,
+  attachmentOf,
+  baseAttachment,
+  detailsFor,
+  detailsOf,
+  metaAttachment,
+} from './attachment.ts';
 import { createAttempts } from './attempts.ts';
-import { dressChained, undressChained } from './chained.ts';
+import { dressChained } from './chained.ts';
 import { CniCode, CniError } from './error.ts';
 import { checkAttachment } from './check.ts';
 import type { HostPorts } from './host-ports.ts';
+import { sweepLeases, undoForeign } from './foreign.ts';
+import { attachMain, type Mains, wishFor } from './main/attach.ts';
+import { mainKindOf } from './main/config.ts';
+import { addFunctions, addMeta, checkFunctions } from './meta/add.ts';
+import { metaKindOf } from './meta/config.ts';
+import type { Metas } from './meta/metas.ts';
 import { hostInterfaceName, ownerAlias } from './names.ts';
-import { interfaceIn, mergeResults, prevResultOf } from './prev-result.ts';
+import { openPod } from './open-pod.ts';
+import { asCniError } from './plugin-error.ts';
+import { addressesIn, interfaceIn, mergeResults, prevResultOf } from './prev-result.ts';
+import { refuseKinds, refuseOwnNamespace } from './refusals.ts';
 import type { CniHandlers } from './server.ts';
 import { createTurns } from './turns.ts';
-import type { CniRequest, CniResult } from './types.ts';
+import type { Attachment, CniRequest, CniResult } from './types.ts';
+import { undo } from './undo.ts';
 import { checkPorts, type Wishes, wishesOf } from './wishes.ts';
 
 export interface PluginDeps {
@@ -30,6 +45,10 @@ export interface PluginDeps {
   guard?: (link: Link) => void;
   /** Who leads ports of the node to containers; without, portMappings are refused. */
   hostPorts?: HostPorts;
+  /** Other ways to connect a container; without, they are refused. */
+  mains?: Mains;
+  /** Functions beside; without, they are refused. */
+  metas?: Metas;
   /** What the node sends to pods from, one per family at most. */
   sources?: readonly string[];
   /** Why containers that are there cannot be reached as they should, for STATUS. */
@@ -53,54 +72,86 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
   /** Nothing has been touched yet when one of these checks throws. */
   function prepare(request: CniRequest) {
     refuseOwnNamespace(request.netns);
+    refuseKinds(request, deps);
     const wishes = wishesOf(request);
     checkPorts(wishes.ports);
+    const functions = checkFunctions({ request, wishes });
     if (wishes.ports.length > 0 && !hostPorts)
       throw new CniError(
         CniCode.unsupportedField,
         `portMappings ${JSON.stringify(wishes.ports)} are not supported by the agent of a cluster's node: use a Service`,
       );
-    return { wishes, prev: prevResultOf(request), netns: openPodNetns(request.netns) };
+    return { wishes, functions, prev: prevResultOf(request), netns: openPod(request.netns) };
   }
 
   type Prepared = ReturnType<typeof prepare>;
 
-  async function addTo(request: CniRequest, { wishes, prev, netns }: Prepared): Promise<CniResult> {
-    const pod = podOf(request);
-    const owner = { key: attachmentKey(request), label: `${pod.namespace}/${pod.name}` };
-    const chained = interfaceIn(prev, request.ifName) !== undefined;
+  async function addTo(request: CniRequest, prepared: Prepared): Promise<CniResult> {
+    const { label } = ownerOf(request);
+    const meta = metaKindOf(request.config);
     try {
-      if (prev && chained) {
-        await dressChained({ request, prev, wishes, owner, netns, node, ipam, hostPorts });
-        return { ...prev, cniVersion: request.cniVersion };
+      if (meta !== undefined && deps.metas)
+        return as(request, await addMeta(optionsOf(request, prepared, deps.metas), meta, prepared.prev));
+      const result = await connect(request, prepared);
+      if (prepared.functions && deps.metas) {
+        const index = interfaceIn(result, request.ifName) ?? 0;
+        await addFunctions(optionsOf(request, prepared, deps.metas), request, addressesIn(result, index));
       }
-      const allocation = await ipam.allocate(
-        { ...owner, details: detailsFor(request, wishes) },
-        wishFor(wishes),
-      );
-      const mtu = wishes.mtu ?? deps.mtu;
-      const alias = ownerAlias(pod);
-      const { addresses } = allocation;
-      const defaults = !hasDefaultRoute(netns, request.ifName);
-      const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, defaults });
-      hostPorts?.publish({ link: ends.hostInterface, ports: wishes.ports, addresses });
-      finish(node, ends.hostInterface, alias);
-      return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });
+      return result;
     } catch (error) {
-      await remove(request).catch(() => {});
-      throw asCniError(error, `cannot attach ${request.ifName} of ${owner.label}`);
+      const attachment = meta === undefined ? request : metaAttachment(request, meta);
+      await undo(deps, attachment, request.netns).catch(() => {});
+      throw asCniError(error, `cannot attach ${request.ifName} of ${label}`);
     }
   }
 
-  /** The address last: whoever finds it in the books after a crash knows that the rest may still be there. */
-  async function remove(attachment: { containerId: string; ifName: string }): Promise<void> {
-    const key = attachmentKey(attachment);
-    const held = ipam.get(key);
-    const { chained } = held ? detailsOf(held) : {};
-    if (chained === undefined) await detach(node, attachment);
-    else undressChained(node, chained);
-    hostPorts?.withdraw(hostInterfaceName(attachment));
-    await ipam.release(key);
+  const optionsOf = (request: CniRequest, { wishes, netns }: Prepared, metas: Metas) => ({
+    request,
+    wishes,
+    netns,
+    node,
+    ipam,
+    hostPorts,
+    metas,
+    label: ownerOf(request).label,
+  });
+
+  /** The interface itself, or what is added to that of an earlier plugin. */
+  async function connect(request: CniRequest, { wishes, prev, netns }: Prepared): Promise<CniResult> {
+    const pod = podOf(request);
+    const owner = ownerOf(request);
+    const kind = mainKindOf(request.config);
+    if (kind !== undefined && deps.mains)
+      return attachMain({
+        ...deps.mains,
+        kind,
+        request,
+        prev,
+        wishes,
+        owner,
+        pod,
+        netns,
+        node,
+        ipam,
+        hostPorts,
+      });
+    if (prev && interfaceIn(prev, request.ifName) !== undefined) {
+      const mark = hostInterfaceName(request);
+      await dressChained({ request, prev, wishes, owner, mark, netns, node, ipam, hostPorts });
+      return as(request, prev);
+    }
+    const allocation = await ipam.allocate(
+      { ...owner, details: detailsFor(request, wishes) },
+      wishFor(wishes),
+    );
+    const mtu = wishes.mtu ?? deps.mtu;
+    const alias = ownerAlias(pod);
+    const { addresses } = allocation;
+    const defaults = !hasDefaultRoute(netns, request.ifName);
+    const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, defaults });
+    hostPorts?.publish({ link: ends.hostInterface, ports: wishes.ports, addresses });
+    finish(node, ends.hostInterface, alias);
+    return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });
   }
 
   return {
@@ -113,7 +164,13 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
           closeNetns(prepared.netns);
         }
       }),
-    del: (request) => turns.take(attachmentKey(request), () => remove(request)),
+    del: (request) =>
+      turns.take(attachmentKey(request), async () => {
+        const attachment = ownAttachment(request);
+        const known = ipam.get(attachmentKey(attachment)) !== undefined;
+        await undo(deps, attachment, request.netns);
+        if (!known && deps.mains) await undoForeign(request);
+      }),
     check: (request) => checkAttachment(request, deps),
     async status() {
       const full = sumByPool(ipam.usage()).find(
@@ -130,40 +187,28 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
       for (const allocation of ipam.list()) {
         const { key, label } = allocation;
         const { network = request.config.name } = detailsOf(allocation);
-        if (valid.has(key) || network !== request.config.name) continue;
+        const base = attachmentKey(baseAttachment(attachmentOf(key)));
+        if (valid.has(base) || network !== request.config.name) continue;
         deps.log.info('removing an attachment that the runtime no longer knows', { key, pod: label });
-        await all.try(key, () => turns.take(key, () => remove(attachmentOf(key))));
+        await all.try(key, () => turns.take(base, () => undo(deps, attachmentOf(key))));
       }
+      if (deps.mains) await all.try('host-local', () => sweepLeases(request, valid, deps.log));
       all.end();
     },
   };
 }
 
-const wishFor = ({ addresses, ranges }: Wishes) => ({
-  ...(addresses.length > 0 ? { addresses } : {}),
-  ...(ranges ? { within: ranges } : {}),
-});
+const as = ({ cniVersion }: CniRequest, result: CniResult): CniResult => ({ ...result, cniVersion });
 
-/** A runtime that names the node's own namespace would have us rename the node's links. */
-function refuseOwnNamespace(path: string): void {
-  const inode = (file: string) => {
-    try {
-      return statSync(file).ino;
-    } catch {
-      return undefined;
-    }
-  };
-  const asked = inode(path);
-  if (asked !== undefined && asked === inode('/proc/self/ns/net'))
-    throw new CniError(CniCode.invalidEnvironment, `CNI_NETNS ${path} is the node's own network namespace`);
+function ownerOf(request: CniRequest): { key: string; label: string } {
+  const { namespace, name } = podOf(request);
+  return { key: attachmentKey(request), label: `${namespace}/${name}` };
 }
 
-function openPodNetns(path: string) {
-  try {
-    return openNetns(path);
-  } catch (error) {
-    throw new CniError(CniCode.unknownContainer, `CNI_NETNS ${path} cannot be opened`, errorText(error));
-  }
+/** A function has an entry of its own beside that of the interface. */
+function ownAttachment(request: CniRequest): Attachment {
+  const meta = metaKindOf(request.config);
+  return meta === undefined ? request : metaAttachment(request, meta);
 }
 
 /** A further interface of a container leaves it the way out that it has. */
@@ -176,23 +221,6 @@ function hasDefaultRoute(netns: Netns, ifName: string): boolean {
   } finally {
     pod.close();
   }
-}
-
-const codes: Readonly<Record<string, number>> = {
-  AddressesExhausted: CniCode.exhausted,
-  AddressTaken: CniCode.taken,
-  HostPortTaken: CniCode.taken,
-  AddressOutside: CniCode.invalidConfig,
-};
-/** Of the disk that the address book is on. */
-const IO = new Set(['EIO', 'ENOSPC', 'EROFS', 'EACCES', 'EDQUOT', 'EMFILE', 'ENFILE']);
-
-function asCniError(error: unknown, what: string): CniError {
-  if (error instanceof CniError) return error;
-  const known = error instanceof HeddleError ? codes[error.code] : undefined;
-  const code = known ?? (IO.has(errnoCode(error) ?? '') ? CniCode.io : CniCode.failed);
-  const hint = error instanceof HeddleError ? (error.hint ?? '') : '';
-  return new CniError(code, `${what}: ${errorText(error)}`, hint, { cause: error });
 }
 
 function validAttachments({ config }: CniRequest): Set<string> {

@@ -1,6 +1,6 @@
 /** The result of the plugins before ours in a list: what they made, and ours added to it. */
 import { isObject } from '../lib/json.ts';
-import { tryCanonical } from '../lib/ip.ts';
+import { formatCidr, tryCanonical, tryParseCidr } from '../lib/ip.ts';
 import { CniCode, CniError } from './error.ts';
 import type { CniInterface, CniIp, CniRequest, CniResult, CniRoute, Dns } from './types.ts';
 
@@ -36,6 +36,15 @@ export function addressesIn(prev: CniResult, index: number): string[] {
   return (prev.ips ?? [])
     .filter((ip) => ip.interface === undefined || ip.interface === null || ip.interface === index)
     .flatMap(({ address }) => tryCanonical(address.split('/')[0] ?? '')?.text ?? []);
+}
+
+/** Of those, the networks whose members it reaches without passing the machine. */
+export function networksIn(prev: CniResult, index: number): string[] {
+  const networks = (prev.ips ?? [])
+    .filter((ip) => ip.interface === undefined || ip.interface === null || ip.interface === index)
+    .flatMap(({ address }) => tryParseCidr(address) ?? [])
+    .filter(({ family, length }) => length < (family === 4 ? 32 : 128));
+  return [...new Set(networks.map(formatCidr))];
 }
 
 interface Parts {

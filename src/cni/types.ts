@@ -43,6 +43,9 @@ export interface CniIp {
 export interface CniRoute {
   dst: string;
   gw?: string;
+  /** From 1.1.0, as `table`. */
+  priority?: number;
+  table?: number;
 }
 
 export interface Dns {

@@ -1,6 +1,6 @@
 /** Which versions of the specification are spoken, and what a result looks like in each. */
 import { CniCode, CniError } from './error.ts';
-import type { CniInterface, CniIp, CniResult } from './types.ts';
+import type { CniInterface, CniIp, CniResult, CniRoute } from './types.ts';
 
 export const SUPPORTED_VERSIONS = ['0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
 export const LATEST_VERSION = '1.1.0';
@@ -38,7 +38,7 @@ export function resultAs(result: CniResult, version: string): CniResult {
     cniVersion: version,
     ...(interfaces ? { interfaces: interfaces.map((i) => interfaceAs(i, version)) } : {}),
     ...(ips ? { ips: ips.map((ip) => ipAs(ip, version)) } : {}),
-    ...(routes ? { routes: routes.map((route) => ({ ...route })) } : {}),
+    ...(routes ? { routes: routes.map((route) => routeAs(route, version)) } : {}),
     dns: dns ?? {},
   };
 }
@@ -46,6 +46,12 @@ export function resultAs(result: CniResult, version: string): CniResult {
 function interfaceAs(one: CniInterface, version: string): CniInterface {
   if (atLeast(version, '1.1.0')) return { ...one };
   const { mtu: _, ...older } = one;
+  return older;
+}
+
+function routeAs(route: CniRoute, version: string): CniRoute {
+  if (atLeast(version, '1.1.0')) return { ...route };
+  const { priority: _, table: __, ...older } = route;
   return older;
 }
 

@@ -16,7 +16,8 @@ import {
 import type { Bandwidth } from './bandwidth.ts';
 import { CniCode, CniError } from './error.ts';
 import { type PortMapping, portText } from './host-ports.ts';
-import type { CniRequest, Dns } from './types.ts';
+import { mainKindOf } from './main/config.ts';
+import type { CniRequest, Dns, NetConf } from './types.ts';
 
 export interface Wishes {
   readonly mtu: number | undefined;
@@ -41,9 +42,7 @@ export function wishesOf({ config, args }: CniRequest): Wishes {
   const runtime = fieldsOf(config.runtimeConfig, 'runtimeConfig');
   for (const [key, value] of Object.entries(runtime))
     if (![...CAPABILITIES, ...IGNORED].includes(key)) throw unsupported(`runtimeConfig.${key}`, value);
-  for (const key of ['ipam', 'ipMasq'])
-    if (config[key] !== undefined && config[key] !== false && !isEmpty(config[key]))
-      throw unsupported(key, config[key]);
+  if (mainKindOf(config) === undefined) refuseMainFields(config);
   const given = fieldsOf(fieldsOf(config['args'], 'args')['cni'], 'args.cni');
   return {
     mtu: mtuOf(config['mtu']),
@@ -55,6 +54,16 @@ export function wishesOf({ config, args }: CniRequest): Wishes {
     dns: dnsOf(runtime['dns'], config.dns),
     aliases: aliasesOf(runtime['aliases'], config.name),
   };
+}
+
+/** Of other ways to connect a container than Heddle's own. */
+function refuseMainFields(config: NetConf): void {
+  for (const key of ['ipam', 'ipMasq']) {
+    const value = config[key];
+    if (value === undefined || value === false || isEmpty(value)) continue;
+    if (isObject(value) && value['type'] === 'heddle') continue;
+    throw unsupported(key, value);
+  }
 }
 
 const unsupported = (key: string, value: unknown): CniError =>

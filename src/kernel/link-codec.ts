@@ -9,6 +9,7 @@ import {
   parseAttributes,
   text,
   textOf,
+  u16,
   u16be,
   u32,
   u32Of,
@@ -31,6 +32,10 @@ export const IFLA = {
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const BRPORT_ISOLATED = 33;
 const VETH_INFO_PEER = 1;
+const MACVLAN_MODE = 1;
+const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
+const IPVLAN_MODE = 1;
+const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
 const VXLAN = {
   ID: 1,
   LOCAL: 4,
@@ -104,6 +109,21 @@ export interface BridgeOptions {
   alias?: string;
   mtu?: number;
   mac?: string;
+}
+
+export type MacvlanMode = keyof typeof macvlanModes;
+export type IpvlanMode = keyof typeof ipvlanModes;
+
+/** A link that shares another one's wire. It is made where its user is, and named there. */
+export interface SlaveOptions<Mode> {
+  name: string;
+  /** Name of the link it is on, in the namespace of the socket. */
+  master: string;
+  mode: Mode;
+  mtu?: number;
+  mac?: string;
+  /** Where it goes; the namespace of the socket without. */
+  netns?: Netns;
 }
 
 export interface VxlanOptions {
@@ -202,6 +222,24 @@ export const bridgeParts = ({ name, mtu, mac }: BridgeOptions): Buffer[] => [
   linkName(name),
   ...commonAttributes({ mtu, mac }),
   linkInfo('bridge'),
+];
+
+const slaveParts = <Mode>({ name, mtu, mac, netns }: SlaveOptions<Mode>, master: number): Buffer[] => [
+  linkHeader(),
+  linkName(name),
+  ...commonAttributes({ mtu, mac }),
+  u32(IFLA.LINK, master),
+  ...(netns ? [u32(IFLA.NET_NS_FD, netns.fd)] : []),
+];
+
+export const macvlanParts = (options: SlaveOptions<MacvlanMode>, master: number): Buffer[] => [
+  ...slaveParts(options, master),
+  linkInfo('macvlan', nested(INFO.DATA, [u32(MACVLAN_MODE, macvlanModes[options.mode])])),
+];
+
+export const ipvlanParts = (options: SlaveOptions<IpvlanMode>, master: number): Buffer[] => [
+  ...slaveParts(options, master),
+  linkInfo('ipvlan', nested(INFO.DATA, [u16(IPVLAN_MODE, ipvlanModes[options.mode])])),
 ];
 
 export function vxlanParts({ name, mtu, mac, vni, port, local }: VxlanOptions): Buffer[] {

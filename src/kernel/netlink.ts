@@ -42,6 +42,9 @@ export const nestedPlain = (type: number, parts: readonly Uint8Array[]): Buffer 
 
 export const u8 = (type: number, value: number): Buffer => attribute(type, Uint8Array.of(value));
 
+export const u16 = (type: number, value: number): Buffer =>
+  attribute(type, Uint8Array.of(value & 255, value >> 8));
+
 export function u16be(type: number, value: number): Buffer {
   return attribute(type, Uint8Array.of(value >> 8, value & 255));
 }

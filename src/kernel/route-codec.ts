@@ -22,6 +22,7 @@ const addressFamily = (family: Family): number => (family === 4 ? AF_INET : AF_I
 
 const IFA = { ADDRESS: 1, LOCAL: 2, CACHEINFO: 6, FLAGS: 8 } as const;
 const IFA_F_NODAD = 0x02;
+const IFA_F_NOPREFIXROUTE = 0x200;
 const IFA_F_TENTATIVE = 0x40;
 
 export interface LinkAddress {
@@ -37,6 +38,8 @@ export interface AddressOptions {
   nodad?: boolean;
   /** Never chosen as the source of what this machine sends to others (bound sockets may still use it). */
   noSource?: boolean;
+  /** The kernel adds no route to its network. */
+  noPrefixRoute?: boolean;
 }
 
 const RT_SCOPE_HOST = 254;
@@ -52,7 +55,9 @@ export function addressParts(link: number, address: string, options: AddressOpti
   header[1] = length;
   header.writeInt32LE(link, 4);
   if (options.noSource && family === 4) header[3] = RT_SCOPE_HOST;
-  const flags = options.nodad && family === 6 ? [u32(IFA.FLAGS, IFA_F_NODAD)] : [];
+  const set =
+    (options.nodad && family === 6 ? IFA_F_NODAD : 0) | (options.noPrefixRoute ? IFA_F_NOPREFIXROUTE : 0);
+  const flags = set === 0 ? [] : [u32(IFA.FLAGS, set)];
   const times = options.noSource && family === 6 ? [attribute(IFA.CACHEINFO, deprecated)] : [];
   return [header, attribute(IFA.LOCAL, local), attribute(IFA.ADDRESS, local), ...flags, ...times];
 }

@@ -9,15 +9,20 @@ import {
   commonAttributes,
   IFF_UP,
   IFLA,
+  type IpvlanMode,
+  ipvlanParts,
   ipv6AddressMode,
   isolatedPort,
   type Link,
   type LinkChange,
   linkHeader,
   linkName,
+  type MacvlanMode,
+  macvlanParts,
   parseLink,
   type RouteTunnelOptions,
   routeTunnelParts,
+  type SlaveOptions,
   type VethOptions,
   vethParts,
   type VxlanOptions,
@@ -53,8 +58,10 @@ import {
 
 export type {
   BridgeOptions,
+  IpvlanMode,
   Link,
   LinkChange,
+  MacvlanMode,
   RouteTunnelKind,
   RouteTunnelOptions,
   VethOptions,
@@ -111,6 +118,8 @@ export interface Route {
   /** Learning is off: every forwarding entry is written with `replaceFdb`. */
   addVxlan(options: VxlanOptions): void;
   addRouteTunnel(options: RouteTunnelOptions): void;
+  addMacvlan(options: SlaveOptions<MacvlanMode>): void;
+  addIpvlan(options: SlaveOptions<IpvlanMode>): void;
   setLink(name: string, change: LinkChange): void;
   /** False where it was not there. */
   deleteLink(name: string): boolean;
@@ -242,6 +251,8 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
     addBridge: (options) => create(options.name, bridgeParts(options), options.alias),
     addVxlan: (options) => create(options.name, vxlanParts(options), options.alias),
     addRouteTunnel: (options) => create(options.name, routeTunnelParts(options), options.alias),
+    addMacvlan: (options) => create(options.name, macvlanParts(options, indexOf(options.master)), undefined),
+    addIpvlan: (options) => create(options.name, ipvlanParts(options, indexOf(options.master)), undefined),
     setLink,
     deleteLink,
     async removeLink(name) {

@@ -10,18 +10,23 @@ import { openConntrack } from '../../kernel/conntrack.ts';
 import { currentNetns } from '../../kernel/netns.ts';
 import { openNft } from '../../kernel/nft.ts';
 import { openRoute, type Route } from '../../kernel/route.ts';
+import { run } from '../../kernel/spawn.ts';
 import { writeSysctl } from '../../kernel/sysctl.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { aborted } from '../../lib/signals.ts';
 import { installPlugin } from '../install.ts';
+import { createDhcp } from '../leases/dhcp/leases.ts';
+import { createTuning } from '../meta/tuning.ts';
 import { createPlugin } from '../plugin.ts';
 import { recover } from '../recover.ts';
 import { serveCni } from '../server.ts';
 import { holdLock, holdNetwork } from './lock.ts';
 import type { StandaloneConfig } from './config.ts';
+import { createFirewall } from './firewall.ts';
 import { enableForwarding, notForwarded } from './forwarding.ts';
 import { createHostPorts } from './host-ports.ts';
+import { createLinkRules } from './link-rules.ts';
 import { tableCommands } from './table.ts';
 
 export interface StandaloneDeps {
@@ -42,7 +47,7 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
   const nft = openNft(ns);
   const conntrack = openConntrack(ns);
   const sources = config.nodeAddresses;
-  const families = new Set(config.podRanges.map((range) => (range.includes(':') ? 6 : 4)));
+  const families = familiesOf(config.podRanges);
 
   checkNodeAddresses(node, sources);
   enableForwarding(families, { ns, links: node.links().map(({ name }) => name), log });
@@ -58,7 +63,21 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
     conntrack,
     acceptLoopback: (address) => acceptLoopback(node, address),
   });
-  for (const what of await recover({ node, ipam, hostPorts, sources }))
+  const dhcp = await createDhcp({ path: join(config.stateDir, 'dhcp.json'), log });
+  const mains = {
+    dhcp,
+    rules: createLinkRules(nft),
+    forward: (addresses: readonly string[]) =>
+      enableForwarding(familiesOf(addresses), { ns, links: node.links().map(({ name }) => name), log }),
+  };
+  const metas = {
+    tuning: createTuning(),
+    firewall: createFirewall({
+      nft,
+      run: (argv, input) => run(argv, { netns: ns, ...(input === undefined ? {} : { input }) }),
+    }),
+  };
+  for (const what of await recover({ node, ipam, hostPorts, sources, mains, metas }))
     log.warn('put right after an earlier run', { what });
 
   const server = await serveCni({
@@ -68,6 +87,8 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
       node,
       mtu: config.mtu,
       hostPorts,
+      mains,
+      metas,
       sources,
       limits: () =>
         notForwarded(families, ns).map((key) => `${key} is 0: packets of containers are not forwarded`),
@@ -81,11 +102,15 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
 
   await aborted(signal);
   await server.close();
+  await dhcp.close();
   conntrack.close();
   nft.close();
   node.close();
   for (const lock of locks) lock.release();
 }
+
+const familiesOf = (texts: readonly string[]): Set<4 | 6> =>
+  new Set(texts.map((text) => (text.includes(':') ? 6 : 4)));
 
 /** Routes with a source that the machine does not have are refused by the kernel, one container at a time. */
 function checkNodeAddresses(node: Route, addresses: readonly string[]): void {

@@ -33,8 +33,22 @@ export function tableCommands(options: TableOptions): string {
   ].join('\n');
 }
 
+/** Of frames on bridges: who may send with which link address. Made only where somebody asks for it. */
+export const BRIDGE_TABLE = 'bridge heddle-cni';
+
+export const bridgeTableCommands = (): string =>
+  [
+    `add table ${BRIDGE_TABLE} { comment "Heddle: containers of a standalone agent"; }`,
+    `add set ${BRIDGE_TABLE} senders { type ifname . ether_addr; }`,
+    `add set ${BRIDGE_TABLE} checked { type ifname; }`,
+    `add chain ${BRIDGE_TABLE} origin { type filter hook prerouting priority -300; }`,
+    `flush chain ${BRIDGE_TABLE} origin`,
+    `add rule ${BRIDGE_TABLE} origin iifname @checked iifname . ether saddr != @senders counter drop comment "not the container's link address"`,
+  ].join('\n');
+
 /** `add` and `delete`, so that neither a table that is there nor one that is not is an error. */
-export const removalCommands = (): string => `add table ${TABLE}\ndelete table ${TABLE}`;
+export const removalCommands = (): string =>
+  [TABLE, BRIDGE_TABLE].map((table) => `add table ${table}\ndelete table ${table}`).join('\n');
 
 function mapCommands(family: Family): string[] {
   const address = typeOf(family);
@@ -43,6 +57,9 @@ function mapCommands(family: Family): string[] {
     `add map ${TABLE} ports${family} { type ${address} . inet_proto . inet_service : ${target}; }`,
     `add map ${TABLE} all-ports${family} { type inet_proto . inet_service : ${target}; }`,
     `add set ${TABLE} own${family} { type ${address} . ${address}; }`,
+    `add set ${TABLE} near${family} { type ${address} . ${address}; flags interval; }`,
+    `add set ${TABLE} masquerade${family} { type ${address}; }`,
+    `add set ${TABLE} local${family} { type ${address} . ${address}; flags interval; }`,
   ];
 }
 
@@ -89,7 +106,15 @@ const chains = (options: TableOptions): Chain[] => [
     hook: 'type nat hook postrouting priority srcnat;',
     rules: [
       ...FAMILIES.map((family) => `${ipOf(family)} saddr . ${ipOf(family)} daddr @own${family} masquerade`),
+      // Who is on one link would answer the caller by it, past the translation.
+      ...FAMILIES.map(
+        (family) => `ct status dnat ${ipOf(family)} saddr . ${ipOf(family)} daddr @near${family} masquerade`,
+      ),
       'ct status dnat ip saddr 127.0.0.0/8 masquerade',
+      ...FAMILIES.map((family) => {
+        const ip = ipOf(family);
+        return `${ip} saddr @masquerade${family} ${ip} saddr . ${ip} daddr != @local${family} ${ip} daddr != ${MULTICAST[family]} masquerade`;
+      }),
       ...(options.masquerade ? options.podRanges.map((range) => outside(range)) : []),
     ],
   },

@@ -49,6 +49,8 @@ export interface Host {
   readonly holder: number | undefined;
   /** Starts a program that goes on. */
   start(argv: readonly string[], env: Record<string, string>, log: string): ChildProcess;
+  /** The same, in the network outside. */
+  startOutside(argv: readonly string[], log: string): ChildProcess;
   /** Everything that a CNI plugin could leave: links, addresses, routes, neighbours, rules, books. */
   inventory(): string[];
 }
@@ -190,6 +192,12 @@ export async function testHost(
         env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env },
         stdio: ['ignore', fd, fd],
       });
+      fs.closeSync(fd);
+      return started;
+    },
+    startOutside(argv, log) {
+      const fd = fs.openSync(log, 'a');
+      const started = spawnIn({ argv, netns: outside, stdio: ['ignore', fd, fd] });
       fs.closeSync(fd);
       return started;
     },

@@ -5,6 +5,7 @@ import type { IPodSpec } from 'kubernetes-models/v1/PodSpec';
 import type { IProjectedVolumeSource } from 'kubernetes-models/v1/ProjectedVolumeSource';
 import type { IProbe } from 'kubernetes-models/v1/Probe';
 import type { IVolume } from 'kubernetes-models/v1/Volume';
+import { quantityValue } from './quantity.ts';
 
 /** 0644 */
 const FILE_MODE = 420;
@@ -114,7 +115,9 @@ export function qosClass(spec: IPodSpec): 'BestEffort' | 'Burstable' | 'Guarante
   const equal = containers.every((c) =>
     ['cpu', 'memory'].every((r) => {
       const limit = c.resources?.limits?.[r];
-      return limit !== undefined && String(limit) === String(c.resources?.requests?.[r] ?? limit);
+      return (
+        limit !== undefined && quantityValue(limit) === quantityValue(c.resources?.requests?.[r] ?? limit)
+      );
     }),
   );
   return equal ? 'Guaranteed' : 'Burstable';

@@ -52,10 +52,13 @@ test('values that change nothing are not named', () => {
 });
 
 test('a summary says each reason once', () => {
-  const rest = '  dnsConfig: {searches: [a]}\n';
+  const rest = '  topologySpreadConstraints: [{maxSkew: 1}]\n';
   const lines = summariseUnsupported(found(`${pod('p', rest)}---\n${pod('q', rest)}---\n${pod('r', rest)}`));
   assert.equal(lines.length, 1);
-  assert.match(lines[0] ?? '', /^m\.yaml:6: Pod ns\/p: spec\.dnsConfig: .* \(and 2 more like it\)$/);
+  assert.match(
+    lines[0] ?? '',
+    /^m\.yaml:6: Pod ns\/p: spec\.topologySpreadConstraints: .* \(and 2 more like it\)$/,
+  );
 });
 
 test('what a policy of Cilium’s needs a proxy, proofs or names for is told', () => {

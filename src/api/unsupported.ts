@@ -50,7 +50,6 @@ const ends = (value: unknown): boolean =>
 const EXEC_PROBE = 'passes always: a stand-in has no command to run';
 const SPREAD = 'ignored: pods are spread evenly over the nodes that fit';
 const APART = 'the pod is refused: pods of a local cluster are kept apart from the machine';
-const OWN_DNS = 'ignored: every pod uses the cluster DNS';
 
 const POD: readonly Row[] = [
   { path: 'initContainers', when: ends, why: 'not run: marked as done', standIn: true },
@@ -73,15 +72,13 @@ const POD: readonly Row[] = [
   { path: 'hostNetwork', when: is(true), why: APART },
   { path: 'hostPID', when: is(true), why: APART },
   { path: 'hostIPC', when: is(true), why: APART },
-  { path: 'dnsPolicy', when: is('Default', 'None'), why: OWN_DNS },
-  { path: 'dnsConfig', when: filled, why: OWN_DNS },
   {
     path: 'restartPolicy',
     when: is('OnFailure', 'Never'),
     why: 'ignored: stand-ins do not end',
     standIn: true,
   },
-  { path: 'activeDeadlineSeconds', why: 'ignored: pods run until they are deleted' },
+  { path: 'activeDeadlineSeconds', why: 'ignored: stand-ins do not end', standIn: true },
   { path: 'ephemeralContainers', when: filled, why: 'not run' },
   { path: 'containers.*.ports.*.hostPort', why: 'not opened on the node' },
   { path: 'containers.*.lifecycle', when: filled, why: 'hooks are not run', standIn: true },

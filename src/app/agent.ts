@@ -228,7 +228,12 @@ const podHost = createPodHost({
     cacheDir: join(nodePaths.state, 'cni'),
     env: { HEDDLE_CNI_SOCKET: nodePaths.cniSocket },
   }),
-  dns: { nameservers: config.dnsAddresses, clusterDomain: config.clusterDomain },
+  dns: {
+    nameservers: config.dnsAddresses,
+    clusterDomain: config.clusterDomain,
+    // Other servers of the machine are out of a node's reach; the cluster's asks them.
+    node: { nameservers: config.dnsAddresses, search: [] },
+  },
   processes: {
     program: join(BUILD, 'heddle-pause'),
     sockets: nodePaths.pauseSockets,

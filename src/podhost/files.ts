@@ -21,14 +21,31 @@ export const podFiles = (folder: string): PodFiles => ({
   group: join(folder, 'group'),
 });
 
-export const hostnameOf = (pod: Pod): string => (pod.spec?.hostname ?? pod.metadata.name).slice(0, 63);
+/** A label, as a kubelet cuts it. */
+export const hostnameOf = (pod: Pod): string =>
+  (pod.spec?.hostname ?? pod.metadata.name).slice(0, 63).replace(/[-.]+$/, '');
+
+/** Bytes of a host name for the kernel. */
+const MAX_NODENAME = 64;
+
+/** With its domain where the pod asks for it. @throws Error when the kernel has no room for that */
+export function nodenameOf(pod: Pod, clusterDomain: string): string {
+  const fqdn = fqdnOf(pod, clusterDomain);
+  if (!pod.spec?.setHostnameAsFQDN || fqdn === undefined) return hostnameOf(pod);
+  if (fqdn.length <= MAX_NODENAME) return fqdn;
+  throw new Error(
+    `Failed to construct FQDN from Pod hostname and cluster domain, FQDN ${fqdn} is too long (${MAX_NODENAME} characters is the max, ${fqdn.length} characters requested)`,
+  );
+}
+
+const fqdnOf = (pod: Pod, clusterDomain: string): string | undefined =>
+  pod.spec?.subdomain &&
+  `${hostnameOf(pod)}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}`;
 
 export function hostsOf(pod: Pod, addresses: readonly string[], clusterDomain: string): string {
   const name = hostnameOf(pod);
-  const subdomain = pod.spec?.subdomain;
-  const names = subdomain
-    ? `${name}.${subdomain}.${pod.metadata.namespace}.svc.${clusterDomain} ${name}`
-    : name;
+  const fqdn = fqdnOf(pod, clusterDomain);
+  const names = fqdn ? `${fqdn} ${name}` : name;
   const lines = [
     '127.0.0.1 localhost',
     '::1 localhost ip6-localhost ip6-loopback',
@@ -50,7 +67,7 @@ export async function writePodFiles(
   const contents: [string, string][] = [
     [files.resolvConf, formatResolvConf(resolvConfOf(pod, dns))],
     [files.hosts, hostsOf(pod, addresses, dns.clusterDomain)],
-    [files.hostname, `${hostnameOf(pod)}\n`],
+    [files.hostname, `${nodenameOf(pod, dns.clusterDomain)}\n`],
     [
       files.passwd,
       `root:x:0:0:root:/root:/bin/sh\npod:x:${userId}:${userId}:pod:/home:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n`,

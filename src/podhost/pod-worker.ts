@@ -111,9 +111,10 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   /** Of a pod that runs programs, from the time that it has a record. */
   function programs(): PodProcesses | undefined {
     if (record?.runtime !== 'process') return undefined;
-    const { dns: _, ...shared } = deps;
+    const { dns, ...shared } = deps;
     processes ??= attachProcesses({
       ...shared,
+      clusterDomain: dns.clusterDomain,
       options: deps.processes,
       record: () => record!,
       pod: () => pod,
@@ -249,6 +250,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       touchStatus();
       void deps.standIn.sync().catch(() => {});
       await drain();
+      // It was to go before this agent came: it has its time all the same.
+      if (adopted && wanted) await programs()?.start(adopted, signal);
       await programs()?.stop(wanted ? Math.max(0, graceMs() - deps.drainMs) : 0);
       touchStatus();
     }

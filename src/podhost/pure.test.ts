@@ -7,7 +7,7 @@ import { createHealth } from './health/watcher.ts';
 import { lastLines } from './logs.ts';
 import { portsOf, probePort } from './ports.ts';
 import { candidates, encodeQuery, parseAnswer } from './probe/resolve.ts';
-import { type PodFacts, podStatus, qosClass } from './status.ts';
+import { type PodFacts, podStatus } from './status.ts';
 import { sameAs } from './status-writer.ts';
 import { testPod } from './test-node.ts';
 import { podUserId } from './user-id.ts';
@@ -92,9 +92,14 @@ test('init containers are done, sidecars run', () => {
 
 test('the class of service follows requests and limits', () => {
   const pod = (resources: object) => testPod('web', { containers: [{ name: 'a', image: 'a', resources }] });
+  const qosClass = (one: Pod) => podStatus(one, facts()).qosClass;
   assert.equal(qosClass(pod({})), 'BestEffort');
   assert.equal(qosClass(pod({ requests: { cpu: '1' } })), 'Burstable');
   assert.equal(qosClass(pod({ limits: { cpu: '1', memory: '1Gi' } })), 'Guaranteed');
+  assert.equal(
+    qosClass(pod({ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '1000m', memory: '1024Mi' } })),
+    'Guaranteed',
+  );
   assert.equal(
     qosClass(pod({ limits: { cpu: '1', memory: '1Gi' }, requests: { cpu: '500m' } })),
     'Burstable',

@@ -1,4 +1,5 @@
 /** A pod's status as a kubelet writes it, from what the pod host knows. Pure. */
+import { qosClass } from '../api/pod-defaults.ts';
 import type { Pod } from '../api/types.ts';
 import { containersOf, sidecarsOf } from './ports.ts';
 
@@ -12,6 +13,9 @@ export interface RuntimeStatus {
   initialized: boolean;
   containers: ContainerStatus[];
   initContainers: ContainerStatus[];
+  /** Why the pod was ended as a whole. */
+  reason?: string;
+  message?: string;
   /** Why limits that are asked for are not set. */
   unenforced?: string;
 }
@@ -46,8 +50,10 @@ export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
   const allReady =
     facts.runningSince !== undefined && !facts.terminating && containers.every(({ ready }) => ready);
   return {
+    ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
     phase,
-    conditions: conditions(pod, facts, { network: facts.addresses.length > 0, allReady, phase }),
+    ...(facts.runtime?.reason ? { reason: facts.runtime.reason, message: facts.runtime.message } : {}),
+    conditions: conditions(pod, facts, { network: facts.addresses.length > 0, containers, allReady, phase }),
     hostIP: facts.hostAddresses[0],
     hostIPs: facts.hostAddresses.map((ip) => ({ ip })),
     ...(facts.addresses.length > 0
@@ -56,7 +62,7 @@ export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
     startTime: facts.startTime,
     ...(initContainers.length > 0 ? { initContainerStatuses: initContainers } : {}),
     containerStatuses: containers,
-    qosClass: qosClass(pod),
+    ...(pod.spec ? { qosClass: qosClass(pod.spec) } : {}),
   };
 }
 
@@ -147,8 +153,13 @@ const LIMITS = 'heddle.dev/LimitsEnforced';
 
 type Line = [type: string, ok: boolean, reason: string, message?: string];
 
-function readyCondition(containers: boolean, barrier: boolean, closed: string[], unready: string): Line {
-  if (!containers) return ['Ready', false, unready];
+function readyCondition(
+  containers: boolean,
+  barrier: boolean,
+  closed: string[],
+  unready: [reason: string, message?: string],
+): Line {
+  if (!containers) return ['Ready', false, ...unready];
   if (!barrier) return ['Ready', false, 'DatapathNotReady', 'the node has not programmed the pod yet'];
   if (closed.length > 0) return ['Ready', false, 'ReadinessGatesNotReady', `waits for ${closed.join(', ')}`];
   return ['Ready', true, ''];
@@ -157,17 +168,22 @@ function readyCondition(containers: boolean, barrier: boolean, closed: string[],
 function conditions(
   pod: Pod,
   facts: PodFacts,
-  state: { network: boolean; allReady: boolean; phase: RuntimeStatus['phase'] },
+  state: {
+    network: boolean;
+    containers: readonly ContainerStatus[];
+    allReady: boolean;
+    phase: RuntimeStatus['phase'];
+  },
 ): Condition[] {
   const initialized = facts.runtime?.initialized ?? facts.runningSince !== undefined;
   const gates = (pod.spec?.readinessGates ?? []).map(({ conditionType }) => conditionType);
   const closed = gates.filter((type) => statusOf(pod, type) !== 'True');
-  const unready = unreadyReason(facts, state.phase);
+  const unready = whyUnready(facts, state);
   const mine: Line[] = [
     ['PodReadyToStartContainers', state.network, ''],
-    ['Initialized', initialized || (pod.spec?.initContainers ?? []).length === 0, 'ContainersNotInitialized'],
+    initializedCondition(pod, initialized, facts.runtime),
     readyCondition(state.allReady, facts.barrier, closed, unready),
-    ['ContainersReady', state.allReady, unready],
+    ['ContainersReady', state.allReady, ...unready],
     ['PodScheduled', true, ''],
     ...(facts.runtime?.unenforced
       ? [[LIMITS, false, 'NoController', facts.runtime.unenforced] satisfies Line]
@@ -180,10 +196,29 @@ function conditions(
   ];
 }
 
-function unreadyReason(facts: PodFacts, phase: RuntimeStatus['phase']): string {
-  if (phase === 'Succeeded') return 'PodCompleted';
-  if (phase === 'Failed') return 'PodFailed';
-  return facts.terminating ? 'PodTerminating' : 'ContainersNotReady';
+function initializedCondition(pod: Pod, initialized: boolean, runtime: RuntimeStatus | undefined): Line {
+  const names = (pod.spec?.initContainers ?? []).map(({ name }) => name);
+  const done = new Set(
+    runtime?.initContainers.filter(({ ready, started }) => ready || started).map(({ name }) => name),
+  );
+  const missing = names.filter((name) => !done.has(name));
+  return [
+    'Initialized',
+    initialized || names.length === 0,
+    'ContainersNotInitialized',
+    `containers with incomplete status: [${missing.join(' ')}]`,
+  ];
+}
+
+function whyUnready(
+  facts: PodFacts,
+  { phase, containers }: { phase: RuntimeStatus['phase']; containers: readonly ContainerStatus[] },
+): [reason: string, message?: string] {
+  if (phase === 'Succeeded') return ['PodCompleted'];
+  if (phase === 'Failed') return ['PodFailed'];
+  if (facts.terminating) return ['PodTerminating'];
+  const unready = containers.filter(({ ready }) => !ready).map(({ name }) => name);
+  return ['ContainersNotReady', `containers with unready status: [${unready.join(' ')}]`];
 }
 
 const statusOf = (pod: Pod, type: string): string | undefined =>
@@ -201,28 +236,11 @@ function condition(
   const before = (written ?? pod.status)?.conditions?.find((one) => one.type === type);
   return {
     type,
+    ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
     status,
     ...(ok || reason === '' ? {} : { reason }),
     ...(ok || message === undefined ? {} : { message }),
     lastTransitionTime:
       before?.status === status && before.lastTransitionTime ? before.lastTransitionTime : now,
   };
-}
-
-/** Kubernetes' three classes of service. */
-export function qosClass(pod: Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const all = [...containersOf(pod), ...(pod.spec?.initContainers ?? [])].map(
-    ({ resources }) => resources ?? {},
-  );
-  const names = ['cpu', 'memory'] as const;
-  const has = (list: object | undefined) => names.some((name) => list !== undefined && name in list);
-  if (all.every(({ limits, requests }) => !has(limits) && !has(requests))) return 'BestEffort';
-  const whole = all.every(({ limits, requests }) =>
-    names.every((name) => {
-      const limit = limits?.[name];
-      const request = requests?.[name] ?? limit;
-      return limit !== undefined && String(request) === String(limit);
-    }),
-  );
-  return whole ? 'Guaranteed' : 'Burstable';
 }

@@ -80,6 +80,12 @@ function httpGet(
   });
 }
 
+/** Seven bits a byte, the lowest first (protobuf). */
+const varint = (value: number): Buffer =>
+  value < 0x80
+    ? Buffer.from([value])
+    : Buffer.concat([Buffer.from([(value & 0x7f) | 0x80]), varint(value >>> 7)]);
+
 /** grpc.health.v1.Health/Check; HealthCheckRequest is { 1: service }, HealthCheckResponse { 1: status }. */
 function grpcHealth(
   socket: Socket,
@@ -90,7 +96,7 @@ function grpcHealth(
   const authority = formatHostPort(target.address, target.port);
   const session = connectHttp2(`http://${authority}`, { createConnection: () => socket });
   const name = Buffer.from(service);
-  const message = name.length === 0 ? name : Buffer.concat([Buffer.from([0x0a, name.length]), name]);
+  const message = name.length === 0 ? name : Buffer.concat([Buffer.from([0x0a]), varint(name.length), name]);
   return new Promise<string | undefined>((resolve, reject) => {
     session.on('error', reject);
     const stream = session.request(

@@ -35,6 +35,7 @@ export interface AttachDeps {
   folder: string;
   podLogs: string;
   hostAddresses: readonly string[];
+  clusterDomain: string;
   connectTcp: CheckDeps['connectTcp'];
   changed(): void;
   clock: Clock;
@@ -83,6 +84,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     cgroupMount: options.cgroupMount,
     addresses: () => deps.record().addresses ?? [],
     hostAddresses: deps.hostAddresses,
+    clusterDomain: deps.clusterDomain,
     objects: options.objects,
     connectTcp: deps.connectTcp,
     services: () => options.services?.(namespace) ?? [],
@@ -113,6 +115,8 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
         pod: podOrFail,
         machinery,
         folder: deps.folder,
+        startTime: Date.parse(deps.record().startTime),
+        clock,
         saved,
         adopted,
         changed: deps.changed,

@@ -62,6 +62,8 @@ export interface ContainerLife {
 const TERM = 15;
 const KILL = 9;
 const iso = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+/** Milliseconds from TERM to KILL, however long the hook before took: a kubelet's least. */
+const LAST_CHANCE_MS = 2000;
 /** Milliseconds between looks for what is missing. */
 const RETRY_MS = 2000;
 
@@ -71,7 +73,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
   started.promise.catch(() => {});
   const stopping = new AbortController();
   let waiting = { reason: role === 'main' ? 'ContainerCreating' : 'PodInitializing', message: '' };
-  let running: { pid: number; startedAt: number; pause: Pause } | undefined;
+  let running: { pid: number; startedAt: number; pause: Pause; hooked?: boolean } | undefined;
   let flags = deps.before ?? { ready: false, started: false };
   let ending: Promise<void> | undefined;
   let known = deps.before === undefined;
@@ -221,10 +223,13 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
     const id = idOf(saved.attempt);
     const deadline = clock.monotonic() + graceMs;
     set({ ready: false });
-    if (graceMs > 0) await deps.beforeStop(now.pid, graceMs).catch(() => {});
+    if (graceMs > 0 && !now.hooked) {
+      now.hooked = true;
+      await deps.beforeStop(now.pid, graceMs).catch(() => {});
+    }
     now.pause.kill(id, await deps.stopSignal().catch(() => TERM));
     const gone = new AbortController();
-    const left = Math.max(0, deadline - clock.monotonic());
+    const left = graceMs > 0 ? Math.max(LAST_CHANCE_MS, deadline - clock.monotonic()) : 0;
     void clock.sleep(left, gone.signal).then(
       () => now.pause.kill(id, KILL),
       () => {},
@@ -275,6 +280,8 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
       return saved.ended ?? lost({ state: 'running', pid: 0, startedAt: clock.now() });
     },
     async stop(graceMs) {
+      if (running && !stopping.signal.aborted)
+        say('Normal', 'Killing', `Stopping container ${container.name}`);
       stopping.abort(new Error('the pod is to go'));
       await ending;
       await end(graceMs);

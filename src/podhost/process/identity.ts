@@ -63,9 +63,10 @@ export function identityArgs({ user, group, groups, unconfined }: Identity): str
   ];
 }
 
-/** Why the container must not run as who it would be. */
+/** Why the container must not run as who it would be; the words are those of a kubelet. */
 export function identityProblem(pod: Pod, container: Container): string | undefined {
   const mustNot = container.securityContext?.runAsNonRoot ?? pod.spec?.securityContext?.runAsNonRoot ?? false;
   if (!mustNot || identityOf(pod, container).user.inside !== 0) return undefined;
-  return 'container has runAsNonRoot and would run as root (runAsUser: 0)';
+  const { name, namespace, uid } = pod.metadata;
+  return `container's runAsUser breaks non-root policy (pod: "${name}_${namespace}(${uid})", container: ${container.name})`;
 }

@@ -3,7 +3,7 @@ import type { Pod } from '../../api/types.ts';
 import { podFiles } from '../files.ts';
 import { containerArgv, workingFolder } from './argv.ts';
 import { commandOf, ConfigError } from './environment.ts';
-import { identityArgs, identityOf, outsideId } from './identity.ts';
+import { identityArgs, identityOf, identityProblem, outsideId } from './identity.ts';
 import type { Launcher } from './launcher.ts';
 
 export interface JailLauncherDeps {
@@ -24,6 +24,8 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
       onlyUser: () => onlyUser(pod()),
     },
     async begin(container) {
+      const mustNot = identityProblem(pod(), container);
+      if (mustNot !== undefined) throw new ConfigError(mustNot);
       const identity = identityOf(pod(), container);
       return {
         base: { HOME: '/home' },

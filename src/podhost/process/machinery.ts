@@ -9,7 +9,7 @@ import { run } from '../../kernel/spawn.ts';
 import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
-import { hostnameOf } from '../files.ts';
+import { nodenameOf } from '../files.ts';
 import { check, type CheckDeps } from '../health/check.ts';
 import { type Probe, probePort } from '../ports.ts';
 import type { ContainerDeps } from './container.ts';
@@ -43,6 +43,7 @@ export interface MachineryDeps {
   cgroupMount: string;
   addresses(): readonly string[];
   hostAddresses: readonly string[];
+  clusterDomain: string;
   objects: ObjectReaders;
   connectTcp: CheckDeps['connectTcp'];
   /** Those of the pod's namespace, and the API server's own. */
@@ -72,6 +73,8 @@ export interface PodMachinery {
     argv: readonly string[],
   ): Promise<{ argv: string[]; env: Record<string, string> }>;
   logFile(container: string, attempt: number): string;
+  /** All programs of its containers, at once. */
+  kill(): void;
   /** Of the holder, which stays. */
   letGo(): void;
   /** The holder and all that it holds. */
@@ -117,7 +120,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
         {
           program: deps.program,
           socketPath: deps.socketPath,
-          hostname: hostnameOf(pod),
+          hostname: nodenameOf(pod, deps.clusterDomain),
           netns: deps.netns,
           cgroup: deps.cgroup,
           ownCgroup: join(deps.cgroup, 'holder'),
@@ -136,7 +139,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     const objects = await readObjects(deps.pod(), container, deps.objects);
     const pod = deps.pod();
     const services = serviceEnvOf(pod, deps.services());
-    const base = { PATH, ...ownBase, HOSTNAME: hostnameOf(pod), ...services };
+    const base = { PATH, ...ownBase, HOSTNAME: nodenameOf(pod, deps.clusterDomain), ...services };
     const sources: EnvironmentSources = { ...facts(), ...objects, base };
     return environmentOf(pod, container, sources);
   }
@@ -298,6 +301,10 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       say,
       clock,
     }),
+    kill() {
+      const { containers = [], initContainers = [] } = deps.pod().spec ?? {};
+      for (const { name } of [...containers, ...initContainers]) killCgroup(cgroupOf(name));
+    },
     letGo() {
       held?.close();
       held = undefined;

@@ -1,5 +1,6 @@
 /** A pod of processes: init containers in order, sidecars beside them, then all the others; and back. */
 import type { Pod } from '../../api/types.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { RuntimeStatus } from '../status.ts';
 import { type ContainerLife, createContainer } from './container.ts';
@@ -8,6 +9,8 @@ import { roleOf } from './restart.ts';
 import { type Saved, createStateWriter } from './state-file.ts';
 import { runtimeStatus } from './status.ts';
 import type { Container, ContainerFacts } from './types.ts';
+import { volumeFolder } from './volumes.ts';
+import { endOf, untilEnd } from './whole-pod.ts';
 
 export interface ProcessPod {
   /** Until everything has ended for good, or `signal`: the processes go on then. */
@@ -27,10 +30,18 @@ export interface ProcessPodDeps {
   machinery: PodMachinery;
   /** The pod's own folder. */
   folder: string;
+  /** When the pod came to this node, milliseconds since 1970. */
+  startTime: number;
+  clock: Clock;
   saved: Saved;
   adopted: boolean;
   changed(): void;
 }
+
+/** Milliseconds that what an earlier agent left is looked for before it is ended. */
+const FIND_MS = 5000;
+/** Milliseconds that an evicted pod has to end. */
+const EVICTION_MS = 1000;
 
 export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
   const { machinery, saved } = deps;
@@ -42,6 +53,8 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
   const done: Promise<unknown>[] = [];
   let initFailed = false;
   let over = false;
+  /** The pod was ended as a whole. */
+  let ended = endOf(deps.pod());
   for (const container of [...inits, ...mains]) lives.set(container.name, makeLife(container));
 
   function makeLife(container: Container): ContainerLife {
@@ -96,11 +109,43 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
     for (const container of inits.toReversed()) await lifeOf(container).stop(graceMs);
   }
 
+  /** What an earlier agent left can be asked to end once it is found. */
+  async function untilKnown(ms: number): Promise<void> {
+    const end = deps.clock.monotonic() + ms;
+    const isKnown = () => [...lives.values()].every((life) => life.isKnown());
+    while (!isKnown() && deps.clock.monotonic() < end) await deps.clock.sleep(20);
+  }
+
+  async function stop(total: number): Promise<void> {
+    await untilKnown(Math.min(total, FIND_MS));
+    machinery.stop();
+    const deadline = performance.now() + total;
+    await stopAll(mains, total);
+    // TERM at least, before KILL.
+    await stopSidecars(Math.max(total > 0 ? 1 : 0, deadline - performance.now()));
+    await Promise.allSettled(done);
+    deps.changed();
+  }
+
+  /** Its deadline, its volumes. */
+  async function watchWhole(signal: AbortSignal): Promise<void> {
+    const { pod, startTime, clock } = deps;
+    const folderOf = (name: string) => volumeFolder(deps.folder, name);
+    const end = await untilEnd({ pod, startTime, volumeFolder: folderOf, clock }, signal);
+    if (machinery.stopping()) return;
+    ended = end;
+    machinery.say(end.reason === 'Evicted' ? 'Warning' : 'Normal', end.reason, end.message);
+    await stop(end.reason === 'Evicted' ? EVICTION_MS : graceMs());
+  }
+
   const graceMs = () => (deps.pod().spec?.terminationGracePeriodSeconds ?? 30) * 1000;
 
   return {
     async run(signal) {
       let stopRenewing = () => {};
+      const finished = new AbortController();
+      if (ended) return machinery.kill();
+      watchWhole(AbortSignal.any([signal, finished.signal])).catch(() => {});
       try {
         await machinery.prepare(signal);
         stopRenewing = machinery.renewVolumes(signal);
@@ -114,22 +159,17 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
         if (!signal.aborted && !machinery.stopping()) machinery.say('Warning', 'Failed', errorText(error));
       } finally {
         stopRenewing();
+        finished.abort();
         if (signal.aborted) machinery.letGo();
       }
     },
-    async stop(total) {
-      machinery.stop();
-      const deadline = performance.now() + total;
-      await stopAll(mains, total);
-      await stopSidecars(Math.max(0, deadline - performance.now()));
-      await Promise.allSettled(done);
-      deps.changed();
-    },
+    stop,
     status: (pod) =>
       [...lives.values()].every((life) => life.isKnown())
         ? runtimeStatus(pod, {
             containers: facts(),
             initFailed: initFailed && over,
+            ended,
             unenforced: machinery.unenforced(),
             imageId: machinery.imageId,
           })

@@ -1,7 +1,6 @@
 /** What the process runtime does not do, by name: better no pod than one that is other than it was asked for. */
 import type { Pod } from '../../api/types.ts';
 import { mountProblem } from './argv.ts';
-import { identityProblem } from './identity.ts';
 import type { Container } from './types.ts';
 import { volumeProblems } from './volumes.ts';
 
@@ -40,7 +39,6 @@ function containerProblems(pod: Pod, container: Container): string[] {
     container.volumeDevices?.length && 'volumeDevices',
     (container.stdin || container.tty) && 'stdin and tty',
     mountProblem(pod, container),
-    identityProblem(pod, container),
   ]
     .filter((words) => typeof words === 'string')
     .map((words) => `container ${container.name}: ${words}`);

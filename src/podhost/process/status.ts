@@ -3,11 +3,14 @@ import type { Pod } from '../../api/types.ts';
 import type { RuntimeStatus } from '../status.ts';
 import { unenforcedWords } from './limits.ts';
 import type { ContainerFacts, ContainerStatus } from './types.ts';
+import type { PodEnd } from './whole-pod.ts';
 
 export interface PodParts {
   containers: ReadonlyMap<string, ContainerFacts>;
   /** An init container that failed for good. */
   initFailed: boolean;
+  /** The pod was ended as a whole. */
+  ended: PodEnd | undefined;
   /** Kinds of limits that are asked for and not set. */
   unenforced: readonly string[];
   /** `imageID` of a container that runs or ran. */
@@ -25,7 +28,7 @@ const NOT_YET = {
 
 export function runtimeStatus(
   pod: Pod,
-  { containers, initFailed, unenforced, imageId }: PodParts,
+  { containers, initFailed, ended, unenforced, imageId }: PodParts,
 ): RuntimeStatus {
   const of = (list: readonly { name: string; image?: string }[] | undefined): ContainerStatus[] =>
     (list ?? []).map((container) => oneStatus(pod, container, containers.get(container.name), imageId));
@@ -43,7 +46,15 @@ export function runtimeStatus(
     (facts) => facts && !('waiting' in facts.state && facts.restarts === 0 && !facts.lastState.terminated),
   );
   return {
-    phase: initFailed || over ? (failed ? 'Failed' : 'Succeeded') : begun ? 'Running' : 'Pending',
+    phase:
+      ended || (failed && (initFailed || over))
+        ? 'Failed'
+        : over
+          ? 'Succeeded'
+          : begun
+            ? 'Running'
+            : 'Pending',
+    ...ended,
     initialized: initialized || begun,
     containers: of(pod.spec?.containers),
     initContainers: of(pod.spec?.initContainers),

@@ -6,6 +6,7 @@
  *   inside  the first process of a container, after bwrap has built its file system: gives up root, starts the
  *           program, hands on signals, reaps orphans, ends with the program's exit code.
  *   enter   one more program in a container that runs.
+ *   session a program that somebody watches: in a terminal of its own, and hung up on when they go.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,5 +30,6 @@ int main(int argc, char **argv) {
   if (!strcmp(verb, "hold")) return hold(argc, argv);
   if (!strcmp(verb, "inside")) return inside(argc, argv);
   if (!strcmp(verb, "enter")) return enter(argc, argv);
-  die(2, "usage: heddle-pause hold|inside|enter ...");
+  if (!strcmp(verb, "session")) return session(argc, argv);
+  die(2, "usage: heddle-pause hold|inside|enter|session ...");
 }

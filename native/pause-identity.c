@@ -41,6 +41,10 @@ int read_identity(int argc, char **argv, int at, struct identity *who) {
       who->unconfined = true;
       continue;
     }
+    if (!strcmp(flag, "--tty") || !strcmp(flag, "--control")) {
+      *(flag[2] == 't' ? &who->terminal : &who->control) = true;
+      continue;
+    }
     if (++at >= argc) break;
     if (!strcmp(flag, "--user")) who->user = read_pair(argv[at]);
     else if (!strcmp(flag, "--group")) who->group = read_pair(argv[at]);

@@ -25,6 +25,7 @@ static void start_program(const struct identity *who, char **argv, int report) {
   char words[512];
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  signal(SIGPIPE, SIG_DFL);
   /* Of whoever started us it is narrower: what the program writes is for the pod's other users, too. */
   umask(022);
   if (chdir(who->folder) < 0)
@@ -39,33 +40,6 @@ static void start_program(const struct identity *who, char **argv, int report) {
   _exit(errno == ENOENT ? 127 : 126);
 }
 
-/* Every child that ends; the exit code of `main_pid` once it is among them, else -1. */
-static int reap(pid_t main_pid) {
-  int status, code = -1;
-  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-    if (pid == main_pid) code = exit_code(status);
-  return code;
-}
-
-/*
- * Hands on signals until `program` ends, or the pod's holder does: with us, the first process, all others go.
- * (A signal at the holder's death will not do: bwrap, between us, may not signal another user's process.)
- */
-static _Noreturn void look_after(pid_t program, int signals) {
-  struct pollfd polls[] = {{signals, POLLIN, 0}, {LIFE_FD, POLLIN, 0}};
-  for (;;) {
-    struct signalfd_siginfo info;
-    if (poll(polls, 2, -1) < 0) continue;
-    if (polls[1].revents) _exit(128 + SIGKILL);
-    if (read(signals, &info, sizeof info) != sizeof info) continue;
-    if (info.ssi_signo != SIGCHLD) kill(program, (int)info.ssi_signo);
-    else {
-      int code = reap(program);
-      if (code >= 0) _exit(code);
-    }
-  }
-}
-
 /* Not on a command line, which every user of the machine can read. */
 static void read_environment(const char *path) {
   struct stat found;
@@ -78,9 +52,11 @@ static void read_environment(const char *path) {
   for (char *at = text; at < text + found.st_size; at += strlen(at) + 1) putenv(at);
 }
 
+/* A first process of a container: with it, all others go, should the pod's holder go. */
 int inside(int argc, char **argv) {
   struct identity who;
   sigset_t all;
+  int theirs = -1, ours = -1;
   const char reached = REACHED;
   if (write(REPORT_FD, &reached, 1) != 1) _exit(START_ERROR);
   fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
@@ -92,14 +68,52 @@ int inside(int argc, char **argv) {
   sigprocmask(SIG_SETMASK, &all, NULL);
   become(&who, true);
   int signals = signalfd(-1, &all, SFD_CLOEXEC);
+  if (who.terminal) ours = open_terminal(geteuid(), getegid(), &theirs);
   pid_t program = fork();
   if (program < 0) die(START_ERROR, "cannot fork: %s", strerror(errno));
   if (program == 0) {
-    setsid();
+    if (who.terminal) take_terminal(theirs);
+    else setsid();
     start_program(&who, argv + at, REPORT_FD);
   }
   close(REPORT_FD);
-  look_after(program, signals);
+  close(theirs);
+  /* A signal at the holder's death would not do: bwrap, between us, may not signal another user's process. */
+  attend(&(struct attended){.program = program, .signals = signals, .control = LIFE_FD, .terminal = ours, .hands_on = true});
+}
+
+/* What a program that is watched begins with, and who watches it. Does not come back in the parent. */
+static void begin_session(const struct identity *who) {
+  sigset_t ended;
+  int theirs = -1, ours = -1;
+  fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+  sigemptyset(&ended);
+  sigaddset(&ended, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &ended, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  int signals = signalfd(-1, &ended, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (who->terminal) ours = open_terminal(who->user.outside, who->group.outside, &theirs);
+  pid_t program = fork();
+  if (program < 0) die(START_ERROR, "cannot fork: %s", strerror(errno));
+  if (program == 0) {
+    if (who->terminal) take_terminal(theirs);
+    else setsid();
+    return;
+  }
+  close(theirs);
+  attend(&(struct attended){
+    .program = program, .signals = signals, .control = CONTROL_FD, .terminal = ours, .is_patient = true, .tells_end = true});
+}
+
+/* session [--tty] [--user ID:ID --group ID:ID] -- PROGRAM...: as whoever we are; the terminal is that user's. */
+int session(int argc, char **argv) {
+  struct identity who;
+  int at = read_identity(argc, argv, 2, &who);
+  if (at >= argc) die(START_ERROR, "no command after --");
+  begin_session(&who);
+  who.folder = ".";
+  start_program(&who, argv + at, -1);
+  return START_ERROR;
 }
 
 static int open_namespace(int proc, const char *name) {
@@ -152,7 +166,9 @@ int enter(int argc, char **argv) {
   join_cgroup(argv[3]);
   for (int i = 0; i < COUNT; i++)
     if (setns(fds[i], 0) < 0) die(START_ERROR, "cannot enter the container's %s namespace: %s", names[i], strerror(errno));
-  pid_t program = fork();
+  /* Comes back in a child. */
+  if (who.control) begin_session(&who);
+  pid_t program = who.control ? 0 : fork();
   if (program < 0) die(START_ERROR, "cannot fork: %s", strerror(errno));
   if (program == 0) {
     /* EINVAL: it is the one we are in. */

@@ -11,6 +11,8 @@ enum {
   REPORT_FD = 4, /* we say how far we came: REACHED, then nothing, or FAILED and words */
   LIFE_FD = 5,   /* ends when the pod's holder does: the container goes with it */
 };
+/* Of `enter --control` and `session`: sizes of the terminal, and its end is the end of the program. */
+enum { CONTROL_FD = 3 };
 enum { REACHED = 'S', FAILED = 'E' };
 /* What runtimes answer for a program that could not be started. */
 enum { START_ERROR = 128 };
@@ -26,6 +28,8 @@ struct identity {
   struct id_pair user, group, groups[MAX_GROUPS];
   size_t group_count;
   bool unconfined; /* no filter of system calls */
+  bool terminal;   /* in one of its own */
+  bool control;    /* CONTROL_FD is there */
   const char *folder;
   const char *environment; /* a file: NAME=VALUE, each ended by NUL */
 };
@@ -33,7 +37,7 @@ struct identity {
 /* Ends with `code` and a line of words on stderr. */
 _Noreturn void die(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Reads --user, --group, --groups, --unconfined, --cwd, --env up to "--"; the index of what follows it. */
+/* Reads --user, --group, --groups, --unconfined, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
 int read_identity(int argc, char **argv, int at, struct identity *who);
 
 /* Gives up root, every capability and the way back. With `make`, into a user namespace of its own if ids differ. */
@@ -42,8 +46,27 @@ void become(const struct identity *who, bool make);
 /* Refuses the system calls that change the machine or look into other processes' keys. */
 void filter_system_calls(void);
 
+/* Makes a terminal in the devpts that is at /dev/pts; our end of it. */
+int open_terminal(unsigned user, unsigned group, int *theirs);
+/* For the program, before it starts: a session of its own on that terminal. */
+void take_terminal(int fd);
+
+struct attended {
+  pid_t program;  /* leads a session of its own */
+  int signals;    /* a signalfd */
+  int control;    /* -1: none */
+  int terminal;   /* our end; -1: none */
+  bool is_patient; /* gives the program time when control ends */
+  bool hands_on;  /* passes on all signals */
+  bool tells_end; /* tells a terminal of the end of our input */
+};
+
+/* Ends with the program's exit code. */
+_Noreturn void attend(struct attended *a);
+
 int hold(int argc, char **argv);
 int inside(int argc, char **argv);
 int enter(int argc, char **argv);
+int session(int argc, char **argv);
 
 #endif

@@ -213,6 +213,14 @@ export function asError(payload: Buffer): HeddleError {
   return new HeddleError(code, message, { hint });
 }
 
+/** Of a resize frame. @throws Error */
+export function parseSize(payload: Buffer): TerminalSize {
+  const { columns, rows } = JSON.parse(payload.toString()) as TerminalSize;
+  const fits = (cells: number) => Number.isInteger(cells) && cells > 0 && cells < 65_536;
+  if (fits(columns) && fits(rows)) return { columns, rows };
+  throw new Error(`a terminal of ${columns} × ${rows}`);
+}
+
 export const failedFrame = (error: unknown): Buffer =>
   encodeFrame(
     Frame.failed,

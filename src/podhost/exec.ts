@@ -1,131 +1,83 @@
 /** The agent's side of exec-protocol.ts. */
-import type { ChildProcess } from 'node:child_process';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { closeNetns, openNetns } from '../kernel/netns.ts';
-import { spawnIn } from '../kernel/spawn.ts';
 import { HeddleError } from '../lib/errors.ts';
-import {
-  createFrameReader,
-  type ExecStart,
-  encodeFrame,
-  Frame,
-  failedFrame,
-  takeUpgrade,
-} from './exec-protocol.ts';
-
-export interface ExecTarget {
-  netns: string;
-  /** The whole command line, jail and all. */
-  argv: string[];
-  /** Default: PATH alone. */
-  env?: Readonly<Record<string, string>>;
-  /** The command is killed when the pod goes. */
-  ended: AbortSignal;
-}
+import { type AttachTarget, startAttach } from './exec-attach.ts';
+import { type CommandTarget, startCommand } from './exec-command.ts';
+import { createFrameReader, type ExecStart, Frame, failedFrame, takeUpgrade } from './exec-protocol.ts';
 
 export interface ExecDeps {
-  /** @throws HeddleError `PodNotHere` */
-  target(asked: ExecStart): Promise<ExecTarget>;
+  /** @throws HeddleError `PodNotHere` and others that say why not */
+  target(asked: ExecStart): Promise<CommandTarget | AttachTarget>;
 }
 
-/** Signals that end programs, for an exit code as shells give it. */
-const NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGTERM: 15,
-};
+/** What works on a request once it has begun. */
+export interface Session {
+  /** A frame of the caller's. False: wait with more until `onRoom` was called. */
+  take(type: number, payload: Buffer, onRoom: () => void): boolean;
+  /** The caller has gone. */
+  hangUp(): void;
+}
 
 export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, deps: ExecDeps): void {
   if (!takeUpgrade(req, socket)) return;
-  let child: ChildProcess | undefined;
+  let session: Session | undefined;
   let begun = false;
+  let gone = false;
   /** What came before the command had started. */
   const early: [type: number, payload: Buffer][] = [];
-  const input = (type: number, payload: Buffer) => {
-    if (type === Frame.stdin && child?.stdin) feed(child.stdin, payload, socket);
-    else if (type === Frame.stdinEnd) child?.stdin?.end();
+  const onRoom = () => void socket.resume();
+  const pass = (type: number, payload: Buffer) => {
+    if (!session!.take(type, payload, onRoom)) socket.pause();
+  };
+  const hangUp = () => {
+    gone = true;
+    session?.hangUp();
+  };
+  const refuse = (error: unknown) => {
+    if (socket.writable) socket.end(failedFrame(error));
+  };
+  const begin = async (payload: Buffer) => {
+    socket.pause();
+    try {
+      const asked = parseStart(payload);
+      const target = await deps.target(asked);
+      session =
+        'holder' in target ? await startAttach(target, asked, socket) : startCommand(target, asked, socket);
+      if (gone) session.hangUp();
+      for (const [type, bytes] of early.splice(0)) pass(type, bytes);
+    } catch (error) {
+      refuse(error);
+    }
+    socket.resume();
   };
   const read = createFrameReader((type, payload) => {
-    if (type === Frame.start && !begun) {
+    if (!begun && type === Frame.start) {
       begun = true;
-      socket.pause();
-      start(JSON.parse(payload.toString()) as ExecStart, socket, deps)
-        .then(
-          (started) => {
-            child = started;
-            if (socket.destroyed) child.kill('SIGKILL');
-            for (const [kind, bytes] of early.splice(0)) input(kind, bytes);
-          },
-          (error: unknown) => socket.end(failedFrame(error)),
-        )
-        .finally(() => socket.resume());
-    } else if (child) input(type, payload);
+      void begin(payload);
+    } else if (session) pass(type, payload);
     else early.push([type, payload]);
   });
   const onData = (chunk: Buffer) => {
     try {
       read(chunk);
     } catch (error) {
-      socket.end(failedFrame(error));
-      child?.kill('SIGKILL');
+      refuse(error);
+      hangUp();
     }
   };
   socket.on('data', onData);
   socket.on('error', () => socket.destroy());
-  // bwrap dies, and with it the first process of the command's pid namespace, and so all of them.
-  socket.on('close', () => child?.kill('SIGKILL'));
-  socket.on('end', () => child?.kill('SIGKILL'));
+  socket.on('close', hangUp);
+  socket.on('end', hangUp);
   if (head.length > 0) onData(head);
 }
 
-function feed(stdin: NonNullable<ChildProcess['stdin']>, payload: Buffer, socket: Duplex): void {
-  if (stdin.destroyed || stdin.write(payload)) return;
-  socket.pause();
-  const go = () => socket.resume();
-  stdin.once('drain', go);
-  stdin.once('close', go);
-}
-
-async function start(asked: ExecStart, socket: Duplex, deps: ExecDeps): Promise<ChildProcess> {
-  if (!Array.isArray(asked.argv) || asked.argv.length === 0)
-    throw new HeddleError('ExecFailed', 'no command was given', { hint: 'heddle exec POD -- CMD [ARG…]' });
-  const { netns: path, argv, env, ended } = await deps.target(asked);
-  const netns = openNetns(path);
-  try {
-    const child = spawnIn({ argv, netns, ...(env ? { env } : {}), stdio: ['pipe', 'pipe', 'pipe'] });
-    connect(child, socket, argv[0]!);
-    const kill = () => child.kill('SIGKILL');
-    ended.addEventListener('abort', kill, { once: true });
-    child.once('close', () => ended.removeEventListener('abort', kill));
-    return child;
-  } finally {
-    closeNetns(netns);
-  }
-}
-
-function connect(child: ChildProcess, socket: Duplex, program: string): void {
-  const relay = (stream: NodeJS.ReadableStream | null, type: number) =>
-    stream?.on('data', (chunk: Buffer) => {
-      if (!socket.writable || socket.write(encodeFrame(type, chunk))) return;
-      stream.pause();
-      socket.once('drain', () => stream.resume());
-    });
-  relay(child.stdout, Frame.stdout);
-  relay(child.stderr, Frame.stderr);
-  child.stdin?.on('error', () => {});
-  child.on('error', (cause) => {
-    const error = new HeddleError('ExecFailed', `cannot start ${program}`, {
-      hint: 'the Debian package bubblewrap is missing',
-      cause,
-    });
-    socket.end(failedFrame(error));
-  });
-  child.on('close', (code, signal) => {
-    const exit = code ?? 128 + (NUMBERS[signal ?? ''] ?? 0);
-    if (socket.writable) socket.end(encodeFrame(Frame.exit, String(exit)));
-  });
+/** @throws HeddleError `ExecFailed` */
+function parseStart(payload: Buffer): ExecStart {
+  const asked = JSON.parse(payload.toString()) as ExecStart;
+  const { argv } = asked;
+  const isCommand = Array.isArray(argv) && argv.length > 0 && argv.every((word) => typeof word === 'string');
+  if (argv === undefined || isCommand) return asked;
+  throw new HeddleError('ExecFailed', 'no command was given', { hint: 'heddle exec POD -- CMD [ARG…]' });
 }

@@ -86,6 +86,39 @@ test('a command cannot see nor change the machine', async () => {
   for (const kind of ['CapEff', 'CapPrm', 'CapBnd']) assert.match(stdout, new RegExp(`${kind}:\\s+0{16}`));
 });
 
+test('a command has a terminal of its own: its size, its signals, its end of input', async () => {
+  const text: string[] = [];
+  const stdin = new PassThrough();
+  const stdout = new PassThrough();
+  let resize: ((size: { columns: number; rows: number }) => void) | undefined;
+  stdout.on('data', (chunk: Buffer) => text.push(chunk.toString()));
+  const said = (words: string) => eventually(words, () => text.join('').includes(words));
+  const running = execOverSocket(socketPath, {
+    namespace: 'shop',
+    pod: 'web',
+    argv: [
+      'sh',
+      '-c',
+      'tty; stty -echo; trap "stty size" WINCH; trap : INT; echo ready; sleep 1000; echo "$TERM"; cat; exit 5',
+    ],
+    stdin,
+    stdout,
+    stderr: new PassThrough(),
+    terminal: { onResize: (listener) => (resize = listener) },
+  });
+  await said('ready');
+  assert.match(text.join(''), /^\/dev\/pts\/\d+\r\n/);
+  resize!({ columns: 133, rows: 44 });
+  // The shell hears of it when its child has ended: by Ctrl-C.
+  stdin.write('\x03');
+  await said('44 133');
+  stdin.write('words\n');
+  await said('words');
+  stdin.end();
+  assert.equal(await running, 5);
+  assert.match(text.join(''), /xterm/);
+});
+
 test('standard input arrives whole, however large', async () => {
   const size = 3_000_000;
   const { code, stdout } = await exec(['wc', '-c'], Readable.from([Buffer.alloc(size, 65)]));

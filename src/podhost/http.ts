@@ -55,30 +55,39 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
 
   async function target(asked: ExecStart) {
     const { worker, local } = withNetwork(asked);
-    const { argv } = asked;
-    if (!argv || asked.tty)
-      throw new HeddleError('ExecFailed', 'attach, and terminals (-t), are not there yet');
+    const { argv, tty = false } = asked;
+    const { ended } = worker;
     const processes = worker.processes();
-    if (processes)
-      return {
-        netns: local.netns,
-        ended: worker.ended,
-        ...(await processes.enter(asked.container, argv)),
-      };
+    if (processes && !argv) return processes.attach(asked.container, tty);
+    if (!argv)
+      throw new HeddleError(
+        'AttachRefused',
+        `pod ${worker.label} is a stand-in, which has nothing to attach to`,
+        {
+          hint: 'kubectl logs shows what it serves; kubectl exec runs a command in it',
+        },
+      );
+    const { netns } = local;
+    if (processes) return { netns, ended, ...(await processes.enter(asked.container, argv, { tty })) };
+    const hostname = worker.pod ? hostnameOf(worker.pod) : local.name;
+    const env = {
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      HOME: '/home',
+      LANG: 'C.UTF-8',
+      HOSTNAME: hostname,
+      ...(tty ? { TERM: 'xterm' } : {}),
+    };
     return {
-      netns: local.netns,
-      ended: worker.ended,
+      netns,
+      ended,
       argv: jailed({
-        hostname: worker.pod ? hostnameOf(worker.pod) : local.name,
+        hostname,
         files: podFiles(host.folder(worker.uid)),
         userId: podUserId(worker.uid),
-        env: {
-          PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-          HOME: '/home',
-          LANG: 'C.UTF-8',
-          HOSTNAME: worker.pod ? hostnameOf(worker.pod) : local.name,
-        },
+        env,
         argv,
+        pause: host.pause,
+        tty,
       }),
     };
   }

@@ -11,7 +11,14 @@ export interface JailOptions {
   userId: number;
   env: Readonly<Record<string, string>>;
   argv: readonly string[];
+  /** heddle-pause, which watches the program. */
+  pause: string;
+  /** In a terminal of its own. */
+  tty: boolean;
 }
+
+/** Where the program's first process is, as it is seen inside. */
+const PAUSE = '/.heddle/pause';
 
 /** Folders that merged-usr systems have as links; each is taken over as it is. */
 const TOP = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
@@ -61,8 +68,24 @@ export function jailed(options: JailOptions): string[] {
     '/home',
     '--clearenv',
     ...Object.entries(options.env).flatMap(([name, value]) => ['--setenv', name, value]),
-    // setpriv gives them up again, with the user id.
-    ...['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'].flatMap((name) => ['--cap-add', name]),
+    '--perms',
+    '0755',
+    '--dir',
+    '/.heddle',
+    '--ro-bind',
+    options.pause,
+    PAUSE,
+    // setpriv gives them up again, with the user id. Who watches the program may signal it.
+    ...['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_KILL'].flatMap((name) => ['--cap-add', name]),
+    '--',
+    PAUSE,
+    'session',
+    '--control',
+    ...(options.tty ? ['--tty'] : []),
+    '--user',
+    `${id}:${id}`,
+    '--group',
+    `${id}:${id}`,
     '--',
     'setpriv',
     '--reuid',

@@ -87,6 +87,8 @@ export interface PodHost {
   readonly standIn: StandInClient;
   /** Where a pod's own files are: resolv.conf, hosts, … */
   folder(uid: string): string;
+  /** heddle-pause */
+  readonly pause: string;
   status(): PodHostStatus;
 }
 
@@ -208,6 +210,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
     attachments: () => restored.promise.then(() => new Set(workers.keys())),
     standIn,
     folder: records.folder,
+    pause: options.processes.program,
     status() {
       const all = [...workers.values()];
       return {

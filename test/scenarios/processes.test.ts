@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { kubectl, type KubectlResult } from '../kubectl.ts';
-import { root, upCluster } from './local-cluster.ts';
+import { kubectl, kubectlPath, type KubectlResult } from '../kubectl.ts';
+import { execute, root, upCluster } from './local-cluster.ts';
 
 /** Milliseconds: generous, for machines that do other things as well. */
 const PATIENCE = 120_000;
@@ -89,7 +89,10 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   await must(`cp ${mine} ${pod}:/data/theirs -c main`);
   await must(`cp ${pod}:/data/theirs ${mine}.back -c main`);
   assert.equal(readFileSync(`${mine}.back`, 'utf8'), input);
-  assert.match((await ask(`exec -it ${pod} -c main -- true`)).stderr, /terminals|TTY/);
+  const terminal = `${kubectlPath()} --kubeconfig ${kubeconfig} -n work exec -it ${pod} -c main -- sh -c 'tty; exit 3'`;
+  const shown = await execute('script', ['--quiet', '--return', '--command', terminal, '/dev/null']);
+  assert.match(shown.stdout, /\/dev\/pts\/\d/);
+  assert.equal(shown.code, 3);
 
   // Gone and come back, the agent finds everything as it was.
   const started = await must(`get pod ${pod} -o jsonpath={.status.containerStatuses}`);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Pod, Service } from '../../api/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { HeddleError } from '../../lib/errors.ts';
+import type { AttachTarget } from '../exec-attach.ts';
 import type { CheckDeps } from '../health/check.ts';
 import type { PodRecord } from '../records.ts';
 import type { RuntimeStatus } from '../status.ts';
@@ -56,7 +57,9 @@ export interface PodProcesses {
   /** Processes, cgroup, logs. */
   dispose(): Promise<void>;
   /** @throws HeddleError `NoSuchContainer`, `ContainerNotRunning` */
-  enter(container: string | undefined, argv: readonly string[]): Promise<Entry>;
+  enter(container: string | undefined, argv: readonly string[], session: { tty: boolean }): Promise<Entry>;
+  /** To a container that runs. @throws HeddleError `NoSuchContainer`, `ContainerNotRunning`, `AttachRefused` */
+  attach(container: string | undefined, tty: boolean): AttachTarget;
   /** Of the container's run, or the one before. @throws HeddleError `NoSuchContainer`, `NoPreviousRun` */
   log(container: string | undefined, previous: boolean): { path: string; running: boolean };
 }
@@ -72,13 +75,14 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
       throw new HeddleError('PodNotHere', `pod ${namespace}/${name} is not known from the API server yet`);
     return pod;
   };
+  const socketPath = join(options.sockets, `${uid}.sock`);
   const machinery = createMachinery({
     pod: podOrFail,
     launcher: createJailLauncher({ pod: podOrFail, program: options.program, folder: deps.folder }),
     program: options.program,
     folder: deps.folder,
     logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),
-    socketPath: join(options.sockets, `${uid}.sock`),
+    socketPath,
     netns,
     cgroup: join(options.cgroup, uid),
     cgroupMount: options.cgroupMount,
@@ -104,6 +108,15 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     if (found) return found;
     throw new HeddleError('NoSuchContainer', `container ${wanted} is not valid for pod ${name}`, {
       hint: `it has ${all.map((one) => one.name).join(', ')}`,
+    });
+  }
+
+  function findRunning(asked: string | undefined): { container: Container; pid: number } {
+    const container = find(asked);
+    const pid = processes?.pid(container.name);
+    if (pid !== undefined) return { container, pid };
+    throw new HeddleError('ContainerNotRunning', `container ${container.name} of pod ${name} does not run`, {
+      hint: 'kubectl describe pod says why',
     });
   }
 
@@ -134,18 +147,14 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
       await processes?.stop(graceMs);
     },
     dispose: machinery.dispose,
-    async enter(asked, argv) {
-      const container = find(asked);
-      const pid = processes?.pid(container.name);
-      if (pid === undefined)
-        throw new HeddleError(
-          'ContainerNotRunning',
-          `container ${container.name} of pod ${name} does not run`,
-          {
-            hint: 'kubectl describe pod says why',
-          },
-        );
-      return machinery.enter(container, pid, argv);
+    async enter(asked, argv, session) {
+      const { container, pid } = findRunning(asked);
+      return machinery.enter(container, pid, argv, session);
+    },
+    attach() {
+      throw new HeddleError('AttachRefused', 'attaching to programs is not there yet', {
+        hint: 'kubectl exec runs another one in the same container',
+      });
     },
     log(asked, previous) {
       const container = find(asked);

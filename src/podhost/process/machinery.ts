@@ -66,11 +66,15 @@ export interface PodMachinery {
   unenforced(): string[];
   stop(): void;
   stopping(): boolean;
-  /** The command line that runs `argv` in a container whose first process is `pid`, and its environment. */
+  /**
+   * The command line that runs `argv` in a container whose first process is `pid`, and its environment. With
+   * `session` it is hung up on when descriptor 3 is closed, and has a terminal if it asks for one.
+   */
   enter(
     container: Container,
     pid: number,
     argv: readonly string[],
+    session?: { tty: boolean },
   ): Promise<{ argv: string[]; env: Record<string, string> }>;
   logFile(container: string, attempt: number): string;
   /** All programs of its containers, at once. */
@@ -183,11 +187,18 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     to.start({ id, log, cgroup, argv: command });
   }
 
-  async function enter(container: Container, pid: number, argv: readonly string[]) {
+  async function enter(
+    container: Container,
+    pid: number,
+    argv: readonly string[],
+    session?: { tty: boolean },
+  ) {
+    const watched = session ? ['--control', ...(session.tty ? ['--tty'] : [])] : [];
+    const terminal: Record<string, string> = session?.tty ? { TERM: 'xterm' } : {};
     const inside = await launcher.enter(container, cgroupOf(container.name));
     return {
-      argv: [deps.program, 'enter', String(pid), ...inside, '--', ...argv],
-      env: parseEnvironment(await readFile(environmentFile(container.name), 'utf8')),
+      argv: [deps.program, 'enter', String(pid), ...inside, ...watched, '--', ...argv],
+      env: { ...terminal, ...parseEnvironment(await readFile(environmentFile(container.name), 'utf8')) },
     };
   }
 

@@ -13,7 +13,7 @@ static __noinline int from_overlay_slow(struct __sk_buff *skb)
 SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
-	int verdict = carry_quick(skb, skb->ifindex, 0);
+	int verdict = carry_quick(skb, skb->ifindex, QUICK_CARRY);
 
 	return verdict == QUICK_NO ? from_overlay_slow(skb) : verdict;
 }

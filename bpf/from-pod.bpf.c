@@ -25,20 +25,27 @@ static __always_inline struct pod *pod_behind(const struct address *address, __u
 	return pod && pod->link == link ? pod : 0;
 }
 
-/* ARP ends at the host, which has its own answer; a pod speaks of its own address, or probes (RFC 5227). */
-static __always_inline int from_pod_other(struct __sk_buff *skb)
+/* ARP ends at the host, which has its own answer; a pod speaks of its own addresses, or probes (RFC 5227). */
+static __noinline int from_pod_other(struct __sk_buff *skb)
 {
 	void *data = as_pointer(skb->data), *end = as_pointer(skb->data_end);
 	struct ethhdr *ethernet = data;
 	struct arp *arp = data + ETHERNET_LENGTH;
 	struct address sender;
+	struct pod *pod;
 	__be32 ip;
 
 	if ((void *)(arp + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_ARP))
 		return drop(skb, DROP_MALFORMED);
 	__builtin_memcpy(&ip, arp->sender, 4);
 	set_v4(&sender, ip);
-	return ip == 0 || pod_behind(&sender, skb->ifindex) ? TC_ACT_OK : drop(skb, DROP_SPOOFED);
+	pod = pod_behind(&sender, skb->ifindex);
+	if (ip && !pod)
+		return drop(skb, DROP_ARP_SPOOFED);
+	if (pod && !comes_from(skb, pod->mac))
+		return drop(skb, DROP_WRONG_MAC);
+	/* What is said of the address is that it is where the frame comes from. */
+	return same_mac(arp->sender_mac, ethernet->h_source) ? TC_ACT_OK : drop(skb, DROP_ARP_SPOOFED);
 }
 
 /* Between neighbours: the host answers for the gateway, and nothing goes further. */
@@ -84,13 +91,49 @@ __noinline int reaches_tunnel(struct __sk_buff *skb, const struct packet *p)
 	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
-/* Whether the pod may send this: 0, ADMIT_STACK, or why not. `mine`: the sender's address is its own. */
-static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, int mine)
+/* RFC 4861 section 4.4: whose address is advertised, which must be the pod's. That of a link ends at the link. */
+static __always_inline int advertises_other(struct __sk_buff *skb, const struct packet *p)
 {
+	struct address target;
+
+	if (p->icmp_type != 136)
+		return 0;
+	if (bpf_skb_load_bytes(skb, p->l4 + 8, &target, sizeof(target)))
+		return 1;
+	return !is_link_local(&target) && !pod_behind(&target, skb->ifindex);
+}
+
+/* What the words of ICMP that never leave a link are refused as, 0 of any other. */
+static __always_inline int link_word(const struct packet *p)
+{
+	if (p->protocol == IPPROTO_ICMPV6)
+		return p->icmp_type == 134 ? DROP_ROUTER_ADVERTISEMENT : p->icmp_type == 137 ? DROP_REDIRECT : 0;
+	if (p->protocol != IPPROTO_ICMP)
+		return 0;
+	return p->icmp_type == 9 ? DROP_ROUTER_ADVERTISEMENT : p->icmp_type == 5 ? DROP_REDIRECT : 0;
+}
+
+static __always_inline int is_discovery(const struct packet *p)
+{
+	return p->protocol == IPPROTO_ICMPV6 && (p->icmp_type == 135 || p->icmp_type == 136);
+}
+
+/*
+ * Whether the pod may send this: 0, ADMIT_STACK, or why not. `sender`: 0 if the address is not its own. Who asks what
+ * would be done asks of IP alone.
+ */
+static __always_inline int admit(struct __sk_buff *skb, const struct packet *p, const struct pod *sender)
+{
+	int mine = sender != 0, word = link_word(p);
+
+	if (word && (p->flags & PACKET_LATER) == 0)
+		return word;
+	if (sender && !comes_from(skb, sender->mac) && !is_dry(skb))
+		return DROP_WRONG_MAC;
 	if (may_reach_host(p, mine))
-		return ADMIT_STACK;
+		return is_discovery(p) && advertises_other(skb, p) ? DROP_NEIGHBOUR_SPOOFED : ADMIT_STACK;
 	if (!mine)
-		return DROP_SPOOFED;
+		return is_discovery(p) ? DROP_NEIGHBOUR_SPOOFED : DROP_SPOOFED;
 	if ((p->flags & PACKET_LINK_LOCAL) || is_multicast(&p->dst) || is_link_local(&p->dst))
 		return DROP_NO_ROUTE;
 	return reaches_tunnel(skb, p) ? DROP_TUNNEL : 0;
@@ -116,8 +159,8 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 	if (parsed == PARSE_OTHER)
 		return from_pod_other(skb);
 	if (parsed != PARSE_OK)
-		return turn_away(skb, DROP_MALFORMED);
-	admitted = admit(skb, p, sender != 0);
+		return turn_away(skb, parsed == PARSE_OVERSIZED ? DROP_OVERSIZED : DROP_MALFORMED);
+	admitted = admit(skb, p, sender);
 	if (is_dry(skb))
 		return dry_carry(skb, ORIGIN_POD, link, admitted);
 	if (admitted)
@@ -128,7 +171,7 @@ static __noinline int from_pod_slow(struct __sk_buff *skb)
 SEC("tc")
 int from_pod(struct __sk_buff *skb)
 {
-	int verdict = carry_quick(skb, skb->ifindex, 0);
+	int verdict = carry_quick(skb, skb->ifindex, QUICK_CARRY_POD);
 
 	return verdict == QUICK_NO ? from_pod_slow(skb) : verdict;
 }

@@ -78,6 +78,6 @@ int to_pod(struct __sk_buff *skb)
 		skb->mark = 0;
 		return TC_ACT_OK;
 	}
-	verdict = carry_quick(skb, from, 1);
+	verdict = carry_quick(skb, from, QUICK_JUDGE);
 	return verdict == QUICK_NO ? to_pod_slow(skb, from) : verdict;
 }

@@ -33,6 +33,12 @@ enum drop_reason {
 	DROP_SHARE = 21,	  /* a pod has as many translated connections as it may */
 	DROP_NEIGHBOUR = 22,	  /* a pod that asks for too many neighbours that do not answer */
 	DROP_HANDOVER = 23,	  /* of a connection that other programs know, while a build goes over to another */
+	DROP_WRONG_MAC = 24,	  /* a pod's packet whose sender's MAC address is not the pod's */
+	DROP_ARP_SPOOFED = 25,	  /* ARP in somebody else's name */
+	DROP_NEIGHBOUR_SPOOFED = 26, /* Neighbour Discovery in somebody else's name */
+	DROP_ROUTER_ADVERTISEMENT = 27, /* of a pod, which is no router */
+	DROP_REDIRECT = 28,	  /* of a pod, which is no router */
+	DROP_OVERSIZED = 29,	  /* a fragment that ends beyond 65,535 bytes */
 	DROP_REASONS = 32,
 };
 

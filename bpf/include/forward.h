@@ -73,6 +73,21 @@ __noinline int locate(const struct address *address, struct place *out)
 	return out->kind = PLACE_REMOTE;
 }
 
+static __always_inline int same_mac(const void *a, const void *b)
+{
+	const __u16 *left = a, *right = b;
+
+	return left[0] == right[0] && left[1] == right[1] && left[2] == right[2];
+}
+
+/* Whether the frame's sender has this MAC address. */
+static __always_inline int comes_from(struct __sk_buff *skb, const __u8 *mac)
+{
+	struct ethhdr *ethernet = as_pointer(skb->data);
+
+	return (void *)(ethernet + 1) <= as_pointer(skb->data_end) && same_mac(ethernet->h_source, mac);
+}
+
 static __always_inline void set_way(struct flow_way *way, const struct place *to)
 {
 	way->forward = to->kind == PLACE_POD ? (to->flags & POD_QUEUED ? FORWARD_QUEUE : FORWARD_POD) :

@@ -90,6 +90,8 @@ enum parse {
 	PARSE_OTHER = -2,
 	/* The bytes end too early; more may be outside of the linear part. */
 	PARSE_SHORT = -3,
+	/* A fragment that ends where no datagram does. */
+	PARSE_OVERSIZED = -4,
 };
 
 /* Of a segment that asks for a connection. */
@@ -269,6 +271,9 @@ static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 		p->fragment_id = ip->id;
 		if (overlaps_header(p->protocol, (fragment & 0x1fff) * 8))
 			return PARSE_DROP;
+		/* RFC 791 section 3.1: header and all fragments are 65,535 bytes at most. */
+		if ((fragment & 0x1fff) * 8 + total > 0xffff)
+			return PARSE_OVERSIZED;
 	}
 	/* Source routes among them are the node's to refuse (net.ipv4.conf.all.accept_source_route). */
 	if (length > sizeof(*ip))
@@ -278,8 +283,8 @@ static __always_inline int parse_ipv4(void *data, void *end, struct packet *p)
 
 #define EXTENSIONS_MAX 6
 
-/* RFC 8200 section 4. A routing header with segments left is a source route. */
-static __always_inline int skip_extensions(void *data, void *end, struct packet *p, __u8 next)
+/* RFC 8200 section 4. A routing header with segments left is a source route. `last`: where the packet ends. */
+static __always_inline int skip_extensions(void *data, void *end, struct packet *p, __u8 next, __u32 last)
 {
 	__u32 at = p->l4;
 
@@ -311,6 +316,9 @@ static __always_inline int skip_extensions(void *data, void *end, struct packet 
 				p->fragment_id = *(__u32 *)(header + 4);
 				if (overlaps_header(header[0], fragment & 0xfff8))
 					return PARSE_DROP;
+				/* RFC 8200 section 4.5: so is the payload that they make. */
+				if (last > at + 8 && (fragment & 0xfff8) + last - at - 8 > 0xffff)
+					return PARSE_OVERSIZED;
 			}
 		}
 		next = header[0];
@@ -345,7 +353,7 @@ static __always_inline int parse_ipv6(void *data, void *end, struct packet *p)
 	if (is_v4(&p->src) || is_v4(&p->dst))
 		return PARSE_DROP;
 	p->l4 = p->l3 + sizeof(*ip);
-	parsed = skip_extensions(data, end, p, ip->nexthdr);
+	parsed = skip_extensions(data, end, p, ip->nexthdr, p->l4 + total);
 	if (parsed != PARSE_OK)
 		return parsed;
 	/* 0: a jumbogram (RFC 2675), whose length is more than 64 kB. */
@@ -458,7 +466,7 @@ __noinline int parse_inner(struct __sk_buff *skb, const struct packet *p, struct
 	if (is_v4(&inner->src) || is_v4(&inner->dst))
 		return PARSE_DROP;
 	inner->l4 = inner->l3 + sizeof(*ip);
-	parsed = skip_extensions(data, end, inner, ip->nexthdr);
+	parsed = skip_extensions(data, end, inner, ip->nexthdr, inner->l4 + bpf_ntohs(ip->payload_len));
 	if (parsed != PARSE_OK || (inner->flags & PACKET_LATER))
 		return PARSE_DROP;
 	ports = data + (inner->l4 & 0x3ff);

@@ -10,6 +10,14 @@
 
 #define QUICK_NO (-2)
 
+enum quick_use {
+	QUICK_CARRY,
+	/* What a pod sends: with its own MAC address, which answers are sent to. */
+	QUICK_CARRY_POD,
+	/* Judged and counted; where it goes others know. */
+	QUICK_JUDGE,
+};
+
 /* Of an entry that knows this packet's way, or 0. */
 static __always_inline struct flow *quick_flow(void *data, void *end, __u32 *way, __u8 *protocol, __u8 *tcp_flags)
 {
@@ -66,7 +74,7 @@ static __always_inline struct flow *quick_flow(void *data, void *end, __u32 *way
 }
 
 /* `link`: where the packet came in; only there may the entry's sender be. QUICK_NO: nothing is done. */
-static __always_inline int carry_quick(struct __sk_buff *skb, __u32 link, int judged_only)
+static __always_inline int carry_quick(struct __sk_buff *skb, __u32 link, enum quick_use use)
 {
 	__u32 way = 0;
 	__u8 protocol = 0, tcp_flags = 0;
@@ -79,12 +87,14 @@ static __always_inline int carry_quick(struct __sk_buff *skb, __u32 link, int ju
 	way &= 1;
 	if (flow->way[way].link != link || (flow->flags & (FLOW_TRANSLATED | FLOW_DENIED)))
 		return QUICK_NO;
+	if (use == QUICK_CARRY_POD && !comes_from(skb, flow->way[way ^ 1].mac))
+		return QUICK_NO;
 	now = bpf_ktime_get_coarse_ns();
 	if (is_idle(flow, now))
 		return QUICK_NO;
 	note_packet(flow, way, protocol, tcp_flags, now);
 	count_packet(flow, way, packets_of(skb), bytes_of(skb));
-	if (judged_only)
+	if (use == QUICK_JUDGE)
 		return TC_ACT_OK;
 	return forward_packet(skb, &flow->way[way]);
 }

@@ -28,6 +28,12 @@ export const DROP_REASONS: ReadonlyMap<number, string> = new Map([
   [21, 'share'],
   [22, 'neighbour'],
   [23, 'handover'],
+  [24, 'wrong-mac'],
+  [25, 'arp-spoofed'],
+  [26, 'neighbour-spoofed'],
+  [27, 'router-advertisement'],
+  [28, 'redirect'],
+  [29, 'oversized'],
 ]);
 
 export function readDrops(programs: Pick<Programs, 'map'>): ReadonlyMap<string, Counter> {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { testRun } from '../../kernel/bpf/test-run.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
+import { parseAddress, toBytes } from '../../lib/ip.ts';
 import { createCluster } from '../testing/cluster.ts';
 import { openEbpf } from '../testing/ebpf.ts';
 import { GATEWAYS } from '../testing/lab.ts';
@@ -19,6 +20,8 @@ test('what nobody may send goes no further than the link it came by', { skip: ne
   const run = (program: string, link: string, data: Buffer): number => {
     const { index, mac } = node.route.link(link)!;
     if (link === 'eth0') data.write(mac.replaceAll(':', ''), 'hex');
+    const sender = [a, b].find((each) => each.interface === link);
+    if (sender) data.write(sender.mac.replaceAll(':', ''), 6, 'hex');
     return testRun({ program: programs.program(program), data, context: { ifindex: index }, ns: node.ns })
       .verdict;
   };
@@ -74,18 +77,74 @@ test('what nobody may send goes no further than the link it came by', { skip: ne
   routed[14 + 6] = 43;
   routed[14 + 40 + 3] = 1;
   assert.equal(fromPod(routed), SHOT, 'a source route');
-  const advertisement = frame({ src: A6, dst: 'ff02::1', protocol: 58, sport: 0, dport: 0 });
-  for (const type of [133, 134, 137, 143]) {
-    advertisement[14 + 40] = type;
-    assert.equal(fromPod(Buffer.from(advertisement)), SHOT, `ICMPv6 ${type}`);
-  }
-  const arp = Buffer.alloc(42);
-  arp.write('ffffffffffff0200000000010806000108000604000102', 'hex');
-  const asks = (sender: string): Buffer => {
-    const out = Buffer.from(arp);
-    out.set(sender.split('.').map(Number), 28);
-    return out;
+});
+
+test('what a pod says that it is not is dropped and counted by name', { skip: needsRoot }, async (t) => {
+  const { lab, pod, backends } = await createCluster(t, openEbpf);
+  const [a, b, c] = [pod('a'), pod('b'), pod('c')];
+  const node = lab.nodes[0]!;
+  const { programs, drops } = backends[0]!;
+  const context = { ifindex: node.route.link(a.interface)!.index };
+  const program = programs.program('from_pod');
+  const send = (data: Buffer): number => testRun({ program, data, context, ns: node.ns }).verdict;
+  const counts = () => new Map([...(drops?.() ?? [])].map(([reason, { packets }]) => [reason, packets]));
+  const isDropped = (data: Buffer, reason: string, what: string): void => {
+    const before = counts();
+    assert.equal(send(data), SHOT, what);
+    const after = [...counts()].filter(([name, packets]) => packets !== before.get(name));
+    assert.deepEqual(after, [[reason, (before.get(reason) ?? 0) + 1]], what);
   };
-  assert.equal(fromPod(asks(a.addresses[0])), OK);
-  assert.equal(fromPod(asks(b.addresses[0])), SHOT, 'ARP in another name');
+  const { mac } = a;
+  const bytes = (address: string) => Buffer.from(toBytes(parseAddress(address)));
+
+  for (const family of [0, 1] as const) {
+    const [A, B, C] = [a, b, c].map(({ addresses }) => addresses[family]) as [string, string, string];
+    const stream = { src: A, dst: C, protocol: 6, sport: 1000, dport: 80, mac };
+    isDropped(frame({ ...stream, src: B }), 'spoofed', 'a source address');
+    isDropped(frame({ ...stream, mac: b.mac }), 'wrong-mac', 'a MAC address, of a new connection');
+    assert.equal(send(frame(stream)), REDIRECT);
+    assert.equal(send(frame({ ...stream, tcpFlags: ACK })), REDIRECT);
+    isDropped(frame({ ...stream, tcpFlags: ACK, mac: b.mac }), 'wrong-mac', 'of one that is known');
+    const piece = frame({ ...stream, protocol: 17, fragment: { id: 7, part: 'later' } });
+    // RFC 791, RFC 8200 section 4.5: it ends beyond the last byte of the largest datagram.
+    if (family === 0) piece.writeUInt16BE(0x1ff8, 14 + 6);
+    else piece.writeUInt16BE(0xfff8, 14 + 40 + 2);
+    isDropped(piece, 'oversized', 'a fragment');
+  }
+
+  const ndp = { src: a.addresses[1], dst: 'ff02::1', protocol: 58, sport: 0, dport: 0, mac };
+  const says = (type: number, about?: string, src = ndp.src): Buffer => {
+    const data = frame({ ...ndp, src });
+    data[14 + 40] = type;
+    return Buffer.concat([
+      data.subarray(0, 14 + 40 + 8),
+      about === undefined ? Buffer.alloc(16) : bytes(about),
+    ]);
+  };
+  for (const src of [ndp.src, 'fe80::1:1']) {
+    isDropped(says(134, undefined, src), 'router-advertisement', 'a router');
+    isDropped(says(137, undefined, src), 'redirect', 'a redirect');
+    isDropped(says(136, b.addresses[1], src), 'neighbour-spoofed', 'the address of another');
+    assert.equal(send(says(136, ndp.src, src)), OK, 'its own');
+  }
+  isDropped(says(136, ndp.src, b.addresses[1]), 'neighbour-spoofed', 'as another');
+  for (const type of [133, 143]) isDropped(says(type), 'no-route', `ICMPv6 ${type}`);
+  const router4 = frame({ ...ndp, src: a.addresses[0], dst: '224.0.0.1', protocol: 1 });
+  router4[14 + 20] = 9;
+  isDropped(router4, 'router-advertisement', 'RFC 1256');
+  router4[14 + 20] = 5;
+  isDropped(router4, 'redirect', 'RFC 792');
+
+  const arp = (sender: string, of = mac, from = mac): Buffer =>
+    Buffer.concat([
+      Buffer.from(`ffffffffffff${from}08060001080006040001${of}`.replaceAll(':', ''), 'hex'),
+      bytes(sender),
+      Buffer.alloc(10),
+    ]);
+  assert.equal(send(arp(a.addresses[0])), OK);
+  assert.equal(send(arp('0.0.0.0')), OK, 'a probe (RFC 5227)');
+  isDropped(arp(b.addresses[0]), 'arp-spoofed', 'ARP in another name');
+  isDropped(arp(a.addresses[0], b.mac), 'arp-spoofed', 'ARP that sends answers elsewhere');
+  isDropped(arp('0.0.0.0', b.mac), 'arp-spoofed', 'a probe likewise');
+  isDropped(arp(a.addresses[0], b.mac, b.mac), 'wrong-mac', 'ARP from elsewhere');
 });

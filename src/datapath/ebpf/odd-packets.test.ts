@@ -159,7 +159,7 @@ test('a pod that says it is another is not believed: ARP, neighbour discovery', 
       .filter(({ address }) => b.addresses.includes(address ?? ''))
       .map((each) => JSON.stringify({ ...each, confirmed: undefined }))
       .sort();
-  const before = { known: known(), spoofed: drops('spoofed') };
+  const before = { known: known(), arp: drops('arp-spoofed'), discovery: drops('neighbour-spoofed') };
   const mac = a.mac.replaceAll(':', '');
   const bytes = (address: string) => Buffer.from(toBytes(parseAddress(address)));
   // RFC 826: "b is at a's address", to everybody.
@@ -171,7 +171,7 @@ test('a pod that says it is another is not believed: ARP, neighbour discovery', 
       bytes('169.254.1.1'),
     ]),
   );
-  assert.equal(drops('spoofed') - before.spoofed, 1);
+  assert.equal(drops('arp-spoofed') - before.arp, 1);
   // RFC 4861 section 4.4: the same, from a's own address and from b's.
   for (const src of [a.addresses[1], b.addresses[1]]) {
     const dst = 'ff02::1';
@@ -184,7 +184,7 @@ test('a pod that says it is another is not believed: ARP, neighbour discovery', 
     const head = Buffer.from(`60000000${body.length.toString(16).padStart(4, '0')}3aff`, 'hex');
     send(Buffer.concat([Buffer.from(`333300000001${mac}86dd`, 'hex'), head, bytes(src), bytes(dst), body]));
   }
-  assert.equal(drops('spoofed') - before.spoofed, 2);
+  assert.equal(drops('neighbour-spoofed') - before.discovery, 2);
   assert.deepEqual(known(), before.known);
   for (const family of FAMILIES) assert.ok(await arrives(b, family, {}));
 });

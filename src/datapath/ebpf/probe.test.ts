@@ -209,7 +209,7 @@ test('asking counts, tells, keeps and moves nothing', { skip: needsRoot }, async
   const live = (dst: string, sport: number, context: object = {}): number =>
     testRun({
       program: programs.program('from_pod'),
-      data: frame({ src: A, dst, protocol: TCP, sport, dport: dst === B ? 8080 : 80 }),
+      data: frame({ src: A, dst, protocol: TCP, sport, dport: dst === B ? 8080 : 80, mac: a.mac }),
       context: { ifindex: link, ...context },
       ns: node.ns,
     }).verdict;
@@ -289,7 +289,15 @@ test('a packet that bears the sign and not the number is one like any other', {
 }, async (t) => {
   const { a, b, programs, node } = await setUp(t);
   const packet = (more: Partial<FrameOptions>) =>
-    frame({ src: a.addresses[0], dst: b.addresses[0], protocol: TCP, sport: 4000, dport: 80, ...more });
+    frame({
+      src: a.addresses[0],
+      dst: b.addresses[0],
+      protocol: TCP,
+      sport: 4000,
+      dport: 80,
+      mac: a.mac,
+      ...more,
+    });
   const send = (cb: number[], data = packet({})): number =>
     testRun({
       program: programs.program('from_pod'),

@@ -26,9 +26,15 @@ test('who only answers associations begins none, from the same ports either', {
   const isolated = { podSelector: { matchLabels: { app: 'b' } }, policyTypes: ['Egress' as const] };
   await setPolicies({ isolated });
   const program = backends[0]!.programs.program('from_pod');
-  const sent = (from: LabPod, data: Buffer): number =>
-    testRun({ program, data, ns: node.ns, context: { ifindex: node.route.link(from.interface)!.index } })
-      .verdict;
+  const sent = (from: LabPod, data: Buffer): number => {
+    data.write(from.mac.replaceAll(':', ''), 6, 'hex');
+    return testRun({
+      program,
+      data,
+      ns: node.ns,
+      context: { ifindex: node.route.link(from.interface)!.index },
+    }).verdict;
+  };
   for (const family of [0, 1] as const) {
     const [A, B] = [a.addresses[family], b.addresses[family]];
     assert.equal(sent(a, packet(A, B, 2000, 80, INIT)), REDIRECT);

@@ -78,6 +78,7 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
     lab.pods.map((pod) => [pod.addresses[0], node.route.link(pod.interface)!.index]),
   );
   const pods = [...lab.pods.map(({ addresses }) => addresses), ...REMOTE_PODS];
+  const senders = lab.pods.map(({ mac }) => mac);
   const others = [node.remote.addresses, REMOTE.addresses, OUTSIDE, ['10.96.0.10', 'fd00:10:96::a']];
   const ends = [...pods, ...others];
   let serial = 0;
@@ -165,6 +166,7 @@ test('every packet meets what policy says: verdict, rules and way', { skip: need
             sport: serial++ & 0xffff,
             dport: port,
             withOptions,
+            mac: senders[src],
           }),
           context: { ifindex: isLocal ? (linkOf.get(lab.pods[src]?.addresses[0] ?? '') ?? 0) : overlay },
           ns: node.ns,

@@ -35,6 +35,7 @@ test('a flood from one pod pushes out its own connections, and nobody else’s; 
         protocol: 6,
         sport: 1024 + serial,
         dport: 80,
+        mac: pod?.mac,
       }),
       context: { ifindex: linkOf(pod) },
       ns: node.ns,

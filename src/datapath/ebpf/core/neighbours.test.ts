@@ -20,7 +20,7 @@ test('a pod makes its node ask for few unknown neighbours, and a gateway that do
   const program = backends[0]!.programs.program('from_pod');
   const send = (dst: string, sport: number): number => {
     const src = a.addresses[dst.includes(':') ? 1 : 0];
-    const data = frame({ src, dst, protocol: 17, sport, dport: 53 });
+    const data = frame({ src, dst, protocol: 17, sport, dport: 53, mac: a.mac });
     return testRun({ program, data, context, ns: node.ns }).verdict;
   };
   const list = Array.from({ length: COUNT }, (_, i) => i);

@@ -19,16 +19,20 @@ export interface FrameOptions {
   /** Instead of the transport header: ICMP about this frame, destination unreachable. */
   readonly errorAbout?: Buffer;
   readonly ttl?: number;
+  /** The sender’s. */
+  readonly mac?: string | undefined;
 }
 
 const HOST_MAC = '0200000000fe';
+const SENDER_MAC = '020000000001';
 const SYN = 2;
 const DESTINATION_OPTIONS = 60;
 const FRAGMENT_HEADER = 44;
 
 export function frame(options: FrameOptions): Buffer {
   const isV6 = options.src.includes(':');
-  const ethernet = Buffer.from(`${HOST_MAC}020000000001${isV6 ? '86dd' : '0800'}`, 'hex');
+  const sender = (options.mac ?? SENDER_MAC).replaceAll(':', '');
+  const ethernet = Buffer.from(`${HOST_MAC}${sender}${isV6 ? '86dd' : '0800'}`, 'hex');
   const body = options.fragment?.part === 'later' ? Buffer.alloc(64) : transport(options);
   return Buffer.concat([ethernet, isV6 ? ipv6(options, body) : ipv4(options, body)]);
 }

@@ -26,6 +26,15 @@ static __noinline int masquerade(struct __sk_buff *skb, struct packet *p)
 	return rewrite(skb, p, &plan->to) ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 }
 
+/* Whoever outside knows the way to a pod, by BGP, began it, and is answered by the address that was asked. */
+static __always_inline int is_answer(const struct packet *p)
+{
+	__u32 way = 0;
+	struct flow *flow = find_flow(p, &way);
+
+	return flow && way != flow->initiator;
+}
+
 SEC("tc")
 int to_uplink(struct __sk_buff *skb)
 {
@@ -65,7 +74,7 @@ int to_uplink(struct __sk_buff *skb)
 	mode = handover_mode();
 	if (is_anothers(p, mode))
 		return mode == HANDOVER_HOLD ? drop_at(skb, DROP_HANDOVER) : TC_ACT_OK;
-	if (net_flags_of(&p->dst) & NET_CLUSTER)
+	if ((net_flags_of(&p->dst) & NET_CLUSTER) || is_answer(p))
 		return TC_ACT_OK;
 	if (mode == HANDOVER_HOLD && p->protocol == IPPROTO_TCP && !is_begin(p))
 		return drop_at(skb, DROP_HANDOVER);

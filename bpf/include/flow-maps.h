@@ -221,6 +221,24 @@ static __always_inline __u32 make_key6(struct flow_key6 *key, const struct addre
 	return way;
 }
 
+static __noinline struct flow *find_flow(const struct packet *p, __u32 *way)
+{
+	struct flow *flow;
+
+	if (p->family == 4) {
+		struct flow_key4 key;
+
+		*way = make_key4(&key, p->src.words[3], p->dst.words[3], p->sport, p->dport, p->protocol);
+		flow = bpf_map_lookup_elem(&flows4, &key);
+		return flow ? flow : bpf_map_lookup_elem(&crowd4, &key);
+	}
+	struct flow_key6 key;
+
+	*way = make_key6(&key, &p->src, &p->dst, p->sport, p->dport, p->protocol);
+	flow = bpf_map_lookup_elem(&flows6, &key);
+	return flow ? flow : bpf_map_lookup_elem(&crowd6, &key);
+}
+
 static __always_inline int is_idle(const struct flow *flow, __u64 now)
 {
 	return now > flow->last && now - flow->last > flow->idle * 1000000000ULL;

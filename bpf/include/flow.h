@@ -14,24 +14,6 @@
 #define IDLE_DATAGRAMS 180
 #define IDLE_ECHO 30
 
-static __noinline struct flow *find_flow(const struct packet *p, __u32 *way)
-{
-	struct flow *flow;
-
-	if (p->family == 4) {
-		struct flow_key4 key;
-
-		*way = make_key4(&key, p->src.words[3], p->dst.words[3], p->sport, p->dport, p->protocol);
-		flow = bpf_map_lookup_elem(&flows4, &key);
-		return flow ? flow : bpf_map_lookup_elem(&crowd4, &key);
-	}
-	struct flow_key6 key;
-
-	*way = make_key6(&key, &p->src, &p->dst, p->sport, p->dport, p->protocol);
-	flow = bpf_map_lookup_elem(&flows6, &key);
-	return flow ? flow : bpf_map_lookup_elem(&crowd6, &key);
-}
-
 enum cut_use { CUT_ASK, CUT_NOTE, CUT_FORGET };
 
 /* Not 0: the packet's stream was cut, and `initiator` of its entry was one less. */

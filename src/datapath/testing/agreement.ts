@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import fc from 'fast-check';
-import { openRoute } from '../../kernel/route.ts';
 import type { Netns } from '../../kernel/netns.ts';
 import { compile } from '../../policy/compile.ts';
 import { createDecider } from '../../policy/decide.ts';
@@ -19,7 +18,7 @@ import type { Backend, PolicyEvent } from '../backend.ts';
 import type { PacketFlow } from '../packet.ts';
 import { createPlan, type Plan } from '../plan/plan.ts';
 import { decidedText, expectedText } from './decided-text.ts';
-import { createLab, type Lab, OUTSIDE } from './lab.ts';
+import { createLab, knowPods, type Lab, OUTSIDE } from './lab.ts';
 import { nodeObject, type OpenBackend } from './cluster.ts';
 import { ICMP, sendPacket, settled, witness } from './packets.ts';
 
@@ -50,7 +49,7 @@ export async function checkAgreement(
 ): Promise<void> {
   const lab = createLab(t);
   for (let i = 0; i < PODS; i++) lab.nodes[i % 2]?.addPod(`p${i + 1}`);
-  letOutsideAnswer(lab, t);
+  knowPods(t, lab);
   const plans = lab.nodes.map((node) => createPlan({ node: node.name }));
   const backends = lab.nodes.map((node) => openBackend(t, node));
   for (const [i, node] of lab.nodes.entries()) await start(lab, plans[i]!, backends[i]!, node.name);
@@ -199,16 +198,6 @@ function flowKey({ src, dst, protocol, sport, dport }: Omit<PacketFlow, 'family'
 
 const ruleText = ({ direction, verdict, rule }: PolicyEvent, { state }: Plan): string =>
   `${direction} ${verdict} ${decidedText(rule, state)}`;
-
-function letOutsideAnswer(lab: Lab, t: TestContext): void {
-  const route = openRoute(lab.outside);
-  t.after(() => route.close());
-  for (const { remote } of lab.nodes)
-    for (const dst of remote.podCidrs) {
-      const via = remote.addresses.find((address) => address.includes(':') === dst.includes(':'));
-      route.replaceRoute({ dst, via: via ?? '', dev: 'eth0' });
-    }
-}
 
 async function start(lab: Lab, plan: Plan, backend: Backend, name: string): Promise<void> {
   const node = lab.nodes.find((each) => each.name === name)!;

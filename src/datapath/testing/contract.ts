@@ -7,7 +7,7 @@ import type { Backend, PolicyEvent } from '../backend.ts';
 import { createPlan } from '../plan/plan.ts';
 import { emptyState } from '../plan/tables.ts';
 import { createCluster, type OpenBackend, serviceAddresses } from './cluster.ts';
-import { OUTSIDE } from './lab.ts';
+import { GATEWAYS, knowPods, OUTSIDE } from './lab.ts';
 import { settled } from './packets.ts';
 import { balanceContract } from './balance-contract.ts';
 import { serviceContract } from './service-contract.ts';
@@ -240,6 +240,28 @@ export function packetContract(name: string, openBackend: OpenBackend): void {
         server: 'outside',
         seen: lab.nodes[1]?.remote.addresses[family],
       });
+  });
+
+  it('who outside knows the way to a pod is answered by its own address', async (t) => {
+    const { lab, pod } = await createCluster(t, openBackend);
+    knowPods(t, lab);
+    for (const name of ['a', 'c']) {
+      serveTcp(t, pod(name).ns, 8080, name);
+      serveUdp(t, pod(name).ns, pod(name).addresses, 8081, name);
+      for (const family of FAMILIES) {
+        const to = pod(name).addresses[family];
+        const seen = GATEWAYS[family];
+        assert.deepEqual(await dialTcp(lab.outside, to, 8080), { server: name, seen });
+        assert.deepEqual(await dialUdp(lab.outside, to, 8081), { server: name, seen });
+      }
+    }
+    // What a pod begins itself is its node's, as ever.
+    serveTcp(t, lab.outside, 80, 'outside');
+    for (const family of FAMILIES)
+      assert.equal(
+        (await dialTcp(pod('c').ns, OUTSIDE[family], 80)).seen,
+        lab.nodes[1]?.remote.addresses[family],
+      );
   });
 
   it('a pod cannot send as another', async (t) => {

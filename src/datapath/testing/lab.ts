@@ -191,3 +191,14 @@ function createPod(
 }
 
 const hexByte = (value: number): string => value.toString(16).padStart(2, '0');
+
+/** The outside has ways to the pods of each node, as a router that was told has. */
+export function knowPods(t: After, { outside, nodes }: Lab): void {
+  const route = openRoute(outside);
+  t.after(() => route.close());
+  for (const { remote } of nodes)
+    for (const dst of remote.podCidrs) {
+      const via = remote.addresses.find((address) => address.includes(':') === dst.includes(':'));
+      route.replaceRoute({ dst, via: via ?? '', dev: 'eth0' });
+    }
+}

@@ -2,6 +2,7 @@
  * What a speaker is told. Names follow Cilium's BGP resources (localASN, peerASN, holdTimeSeconds …), defaults too
  * where they have one.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { HeddleError } from '../lib/errors.ts';
 import { tryParseAddress } from '../lib/ip.ts';
 import type { Filter } from './rib/filter.ts';
@@ -116,6 +117,13 @@ export function checkSpeakerConfig(config: SpeakerConfig): void {
     addresses.add(address);
   }
 }
+
+/** Whether the session with the peer can go on: only filters and the limit differ. */
+export const isRetuned = (now: PeerConfig, before: PeerConfig): boolean => {
+  const { importFilter: _in, exportFilter: _out, maxPrefixes: _most, ...rest } = now;
+  const { importFilter: _in2, exportFilter: _out2, maxPrefixes: _most2, ...restBefore } = before;
+  return isDeepStrictEqual(rest, restBefore);
+};
 
 function checkPeer(peer: PeerConfig): void {
   const where = `of the BGP peer ${peer.name}`;

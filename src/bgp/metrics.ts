@@ -1,12 +1,24 @@
-/** A speaker's status as metrics, read at each scrape. */
+/** Speakers' status as metrics, read at each scrape. */
 import type { Metrics, Sample } from '../lib/metrics.ts';
 import type { NeighbourStatus, SpeakerStatus } from './status.ts';
 
-export function registerBgpMetrics(metrics: Metrics, status: () => SpeakerStatus): void {
+/** Of one of a node's speakers. */
+export interface InstanceStatus extends SpeakerStatus {
+  readonly instance: string;
+}
+
+export function registerBgpMetrics(metrics: Metrics, all: () => readonly InstanceStatus[]): void {
+  const perInstance = (value: (status: SpeakerStatus) => number) => () =>
+    all().map((status): Sample => ({ labels: { instance: status.instance }, value: value(status) }));
   const perPeer =
     (values: (peer: NeighbourStatus) => readonly (readonly [Record<string, string>, number])[]) => () =>
-      status().peers.flatMap((peer): Sample[] =>
-        values(peer).map(([labels, value]) => ({ labels: { peer: peer.name, ...labels }, value })),
+      all().flatMap(({ instance, peers }) =>
+        peers.flatMap((peer): Sample[] =>
+          values(peer).map(([labels, value]) => ({
+            labels: { instance, peer: peer.name, ...labels },
+            value,
+          })),
+        ),
       );
   metrics.sampled(
     'gauge',
@@ -35,13 +47,16 @@ export function registerBgpMetrics(metrics: Metrics, status: () => SpeakerStatus
       [{ approach: 'discard' }, updates.attributesDiscarded],
     ]),
   );
-  metrics.sampled('gauge', 'heddle_bgp_routes_installed', 'Learned routes in the kernel.', () => [
-    { value: status().installed },
-  ]);
+  metrics.sampled(
+    'gauge',
+    'heddle_bgp_routes_installed',
+    'Learned routes in the kernel.',
+    perInstance(({ installed }) => installed),
+  );
   metrics.sampled(
     'counter',
     'heddle_bgp_install_failures_total',
     'Routes that the kernel would not take.',
-    () => [{ value: status().installFailures }],
+    perInstance(({ installFailures }) => installFailures),
   );
 }

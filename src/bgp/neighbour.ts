@@ -9,8 +9,8 @@ import {
   type SpeakerConfig,
 } from './config.ts';
 import type { NextHops } from './next-hops.ts';
-import { type AdjOut, createAdjOut } from './rib/adj-out.ts';
-import { acceptAll, acceptLocal, compileFilter, rejectAll } from './rib/filter.ts';
+import { type AdjOut, createAdjOut, type ToldRoute } from './rib/adj-out.ts';
+import { acceptAll, acceptLocal, compileFilter, rejectAll, rejectsAll } from './rib/filter.ts';
 import type { Route, Teller } from './rib/route.ts';
 import type { Rib } from './rib/table.ts';
 import { createPeerMachine, type PeerMachine } from './session/peer.ts';
@@ -58,6 +58,12 @@ export interface Neighbour {
   readonly hasEnded: boolean;
   /** It does not say when it has told all, or not before it has heard all of us: it has restarted too. */
   readonly waitsForUs: boolean;
+  /** Whether anything that it tells may be used. */
+  readonly imports: boolean;
+  /** Other filters and limits, in the session that stands. */
+  retune(peer: PeerConfig): void;
+  /** What it has been told. */
+  told(): ReadonlyMap<string, ToldRoute>;
   reset(notification: Notification): void;
   /** For good. Without a notification the peer may keep our routes; `forget`: what it told goes. */
   stop(notification: Notification | undefined, forget: boolean): void;
@@ -65,11 +71,13 @@ export interface Neighbour {
 }
 
 export function createNeighbour(deps: NeighbourDeps): Neighbour {
-  const { config, peer, rib, nextHops, timers, log } = deps;
+  const { config, rib, nextHops, timers, log } = deps;
+  let { peer } = deps;
   const external = isExternal(config, peer);
   const localAs = localAsOf(config, peer);
-  const importFilter = compileFilter(peer.importFilter ?? (external ? rejectAll : acceptAll));
-  const exportFilter = compileFilter(peer.exportFilter ?? acceptLocal);
+  const importOf = () => peer.importFilter ?? (external ? rejectAll : acceptAll);
+  let importFilter = compileFilter(importOf());
+  let exportFilter = compileFilter(peer.exportFilter ?? acceptLocal);
   let out: AdjOut | undefined;
   const ended = new Set<AddressFamily>();
   let staleFamilies: readonly AddressFamily[] = [];
@@ -160,7 +168,7 @@ export function createNeighbour(deps: NeighbourDeps): Neighbour {
       fourOctetAs: negotiated.fourOctetAs,
       extendedNextHop: negotiated.extendedNextHop,
       nextHopSelf: peer.nextHopSelf ?? false,
-      filter: exportFilter,
+      filter: (subject) => exportFilter(subject),
       self: (family) => selfAsNextHop(session.wire.localAddress, family, negotiated.extendedNextHop),
       send: session.send,
       pending: () => session.wire.pending,
@@ -258,8 +266,21 @@ export function createNeighbour(deps: NeighbourDeps): Neighbour {
     if (total > most) session.close(cease('MAX_PREFIXES'));
   }
 
+  /** What is being decided is told with the rest: after End-of-RIB a peer forgets what it was not told. */
   function flush(): void {
-    if (!deps.isDeferring()) out?.flush();
+    if (!deps.isDeferring() && rib.isSettled) out?.flush();
+  }
+
+  function retune(now: PeerConfig): void {
+    peer = now;
+    importFilter = compileFilter(importOf());
+    exportFilter = compileFilter(peer.exportFilter ?? acceptLocal);
+    const session = machine.established;
+    if (!session?.negotiated) return;
+    rib.addPeer(tellerOf(session.negotiated), importFilter);
+    for (const [prefix, [best]] of rib.used()) out?.offer(prefix, best);
+    flush();
+    limitPrefixes(session);
   }
 
   const machine = createPeerMachine({
@@ -285,7 +306,14 @@ export function createNeighbour(deps: NeighbourDeps): Neighbour {
   });
 
   return {
-    peer,
+    get peer() {
+      return peer;
+    },
+    get imports() {
+      return !rejectsAll(importOf());
+    },
+    retune,
+    told: () => out?.told() ?? new Map(),
     machine,
     offer: (prefix, best) => out?.offer(prefix, best),
     flush,
@@ -306,6 +334,8 @@ export function createNeighbour(deps: NeighbourDeps): Neighbour {
       const { state, since, lastError, restarts, established } = machine;
       const counts = rib.count(peer.name);
       const { families = [], holdTime, peerIdentifier } = established?.negotiated ?? {};
+      const sent = out?.counts() ?? { ipv4: 0, ipv6: 0 };
+      const keepAlive = peer.timers?.keepAliveTimeSeconds ?? Infinity;
       return {
         name: peer.name,
         address: peer.peerAddress,
@@ -317,8 +347,13 @@ export function createNeighbour(deps: NeighbourDeps): Neighbour {
         restarts,
         families,
         holdTime,
+        keepAliveTime: holdTime === undefined ? undefined : Math.min(holdTime / 3, keepAlive),
         peerIdentifier,
         prefixes: { received: counts.total, used: counts.used, stale: counts.stale, sent: out?.count() ?? 0 },
+        perFamily: {
+          ipv4: { received: counts.families.ipv4, sent: sent.ipv4 },
+          ipv6: { received: counts.families.ipv6, sent: sent.ipv6 },
+        },
         updates: { ...updates, lastProblem },
         withoutNextHop: [...(out?.withoutNextHop ?? [])],
       };

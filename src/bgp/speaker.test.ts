@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { silentLog } from '../lib/log.ts';
 import { createMetrics } from '../lib/metrics.ts';
 import { registerBgpMetrics } from './metrics.ts';
-import type { PeerConfig, SpeakerConfig } from './config.ts';
-import { acceptAll, type Filter } from './rib/filter.ts';
-import { startSpeaker } from './speaker.ts';
-import { fakeKernel, fakeNet, type FakeNet, type FakeTimers, fakeTimers } from './testing/fake.ts';
+import type { PeerConfig } from './config.ts';
+import type { Filter } from './rib/filter.ts';
+import { fakeNet, type FakeNet, fakeTimers } from './testing/fake.ts';
+import { A, B, begin, pair, peerOf } from './testing/pair.ts';
 import type { Wire } from './transport.ts';
 import {
   createFramer,
@@ -22,43 +21,6 @@ import {
 import type { PathAttributes } from './wire/attributes.ts';
 import { encodeAnnouncement, encodeEndOfRib } from './wire/update-encode.ts';
 import type { Capabilities } from './wire/capabilities.ts';
-
-const A = '10.1.1.1';
-const B = '10.1.1.2';
-
-function begin(
-  net: FakeNet,
-  timers: FakeTimers,
-  address: string,
-  config: Partial<SpeakerConfig> & { peers: readonly PeerConfig[] },
-) {
-  const kernel = fakeKernel(address);
-  const speaker = startSpeaker({
-    config: { localASN: 65001, routerId: address, ...config },
-    transport: net.transport(address),
-    route: kernel.route,
-    timers,
-    random: () => 0.5,
-    log: silentLog,
-  });
-  const peer = (index = 0) => speaker.status().peers[index] ?? assert.fail();
-  return { speaker, kernel, peer };
-}
-
-const peerOf = (peerAddress: string, peerASN: number, more: Partial<PeerConfig> = {}): PeerConfig => ({
-  name: peerAddress,
-  peerAddress,
-  peerASN,
-  importFilter: acceptAll,
-  ...more,
-});
-
-function pair(one: Partial<PeerConfig> = {}, other: Partial<PeerConfig> = {}) {
-  const [net, timers] = [fakeNet(), fakeTimers()];
-  const a = begin(net, timers, A, { peers: [peerOf(B, 65002, one)] });
-  const b = begin(net, timers, B, { localASN: 65002, peers: [peerOf(A, 65001, other)] });
-  return { a, b, timers, net };
-}
 
 test('two speakers that connect to each other at once keep one connection (RFC 4271 section 6.8)', async () => {
   const { a, b, timers } = pair();
@@ -440,13 +402,13 @@ test('the status is there as metrics', async () => {
   other.announce(['10.8.0.0/16']);
   await timers.advance(10);
   const metrics = createMetrics();
-  registerBgpMetrics(metrics, speaker.status);
+  registerBgpMetrics(metrics, () => [{ instance: 'i', ...speaker.status() }]);
   const text = metrics.text();
   for (const line of [
-    'heddle_bgp_peer_up{peer="10.1.1.2"} 1',
-    'heddle_bgp_prefixes{kind="used",peer="10.1.1.2"} 1',
-    'heddle_bgp_malformed_total{approach="withdraw",peer="10.1.1.2"} 0',
-    'heddle_bgp_routes_installed 1',
+    'heddle_bgp_peer_up{instance="i",peer="10.1.1.2"} 1',
+    'heddle_bgp_prefixes{instance="i",kind="used",peer="10.1.1.2"} 1',
+    'heddle_bgp_malformed_total{approach="withdraw",instance="i",peer="10.1.1.2"} 0',
+    'heddle_bgp_routes_installed{instance="i"} 1',
   ])
     assert.ok(text.includes(line), `${line} in ${text}`);
 });

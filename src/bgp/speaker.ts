@@ -1,29 +1,20 @@
 /** A BGP-4 speaker: peers, the routes that they and the caller have, and the kernel's table. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Route as KernelRoute } from '../kernel/route.ts';
-import { parseCidr, formatCidr } from '../lib/ip.ts';
 import type { Log } from '../lib/log.ts';
-import { checkSpeakerConfig, isExternal, type PeerConfig, type SpeakerConfig } from './config.ts';
+import { checkSpeakerConfig, isExternal, isRetuned, type PeerConfig, type SpeakerConfig } from './config.ts';
 import { createFib, type Fib } from './fib.ts';
+import { type Advertisement, localRoutes } from './local-routes.ts';
 import { createNeighbour, type Neighbour } from './neighbour.ts';
+import type { ToldRoute } from './rib/adj-out.ts';
 import { createNextHops } from './next-hops.ts';
-import { checkCommunity } from './rib/filter-check.ts';
 import type { Route } from './rib/route.ts';
-import { createRib, type LocalRoute } from './rib/table.ts';
+import { createRib } from './rib/table.ts';
 import { cease } from './session/session.ts';
 import type { SpeakerStatus } from './status.ts';
 import type { Timers } from './timers.ts';
 import type { Transport, Wire } from './transport.ts';
 import { compareBytes } from './order.ts';
-
-/** A route that this speaker has of its own: a pod range, a load balancer's address. */
-export interface Advertisement {
-  readonly prefix: string;
-  /** `65000:100`, or `65000:1:2` for a large one. */
-  readonly communities?: readonly string[];
-  /** For internal peers. Default 100. */
-  readonly localPref?: number;
-  readonly med?: number;
-}
 
 export interface Speaker {
   /** Everything that peers are to be told; what was there before and is not here is withdrawn. */
@@ -31,6 +22,14 @@ export interface Speaker {
   status(): SpeakerStatus;
   /** Prefixes in use, the best route first. */
   routes(): ReadonlyMap<string, readonly Route[]>;
+  /**
+   * Other peers, or the same with other settings. Sessions of peers whose settings are the same, or differ in filters
+   * and limits alone, go on.
+   * @throws HeddleError `BgpConfig`, `BgpFilter`, `TcpMd5`; then nothing has changed
+   */
+  update(peers: readonly PeerConfig[]): void;
+  /** By peer, what it has been told. */
+  told(): ReadonlyMap<string, ReadonlyMap<string, ToldRoute>>;
   /** Ends the session of a peer and begins it again, with words for its operator (RFC 9003). */
   reset(peer: string, words?: string): boolean;
   /**
@@ -124,7 +123,8 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
 
   /** RFC 4724 section 4.1: selection waits until every peer has told all, but for those that wait for us. */
   function progress(): void {
-    const all = [...neighbours.values()];
+    // Of whom nothing is taken there is nothing to wait for.
+    const all = [...neighbours.values()].filter(({ imports }) => imports);
     if (isOldKept && all.every((neighbour) => neighbour.hasEnded)) isOldKept = false;
     if (isDeferring && all.every((neighbour) => neighbour.hasEnded || neighbour.waitsForUs))
       isDeferring = false;
@@ -158,7 +158,7 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
     wire.close();
   }
 
-  function add(peer: PeerConfig): void {
+  function add(peer: PeerConfig): Neighbour {
     let dropsBefore: number | undefined;
     const neighbour = createNeighbour({
       config,
@@ -178,6 +178,7 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
       dialHint: () => md5Hint(peer, dropsBefore, deps.md5Drops?.()),
     });
     neighbours.set(peer.name, neighbour);
+    return neighbour;
   }
 
   for (const peer of config.peers) add(peer);
@@ -209,8 +210,28 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
   // What a process before left goes also where no peer ever tells anything.
   timers.after(0, settle);
 
+  function update(peers: readonly PeerConfig[]): void {
+    checkSpeakerConfig({ ...config, peers });
+    listening?.setPeers(peers);
+    const wanted = new Map(peers.map((peer) => [peer.name, peer]));
+    for (const [name, neighbour] of neighbours) {
+      const peer = wanted.get(name);
+      if (peer && isRetuned(peer, neighbour.peer)) continue;
+      neighbours.delete(name);
+      neighbour.stop(cease(peer ? 'CONFIGURATION_CHANGE' : 'DECONFIGURED'), true);
+    }
+    for (const peer of peers) {
+      const neighbour = neighbours.get(peer.name);
+      if (!neighbour) add(peer).machine.start();
+      else if (!isDeepStrictEqual(peer, neighbour.peer)) neighbour.retune(peer);
+    }
+    progress();
+  }
+
   return {
-    advertise: (advertisements) => rib.setLocal(advertisements.map(localRoute)),
+    advertise: (advertisements) => rib.setLocal(localRoutes(advertisements)),
+    update,
+    told: () => new Map([...neighbours].map(([name, neighbour]) => [name, neighbour.told()])),
     routes: () => rib.used(),
     reset(name, words) {
       const neighbour = neighbours.get(name);
@@ -236,23 +257,6 @@ export function startSpeaker(deps: SpeakerDeps): Speaker {
         neighbour.stop(graceful ? undefined : cease('SHUTDOWN', words), false);
       if (!graceful && installRoutes) fib.clear();
       await listening?.close();
-    },
-  };
-}
-
-/** @throws HeddleError `BadCidr`, `BgpFilter` */
-function localRoute({ prefix, communities = [], localPref, med }: Advertisement): LocalRoute {
-  for (const community of communities) checkCommunity(community, `the advertisement of ${prefix}`);
-  const isLarge = (community: string) => community.split(':').length === 3;
-  return {
-    prefix: formatCidr(parseCidr(prefix)),
-    attributes: {
-      origin: 'igp',
-      asPath: [],
-      localPref,
-      med,
-      communities: communities.filter((one) => !isLarge(one)),
-      largeCommunities: communities.filter(isLarge),
     },
   };
 }

@@ -17,6 +17,7 @@ export interface NeighbourStatus {
   readonly families: readonly AddressFamily[];
   /** Seconds. */
   readonly holdTime: number | undefined;
+  readonly keepAliveTime: number | undefined;
   readonly peerIdentifier: string | undefined;
   readonly prefixes: {
     readonly received: number;
@@ -25,6 +26,8 @@ export interface NeighbourStatus {
     readonly stale: number;
     readonly sent: number;
   };
+  /** Prefixes by family. */
+  readonly perFamily: Readonly<Record<AddressFamily, { readonly received: number; readonly sent: number }>>;
   readonly updates: {
     readonly received: number;
     /** Malformed attributes whose routes counted as withdrawn (RFC 7606). */

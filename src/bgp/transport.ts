@@ -19,6 +19,12 @@ export interface Wire {
   listen(handlers: { onData(data: Uint8Array): void; onDrain(): void; onClose(why: string): void }): void;
 }
 
+export interface Listening {
+  /** Whoever connects from now on: keys of RFC 2385 of these, and of no others. */
+  setPeers(peers: readonly PeerConfig[]): void;
+  close(): Promise<void>;
+}
+
 export interface Transport {
   /** Rejects as `connectTcp` does. */
   dial(peer: PeerConfig, ttl: Ttl | undefined, signal: AbortSignal): Promise<Wire>;
@@ -29,7 +35,7 @@ export interface Transport {
     peers: readonly PeerConfig[];
     ttlOf(remoteAddress: string): Ttl | undefined;
     onWire(wire: Wire): void;
-  }): { close(): Promise<void> };
+  }): Listening;
 }
 
 /** How long a peer that does not read holds the last words back. */
@@ -62,12 +68,32 @@ export function createTcpTransport(deps: TcpTransportDeps): Transport {
     },
 
     listen({ addresses, port, peers, ttlOf, onWire }) {
+      const keys = new Map<string, { fd: number; peer: PeerConfig }>();
+      const fds: { fd: number; address: string }[] = [];
+
+      function setKeys(now: readonly PeerConfig[]): void {
+        const wanted = new Map<string, { fd: number; peer: PeerConfig }>();
+        for (const { fd, address } of fds)
+          for (const peer of now)
+            if (peer.password !== undefined && familyOf(peer.peerAddress) === familyOf(address))
+              wanted.set(`${fd} ${peer.peerAddress} ${peer.interface ?? ''}`, { fd, peer });
+        for (const [key, { fd, peer }] of keys)
+          if (!wanted.has(key)) setTcpMd5(fd, peer.peerAddress, '', scopeOf(peer));
+        for (const [key, { fd, peer }] of wanted)
+          if (keys.get(key)?.peer.password !== peer.password)
+            setTcpMd5(fd, peer.peerAddress, peer.password ?? '', scopeOf(peer));
+        keys.clear();
+        for (const [key, one] of wanted) keys.set(key, one);
+      }
+
       const listeners = addresses.map((address) => {
         const fd = listenTcp(netns, address, port, { v6Only: true, ttl: { send: 255 } });
-        for (const peer of peers)
-          if (peer.password !== undefined && familyOf(peer.peerAddress) === familyOf(address))
-            setTcpMd5(fd, peer.peerAddress, peer.password, scopeOf(peer));
-        return acceptTcp(fd, (socket, taken) => {
+        fds.push({ fd, address });
+        return { fd, address };
+      });
+      setKeys(peers);
+      const accepting = listeners.map(({ fd, address }) =>
+        acceptTcp(fd, (socket, taken) => {
           try {
             const remote = withoutScope(socket.remoteAddress ?? '');
             const ttl = ttlOf(remote);
@@ -77,11 +103,12 @@ export function createTcpTransport(deps: TcpTransportDeps): Transport {
             log.warn('a BGP connection was lost as it came', { error: errorText(error) });
             socket.destroy();
           }
-        });
-      });
+        }),
+      );
       return {
+        setPeers: setKeys,
         async close() {
-          await Promise.all(listeners.map((listener) => listener.close()));
+          await Promise.all(accepting.map((listener) => listener.close()));
         },
       };
     },

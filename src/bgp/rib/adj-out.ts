@@ -33,13 +33,20 @@ export interface AdjOut {
   /** After everything that was offered so far. */
   endOfRib(): void;
   count(): number;
+  /** By family. */
+  counts(): Record<AddressFamily, number>;
+  /** What the peer has been told, by prefix. */
+  told(): ReadonlyMap<string, ToldRoute>;
   /** Families of which nothing can be told for want of a next hop. */
   readonly withoutNextHop: ReadonlySet<AddressFamily>;
 }
 
-interface Told {
+export interface ToldRoute {
   readonly attributes: PathAttributes;
   readonly nextHop: NextHop;
+}
+
+interface Told extends ToldRoute {
   /** Routes of the same key go into one message. */
   readonly key: string;
 }
@@ -129,12 +136,19 @@ export function createAdjOut(deps: AdjOutDeps): AdjOut {
     },
     endOfRib: () => (endsOwed = true),
     count: () => told.size,
+    counts() {
+      const counts = { ipv4: 0, ipv6: 0 };
+      for (const prefix of told.keys()) counts[familyOfPrefix(prefix)]++;
+      return counts;
+    },
+    told: () => told,
     withoutNextHop,
   };
 }
 
-function mayTell({ teller, attributes }: Route, { peer, external }: AdjOutDeps): boolean {
+function mayTell({ teller, attributes, only }: Route, { peer, external }: AdjOutDeps): boolean {
   if (teller.name === peer) return false;
+  if (only && !only.has(peer)) return false;
   // RFC 4271 section 9.2: internal peers hear it from whoever brought it in.
   if (teller.source === 'internal' && !external) return false;
   const { communities = [] } = attributes;
@@ -147,10 +161,13 @@ function mayTell({ teller, attributes }: Route, { peer, external }: AdjOutDeps):
 }
 
 /** Filtered, and with what belongs to one side of the border only taken off (RFC 4271 section 5.1). */
-function attributesFor(route: Route, { external, localAs, filter }: AdjOutDeps): PathAttributes | undefined {
+function attributesFor(
+  route: Route,
+  { peer, external, localAs, filter }: AdjOutDeps,
+): PathAttributes | undefined {
   const { prefix, teller } = route;
   // MED of one neighbour is no business of another.
-  const { med, ...shared } = route.attributes;
+  const { med, ...shared } = route.only?.get(peer) ?? route.attributes;
   const before = external && teller.source !== 'local' ? shared : { ...shared, med };
   const attributes = filter({ prefix, attributes: before, source: teller.source, prependAs: localAs });
   if (!attributes) return undefined;

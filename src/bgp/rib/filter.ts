@@ -64,6 +64,10 @@ export interface Subject {
   readonly prependAs: number;
 }
 
+/** Nothing passes. */
+export const rejectsAll = ({ statements, default: otherwise }: Filter): boolean =>
+  otherwise !== 'accept' && statements.every(({ action }) => action === 'reject');
+
 /** The attributes to go on with; undefined where the route is rejected. Unchanged attributes are the same object. */
 export type CompiledFilter = (subject: Subject) => PathAttributes | undefined;
 

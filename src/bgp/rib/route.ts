@@ -29,6 +29,8 @@ export interface Route {
   readonly family: AddressFamily;
   readonly teller: Teller;
   readonly attributes: PathAttributes;
+  /** Of routes of this speaker's own: the peers that are told, and with what. Absent: all, with `attributes`. */
+  readonly only?: ReadonlyMap<string, PathAttributes> | undefined;
   /** Undefined for those of this speaker. */
   readonly nextHop: NextHop | undefined;
   readonly way: Way | undefined;

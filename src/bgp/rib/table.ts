@@ -25,6 +25,14 @@ interface Source {
 export interface LocalRoute {
   readonly prefix: string;
   readonly attributes: PathAttributes;
+  readonly only?: ReadonlyMap<string, PathAttributes>;
+}
+
+export interface RibCount {
+  readonly total: number;
+  readonly stale: number;
+  readonly used: number;
+  readonly families: Readonly<Record<AddressFamily, number>>;
 }
 
 export interface RibDeps {
@@ -59,7 +67,7 @@ export interface Rib {
   hold(held: boolean): void;
   /** Nothing waits to be decided. */
   readonly isSettled: boolean;
-  count(peer: string): { total: number; stale: number; used: number };
+  count(peer: string): RibCount;
   used(): ReadonlyMap<string, readonly Route[]>;
 }
 
@@ -124,6 +132,7 @@ export function createRib(deps: RibDeps): Rib {
         family,
         teller: self,
         attributes: own.attributes,
+        only: own.only,
         nextHop: undefined,
         way: undefined,
         stale: false,
@@ -218,9 +227,10 @@ export function createRib(deps: RibDeps): Rib {
       return dirty.size === 0;
     },
     count(peer) {
-      const counts = { total: 0, stale: 0, used: 0 };
+      const counts = { total: 0, stale: 0, used: 0, families: { ipv4: 0, ipv6: 0 } };
       for (const [prefix, { stale }] of told(sources.get(peer))) {
         counts.total++;
+        counts.families[familyOfPrefix(prefix)]++;
         if (stale) counts.stale++;
         if (used.get(prefix)?.some(({ teller }) => teller.name === peer)) counts.used++;
       }
@@ -241,4 +251,8 @@ const sameRoute = (a: Route, b: Route | undefined): boolean =>
   a.way?.via === b.way?.via &&
   a.way?.dev === b.way?.dev &&
   a.nextHop?.address === b.nextHop?.address &&
+  sameOnly(a.only, b.only) &&
   (a.attributes === b.attributes || JSON.stringify(a.attributes) === JSON.stringify(b.attributes));
+
+const sameOnly = (a: Route['only'], b: Route['only']): boolean =>
+  a === b || (a !== undefined && b !== undefined && JSON.stringify([...a]) === JSON.stringify([...b]));

@@ -94,6 +94,7 @@ export function fakeNet(): FakeNet {
       listen({ onWire }) {
         listeners.set(address, onWire);
         return {
+          setPeers() {},
           async close() {
             listeners.delete(address);
           },

@@ -7,6 +7,13 @@ import type {
 } from './cilium-policy-types.ts';
 import type { CalicoIpReservation, CiliumNode, CiliumPodIpPool } from './ipam-types.ts';
 import type {
+  CiliumBgpAdvertisement,
+  CiliumBgpClusterConfig,
+  CiliumBgpNodeConfig,
+  CiliumBgpNodeConfigOverride,
+  CiliumBgpPeerConfig,
+} from './cilium-bgp-types.ts';
+import type {
   CalicoGlobalNetworkPolicy,
   CalicoGlobalNetworkSet,
   CalicoNetworkPolicy,
@@ -148,6 +155,28 @@ export const CILIUM_CIDR_GROUP: Kind<CiliumCidrGroup> = {
   resource: 'ciliumcidrgroups',
   namespaced: false,
 };
+const bgp = (kind: string, resource: string) =>
+  ({ group: CILIUM_GROUP, version: 'v2', kind, resource, namespaced: false }) as const;
+export const CILIUM_BGP_CLUSTER_CONFIG: Kind<CiliumBgpClusterConfig> = bgp(
+  'CiliumBGPClusterConfig',
+  'ciliumbgpclusterconfigs',
+);
+export const CILIUM_BGP_PEER_CONFIG: Kind<CiliumBgpPeerConfig> = bgp(
+  'CiliumBGPPeerConfig',
+  'ciliumbgppeerconfigs',
+);
+export const CILIUM_BGP_ADVERTISEMENT: Kind<CiliumBgpAdvertisement> = bgp(
+  'CiliumBGPAdvertisement',
+  'ciliumbgpadvertisements',
+);
+export const CILIUM_BGP_NODE_CONFIG: Kind<CiliumBgpNodeConfig> = bgp(
+  'CiliumBGPNodeConfig',
+  'ciliumbgpnodeconfigs',
+);
+export const CILIUM_BGP_NODE_CONFIG_OVERRIDE: Kind<CiliumBgpNodeConfigOverride> = bgp(
+  'CiliumBGPNodeConfigOverride',
+  'ciliumbgpnodeconfigoverrides',
+);
 export const LOAD_BALANCER_IP_POOL: Kind<LoadBalancerIpPool> = {
   group: CILIUM_GROUP,
   version: 'v2alpha1',

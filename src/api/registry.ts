@@ -2,6 +2,13 @@
 import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-policy.ts';
 import { authorizationPolicy } from './authorization-policy.ts';
 import { loadBalancerIpPool } from './balancer-pool.ts';
+import { ciliumBgpAdvertisement } from './cilium-bgp-advertisement.ts';
+import {
+  ciliumBgpClusterConfig,
+  ciliumBgpNodeConfig,
+  ciliumBgpNodeConfigOverride,
+} from './cilium-bgp-cluster.ts';
+import { ciliumBgpPeerConfig } from './cilium-bgp-peer.ts';
 import { ciliumCidrGroup } from './cilium-cidr-group.ts';
 import { ciliumClusterwideNetworkPolicy, ciliumNetworkPolicy } from './cilium-policy.ts';
 import { calicoNetworkPolicy, globalNetworkPolicy } from './calico-policy.ts';
@@ -65,6 +72,11 @@ export const registry: readonly Resource[] = [
   erase(ciliumNode),
   erase(ipReservation),
   erase(storedIpReservation),
+  erase(ciliumBgpClusterConfig),
+  erase(ciliumBgpPeerConfig),
+  erase(ciliumBgpAdvertisement),
+  erase(ciliumBgpNodeConfig),
+  erase(ciliumBgpNodeConfigOverride),
   erase(uplinkProtection),
 ];
 

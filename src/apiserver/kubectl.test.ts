@@ -159,6 +159,26 @@ const EVERY_KIND = [
   }),
   one('IPReservation', 'projectcalico.org/v3', 'every', { spec: { reservedCIDRs: ['10.20.0.7'] } }),
   one('IPReservation', 'crd.projectcalico.org/v1', 'every', { spec: { reservedCIDRs: ['10.20.0.8/31'] } }),
+  one('CiliumBGPClusterConfig', 'cilium.io/v2', 'every', {
+    spec: {
+      nodeSelector: selector,
+      bgpInstances: [
+        { name: 'a', localASN: 65001, peers: [{ name: 'b', peerAddress: '192.0.2.1', peerASN: 65002 }] },
+      ],
+    },
+  }),
+  one('CiliumBGPPeerConfig', 'cilium.io/v2', 'every', {
+    spec: { timers: { holdTimeSeconds: 90 }, families: [{ afi: 'ipv4', safi: 'unicast' }] },
+  }),
+  one('CiliumBGPAdvertisement', 'cilium.io/v2', 'every', {
+    spec: { advertisements: [{ advertisementType: 'PodCIDR', attributes: { localPreference: 50 } }] },
+  }),
+  one('CiliumBGPNodeConfig', 'cilium.io/v2', 'every', {
+    spec: { bgpInstances: [{ name: 'a', localASN: 65001, routerID: '192.0.2.9' }] },
+  }),
+  one('CiliumBGPNodeConfigOverride', 'cilium.io/v2', 'every', {
+    spec: { bgpInstances: [{ name: 'a', localPort: 1179 }] },
+  }),
   one('UplinkProtection', 'heddle.dev/v1alpha1', 'every', {
     spec: { denied: ['198.51.100.0/24'], limits: { packets: { perSecond: 1000 } }, nodeSelector: selector },
   }),

@@ -14,6 +14,7 @@ import type { AuditCount } from '../observe/audit-count.ts';
 import type { FlowLog } from '../observe/flow-log.ts';
 import { podHostRoutes } from '../podhost/http.ts';
 import type { PodHost } from '../podhost/pod-host.ts';
+import type { AgentBgp } from './bgp.ts';
 import { datapathRoutes } from './datapath-routes.ts';
 import { doctorRoutes } from './doctor-routes.ts';
 
@@ -30,6 +31,7 @@ export interface AgentRoutesDeps {
   readonly route: Route;
   /** Before each scrape: what cannot be read at once. */
   refreshMetrics(): Promise<void>;
+  readonly bgp: Pick<AgentBgp, 'overview' | 'routes'>;
   readonly log: Log;
 }
 
@@ -42,6 +44,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
   return {
     routes: {
       ...pods.routes,
+      ...deps.bgp.routes,
       ...datapathRoutes({ datapath, backend }),
       ...doctorRoutes({ ...deps, attachments: podHost.attachments }),
       'GET /status': json(() => ({
@@ -54,6 +57,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
           maps: backend.maps?.() ?? [],
         },
         pods: podHost.status(),
+        bgp: deps.bgp.overview(),
       })),
       'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),
       'GET /datapath/counters': json(async () => ruleCounters(await backend.counters(), datapath)),

@@ -79,6 +79,7 @@ import { worldNamespace, worldPod, worldServiceAccount } from '../policy/from-ob
 import { createCompiler } from '../policy/compile.ts';
 import { createPodHost } from '../podhost/pod-host.ts';
 import { agentRoutes } from './agent-routes.ts';
+import { createAgentBgp } from './bgp.ts';
 import { createBackends, moveDatapath } from './backends.ts';
 import { openDatapathFile } from './datapath-file.ts';
 import { readEnv } from './env.ts';
@@ -294,6 +295,7 @@ const datapath = createDatapathController({
     datapathMetrics.record(outcome);
     if (outcome.step === 'prune') housekeeping.note(MUCH);
     if (outcome.step === 'apply') housekeeping.note(outcome.changes.length);
+    bgp.refresh();
   },
 });
 podHost.onLocalPodsChanged(datapath.podsChanged);
@@ -317,6 +319,23 @@ const healthChecks = createHealthChecks({
   listen: (port) => listenTcp(undefined, '::', port),
   clock,
   log,
+});
+
+// What routers are told, and tell.
+const bgp = createAgentBgp({
+  client,
+  node: nodeName,
+  addresses: self.addresses,
+  podCidrs: self.podCidrs,
+  services: informers.services,
+  plan: plan.state,
+  ready: datapath.ready(),
+  route,
+  memoryPath: nodePaths.bgpMemory,
+  metrics,
+  clock,
+  log,
+  signal,
 });
 
 // Names.
@@ -348,6 +367,7 @@ const server = await serveSocket({
     refreshMetrics: datapathMetrics.refresh,
     log,
     moveTo: moveDatapath(backend, chosen, log),
+    bgp,
   }),
   log,
 });
@@ -366,6 +386,7 @@ await runTasks(
     { name: 'pods', run: (stop) => pods.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
     { name: 'use by pods', run: (stop) => podUse.run(stop) },
+    { name: 'BGP', run: (stop) => bgp.run(stop) },
     ...(announcer
       ? [
           {

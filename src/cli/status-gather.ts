@@ -17,6 +17,7 @@ import type { CliDeps } from './deps.ts';
 import { requireRoot } from './flags.ts';
 import { isReady, type KubeLike, whyNotReady } from './readiness.ts';
 import { type AuditSummary, askAudit } from './status-audit.ts';
+import { askBgp, type BgpSummary } from './status-bgp.ts';
 import { readConfig } from './up-request.ts';
 
 export interface Status {
@@ -42,6 +43,8 @@ export interface Status {
   readonly publish: readonly { readonly from: string; readonly to: string }[];
   /** Of policies that are audited; null where no node answers. */
   readonly audit: AuditSummary | null;
+  /** Sessions of BGP; null where no node answers. */
+  readonly bgp: BgpSummary | null;
   /** What its nodes were started with; "heddle datapath status" says what each has now. */
   readonly datapath: string | null;
   readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
@@ -97,6 +100,12 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
     })),
     audit: hasRuntime(paths)
       ? await askAudit(
+          paths,
+          config.nodes.map(({ name }) => name),
+        )
+      : null,
+    bgp: hasRuntime(paths)
+      ? await askBgp(
           paths,
           config.nodes.map(({ name }) => name),
         )

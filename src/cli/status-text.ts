@@ -2,6 +2,7 @@
 import Table from 'cli-table3';
 import type { CliDeps } from './deps.ts';
 import { auditLine } from './status-audit.ts';
+import { bgpLines } from './status-bgp.ts';
 import type { ProcessRow, Status } from './status-gather.ts';
 
 const MB = 1 << 20;
@@ -35,6 +36,7 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   );
   const audit = auditLine(status.audit);
   if (audit !== undefined) lines.push(audit);
+  lines.push(...bgpLines(status.bgp));
   if (missing.length > 0) lines.push(`missing   ${missing.join(', ')}`);
   return `${lines.join('\n')}\n`;
 }

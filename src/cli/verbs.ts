@@ -33,6 +33,7 @@ export const verbs: readonly Verb[] = [
     summary: 'look into the data path of nodes',
     load: () => import('./datapath.ts'),
   },
+  { name: 'bgp', summary: 'look into the BGP sessions of nodes', load: () => import('./bgp.ts') },
   {
     name: 'doctor',
     summary: 'find what is wrong with nodes and clusters, and mend it',

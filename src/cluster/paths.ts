@@ -45,6 +45,8 @@ export interface NodePaths {
   readonly agentSocket: string;
   readonly cniSocket: string;
   readonly standInSocket: string;
+  /** Which BGP speakers run: gone with the node's namespace, as what they have told. */
+  readonly bgpMemory: string;
   /** Folder of the sockets of the pods' holders. */
   readonly pauseSockets: string;
   /** Pinned eBPF programs and maps of the node. */
@@ -80,6 +82,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
+      bgpMemory: join(runDir, 'nodes', `${name}.bgp.json`),
       pauseSockets: join(runDir, 'nodes', `${name}.pods`),
       bpf: join(runDir, 'bpf', name),
       cgroup: join(`heddle-${id}`, name),

@@ -5,6 +5,7 @@ import { errnoCode } from '../lib/errors.ts';
 import { holderLives, hostPlace } from '../tuning/places.ts';
 import { endDeadLeases } from '../tuning/tune.ts';
 import { checkDataDir, removeDataDir, removeEmpty } from './data-dir.ts';
+import { sayFarewell } from './farewell.ts';
 import { type Holder, isHolderAlive, type Lock, lockHolder, waitForLock } from './lock.ts';
 import { type ClusterPaths, RUN_ROOT } from './paths.ts';
 import { hasRuntime, tearDown } from './teardown.ts';
@@ -38,6 +39,8 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
   const lock = kept ? await takeLock(options) : undefined;
   if (hasRuntime(paths)) {
     onStep('removing processes, namespaces and mounts');
+    // Its supervisor was killed, or it would be gone.
+    await sayFarewell(paths);
     await tearDown(paths);
   }
   const left = keep ? [] : removeDataDir(paths);

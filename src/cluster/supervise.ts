@@ -12,6 +12,7 @@ import type { Log } from '../lib/log.ts';
 import type { ClusterConfig } from './config.ts';
 import { forgetNodeState, makeDataDir, removeDataDir, unusable } from './data-dir.ts';
 import { busy, type Lock, waitForLock } from './lock.ts';
+import { sayFarewell } from './farewell.ts';
 import { lastWords, openLog } from './log-file.ts';
 import type { ClusterPaths } from './paths.ts';
 import { listenLocal } from './ports.ts';
@@ -83,6 +84,7 @@ interface Made {
 
 async function takeDown({ paths, log }: SuperviseDeps, { processes, lock, purge }: Made): Promise<void> {
   processes.abandon();
+  await sayFarewell(paths, log);
   await tearDown(paths);
   if (purge) {
     const rest = removeDataDir(paths);

@@ -6,6 +6,7 @@ import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Task } from '../lib/tasks.ts';
 import { type BalancerRange, createBalancerController } from './balancer.ts';
+import { createBgpController } from './bgp.ts';
 import { createDeploymentController } from './deployment.ts';
 import { createEndpointSliceController } from './endpointslice.ts';
 import { createGarbageCollector } from './garbage.ts';
@@ -66,6 +67,7 @@ export function clusterControllers(options: ControllersOptions): Task[] {
     createDeploymentController(deps),
     createEndpointSliceController(deps),
     createBalancerController(deps, { ranges: balancerRanges }),
+    createBgpController(deps),
     createPolicyStatusController(deps),
     createPodGarbageCollector(deps),
     createGarbageCollector(deps),

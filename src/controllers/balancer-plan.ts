@@ -17,7 +17,11 @@ export const WANTED = 'lbipam.cilium.io/ips';
 /** Services of one namespace with the same text, and no port in common, may have one address. */
 export const SHARING = 'lbipam.cilium.io/sharing-key';
 export const SATISFIED = 'cilium.io/IPAMRequestSatisfied';
-const CLASSES: readonly (string | undefined)[] = [undefined, '', 'heddle.dev/l2', 'io.cilium/l2-announcer'];
+/** Who is to tell the network where an address is; without a class both do. */
+const ANY: readonly (string | undefined)[] = [undefined, ''];
+const BY_NEIGHBOURS: readonly (string | undefined)[] = ['heddle.dev/l2', 'io.cilium/l2-announcer'];
+const BY_BGP: readonly (string | undefined)[] = ['heddle.dev/bgp', 'io.cilium/bgp-control-plane'];
+const CLASSES = [...ANY, ...BY_NEIGHBOURS, ...BY_BGP];
 
 const SERVICE_NAME = 'io.kubernetes.service.name';
 const SERVICE_NAMESPACE = 'io.kubernetes.service.namespace';
@@ -31,6 +35,14 @@ export interface Range {
 /** Whether addresses are this controller's business: another class is another balancer's. */
 export const isBalanced = ({ spec }: Service): boolean =>
   spec?.type === 'LoadBalancer' && CLASSES.includes(spec.loadBalancerClass);
+
+/** Whether one node answers ARP and Neighbour Discovery for its addresses. */
+export const isAnsweredFor = (service: Service): boolean =>
+  isBalanced(service) && !BY_BGP.includes(service.spec?.loadBalancerClass);
+
+/** Whether its addresses are told by BGP, where an advertisement selects it. */
+export const isToldByBgp = (service: Pick<Service, 'spec'>): boolean =>
+  [...ANY, ...BY_BGP].includes(service.spec?.loadBalancerClass);
 
 const condition = (service: Service) => service.status?.conditions?.find(({ type }) => type === SATISFIED);
 

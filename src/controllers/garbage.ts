@@ -36,6 +36,7 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
   const { adminPolicies, baselinePolicies, clusterPolicies } = informers;
   const { ciliumPolicies, clusterwidePolicies, cidrGroups } = informers;
   const { calicoPolicies, globalPolicies, tiers, networkSets, globalNetworkSets } = informers;
+  const { bgpClusterConfigs, bgpNodeConfigs } = informers;
   const watched: Watched[] = [
     namespaces,
     nodes,
@@ -59,6 +60,8 @@ export function createGarbageCollector(deps: ControllerDeps): Controller {
     tiers,
     networkSets,
     globalNetworkSets,
+    bgpClusterConfigs,
+    bgpNodeConfigs,
   ].map((informer) => ({ kind: informer.kind, informer: informer as unknown as AnyInformer }));
   const byKind = new Map(watched.map((one) => [groupKind(one.kind), one] as const));
   const dependantsOf = watched.map(({ kind, informer }) => ({

@@ -2,6 +2,10 @@
 import {
   ADMIN_NETWORK_POLICY,
   BASELINE_ADMIN_NETWORK_POLICY,
+  CILIUM_BGP_CLUSTER_CONFIG,
+  CILIUM_BGP_NODE_CONFIG,
+  CILIUM_BGP_NODE_CONFIG_OVERRIDE,
+  CILIUM_BGP_PEER_CONFIG,
   CILIUM_CIDR_GROUP,
   CILIUM_CLUSTERWIDE_NETWORK_POLICY,
   CILIUM_NETWORK_POLICY,
@@ -27,6 +31,12 @@ import {
   SERVICE_ACCOUNT,
   TIER,
 } from '../api/kinds.ts';
+import type {
+  CiliumBgpClusterConfig,
+  CiliumBgpNodeConfig,
+  CiliumBgpNodeConfigOverride,
+  CiliumBgpPeerConfig,
+} from '../api/cilium-bgp-types.ts';
 import type {
   CalicoGlobalNetworkPolicy,
   CalicoGlobalNetworkSet,
@@ -65,6 +75,9 @@ import type { Log } from '../lib/log.ts';
 import { controllerOf } from './owner.ts';
 import { keepPod } from './pods.ts';
 
+/** Milliseconds after which an API server is asked again for a kind that it did not have. */
+const KIND_RETRY = 30_000;
+
 /** An object of which only the metadata matters. */
 export interface MetadataOnly {
   apiVersion: string;
@@ -98,6 +111,10 @@ export interface ClusterInformers {
   pools: Informer<LoadBalancerIpPool>;
   podPools: Informer<CiliumPodIpPool>;
   blockHolders: Informer<CiliumNode>;
+  bgpClusterConfigs: Informer<CiliumBgpClusterConfig>;
+  bgpNodeConfigs: Informer<CiliumBgpNodeConfig>;
+  bgpNodeConfigOverrides: Informer<CiliumBgpNodeConfigOverride>;
+  bgpPeerConfigs: Informer<CiliumBgpPeerConfig>;
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -132,6 +149,8 @@ function metadataOnly(kind: Kind) {
 
 export function createClusterInformers(client: Client, log: Log): ClusterInformers {
   const whole = <T>(kind: Kind<T>) => createInformer<T>(client, kind, { log, keep: lean });
+  const optional = <T>(kind: Kind<T>) =>
+    createInformer<T>(client, kind, { log, keep: lean, absentFor: KIND_RETRY });
   const thin = <T>(kind: Kind<T>) =>
     createInformer<T, MetadataOnly>(client, kind, { log, keep: metadataOnly(kind) });
   const informers = {
@@ -160,6 +179,10 @@ export function createClusterInformers(client: Client, log: Log): ClusterInforme
     pools: whole(LOAD_BALANCER_IP_POOL),
     podPools: whole(CILIUM_POD_IP_POOL),
     blockHolders: whole(CILIUM_NODE),
+    bgpClusterConfigs: optional(CILIUM_BGP_CLUSTER_CONFIG),
+    bgpNodeConfigs: optional(CILIUM_BGP_NODE_CONFIG),
+    bgpNodeConfigOverrides: optional(CILIUM_BGP_NODE_CONFIG_OVERRIDE),
+    bgpPeerConfigs: optional(CILIUM_BGP_PEER_CONFIG),
   };
   return {
     ...informers,

@@ -1,5 +1,6 @@
 /** Field lists of kinds that kubernetes-models does not have, in the words of who defined them. */
 import { ISTIO_TYPES } from './istio-types.ts';
+import { CILIUM_BGP_TYPES } from './cilium-bgp-types.ts';
 import { CILIUM_POLICY_TYPES } from './cilium-policy-types.ts';
 import { CALICO_TYPES } from './calico-types.ts';
 import { IPAM_TYPES } from './ipam-types.ts';
@@ -29,6 +30,7 @@ export const OWN_TYPES: Readonly<Record<string, Definition>> = {
   ...CILIUM_POLICY_TYPES,
   ...CALICO_TYPES,
   ...IPAM_TYPES,
+  ...CILIUM_BGP_TYPES,
   [POOL]: {
     d: 'CiliumLoadBalancerIPPool is a set of addresses that Services of type LoadBalancer are given.',
     p: {

@@ -13,7 +13,7 @@ import { canonicalAddress } from '../../lib/ip.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Metrics } from '../../lib/metrics.ts';
 import { aborted } from '../../lib/signals.ts';
-import { addressesOf, isBalanced, isForeign } from '../balancer-plan.ts';
+import { addressesOf, isAnsweredFor, isForeign } from '../balancer-plan.ts';
 
 export const LEASE_NAMESPACE = 'kube-system';
 export const LEASE_LABEL = 'heddle.dev/l2';
@@ -114,7 +114,7 @@ export async function runL2(deps: L2Deps, signal: AbortSignal): Promise<void> {
   await holding;
 }
 
-const isOurs = (service: Service): boolean => isBalanced(service) && !isForeign(service);
+const isOurs = (service: Service): boolean => isAnsweredFor(service) && !isForeign(service);
 
 const isReady = ({ status }: Node): boolean =>
   status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True') ?? false;

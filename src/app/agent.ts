@@ -77,6 +77,7 @@ import { begun, runTasks, shutdownSignal } from '../lib/tasks.ts';
 import { createFlowLog } from '../observe/flow-log.ts';
 import { worldNamespace, worldPod, worldServiceAccount } from '../policy/from-objects.ts';
 import { createCompiler } from '../policy/compile.ts';
+import { watchNetwork } from '../podhost/network-watch.ts';
 import { createPodHost } from '../podhost/pod-host.ts';
 import { agentRoutes } from './agent-routes.ts';
 import { createAgentBgp } from './bgp.ts';
@@ -213,6 +214,15 @@ const pods = createPodController({
 });
 const cgroupMount = findCgroup2Mount() ?? '';
 const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
+const network = watchNetwork(
+  createConflist({
+    list: { cniVersion: '1.1.0', name: 'heddle', plugins: [{ type: 'heddle-cni' }] },
+    path: [BUILD],
+    cacheDir: join(nodePaths.state, 'cni'),
+    env: { HEDDLE_CNI_SOCKET: nodePaths.cniSocket },
+  }),
+  { clock, onWell: () => podHost.retry() },
+);
 const podHost = createPodHost({
   nodeName,
   standInByDefault: config.standIn,
@@ -223,12 +233,7 @@ const podHost = createPodHost({
     podLogs: nodePaths.podLogs,
     standInSocket: nodePaths.standInSocket,
   },
-  conflist: createConflist({
-    list: { cniVersion: '1.1.0', name: 'heddle', plugins: [{ type: 'heddle-cni' }] },
-    path: [BUILD],
-    cacheDir: join(nodePaths.state, 'cni'),
-    env: { HEDDLE_CNI_SOCKET: nodePaths.cniSocket },
-  }),
+  conflist: network.conflist,
   dns: {
     nameservers: config.dnsAddresses,
     clusterDomain: config.clusterDomain,
@@ -384,6 +389,7 @@ await runTasks(
       run: (stop) => podHost.restored().then(() => datapath.run(stop)),
     },
     { name: 'pods', run: (stop) => pods.run(stop) },
+    { name: 'network of pods', run: (stop) => network.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
     { name: 'use by pods', run: (stop) => podUse.run(stop) },
     { name: 'BGP', run: (stop) => bgp.run(stop) },
@@ -420,7 +426,7 @@ await runTasks(
             addresses: self.addresses,
             labels: nodeLabels(self),
             info: { kernelVersion: release(), osImage: osImage(), architecture: goArch(), version: VERSION },
-            notReady: () => (datapath.isReady() ? undefined : 'the data path is not programmed yet'),
+            notReady: () => (datapath.isReady() ? network.problem() : 'the data path is not programmed yet'),
             clock,
             log,
           },

@@ -76,6 +76,8 @@ export interface PodHost {
   /** The pods that the API server has for this node, all of them; call it whenever one changes. */
   reconcile(pods: readonly Pod[]): void;
   run(signal: AbortSignal): Promise<void>;
+  /** What failed is tried again at once. */
+  retry(): void;
   /** Resolves when what earlier runs left has been looked at, before any pod is touched. */
   restored(): Promise<void>;
   /** Pods that have a link on this node now. */
@@ -201,6 +203,9 @@ export function createPodHost(options: PodHostOptions): PodHost {
       await keepStandIn(signal);
       standIn.close();
       await Promise.all([...workers.values()].map((worker) => worker.settled()));
+    },
+    retry() {
+      for (const worker of workers.values()) worker.retry();
     },
     restored: () => restored.promise,
     localPods: () => [...workers.values()].map((worker) => worker.local()).filter((one) => one !== undefined),

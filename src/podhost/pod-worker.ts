@@ -58,6 +58,8 @@ export interface PodWorker {
   readonly error: string | undefined;
   /** Takes over what an earlier agent made. */
   adopt(record: PodRecord): Promise<void>;
+  /** A step that failed is tried again at once. */
+  retry(): void;
   /** The pod as the API server has it; undefined: it has it no longer. */
   want(pod: Pod | undefined): void;
   local(): LocalPod | undefined;
@@ -100,6 +102,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   /** Nothing of it is left on this node. */
   let removed = false;
   let processes: PodProcesses | undefined;
+  /** Ends the wait after a step that failed. */
+  let resting: AbortController | undefined;
 
   const label = () => (record ? `${record.namespace}/${record.name}` : uid);
   const iso = () => `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
@@ -152,7 +156,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
         error = errorText(cause);
         log.warn('a step of a pod failed; trying again', { pod: label(), stage, error });
         touchStatus();
-        await clock.sleep(backoff.next(), signal).catch(() => {});
+        resting = new AbortController();
+        await clock.sleep(backoff.next(), AbortSignal.any([signal, resting.signal])).catch(() => {});
       }
     }
   }
@@ -387,6 +392,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       if (mustGo() && stage !== 'draining') life.abort(new Error('the pod is to go'));
       kick();
     },
+    retry: () => resting?.abort(),
     local() {
       if (!record?.addresses || !record.hostInterface) return undefined;
       const { namespace, name, netns, addresses, hostInterface, mac, bandwidth } = record;

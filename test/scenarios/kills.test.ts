@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,9 +9,20 @@ import { slowness } from './slowness.ts';
 import { placeIn, startTraffic, type Traffic, targetsOf } from './traffic.ts';
 
 interface Pod {
-  metadata: { name: string; uid: string; labels: Record<string, string> };
+  metadata: { name: string; uid: string; labels?: Record<string, string> };
   spec: { nodeName: string };
   status: { podIPs: { ip: string }[] };
+}
+
+interface Condition {
+  type: string;
+  status: string;
+  reason?: string;
+  message?: string;
+}
+
+interface Conditioned {
+  status?: { conditions?: Condition[] };
 }
 
 const manifests = join(root, 'test/manifests/echo');
@@ -23,9 +35,9 @@ async function pods({ must }: LocalCluster): Promise<Pod[]> {
 async function trafficInCluster(t: TestContext, cluster: LocalCluster): Promise<Traffic> {
   const all = await pods(cluster);
   const client = all.find(
-    ({ metadata, spec }) => metadata.labels['app'] === 'client' && spec.nodeName === 'node-1',
+    ({ metadata, spec }) => metadata.labels?.['app'] === 'client' && spec.nodeName === 'node-1',
   );
-  const servers = all.filter(({ metadata }) => metadata.labels['app'] === 'server');
+  const servers = all.filter(({ metadata }) => metadata.labels?.['app'] === 'server');
   assert.ok(client && servers.length === 2);
   const service = JSON.parse(await cluster.must('get', 'service', 'server', '-o', 'json')) as {
     spec: { clusterIPs: string[] };
@@ -106,7 +118,7 @@ test('no connection notices that a process of the cluster was killed', { timeout
 
   await t.test('names resolve within two seconds after the agent was killed', async () => {
     const client = (await pods(cluster)).find(
-      ({ metadata, spec }) => metadata.labels['app'] === 'client' && spec.nodeName === 'node-1',
+      ({ metadata, spec }) => metadata.labels?.['app'] === 'client' && spec.nodeName === 'node-1',
     );
     const agent = await processOf(cluster, 'agent-node-1');
     assert.ok(client && agent);
@@ -117,8 +129,54 @@ test('no connection notices that a process of the cluster was killed', { timeout
     assert.match(address, /10\.96\./);
   });
 
+  await t.test(
+    'while networks cannot be made, pods run on; the node says why, and what waits is made later',
+    async (t) => {
+      const { cniSocket } = cluster.paths.node('node-1');
+      renameSync(cniSocket, `${cniSocket}.away`);
+      t.after(() => existsSync(`${cniSocket}.away`) && renameSync(`${cniSocket}.away`, cniSocket));
+      const folder = mkdtempSync(join(tmpdir(), 'heddle-pinned-'));
+      t.after(() => rmSync(folder, { recursive: true }));
+      const pinned = {
+        nodeName: 'node-1',
+        containers: [{ name: 'main', image: 'x', ports: [{ containerPort: 80 }] }],
+      };
+      const object = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'pinned' }, spec: pinned };
+      writeFileSync(join(folder, 'pinned.yaml'), JSON.stringify(object));
+      await cluster.must('apply', '-f', folder);
+      const ready = async (kind: 'pod' | 'node', name: string): Promise<Condition | undefined> => {
+        const found = JSON.parse(await cluster.must('get', kind, name, '-o', 'json')) as Conditioned;
+        return found.status?.conditions?.find(({ type }) => type === 'Ready');
+      };
+      const until = async (what: string, holds: () => Promise<boolean>) => {
+        for (let i = 0; i < 600; i++) {
+          if (await holds()) return;
+          await sleep(100);
+        }
+        assert.fail(what);
+      };
+      await until('the node did not say that it is not ready', async () => {
+        const { status, reason, message = '' } = (await ready('node', 'node-1')) ?? {};
+        return status === 'False' && reason === 'KubeletNotReady' && /network not ready/.test(message);
+      });
+      const client = (await pods(cluster)).find(
+        ({ metadata, spec }) => metadata.labels?.['app'] === 'client' && spec.nodeName === 'node-1',
+      );
+      const url = ['curl', '-sS', '--max-time', '20', 'http://server/'];
+      await cluster.must('exec', client?.metadata.name ?? '', '--', ...url);
+      assert.equal((await ready('pod', client?.metadata.name ?? ''))?.status, 'True');
+      assert.notEqual((await ready('pod', 'pinned'))?.status, 'True');
+      renameSync(`${cniSocket}.away`, cniSocket);
+      await until(
+        'the node is not ready again',
+        async () => (await ready('node', 'node-1'))?.status === 'True',
+      );
+      await until('what waited was not made', async () => (await ready('pod', 'pinned'))?.status === 'True');
+    },
+  );
+
   await t.test('what is created after the kills works', async () => {
-    const [client] = (await pods(cluster)).filter(({ metadata }) => metadata.labels['app'] === 'client');
+    const [client] = (await pods(cluster)).filter(({ metadata }) => metadata.labels?.['app'] === 'client');
     await cluster.must('apply', '-f', join(root, 'test/manifests/late'));
     let last = '';
     for (let i = 0; i < 300; i++) {

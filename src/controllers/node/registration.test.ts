@@ -32,7 +32,11 @@ test('a node registers itself, with both of its addresses, and says when it beco
   const node = (): Node | undefined => client.all(NODE)[0];
   const ready = () => node()?.status?.conditions?.find(({ type }) => type === 'Ready');
   await eventually('it is there and not ready', () => ready()?.status === 'False');
+  assert.equal(ready()?.reason, 'KubeletNotReady');
   assert.equal(ready()?.message, 'still starting');
+  const unavailable = () =>
+    node()?.status?.conditions?.find(({ type }) => type === 'NetworkUnavailable')?.status;
+  assert.equal(unavailable(), 'True');
   assert.deepEqual(
     node()
       ?.status?.addresses?.filter(({ type }) => type === 'InternalIP')
@@ -41,6 +45,7 @@ test('a node registers itself, with both of its addresses, and says when it beco
   );
   why = undefined;
   await eventually('it is ready', () => ready()?.status === 'True');
+  assert.equal(unavailable(), 'False');
   await client.delete(NODE, 'node-1');
   why = 'gone and back';
   await eventually('it registers anew', () => ready()?.message === 'gone and back');

@@ -49,16 +49,38 @@ const nodeObject = (deps: RegistrationDeps): Node => ({
   spec: {},
 });
 
-function readyCondition(deps: RegistrationDeps, before: Node | undefined) {
+function conditionsOf(deps: RegistrationDeps, before: Node | undefined) {
   const why = deps.notReady();
-  const status = why === undefined ? 'True' : 'False';
-  const old = before?.status?.conditions?.find(({ type }) => type === 'Ready');
-  const now = new Date(deps.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+  const well = why === undefined;
+  return [
+    condition(deps, before, {
+      type: 'Ready',
+      status: well ? 'True' : 'False',
+      reason: well ? 'KubeletReady' : 'KubeletNotReady',
+      message: well ? 'the agent has programmed the data path' : why,
+    }),
+    condition(deps, before, {
+      type: 'NetworkUnavailable',
+      status: well ? 'False' : 'True',
+      reason: well ? 'NetworkReady' : 'NetworkNotReady',
+      message: why ?? 'networks of pods can be made',
+    }),
+  ];
+}
+
+interface Said {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+function condition({ clock }: RegistrationDeps, before: Node | undefined, said: Said) {
+  const { type, status } = said;
+  const old = before?.status?.conditions?.find((one) => one.type === type);
+  const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
   return {
-    type: 'Ready',
-    status,
-    reason: why === undefined ? 'AgentReady' : 'AgentNotReady',
-    message: why ?? 'the agent has programmed the data path',
+    ...said,
     lastHeartbeatTime: now,
     lastTransitionTime: old?.status === status ? (old.lastTransitionTime ?? now) : now,
   };
@@ -73,7 +95,7 @@ function statusPatch(deps: RegistrationDeps, before: Node | undefined) {
         ...addresses.map((address) => ({ type: 'InternalIP', address })),
         { type: 'Hostname', address: node },
       ],
-      conditions: [readyCondition(deps, before)],
+      conditions: conditionsOf(deps, before),
       capacity: room,
       allocatable: room,
       nodeInfo: {

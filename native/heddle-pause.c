@@ -7,6 +7,7 @@
  *           program, hands on signals, reaps orphans, ends with the program's exit code.
  *   enter   one more program in a container that runs.
  *   session a program that somebody watches: in a terminal of its own, and hung up on when they go.
+ *   oci     makes the file system of a container of an image, has runc start it, and waits for its end.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,5 +32,6 @@ int main(int argc, char **argv) {
   if (!strcmp(verb, "inside")) return inside(argc, argv);
   if (!strcmp(verb, "enter")) return enter(argc, argv);
   if (!strcmp(verb, "session")) return session(argc, argv);
-  die(2, "usage: heddle-pause hold|inside|enter|session ...");
+  if (!strcmp(verb, "oci")) return oci(argc, argv);
+  die(2, "usage: heddle-pause hold|inside|enter|session|oci ...");
 }

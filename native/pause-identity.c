@@ -45,10 +45,15 @@ int read_identity(int argc, char **argv, int at, struct identity *who) {
       *(flag[2] == 't' ? &who->terminal : &who->control) = true;
       continue;
     }
+    if (!strcmp(flag, "--new-privileges")) {
+      who->new_privileges = true;
+      continue;
+    }
     if (++at >= argc) break;
     if (!strcmp(flag, "--user")) who->user = read_pair(argv[at]);
     else if (!strcmp(flag, "--group")) who->group = read_pair(argv[at]);
     else if (!strcmp(flag, "--groups")) read_groups(argv[at], who);
+    else if (!strcmp(flag, "--capabilities")) who->capabilities = strtoull(argv[at], NULL, 16);
     else if (!strcmp(flag, "--cwd")) who->folder = argv[at];
     else if (!strcmp(flag, "--env")) who->environment = argv[at];
     else die(START_ERROR, "unknown flag %s", flag);
@@ -112,17 +117,20 @@ static void make_user_namespace(const struct identity *who) {
   close(ready[1]);
 }
 
-static void drop_capabilities(void) {
+static void drop_capabilities(unsigned long long kept) {
   for (int capability = 0; capability <= LAST_CAPABILITY; capability++)
-    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+    if (!(kept >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
       die(START_ERROR, "cannot give up capability %d: %s", capability, strerror(errno));
 }
 
-static void clear_capabilities(void) {
+/* Only root has any left: others lose them with the program that they start. */
+static void keep_capabilities(const struct identity *who) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-  struct __user_cap_data_struct none[2] = {0};
+  struct __user_cap_data_struct kept[2] = {0};
+  for (int i = 0; i < 2 && who->user.inside == 0; i++)
+    kept[i].effective = kept[i].permitted = (unsigned)(who->capabilities >> (32 * i));
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  if (syscall(SYS_capset, &header, none) < 0)
+  if (syscall(SYS_capset, &header, kept) < 0)
     die(START_ERROR, "cannot give up capabilities: %s", strerror(errno));
 }
 
@@ -131,12 +139,15 @@ void become(const struct identity *who, bool make) {
   gid_t groups[MAX_GROUPS];
   setrlimit(RLIMIT_NPROC, &processes);
   if (make && is_mapped(who)) make_user_namespace(who);
-  drop_capabilities();
+  /* Without no_new_privs only who still has capabilities may add a filter. */
+  if (who->new_privileges && !who->unconfined) filter_system_calls();
+  drop_capabilities(who->capabilities);
   for (size_t i = 0; i < who->group_count; i++) groups[i] = who->groups[i].inside;
   if (setgroups(who->group_count, groups) < 0 || setresgid(who->group.inside, who->group.inside, who->group.inside) < 0 ||
       setresuid(who->user.inside, who->user.inside, who->user.inside) < 0)
     die(START_ERROR, "cannot become user %u, group %u: %s", who->user.inside, who->group.inside, strerror(errno));
-  clear_capabilities();
+  keep_capabilities(who);
+  if (who->new_privileges) return;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) die(START_ERROR, "no_new_privs: %s", strerror(errno));
   if (!who->unconfined) filter_system_calls();
 }

@@ -30,6 +30,8 @@ struct identity {
   bool unconfined; /* no filter of system calls */
   bool terminal;   /* in one of its own */
   bool control;    /* CONTROL_FD is there */
+  bool new_privileges; /* programs may gain some, as by setuid */
+  unsigned long long capabilities; /* that are kept */
   const char *folder;
   const char *environment; /* a file: NAME=VALUE, each ended by NUL */
 };
@@ -37,10 +39,10 @@ struct identity {
 /* Ends with `code` and a line of words on stderr. */
 _Noreturn void die(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Reads --user, --group, --groups, --unconfined, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
+/* Reads --user, --group, --groups, --unconfined, --new-privileges, --capabilities, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
 int read_identity(int argc, char **argv, int at, struct identity *who);
 
-/* Gives up root, every capability and the way back. With `make`, into a user namespace of its own if ids differ. */
+/* Gives up root, every capability that is not to be kept, and the way back. With `make`, into a user namespace of its own if ids differ. */
 void become(const struct identity *who, bool make);
 
 /* Refuses the system calls that change the machine or look into other processes' keys. */
@@ -68,5 +70,6 @@ int hold(int argc, char **argv);
 int inside(int argc, char **argv);
 int enter(int argc, char **argv);
 int session(int argc, char **argv);
+int oci(int argc, char **argv);
 
 #endif

@@ -1,10 +1,19 @@
 /** Which runtime a pod asks for: chosen by the pod or by the cluster, never guessed. */
 import type { KubeObject, Pod } from './types.ts';
 
-/** `stand-in` or `process`; annotation of a pod, or of a template's pods. */
+/** `stand-in`, `process` or `oci`; annotation of a pod, or of a template's pods. */
 export const RUNTIME_ANNOTATION = 'heddle.dev/runtime';
 
-export type Runtime = 'stand-in' | 'process';
+export const RUNTIMES = ['stand-in', 'process', 'oci'] as const;
+export type Runtime = (typeof RUNTIMES)[number];
+
+/** What pods get that ask for none. */
+export interface RuntimeDefaults {
+  /** The cluster was started with --stand-in. */
+  standIn: boolean;
+  /** … with --runtime. */
+  runtime?: Runtime | undefined;
+}
 
 interface Annotated {
   metadata?: { annotations?: Record<string, string> };
@@ -14,11 +23,11 @@ interface Annotated {
 export const askedRuntime = (pod: Annotated): string | undefined =>
   pod.metadata?.annotations?.[RUNTIME_ANNOTATION];
 
-/** Undefined when no runtime runs it. `standIn`: the cluster was started with --stand-in. */
-export function runtimeOf(pod: Pod | Annotated, options: { standIn: boolean }): Runtime | undefined {
+/** Undefined when no runtime runs it. */
+export function runtimeOf(pod: Pod | Annotated, defaults: RuntimeDefaults): Runtime | undefined {
   const asked = askedRuntime(pod);
-  if (asked === undefined) return options.standIn ? 'stand-in' : undefined;
-  return asked === 'stand-in' || asked === 'process' ? asked : undefined;
+  if (asked === undefined) return defaults.runtime ?? (defaults.standIn ? 'stand-in' : undefined);
+  return RUNTIMES.find((one) => one === asked);
 }
 
 /** What pods an object is or makes, by the kinds that Heddle acts on. */

@@ -59,6 +59,7 @@ import { createNodeDns } from '../dns/node-dns.ts';
 import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
 import { pkiFiles } from '../identity/pki.ts';
+import { DEFAULT_IMAGE_DIR, openStore } from '../image/store.ts';
 import { createIpam } from '../ipam/ipam.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
@@ -226,6 +227,7 @@ const network = watchNetwork(
 const podHost = createPodHost({
   nodeName,
   standInByDefault: config.standIn,
+  runtimeByDefault: config.runtime,
   hostAddresses: self.addresses,
   paths: {
     netns: paths.netns,
@@ -242,6 +244,7 @@ const podHost = createPodHost({
   },
   processes: {
     program: join(BUILD, 'heddle-pause'),
+    images: openStore(config.imageDir ?? DEFAULT_IMAGE_DIR),
     sockets: nodePaths.pauseSockets,
     cgroup: join(cgroupMount, nodePaths.cgroup, 'pods'),
     cgroupMount,

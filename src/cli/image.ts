@@ -144,11 +144,11 @@ function inspect(ref: string, flags: Flags, deps: CliDeps): void {
 }
 
 /** One after the other: what went is said, also when a later one cannot go. */
-function remove(refs: readonly string[], flags: Flags, deps: CliDeps): void {
+async function remove(refs: readonly string[], flags: Flags, deps: CliDeps): Promise<void> {
   requireRoot(deps.isRoot, 'removing images');
   const store = openStore(flags.imageDir);
   for (const ref of refs) {
-    const { name, image } = store.remove(ref, { force: flags.force === true });
+    const { name, image } = await store.remove(ref, { force: flags.force === true });
     if (name !== undefined) deps.stdout.write(`untagged ${shortName(name)}\n`);
     if (image !== undefined) deps.stdout.write(`deleted ${image.slice(7, 19)}\n`);
   }

@@ -1,6 +1,12 @@
 /** The manifests of `up -f`: read and checked before anything is made, applied when the API server answers. */
 import type { ManifestObject } from '../api/manifest.ts';
-import { podTemplateOf, RUNTIME_ANNOTATION, runtimeOf } from '../api/runtime.ts';
+import {
+  podTemplateOf,
+  RUNTIME_ANNOTATION,
+  type RuntimeDefaults,
+  RUNTIMES,
+  runtimeOf,
+} from '../api/runtime.ts';
 import { isClusterFile } from '../cluster/cluster-kind.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { CliDeps } from './deps.ts';
@@ -49,7 +55,7 @@ export const together = (a: Manifests, b: Manifests): Manifests => ({
  * Pods that nothing would run are told before a cluster is made for them.
  * @throws HeddleError `NoRuntime`
  */
-export function checkRuntimes({ entries }: Manifests, options: { standIn: boolean }): void {
+export function checkRuntimes({ entries }: Manifests, options: RuntimeDefaults): void {
   const without = entries.filter(({ object }) => {
     const template = podTemplateOf(object);
     return template !== undefined && runtimeOf(template, options) === undefined;
@@ -62,7 +68,7 @@ export function checkRuntimes({ entries }: Manifests, options: { standIn: boolea
     'NoRuntime',
     `${first.file}:${first.line}: nothing would run the pods of ${kind} ${metadata.name}${more}`,
     {
-      hint: `images are not run yet: use --stand-in, or annotate pods with ${RUNTIME_ANNOTATION}: stand-in, or process`,
+      hint: `use --stand-in, or --runtime oci for images that were imported, or annotate pods with ${RUNTIME_ANNOTATION}: ${RUNTIMES.join(', ')}`,
     },
   );
 }

@@ -1,6 +1,8 @@
 /** From the flags of `up` to what shall be started; reads a data directory that was kept, changes nothing. */
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Option } from 'commander';
+import { RUNTIMES } from '../api/runtime.ts';
 import type { ClusterFile } from '../cluster/cluster-file.ts';
 import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
 import { checkDataDir } from '../cluster/data-dir.ts';
@@ -19,6 +21,8 @@ export interface UpFlags {
   file?: string[];
   config?: string;
   standIn?: boolean;
+  runtime?: string;
+  imageDir?: string;
   publish?: string[];
   detach?: boolean;
   apiPort?: string;
@@ -61,7 +65,8 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
     id: paths.id,
     ...nodesOf(flags, file, kept),
     apiPort,
-    standIn: flags.standIn ?? kept?.standIn ?? false,
+    ...runtimes(flags, kept),
+    imageDir: flags.imageDir === undefined ? kept?.imageDir : resolve(flags.imageDir),
     datapath: datapath.name,
     mapMemory: flags.mapMemory === undefined ? kept?.mapMemory : share('--map-memory', flags.mapMemory),
     ...ranges(flags, kept),
@@ -118,6 +123,20 @@ const specOf = ({ name, region, zone, rack, labels }: NodeConfig): NodeSpec => (
   ...(rack === undefined ? {} : { rack }),
   ...(labels === undefined ? {} : { labels }),
 });
+
+/** What is not said is as it was. @throws HeddleError `BadFlag` */
+function runtimes(
+  flags: UpFlags,
+  kept: ClusterConfig | undefined,
+): Pick<ClusterRequest, 'standIn' | 'runtime'> {
+  const runtime = RUNTIMES.find((one) => one === flags.runtime);
+  if (flags.runtime !== undefined && runtime === undefined)
+    throw new HeddleError('BadFlag', `--runtime "${flags.runtime}": expected ${RUNTIMES.join(', ')}`);
+  if (flags.standIn && runtime !== undefined && runtime !== 'stand-in')
+    throw new HeddleError('BadFlag', `--stand-in and --runtime ${runtime}: expected one of them`);
+  if (flags.standIn || runtime !== undefined) return { standIn: flags.standIn === true, runtime };
+  return { standIn: kept?.standIn ?? false, runtime: kept?.runtime };
+}
 
 type Ranges = Pick<ClusterRequest, 'families' | 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
 

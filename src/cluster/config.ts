@@ -1,3 +1,4 @@
+import type { Runtime } from '../api/runtime.ts';
 import type { Group, Place, PlaceLink } from './lines/places.ts';
 
 /** What a running local cluster is: written by `heddle up` as cluster.json, read by every process of it. */
@@ -25,6 +26,10 @@ export interface ClusterConfig {
     readonly publishedPort: number;
   };
   readonly standIn: boolean;
+  /** What pods run as that ask for no runtime; absent: as `standIn` says. */
+  readonly runtime?: Runtime | undefined;
+  /** Where images are kept; absent: the machine's place. */
+  readonly imageDir?: string | undefined;
   /** What programs the nodes' kernel. */
   readonly datapath: DatapathName;
   /** Of the machine's memory, 0 to 1, for what the eBPF maps of all nodes learn. Absent: the default. */

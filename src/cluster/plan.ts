@@ -1,4 +1,5 @@
 /** From what `heddle up` was asked for to the whole configuration of a cluster. Pure: nothing is made here. */
+import type { Runtime } from '../api/runtime.ts';
 import { podMtu } from '../datapath/encapsulation.ts';
 import { HeddleError } from '../lib/errors.ts';
 import {
@@ -43,6 +44,8 @@ export interface ClusterRequest {
   /** On 127.0.0.1 of the machine. */
   readonly apiPort: number;
   readonly standIn: boolean;
+  readonly runtime?: Runtime | undefined;
+  readonly imageDir?: string | undefined;
   readonly datapath: DatapathName;
   /** 0 to 1. */
   readonly mapMemory?: number | undefined;
@@ -101,6 +104,8 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
       publishedPort: request.apiPort,
     },
     standIn: request.standIn,
+    ...(request.runtime === undefined ? {} : { runtime: request.runtime }),
+    ...(request.imageDir === undefined ? {} : { imageDir: request.imageDir }),
     datapath: request.datapath,
     ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
     vxlan: { vni: 72, port: 4789 },

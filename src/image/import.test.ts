@@ -172,9 +172,9 @@ test('an image goes with its last name, not while a pod has it; what is left of 
   await w.from(w.file(tarOfFiles(layout)), { name: 'web:2' });
   const pod = join(w.folder, 'pod');
   fs.mkdirSync(pod);
-  w.store.use('uid', { pod: 'shop/web-1', folder: pod, images: [one!.id] });
+  await w.store.use('uid', { pod: 'shop/web-1', folder: pod, images: [one!.id] });
   assert.deepEqual(w.store.list()[0]?.pods, ['shop/web-1']);
-  assert.deepEqual(w.store.remove('web:2', { force: false }), {
+  assert.deepEqual(await w.store.remove('web:2', { force: false }), {
     name: 'docker.io/library/web:2',
     image: undefined,
   });
@@ -190,8 +190,8 @@ test('an image goes with its last name, not while a pod has it; what is left of 
 
   const [again] = await w.from(w.file(tarOfFiles(layout)));
   fs.mkdirSync(pod);
-  w.store.use('uid', { pod: 'shop/web-1', folder: pod, images: [again!.id] });
-  assert.equal(w.store.remove(again!.id, { force: true }).image, again!.id);
+  await w.store.use('uid', { pod: 'shop/web-1', folder: pod, images: [again!.id] });
+  assert.equal((await w.store.remove(again!.id, { force: true })).image, again!.id);
   assert.deepEqual(w.clean(), []);
 });
 
@@ -207,7 +207,7 @@ test('a name that is given to another image takes the old one along, unless a po
     w.clean().map(({ id }) => id),
     [second!.id],
   );
-  w.store.use('uid', { pod: 'shop/web-1', folder: w.folder, images: [second!.id] });
+  await w.store.use('uid', { pod: 'shop/web-1', folder: w.folder, images: [second!.id] });
   const [third] = await next('3');
   assert.deepEqual(new Set(w.clean().map(({ id }) => id)), new Set([second!.id, third!.id]));
   assert.equal(w.store.find('shop/web:1')?.id, third!.id);

@@ -101,7 +101,7 @@ async function importOne(
   const texts = names.map(referenceText);
   const known = store.get(image.id);
   if (known) {
-    store.add({ ...known, digests: image.digests }, undefined, names);
+    await store.add({ ...known, digests: image.digests }, undefined, names);
     return { id: image.id, names: texts, known: true, size: known.size, notes: known.notes };
   }
   fs.mkdirSync(folder, { mode: 0o700 });
@@ -129,7 +129,7 @@ async function importOne(
     notes: notes.lines(),
   };
   try {
-    store.add(record, folder, names);
+    await store.add(record, folder, names);
   } catch (error) {
     throw unpackError('image.json', error);
   }

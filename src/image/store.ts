@@ -12,6 +12,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { tryLock } from '../kernel/flock.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { ImageConfig } from './archive.ts';
@@ -45,6 +46,15 @@ export interface PodUse {
   readonly folder: string;
   /** Ids. */
   readonly images: readonly string[];
+  /** The first of the 65,536 user and group ids that are the pod's alone, as the machine knows them. */
+  readonly base: number;
+}
+
+export interface Removed {
+  /** In full; undefined where it was not asked for by name. */
+  readonly name: string | undefined;
+  /** Undefined: it stays. */
+  readonly image: string | undefined;
 }
 
 export interface ImageStore {
@@ -57,11 +67,11 @@ export interface ImageStore {
   /** A folder to import into, gone with `close`, or by the next who comes when its maker dies. */
   incoming(): { path: string; close(): void };
   /** Moves a folder of `image.json` and `rootfs` into place, and names it. */
-  add(record: ImageRecord, folder: string | undefined, names: readonly Reference[]): void;
+  add(record: ImageRecord, folder: string | undefined, names: readonly Reference[]): Promise<void>;
   /** Takes a name away; the image with its last one. @throws HeddleError `NoSuchImage`, `ImageInUse` */
-  remove(text: string, options: { force: boolean }): { name: string | undefined; image: string | undefined };
-  /** The images that a pod has from now on. */
-  use(uid: string, use: PodUse): void;
+  remove(text: string, options: { force: boolean }): Promise<Removed>;
+  /** The images that a pod has from now on; its ids stay the same. @throws HeddleError `IdsExhausted` */
+  use(uid: string, use: Omit<PodUse, 'base'>): Promise<PodUse>;
   unuse(uid: string): void;
 }
 
@@ -72,6 +82,11 @@ interface Named {
 
 /** In an image's folder, while it is being asked whether a pod has it. */
 const REMOVING = 'removing';
+
+/** Above the ids of other pods (user-id.ts of podhost), and below 2³¹, beyond which kernels know no groups for ping. */
+const FIRST_BASE = 0x6000_0000;
+const ID_BLOCK = 0x1_0000;
+const ID_BLOCKS = 0x2000;
 
 const hexOf = (id: string): string => id.slice('sha256:'.length);
 
@@ -92,14 +107,14 @@ export function openStore(root: string): ImageStore {
     }
   };
 
-  /** Changes of names and images, one process at a time. */
-  function locked<T>(work: () => T): T {
+  /** Changes of names, images and uses, one process at a time. */
+  async function locked<T>(work: () => T): Promise<T> {
     make();
     const fd = fs.openSync(folder('lock'), 'a', 0o600);
     try {
       for (let i = 0; !tryLock(fd); i++) {
         if (i > 3000) throw new HeddleError('ImagesBusy', `somebody holds ${folder('lock')} for a minute`);
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+        await sleep(20);
       }
       return work();
     } finally {
@@ -168,12 +183,16 @@ export function openStore(root: string): ImageStore {
     return found.length === 1 ? found[0] : undefined;
   }
 
-  /** Away with what no name leads to and no pod has, and with what makers that died have left. */
+  /** Away with what no name leads to and no pod has. */
   function collect(): void {
     // Of somebody who was killed in the middle: nobody else is here now.
     for (const hex of entries('images')) fs.rmSync(join(root, 'images', hex, REMOVING), { force: true });
     const kept = new Set(named().map(({ id }) => id));
     for (const { id } of all()) if (!kept.has(id) && podsOf(id).length === 0) takeAway(id);
+  }
+
+  /** What was taken away, and what makers that died have left. Takes its time, and nobody waits for it. */
+  function sweep(): void {
     for (const one of entries('incoming').filter((name) => !name.endsWith('.lock'))) {
       const lock = join(root, 'incoming', `${one}.lock`);
       const fd = fs.openSync(lock, 'a', 0o600);
@@ -185,6 +204,19 @@ export function openStore(root: string): ImageStore {
     }
   }
 
+  function freeBase(uid: string): number {
+    const taken = new Set(uses().map(({ base }) => base));
+    const first = createHash('sha256').update(uid).digest().readUInt32BE(0) % ID_BLOCKS;
+    for (let i = 0; i < ID_BLOCKS; i++) {
+      const base = FIRST_BASE + ((first + i) % ID_BLOCKS) * ID_BLOCK;
+      if (!taken.has(base)) return base;
+    }
+    throw new HeddleError(
+      'IdsExhausted',
+      `${ID_BLOCKS} pods of images run on this machine: there are no more user ids`,
+    );
+  }
+
   /** False when a pod came before. */
   function takeAway(id: string, force = false): boolean {
     const mark = join(pathOf(id), REMOVING);
@@ -193,9 +225,7 @@ export function openStore(root: string): ImageStore {
       fs.rmSync(mark, { force: true });
       return false;
     }
-    const away = join(root, 'incoming', randomUUID());
-    fs.renameSync(pathOf(id), away);
-    fs.rmSync(away, { recursive: true, force: true });
+    fs.renameSync(pathOf(id), join(root, 'incoming', randomUUID()));
     return true;
   }
 
@@ -243,8 +273,8 @@ export function openStore(root: string): ImageStore {
         },
       };
     },
-    add: (record, made, names) =>
-      locked(() => {
+    async add(record, made, names) {
+      await locked(() => {
         if (made !== undefined && !get(record.id)) {
           write(join(made, 'image.json'), record);
           fs.rmSync(pathOf(record.id), { recursive: true, force: true });
@@ -261,9 +291,11 @@ export function openStore(root: string): ImageStore {
           write(nameFile(name), { name, id: record.id });
         }
         collect();
-      }),
-    remove: (text, { force }) =>
-      locked(() => {
+      });
+      sweep();
+    },
+    async remove(text, { force }) {
+      const removed = await locked(() => {
         const byId = findById(text);
         const image = byId ?? findReference(parseReference(text));
         if (!image)
@@ -282,11 +314,17 @@ export function openStore(root: string): ImageStore {
         const gone = isLast && takeAway(image.id, force);
         collect();
         return { name: one?.name, image: gone ? image.id : undefined };
-      }),
-    use(uid, use) {
-      make();
-      write(join(root, 'uses', uid), use);
+      });
+      sweep();
+      return removed;
     },
+    use: (uid, use) =>
+      locked(() => {
+        const before = read(join(root, 'uses', uid)) as PodUse | undefined;
+        const now = { ...use, base: before?.base ?? freeBase(uid) };
+        write(join(root, 'uses', uid), now);
+        return now;
+      }),
     unuse: (uid) => fs.rmSync(join(root, 'uses', uid), { force: true }),
   };
 }

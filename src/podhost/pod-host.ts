@@ -2,6 +2,7 @@
  * The pods of one node: what the API server wants here is made, kept and taken away. One worker per pod, one
  * step at a time; each step can be repeated, because the agent may be killed in any of them.
  */
+import type { Runtime } from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
 import type { DnsSettings } from '../dns/resolv-conf.ts';
 import type { Conflist } from '../cni/conflist.ts';
@@ -22,6 +23,8 @@ export interface PodHostOptions {
   nodeName: string;
   /** Pods that ask for no runtime are stand-ins: `heddle up --stand-in`. */
   standInByDefault: boolean;
+  /** What pods run as that ask for no runtime: `heddle up --runtime`. */
+  runtimeByDefault?: Runtime | undefined;
   /** Underlay addresses of the node, IPv4 first. */
   hostAddresses: readonly string[];
   paths: {
@@ -123,6 +126,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
   const deps: WorkerDeps = {
     nodeName: options.nodeName,
     standInByDefault: options.standInByDefault,
+    runtimeByDefault: options.runtimeByDefault,
     hostAddresses: options.hostAddresses,
     paths,
     dns: options.dns,

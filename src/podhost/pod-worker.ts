@@ -8,7 +8,7 @@ import { createBackoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import { runtimeOf } from '../api/runtime.ts';
+import { type Runtime, runtimeOf } from '../api/runtime.ts';
 import { unlessAborted } from '../lib/signals.ts';
 import { writePodFiles } from './files.ts';
 import { check } from './health/check.ts';
@@ -29,6 +29,8 @@ export interface WorkerDeps {
   nodeName: string;
   /** Pods that ask for no runtime are stand-ins. */
   standInByDefault: boolean;
+  /** What pods run as that ask for no runtime; before standInByDefault. */
+  runtimeByDefault: Runtime | undefined;
   hostAddresses: readonly string[];
   paths: PodHostOptions['paths'];
   dns: DnsSettings;
@@ -110,11 +112,12 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   const logFile = () => join(deps.paths.podLogs, `${record?.namespace}_${record?.name}.log`);
   const mustGo = () => !wanted || pod?.metadata.deletionTimestamp !== undefined;
 
-  const isProcess = (one: Pod) => runtimeOf(one, { standIn: deps.standInByDefault }) === 'process';
+  const defaults = { standIn: deps.standInByDefault, runtime: deps.runtimeByDefault };
+  const runtimeFor = (one: Pod) => runtimeOf(one, defaults);
 
   /** Of a pod that runs programs, from the time that it has a record. */
   function programs(): PodProcesses | undefined {
-    if (record?.runtime !== 'process') return undefined;
+    if (record?.runtime === undefined) return undefined;
     const { dns, ...shared } = deps;
     processes ??= attachProcesses({
       ...shared,
@@ -165,7 +168,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   async function step(): Promise<void> {
     if (mustGo()) return takeDown();
     if (!pod) return;
-    refused = refusal(pod, { standIn: deps.standInByDefault });
+    refused = refusal(pod, defaults);
     if (refused) return touchStatus();
     if (stage === 'new') await deps.slots(() => setUp(pod!));
     if (stage === 'attached') await start(pod);
@@ -176,13 +179,14 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   async function setUp(current: Pod): Promise<void> {
     life.signal.throwIfAborted();
     const bandwidth = podBandwidth(current);
+    const runtime = runtimeFor(current);
     record ??= {
       uid,
       namespace: current.metadata.namespace ?? 'default',
       name: current.metadata.name,
       netns: deps.paths.netns(`pod-${uid}`),
       startTime: iso(),
-      ...(isProcess(current) ? { runtime: 'process' as const } : {}),
+      ...(runtime === undefined || runtime === 'stand-in' ? {} : { runtime }),
       ...(bandwidth && { bandwidth }),
     };
     await records.save(record);

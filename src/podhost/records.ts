@@ -11,7 +11,7 @@ export interface PodRecord {
   name: string;
   netns: string;
   /** Absent: a stand-in. */
-  runtime?: 'process';
+  runtime?: 'process' | 'oci';
   /** ISO. */
   startTime: string;
   /** Bits per second, as the pod asked for when it was made; absent: no limit. */

@@ -1,28 +1,35 @@
-import { askedRuntime, RUNTIME_ANNOTATION, runtimeOf } from '../api/runtime.ts';
+import {
+  askedRuntime,
+  RUNTIME_ANNOTATION,
+  type RuntimeDefaults,
+  RUNTIMES,
+  runtimeOf,
+} from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
+import { ociRefusal } from './oci/refusal.ts';
 import { processRefusal } from './process/refusal.ts';
 
 /** Why this pod is not run on a local cluster; undefined when it is. */
-export function refusal(
-  pod: Pod,
-  options: { standIn: boolean },
-): { reason: string; message: string } | undefined {
+export function refusal(pod: Pod, options: RuntimeDefaults): { reason: string; message: string } | undefined {
   return hostAccess(pod) ?? noRuntime(pod, options) ?? ofRuntime(pod, options);
 }
 
-const ofRuntime = (pod: Pod, options: { standIn: boolean }) =>
-  runtimeOf(pod, options) === 'process' ? processRefusal(pod) : undefined;
+function ofRuntime(pod: Pod, options: RuntimeDefaults) {
+  const runtime = runtimeOf(pod, options);
+  if (runtime === 'process') return processRefusal(pod);
+  return runtime === 'oci' ? ociRefusal(pod) : undefined;
+}
 
-function noRuntime(pod: Pod, options: { standIn: boolean }) {
+function noRuntime(pod: Pod, options: RuntimeDefaults) {
   if (runtimeOf(pod, options)) return undefined;
   const asked = askedRuntime(pod);
   const why =
     asked === undefined
-      ? 'images are not run yet, and this cluster was started without --stand-in'
+      ? 'the pod asks for no runtime, and this cluster was started without --runtime and --stand-in'
       : `there is no runtime "${asked}"`;
   return {
     reason: 'NoRuntime',
-    message: `${why}; annotate the pod with ${RUNTIME_ANNOTATION}: stand-in, or process`,
+    message: `${why}; annotate the pod with ${RUNTIME_ANNOTATION}: ${RUNTIMES.join(', ')}`,
   };
 }
 

@@ -7,6 +7,7 @@ import { createCgroup, findCgroup2Mount, killCgroup, removeCgroup } from '../ker
 import { createConflist } from '../cni/conflist.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { type CniServer, serveCni } from '../cni/server.ts';
+import { type ImageStore, openStore } from '../image/store.ts';
 import { createIpam, type Ipam } from '../ipam/ipam.ts';
 import { closeNetns, createNetns, deleteNetns, type Netns } from '../kernel/netns.ts';
 import { openRoute, type Route } from '../kernel/route.ts';
@@ -34,6 +35,8 @@ export interface TestNode {
   configMaps: Map<string, ConfigMap>;
   secrets: Map<string, Secret>;
   services: Service[];
+  /** For pods of images. */
+  images: ImageStore;
   host: PodHost;
   changed(): void;
   startHost(options?: Partial<PodHostOptions['callbacks']>): Promise<void>;
@@ -84,6 +87,7 @@ export async function createTestNode(): Promise<TestNode> {
     configMaps,
     secrets,
     services,
+    images: openStore(join(folder, 'images')),
     host: undefined as unknown as PodHost,
     changed: () => node.host.reconcile([...pods.values()]),
     async startHost(callbacks = {}) {
@@ -116,6 +120,7 @@ export async function createTestNode(): Promise<TestNode> {
         dns: { nameservers: ['10.96.0.10'], clusterDomain: 'cluster.local' },
         processes: {
           program: join(root, 'build/heddle-pause'),
+          images: node.images,
           sockets: join(folder, 'pause'),
           cgroup,
           cgroupMount: findCgroup2Mount() ?? '',

@@ -5,15 +5,24 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kubectl, kubectlPath, type KubectlResult } from '../kubectl.ts';
+import { busyboxLayer, layoutOf, writeFiles } from '../../src/image/testing/make.ts';
 import { execute, root, upCluster } from './local-cluster.ts';
 
 /** Milliseconds: generous, for machines that do other things as well. */
 const PATIENCE = 120_000;
 
 test('pods of processes: started, logged, entered, restarted and ended, as kubectl sees them', async (t) => {
-  const cluster = await upCluster(t, join(root, 'test/manifests/processes'), '--nodes', '1');
   const home = mkdtempSync(join(tmpdir(), 'heddle-kubectl-'));
   t.after(() => rmSync(home, { recursive: true, force: true }));
+  const images = ['--image-dir', join(home, 'images')];
+  const image = (...args: string[]) => execute(join(root, 'heddle'), ['image', ...args, ...images]);
+  const web = layoutOf({
+    layers: [busyboxLayer()],
+    config: { Cmd: ['httpd', '-f', '-v', '-p', '80', '-h', '/srv'], User: 'web' },
+  });
+  const imported = await image('import', writeFiles(join(home, 'web'), web), '--name', 'test/web:1');
+  assert.equal(imported.code, 0, imported.stderr);
+  const cluster = await upCluster(t, join(root, 'test/manifests/processes'), '--nodes', '1', ...images);
   const { kubeconfig } = cluster.paths;
   const ask = (args: string, input?: string) =>
     kubectl(['-n', 'work', ...args.split(' ')], { kubeconfig, home, ...(input ? { input } : {}) });
@@ -94,6 +103,18 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   assert.match(shown.stdout, /\/dev\/pts\/\d/);
   assert.equal(shown.code, 3);
 
+  // Of an image: served, entered, logged.
+  const page = 'served from an image\n';
+  const service = await must('get service web -o jsonpath={.spec.clusterIP}');
+  assert.equal(await must(`exec ${pod} -c main -- curl -sS http://${service}/index.html`), page);
+  assert.match(await must('exec deploy/web -- id'), /^uid=1000\(web\) gid=1001\(web\)/);
+  await eventually('logs deploy/web', ({ stdout }) => stdout.includes('response:200'));
+  assert.equal(await cluster.must('exec', 'deploy/web', '-n', 'work', '--', 'cat', '/srv/index.html'), page);
+  const inUse = await image('rm', 'test/web:1');
+  assert.deepEqual([inUse.code, /in use by work\/web-/.test(inUse.stderr)], [1, true], inUse.stderr);
+  const webStarted = () => must('get pods -l app=web -o jsonpath={.items[0].status.containerStatuses}');
+  const webBefore = await webStarted();
+
   // Gone and come back, the agent finds everything as it was.
   const started = await must(`get pod ${pod} -o jsonpath={.status.containerStatuses}`);
   const agent = (await cluster.status()).processes.find(({ name }) => name === `agent-${node}`)!;
@@ -101,6 +122,9 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   await eventually(`exec ${pod} -c main -- true`, (result) => result.code === 0);
   assert.equal(await must(`get pod ${pod} -o jsonpath={.status.containerStatuses}`), started);
   assert.equal(await must(`logs ${pod} -c main`), `hello s3cret\non ${node}\n`);
+  await eventually('exec deploy/web -- id', (result) => result.code === 0);
+  assert.equal(await webStarted(), webBefore);
+  assert.equal(await must(`exec ${pod} -c main -- curl -sS http://${service}/index.html`), page);
 
   await must(`apply -f ${join(root, 'test/manifests/processes-late.yaml')}`);
   await eventually('get pod crash', ({ stdout }) => stdout.includes('CrashLoopBackOff'));

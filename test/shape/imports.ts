@@ -48,6 +48,7 @@ export const edges: readonly Edge[] = [
     to: 'cni',
     why: 'the pod host reaches the network only by running a CNI configuration list',
   },
+  { from: 'podhost', to: 'image', why: 'containers of images are made of what was imported' },
   { from: 'podhost', to: 'dns', why: 'a pod’s resolv.conf and messages of DNS have one author' },
   {
     from: 'cluster',

@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import type { Pod, Service } from '../../api/types.ts';
 import type { Clock } from '../../lib/clock.ts';
+import type { ImageStore } from '../../image/store.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import type { AttachTarget } from '../exec-attach.ts';
 import type { CheckDeps } from '../health/check.ts';
+import { createOciLauncher } from '../oci/oci-launcher.ts';
 import type { PodRecord } from '../records.ts';
 import type { RuntimeStatus } from '../status.ts';
 import { createJailLauncher } from './jail-launcher.ts';
@@ -17,6 +19,8 @@ import type { Container, EventType } from './types.ts';
 export interface ProcessOptions {
   /** heddle-pause */
   program: string;
+  /** For pods of images. */
+  images: ImageStore;
   /** Folder of the holders' sockets: private, its path short. */
   sockets: string;
   /** Absolute path of the cgroup that the pods' cgroups are made in. */
@@ -76,9 +80,13 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     return pod;
   };
   const socketPath = join(options.sockets, `${uid}.sock`);
+  const parts = { pod: podOrFail, program: options.program, folder: deps.folder };
   const machinery = createMachinery({
     pod: podOrFail,
-    launcher: createJailLauncher({ pod: podOrFail, program: options.program, folder: deps.folder }),
+    launcher:
+      deps.record().runtime === 'oci'
+        ? createOciLauncher({ ...parts, store: options.images })
+        : createJailLauncher(parts),
     program: options.program,
     folder: deps.folder,
     logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),

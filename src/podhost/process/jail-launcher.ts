@@ -18,11 +18,11 @@ const TERM = 15;
 
 export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): Launcher {
   return {
-    owners: {
+    owners: async () => ({
       owner: 0,
       group: (id) => outsideId(pod().metadata.uid ?? '', id),
       onlyUser: () => onlyUser(pod()),
-    },
+    }),
     async begin(container) {
       const mustNot = identityProblem(pod(), container);
       if (mustNot !== undefined) throw new ConfigError(mustNot);

@@ -4,7 +4,7 @@ import type { Container } from './types.ts';
 
 export interface Launcher {
   /** Who owns what the agent writes into the pod's volumes, and the id of the pod's group `id`: as the host's files know them. */
-  readonly owners: VolumeOwners;
+  owners(): Promise<VolumeOwners>;
   /** Before anything of a run is made. @throws ConfigError while something it needs is missing */
   begin(container: Container): Promise<Plan>;
   /** Arguments of `heddle-pause enter PID`, up to the program; `cgroup` is the container's. */

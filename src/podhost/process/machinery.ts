@@ -128,7 +128,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
           netns: deps.netns,
           cgroup: deps.cgroup,
           ownCgroup: join(deps.cgroup, 'holder'),
-          memory: memoryMounts(pod, folder, launcher.owners),
+          memory: memoryMounts(pod, folder, await launcher.owners()),
           clock,
         },
         signal,
@@ -151,7 +151,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   async function prepareOnce(): Promise<void> {
     const objects = await readObjects(deps.pod(), undefined, deps.objects);
     const token = await tokens.current(deps.pod());
-    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects, token }, launcher.owners);
+    await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects, token }, await launcher.owners());
   }
 
   function limit(container: Container, cgroup: string): void {

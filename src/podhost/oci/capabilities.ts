@@ -1,0 +1,95 @@
+/** Capabilities of a container of an image. Pure. */
+import type { Container } from '../process/types.ts';
+
+/** By number (linux/capability.h). */
+const ALL = [
+  'CHOWN',
+  'DAC_OVERRIDE',
+  'DAC_READ_SEARCH',
+  'FOWNER',
+  'FSETID',
+  'KILL',
+  'SETGID',
+  'SETUID',
+  'SETPCAP',
+  'LINUX_IMMUTABLE',
+  'NET_BIND_SERVICE',
+  'NET_BROADCAST',
+  'NET_ADMIN',
+  'NET_RAW',
+  'IPC_LOCK',
+  'IPC_OWNER',
+  'SYS_MODULE',
+  'SYS_RAWIO',
+  'SYS_CHROOT',
+  'SYS_PTRACE',
+  'SYS_PACCT',
+  'SYS_ADMIN',
+  'SYS_BOOT',
+  'SYS_NICE',
+  'SYS_RESOURCE',
+  'SYS_TIME',
+  'SYS_TTY_CONFIG',
+  'MKNOD',
+  'LEASE',
+  'AUDIT_WRITE',
+  'AUDIT_CONTROL',
+  'SETFCAP',
+  'MAC_OVERRIDE',
+  'MAC_ADMIN',
+  'SYSLOG',
+  'WAKE_ALARM',
+  'BLOCK_SUSPEND',
+  'AUDIT_READ',
+  'PERFMON',
+  'BPF',
+  'CHECKPOINT_RESTORE',
+] as const;
+
+/** What container runtimes give without being asked. */
+const DEFAULT = [
+  'AUDIT_WRITE',
+  'CHOWN',
+  'DAC_OVERRIDE',
+  'FOWNER',
+  'FSETID',
+  'KILL',
+  'MKNOD',
+  'NET_BIND_SERVICE',
+  'NET_RAW',
+  'SETFCAP',
+  'SETGID',
+  'SETPCAP',
+  'SETUID',
+  'SYS_CHROOT',
+] as const;
+
+/**
+ * Those that mean something in a user namespace of the pod's own. The others are about the machine, or about the pod's
+ * network, which is the machine's: a container that has them would not be able to do what it asked for.
+ */
+const ADDABLE = new Set<string>([...DEFAULT, 'DAC_READ_SEARCH', 'IPC_OWNER', 'LEASE', 'SYS_PTRACE']);
+
+type Names = Container['securityContext'];
+
+const plain = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
+
+export function capabilityProblem(context: Names): string | undefined {
+  const refused = (context?.capabilities?.add ?? []).filter((name) => !ADDABLE.has(plain(name)));
+  return refused.length === 0 ? undefined : `capabilities.add: ${refused.join(', ')}`;
+}
+
+/** Sorted, as `CAP_CHOWN`. */
+export function capabilitiesOf(context: Names): string[] {
+  const { add = [], drop = [] } = context?.capabilities ?? {};
+  const dropped = drop.map(plain);
+  const kept = dropped.includes('ALL') ? [] : DEFAULT.filter((name) => !dropped.includes(name));
+  return [...new Set<string>([...kept, ...add.map(plain)])].toSorted().map((name) => `CAP_${name}`);
+}
+
+/** As in /proc/PID/status. */
+export function capabilityMask(names: readonly string[]): string {
+  let mask = 0n;
+  for (const name of names) mask |= 1n << BigInt((ALL as readonly string[]).indexOf(plain(name)));
+  return mask.toString(16);
+}

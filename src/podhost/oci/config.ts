@@ -1,0 +1,103 @@
+/** The config.json that runc reads (runtime-spec 1.0.2). Pure. */
+import type { Container } from '../process/types.ts';
+import { capabilitiesOf } from './capabilities.ts';
+import { defaultSeccomp } from './seccomp.ts';
+import type { ContainerUser } from './user.ts';
+
+export interface Mount {
+  destination: string;
+  type: string;
+  source: string;
+  options: string[];
+}
+
+export interface ConfigOptions {
+  container: Container;
+  user: ContainerUser;
+  env: Readonly<Record<string, string>>;
+  argv: readonly string[];
+  cwd: string;
+  /** The first of the pod's ids. */
+  base: number;
+  /** Where the file system is made: see native/pause-oci.c. */
+  stage: string;
+  /** Without a filter of system calls. */
+  unconfined: boolean;
+  /** Volumes and files, outer ones first. */
+  mounts: readonly Mount[];
+}
+
+export const ID_COUNT = 65_536;
+/** Of one user of a pod, as for pods of processes. */
+const MAX_PROCESSES = 4096;
+
+/** As container runtimes have them for pods of Kubernetes. */
+const MASKED = `
+  /proc/asound /proc/acpi /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list
+  /proc/timer_stats /proc/sched_debug /proc/scsi /proc/interrupts /sys/firmware
+  /sys/devices/virtual/powercap
+`
+  .trim()
+  .split(/\s+/);
+const READ_ONLY = `
+  /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger
+`
+  .trim()
+  .split(/\s+/);
+
+const SAFE = ['nosuid', 'noexec', 'nodev'];
+
+const basicMounts = (stage: string): Mount[] => [
+  { destination: '/proc', type: 'proc', source: 'proc', options: SAFE },
+  {
+    destination: '/dev',
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+  },
+  {
+    destination: '/dev/pts',
+    type: 'devpts',
+    source: 'devpts',
+    options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+  },
+  { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...SAFE, 'mode=1777', 'size=65536k'] },
+  { destination: '/dev/mqueue', type: 'bind', source: `${stage}/mqueue`, options: ['rbind', ...SAFE] },
+  { destination: '/sys', type: 'bind', source: `${stage}/sys`, options: ['rbind', 'ro', ...SAFE] },
+  { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...SAFE, 'relatime', 'ro'] },
+];
+
+export const mayGainPrivileges = ({ securityContext }: Container): boolean =>
+  securityContext?.allowPrivilegeEscalation !== false;
+
+export function runtimeConfig(options: ConfigOptions): object {
+  const { container, user, stage, base } = options;
+  const capabilities = capabilitiesOf(container.securityContext);
+  const ids = [{ containerID: 0, hostID: base, size: ID_COUNT }];
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      terminal: false,
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
+      args: options.argv,
+      env: Object.entries(options.env).map(([name, value]) => `${name}=${value}`),
+      cwd: options.cwd,
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      rlimits: [{ type: 'RLIMIT_NPROC', hard: MAX_PROCESSES, soft: MAX_PROCESSES }],
+      noNewPrivileges: !mayGainPrivileges(container),
+    },
+    root: { path: `${stage}/rootfs`, readonly: container.securityContext?.readOnlyRootFilesystem === true },
+    mounts: [...basicMounts(stage), ...options.mounts],
+    linux: {
+      // The pod's network, IPC and host name are those that runc is started in.
+      namespaces: ['pid', 'mount', 'user', 'cgroup'].map((type) => ({ type })),
+      uidMappings: ids,
+      gidMappings: ids,
+      // Below the container's own cgroup, which is all that runc sees.
+      cgroupsPath: '/box',
+      ...(options.unconfined ? {} : { seccomp: defaultSeccomp() }),
+      maskedPaths: MASKED,
+      readonlyPaths: READ_ONLY,
+    },
+  };
+}

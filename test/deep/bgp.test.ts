@@ -105,7 +105,7 @@ for (const [name, start, config] of [
     await waitForHops(outside, single(moving), ['10.240.0.1']);
     assert.equal((await askFrom(client, moving))?.node, 'node-1');
     const folder = testFolder(t);
-    const text = readFileSync(join(root, 'test/manifests/bgp/bgp.yaml'), 'utf8');
+    const text = readFileSync(join(root, 'test/manifests/bgp/workloads.yaml'), 'utf8');
     writeFileSync(join(folder, 'moved.yaml'), text.replace('hostname: node-1', 'hostname: node-2'));
     await cluster.must('apply', '-f', join(folder, 'moved.yaml'));
     await waitForHops(outside, single(moving), ['10.240.0.2']);

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startBird } from '../../src/bgp/testing/bird.ts';
+import { contains, parseAddress, parseCidr } from '../../src/lib/ip.ts';
+import { askFrom, birdOutside, CLIENT, waitForHops, withRouter } from './bgp-lab.ts';
 import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
 
 interface Service {
@@ -15,6 +18,7 @@ interface Lease {
 }
 interface Pod {
   spec: { nodeName: string };
+  status: { podIPs: { ip: string }[] };
 }
 interface Answer {
   code: number;
@@ -22,6 +26,9 @@ interface Answer {
   peer: string | undefined;
   node: string | undefined;
 }
+
+const isSix = (address: string) => address.includes(':');
+const alone = (address: string) => `${address}/${isSix(address) ? 128 : 32}`;
 
 const url = (host: string, port: number): string =>
   `http://${host.includes(':') ? `[${host}]` : host}:${port}/`;
@@ -78,6 +85,47 @@ test('load balancers get addresses that outside reaches, and that move when thei
         assert.equal(peer, outside[address.includes(':') ? 6 : 4]);
         assert.equal(node, await holderOf(cluster, address));
       }
+  });
+
+  await t.test('a router that is told by BGP leads clients behind it to services and pods', async (st) => {
+    await cluster.must('apply', '-f', join(root, 'test/manifests/bgp/router.yaml'));
+    const {
+      outside: router,
+      client,
+      router: bird,
+      nodes,
+    } = await withRouter(st, cluster, startBird, birdOutside);
+    const hopsOf = (address: string, names: readonly string[]) =>
+      nodes
+        .filter(({ name }) => names.includes(name))
+        .flatMap(({ addresses }) => addresses.filter((each) => isSix(each) === isSix(address)))
+        .toSorted();
+    for (const [name, on] of [
+      ['anywhere', nodes.map((node) => node.name)],
+      ['local', servers],
+    ] as const)
+      for (const address of addressesOf(name)) {
+        await waitForHops(router, alone(address), hopsOf(address, on));
+        const answer = await askFrom(client, address);
+        assert.ok(answer && servers.includes(answer.node), address);
+        if (name === 'local') assert.equal(answer.peer, CLIENT[isSix(address) ? 6 : 4]);
+      }
+    const [{ spec, status } = assert.fail()] = await items<Pod>(cluster, 'pods');
+    for (const { ip } of status.podIPs) {
+      const [range = ''] = nodes
+        .flatMap(({ podCidrs }) => podCidrs)
+        .filter((cidr) => contains(parseCidr(cidr), parseAddress(ip)));
+      await waitForHops(router, range, hopsOf(ip, [spec.nodeName]));
+      assert.deepEqual(await askFrom(client, ip, 8080), {
+        node: spec.nodeName,
+        peer: CLIENT[isSix(ip) ? 6 : 4],
+      });
+    }
+    // From here on addresses are found by ARP and ND again.
+    await bird.ask('down');
+    for (const name of ['anywhere', 'local'])
+      for (const address of addressesOf(name)) await waitForHops(router, alone(address), []);
+    await cluster.must('delete', 'ciliumbgpclusterconfig', 'all');
   });
 
   await t.test('node ports answer on every node', async () => {

@@ -49,6 +49,8 @@ export interface NodeBgpDeps {
   addressesOf(link: string): readonly string[];
   readonly clock: Clock;
   readonly log: Log;
+  /** Milliseconds between looks at sessions, gateways and links (1000), and between writes of the status (5000). */
+  readonly paces?: { readonly tick: number; readonly write: number };
 }
 
 /** Passwords by the names of their Secrets. */
@@ -72,14 +74,12 @@ export interface NodeBgp {
 
 /** Milliseconds that changes gather. */
 const SETTLE = 100;
-/** Milliseconds between looks at sessions, gateways and links. */
-const TICK = 1000;
-/** Milliseconds between writes of the status. */
-const WRITE = 5000;
+const PACES = { tick: 1000, write: 5000 };
 const MOST_MESSAGE = 32_000;
 
 export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
   const { client, node, nodeConfigs, peerConfigs, advertisements, services, clock } = deps;
+  const { tick, write } = deps.paces ?? PACES;
   const log = deps.log.with({ part: 'bgp' });
   const speakers = createSpeakers({ ...deps, log });
   let secrets: BgpSecrets | undefined;
@@ -153,7 +153,7 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
       bgpInstances: speakers.list().map(instanceStatus),
       conditions: [...withObserved(before, condition, at)],
     };
-    if (sameJson(status, config.status) || clock.monotonic() - writtenAt < WRITE) return;
+    if (sameJson(status, config.status) || clock.monotonic() - writtenAt < write) return;
     writtenAt = clock.monotonic();
     await client.updateStatus(CILIUM_BGP_NODE_CONFIG, { ...config, status }).then(
       (stored) => nodeConfigs.remember(stored),
@@ -194,7 +194,7 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
   async function pause(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     wake = resolve;
-    if (!isDue) await Promise.race([promise, clock.sleep(TICK, signal).catch(() => {})]);
+    if (!isDue) await Promise.race([promise, clock.sleep(tick, signal).catch(() => {})]);
     wake = () => {};
     if (isDue && !signal.aborted) await clock.sleep(SETTLE, signal).catch(() => {});
   }

@@ -22,6 +22,16 @@ export const verbs: readonly Verb[] = [
   { name: 'get', summary: 'show objects', load: () => import('./get.ts') },
   { name: 'delete', summary: 'delete objects', load: () => import('./delete.ts') },
   { name: 'exec', summary: 'run a command in a pod', load: () => import('./exec.ts') },
+  {
+    name: 'attach',
+    summary: 'connect to a program that runs in a pod',
+    load: () => import('./attach.ts'),
+  },
+  {
+    name: 'port-forward',
+    summary: 'lead ports of this machine into a pod',
+    load: () => import('./port-forward.ts'),
+  },
   { name: 'logs', summary: 'print the log of a pod', load: () => import('./logs.ts') },
   {
     name: 'image',

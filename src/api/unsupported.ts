@@ -150,8 +150,8 @@ const KINDS: Readonly<Record<string, string>> = {
 export const rowPaths = (): [kind: string, path: string][] =>
   Object.entries(TABLE).flatMap(([kind, rows]) => rows.map(({ path }): [string, string] => [kind, path]));
 
-/** Everything in the manifests that is not acted on, in their order. */
-export function findUnsupported(entries: readonly ManifestObject[]): Unsupported[] {
+/** Everything in the manifests that is not acted on, in their order. `runtime`: of pods that ask for none. */
+export function findUnsupported(entries: readonly ManifestObject[], runtime?: string): Unsupported[] {
   return entries.flatMap((entry) => {
     const { object, file } = entry;
     const name = objectName(object);
@@ -165,7 +165,8 @@ export function findUnsupported(entries: readonly ManifestObject[]): Unsupported
     });
     if (!findKind(object.apiVersion, object.kind)) return [report(entry.line, kindReason(entry), true)];
     const template = podTemplateOf(object);
-    const runs = template !== undefined && ['process', 'oci'].includes(askedRuntime(template) ?? '');
+    const runs =
+      template !== undefined && ['process', 'oci'].includes(askedRuntime(template) ?? runtime ?? '');
     const rows = (TABLE[object.kind] ?? []).filter(({ standIn }) => !(standIn && runs));
     return rows.flatMap((row) =>
       matches(object, row.path.split('.'), '')

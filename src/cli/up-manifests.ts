@@ -25,6 +25,7 @@ export interface Manifests {
 export async function loadManifests(
   files: readonly string[],
   deps: Pick<CliDeps, 'stdin'>,
+  runtime?: string,
 ): Promise<Manifests> {
   if (files.length === 0) return { count: 0, entries: [], clusters: [], notes: [] };
   const [{ loadManifests: load }, { findUnsupported, summariseUnsupported }] = await Promise.all([
@@ -34,7 +35,7 @@ export async function loadManifests(
   const all = await load(files, { stdin: deps.stdin as AsyncIterable<Uint8Array> });
   const clusters = all.filter(isClusterFile);
   const entries = all.filter((entry) => !clusters.includes(entry));
-  const unsupported = findUnsupported(entries);
+  const unsupported = findUnsupported(entries, runtime);
   return {
     count: entries.length - unsupported.filter(({ skipped }) => skipped).length,
     entries,

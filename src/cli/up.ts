@@ -104,7 +104,7 @@ async function read(given: UpFlags, command: Command, deps: CliDeps): Promise<Re
   if (files.length === 0)
     return { request: upRequest(given), manifests: await loadManifests([], deps), clusterFile: undefined };
   const { besides, clusterFileOf, inClusterFile, withClusterFile } = await import('./up-cluster-file.ts');
-  const manifests = await loadManifests(files, deps);
+  const manifests = await loadManifests(files, deps, given.runtime);
   const clusterFile = clusterFileOf(manifests.clusters, command);
   if (given.config !== undefined && !clusterFile)
     throw new HeddleError(
@@ -114,5 +114,9 @@ async function read(given: UpFlags, command: Command, deps: CliDeps): Promise<Re
   const flags = withClusterFile(given, clusterFile, command);
   const request = inClusterFile(clusterFile, () => upRequest(flags, clusterFile));
   const more = clusterFile?.manifests.map((path) => besides(clusterFile, path)) ?? [];
-  return { request, manifests: together(manifests, await loadManifests(more, deps)), clusterFile };
+  return {
+    request,
+    manifests: together(manifests, await loadManifests(more, deps, given.runtime)),
+    clusterFile,
+  };
 }

@@ -82,8 +82,8 @@ export function memoryMounts(pod: Pod, folder: string, owners: VolumeOwners): st
     .map(({ name, emptyDir }) => {
       const size = quantityValue(String(emptyDir?.sizeLimit ?? '64Mi')) ?? 64 << 20;
       const group = fsGroupOf(pod, owners);
-      const owner = `${owners.owner === 0 ? '' : `,uid=${owners.owner}`}${group === undefined ? '' : `,gid=${group}`}`;
-      return `${volumeFolder(folder, name)},mode=${group === undefined ? '0777' : '2777'}${owner},size=${Math.ceil(size)}`;
+      const owner = `uid=${owners.owner},gid=${group ?? owners.owner}`;
+      return `${volumeFolder(folder, name)},mode=${group === undefined ? '0777' : '2777'},${owner},size=${Math.ceil(size)}`;
     });
 }
 

@@ -3,6 +3,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Backend, Capabilities, Counter, Difference } from '../backend.ts';
 import type { Overlay } from '../overlay.ts';
 import { commandsFor, type Edit, edits, needsReplacement, replaceTable } from './diff.ts';
+import { readDrops } from './drops.ts';
 import { createEvents, type OpenNflog } from './events.ts';
 import { createMirror, type Mirror } from './mirror.ts';
 import { ruleOfChain } from './names.ts';
@@ -132,6 +133,7 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
     async counters() {
       return readCounters(nft.json(`list counters table ${table}`));
     },
+    drops: () => readDrops((command) => nft.json(command), table),
     events: (listener) => events.listen(listener),
     async translated() {
       return services ? translatedFlows(applied().plan, deps.listFlows?.() ?? []) : [];

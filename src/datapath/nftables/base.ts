@@ -1,5 +1,6 @@
 /** What every node has, whatever its plan: sets and maps, and the chains on the kernel's hooks. */
 import type { Direction } from '../../policy/decision.ts';
+import { dropAs, dropCounters } from './drops.ts';
 import { peerOf } from './names.ts';
 import type { Chain, KernelObject } from './objects.ts';
 import { chain, map, set } from './objects.ts';
@@ -153,10 +154,18 @@ const BASE: readonly KernelObject[] = [
   peerChain('ingress'),
   chain('refuse', ['meta l4proto tcp reject with tcp reset', 'reject']),
   base('origin', 'type filter hook prerouting priority raw;', [
-    'iifname @interfaces iifname . ip saddr != @origins4 drop',
-    'iifname @interfaces ip6 saddr != fe80::/10 iifname . ip6 saddr != @origins6 drop',
+    `iifname @interfaces icmp type router-advertisement ${dropAs('router-advertisement')}`,
+    `iifname @interfaces icmp type redirect ${dropAs('redirect')}`,
+    `iifname @interfaces icmpv6 type nd-router-advert ${dropAs('router-advertisement')}`,
+    `iifname @interfaces icmpv6 type nd-redirect ${dropAs('redirect')}`,
+    `iifname @known-senders iifname . ether saddr != @senders ${dropAs('wrong-mac')}`,
+    `iifname @interfaces iifname . ip saddr != @origins4 ${dropAs('spoofed')}`,
+    `iifname @interfaces ip6 saddr != fe80::/10 iifname . ip6 saddr != @origins6 ${dropAs('spoofed')}`,
   ]),
+  ...dropCounters,
   set('interfaces', 'type ifname'),
+  set('senders', 'type ifname . ether_addr'),
+  set('known-senders', 'type ifname'),
 ];
 
 const forward = (unservedRules: readonly string[]): Chain =>

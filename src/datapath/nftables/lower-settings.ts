@@ -1,6 +1,7 @@
 /** Ranges of the cluster and the addresses that stand in for pods: to the outside, and to themselves. */
 import type { Settings } from '../plan/tables.ts';
 import { acceptsNative, TUNNEL_LINKS, type TunnelMarks, tunnelMarks } from '../routing.ts';
+import { dropAs } from './drops.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { element, type Chain, type KernelObject } from './objects.ts';
 
@@ -20,12 +21,12 @@ export function lowerSettings(settings: Settings | undefined, services: boolean)
     postrouting(nodeAddresses, services),
     ...guards(
       [
-        `iifname "${podLinks}*" iifname != @interfaces drop`,
+        `iifname "${podLinks}*" iifname != @interfaces ${dropAs('unknown-link')}`,
         ...tunnelRules(tunnelMarks(settings)),
         ...podRules(settings),
         ...deniedRules(settings),
       ],
-      [`oifname "${podLinks}*" oifname != @interfaces drop`],
+      [`oifname "${podLinks}*" oifname != @interfaces ${dropAs('unknown-link')}`],
     ),
   ];
 }
@@ -47,7 +48,10 @@ function guards(incoming: readonly string[], outgoing: readonly string[]): Chain
 /** The tunnel itself asks nobody who he is: a pod could wrap packets that claim any sender. */
 const tunnelRules = ({ udpPorts, gre }: TunnelMarks): string[] =>
   [...udpPorts.map((port) => `udp dport ${port}`), ...(gre ? ['meta l4proto gre'] : [])].flatMap((what) =>
-    FAMILIES.map((family) => `${what} fib daddr type local ${ipOf(family)} saddr != @tunnels${family} drop`),
+    FAMILIES.map(
+      (family) =>
+        `${what} fib daddr type local ${ipOf(family)} saddr != @tunnels${family} ${dropAs('tunnel')}`,
+    ),
   );
 
 /** What comes by none of these came by an uplink. */
@@ -65,8 +69,10 @@ function podRules(settings: Settings): string[] {
     const ranges = podCidrs.filter((cidr) => cidr.includes(':') === (family === 6));
     const other = acceptsNative(settings) ? ` ${ip} saddr != @remote-nets${family}` : '';
     return [
-      `${at} ${ip} saddr @pod-nets${family} drop`,
-      ...ranges.map((range) => `${at} ${ip} saddr ${range} ${ip} daddr @pod-nets${family}${other} drop`),
+      `${at} ${ip} saddr @pod-nets${family} ${dropAs('spoofed')}`,
+      ...ranges.map(
+        (range) => `${at} ${ip} saddr ${range} ${ip} daddr @pod-nets${family}${other} ${dropAs('spoofed')}`,
+      ),
     ];
   });
 }
@@ -78,7 +84,7 @@ function deniedRules({ podLinks, podCidrs }: Settings): string[] {
     const pods = podCidrs
       .filter((cidr) => cidr.includes(':') === (family === 6))
       .map((cidr) => ` ${ip} saddr != ${cidr}`);
-    return `${inside(podLinks)} ${ip} saddr @denied${family} ${ip} saddr != @heard${family}${pods.join('')} drop`;
+    return `${inside(podLinks)} ${ip} saddr @denied${family} ${ip} saddr != @heard${family}${pods.join('')} ${dropAs('denied')}`;
   };
   return [
     rule(4),

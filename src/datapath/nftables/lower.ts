@@ -74,6 +74,12 @@ const lowerings = {
   ),
   pods: each('pods', (pod) => [
     element('interfaces', `"${pod.interface}"`),
+    ...(pod.mac === undefined
+      ? []
+      : [
+          element('known-senders', `"${pod.interface}"`),
+          element('senders', `"${pod.interface}" . ${pod.mac}`),
+        ]),
     ...pod.addresses.flatMap((address) => [
       element(`self${familyOf(address)}`, `${address} . ${address}`),
       element(`origins${familyOf(address)}`, `"${pod.interface}" . ${address}`),

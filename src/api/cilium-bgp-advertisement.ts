@@ -1,7 +1,7 @@
 /** CiliumBGPAdvertisement, `cilium.io/v2`: what peers are told. */
 import { validLink } from './cilium-bgp-peer.ts';
 import type { BgpAdvertisement, BgpAttributes, CiliumBgpAdvertisement } from './cilium-bgp-types.ts';
-import { inRange, refused, sized, WELL_KNOWN_COMMUNITIES } from './cilium-bgp-words.ts';
+import { inRange, sized, WELL_KNOWN_COMMUNITIES } from './cilium-bgp-words.ts';
 import { ageColumn, nameColumn, text } from './columns.ts';
 import { define } from './define.ts';
 import { invalid, notSupported, type Problems, required } from './field-error.ts';
@@ -10,6 +10,8 @@ import { CILIUM_BGP_ADVERTISEMENT } from './kinds.ts';
 import { validateLabelSelector } from './label-selector.ts';
 
 const TYPES = ['PodCIDR', 'CiliumPodIPPool', 'Service', 'Interface'];
+/** What needs a selector, in words. */
+const SELECTED: Readonly<Record<string, string>> = { Service: 'Service', CiliumPodIPPool: 'pool' };
 const ADDRESSES = ['LoadBalancerIP', 'ClusterIP', 'ExternalIP'];
 const WIDE = 0xffff_ffff;
 
@@ -59,8 +61,6 @@ function* validateOne(advertisement: BgpAdvertisement, path: string): Problems {
   const at = `${path}.advertisementType`;
   if (!type) yield required(at);
   else if (!TYPES.includes(type)) yield notSupported(at, type, TYPES);
-  else if (type === 'CiliumPodIPPool')
-    yield refused(at, 'telling ranges of CiliumPodIPPools (there is no such kind here)');
   else if (type === 'Service') yield* validateService(advertisement, path);
   else if (type === 'Interface') {
     if (!advertisement.interface?.name)
@@ -94,7 +94,7 @@ export const ciliumBgpAdvertisement = define<CiliumBgpAdvertisement>({
   },
   *warnings({ spec }) {
     for (const [i, { advertisementType, selector }] of (spec?.advertisements ?? []).entries())
-      if (advertisementType === 'Service' && !selector)
-        yield `spec.advertisements[${i}] has no selector: no Service is told`;
+      if (Object.hasOwn(SELECTED, advertisementType) && !selector)
+        yield `spec.advertisements[${i}] has no selector: no ${SELECTED[advertisementType]} is told`;
   },
 });

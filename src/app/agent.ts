@@ -303,7 +303,11 @@ const datapath = createDatapathController({
     datapathMetrics.record(outcome);
     if (outcome.step === 'prune') housekeeping.note(MUCH);
     if (outcome.step === 'apply') housekeeping.note(outcome.changes.length);
-    bgp.refresh();
+    if (
+      outcome.step === 'prune' ||
+      (outcome.step === 'apply' && outcome.changes.some(({ table }) => table === 'services'))
+    )
+      bgp.refresh();
   },
 });
 podHost.onLocalPodsChanged(datapath.podsChanged);

@@ -5,6 +5,8 @@ import {
   CILIUM_BGP_ADVERTISEMENT,
   CILIUM_BGP_NODE_CONFIG,
   CILIUM_BGP_PEER_CONFIG,
+  CILIUM_NODE,
+  CILIUM_POD_IP_POOL,
   type Kind,
   SECRET,
 } from '../api/kinds.ts';
@@ -71,6 +73,8 @@ export function createAgentBgp(deps: AgentBgpDeps): AgentBgp {
     nodeConfigs: follow(CILIUM_BGP_NODE_CONFIG, `metadata.name=${node}`),
     peerConfigs: follow(CILIUM_BGP_PEER_CONFIG),
     advertisements: follow(CILIUM_BGP_ADVERTISEMENT),
+    blocks: follow(CILIUM_NODE, `metadata.name=${node}`),
+    pools: follow(CILIUM_POD_IP_POOL),
   };
   const linkIndex = (name: string) => route.link(name)?.index;
   const bgp = createNodeBgp({

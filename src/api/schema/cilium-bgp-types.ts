@@ -245,11 +245,11 @@ export const CILIUM_BGP_TYPES: Readonly<Record<string, Definition>> = {
   [`${V2}.BGPAdvertisement`]: {
     d: 'One sort of routes.',
     p: {
-      advertisementType: text('PodCIDR, Service or Interface; CiliumPodIPPool is refused.'),
+      advertisementType: text('PodCIDR, CiliumPodIPPool, Service or Interface.'),
       service: [own('BGPServiceOptions'), 'Which addresses of Services.'],
       interface: [own('BGPInterfaceOptions'), 'Which link’s addresses.'],
       selector: selector(
-        'Services, by labels and by io.kubernetes.service.name and io.kubernetes.service.namespace. Absent: none.',
+        'Services, by labels and by io.kubernetes.service.name and io.kubernetes.service.namespace; pools, by labels and by io.cilium.podippool.name. Absent: none.',
       ),
       attributes: [own('BGPAttributes'), 'What the routes carry.'],
     },

@@ -40,6 +40,8 @@ const world = (more: Partial<BgpNodeWorld> = {}): BgpNodeWorld => ({
   addresses: ['10.240.0.1', 'fd00:10:240::1'],
   podCidrs: ['10.244.1.0/24', 'fd00:10:244:1::/64'],
   advertisements: [],
+  blocks: [],
+  pools: [],
   services: [],
   frontends: [],
   peerConfig: (name) => (name === 'usual' ? peerConfig() : undefined),
@@ -325,4 +327,29 @@ test('addresses of a link are told, those of it alone are not', () => {
     advertisements.map(({ prefix }) => prefix),
     ['192.0.2.1/32', 'fd00::1/128'],
   );
+});
+
+test('blocks of pools are told where the node has some, and the selector means the pool', () => {
+  const pool = (name: string, labels = {}) =>
+    ({
+      apiVersion: 'cilium.io/v2alpha1',
+      kind: 'CiliumPodIPPool',
+      metadata: { name, labels },
+      spec: {},
+    }) as const;
+  const of = (selector: object | undefined) =>
+    plan([tor], {
+      pools: [pool('blue', { color: 'blue' }), pool('red')],
+      blocks: [
+        { pool: 'blue', cidrs: ['10.20.3.0/24', 'fd00:20:3::/64'] },
+        { pool: 'red', cidrs: ['10.30.3.0/24'] },
+        { pool: 'gone', cidrs: ['10.40.3.0/24'] },
+      ],
+      advertisements: [
+        advertisement({ advertisementType: 'CiliumPodIPPool', ...(selector ? { selector } : {}) }),
+      ],
+    }).advertisements.map(({ prefix }) => prefix);
+  assert.deepEqual(of({ matchLabels: { color: 'blue' } }), ['10.20.3.0/24', 'fd00:20:3::/64']);
+  assert.deepEqual(of({ matchLabels: { 'io.cilium.podippool.name': 'red' } }), ['10.30.3.0/24']);
+  assert.deepEqual(of(undefined), []);
 });

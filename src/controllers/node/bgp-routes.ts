@@ -5,17 +5,21 @@ import type {
   CiliumBgpAdvertisement,
   CiliumBgpPeerConfig,
 } from '../../api/cilium-bgp-types.ts';
+import type { CiliumPodIpPool, PoolAllocation } from '../../api/ipam-types.ts';
 import { WELL_KNOWN_COMMUNITIES } from '../../api/cilium-bgp-words.ts';
 import { compileSelector } from '../../api/selector.ts';
 import type { Service } from '../../api/types.ts';
 import type { Advertisement } from '../../bgp/local-routes.ts';
 import type { FrontendKind, ServiceFrontend } from '../../datapath/plan/tables.ts';
-import { bits, formatCidr, parseAddress, parseCidr } from '../../lib/ip.ts';
+import { canonicalAddress, formatCidr, parseCidr } from '../../lib/ip.ts';
 import { isToldByBgp } from '../balancer-plan.ts';
 
 export interface RoutesWorld {
   readonly podCidrs: readonly string[];
   readonly advertisements: readonly CiliumBgpAdvertisement[];
+  /** Blocks that the node has, by their pools. */
+  readonly blocks: readonly PoolAllocation[];
+  readonly pools: readonly CiliumPodIpPool[];
   readonly services: readonly Service[];
   readonly frontends: Iterable<ServiceFrontend>;
   /** `10.0.0.1/24` */
@@ -103,6 +107,7 @@ function createPrefixes(world: RoutesWorld): (one: BgpAdvertisement) => readonly
   function read(one: BgpAdvertisement): readonly string[] {
     if (one.advertisementType === 'PodCIDR') return world.podCidrs.map((text) => formatCidr(parseCidr(text)));
     if (one.advertisementType === 'Interface') return linkPrefixes(one, world);
+    if (one.advertisementType === 'CiliumPodIPPool') return poolPrefixes(one, world);
     if (one.advertisementType !== 'Service' || !one.selector) return [];
     const selects = compileSelector(one.selector);
     const found = world.services
@@ -146,11 +151,11 @@ function servicePrefixes(
   return prefixes;
 }
 
-/** A Local address is told alone: others in its range may be elsewhere. */
+/** Of a canonical address. A Local one is told alone: others in its range may be elsewhere. */
 function prefixOf(text: string, options: BgpAdvertisement['service']): string {
-  const { family } = parseAddress(text);
-  const length =
-    (family === 4 ? options?.aggregationLengthIPv4 : options?.aggregationLengthIPv6) ?? bits(family);
+  const isSix = text.includes(':');
+  const length = isSix ? options?.aggregationLengthIPv6 : options?.aggregationLengthIPv4;
+  if (length === undefined) return `${text}/${isSix ? 128 : 32}`;
   return formatCidr(parseCidr(`${text}/${length}`));
 }
 
@@ -160,5 +165,21 @@ function linkPrefixes(one: BgpAdvertisement, { addressesOf }: RoutesWorld): stri
   return addressesOf(one.interface?.name ?? '')
     .map((text) => text.replace(/\/.*$/, ''))
     .filter(isOwn)
-    .map((text) => prefixOf(text, undefined));
+    .map((text) => prefixOf(canonicalAddress(text), undefined));
+}
+
+function poolPrefixes({ selector }: BgpAdvertisement, { blocks, pools }: RoutesWorld): string[] {
+  if (!selector) return [];
+  const selects = compileSelector(selector);
+  const named = pools.filter(({ metadata }) =>
+    selects({
+      ...metadata.labels,
+      'io.cilium.podippool.name': metadata.name,
+      'io.cilium.podippool.namespace': '',
+    }),
+  );
+  const names = new Set(named.map(({ metadata }) => metadata.name));
+  return blocks
+    .filter(({ pool }) => names.has(pool))
+    .flatMap(({ cidrs = [] }) => cidrs.map((cidr) => formatCidr(parseCidr(cidr))));
 }

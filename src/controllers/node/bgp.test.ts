@@ -5,6 +5,8 @@ import {
   CILIUM_BGP_ADVERTISEMENT,
   CILIUM_BGP_NODE_CONFIG,
   CILIUM_BGP_PEER_CONFIG,
+  CILIUM_NODE,
+  CILIUM_POD_IP_POOL,
   SERVICE,
 } from '../../api/kinds.ts';
 import type { SpeakerConfig } from '../../bgp/config.ts';
@@ -82,6 +84,8 @@ function agent(
     peerConfigs: follow(CILIUM_BGP_PEER_CONFIG),
     advertisements: follow(CILIUM_BGP_ADVERTISEMENT),
     services: follow(SERVICE),
+    blocks: follow(CILIUM_NODE),
+    pools: follow(CILIUM_POD_IP_POOL),
   };
   const started: Noted[] = [];
   const cleared: number[] = [];

@@ -7,6 +7,7 @@ import type {
   CiliumBgpNodeConfig,
   CiliumBgpPeerConfig,
 } from '../../api/cilium-bgp-types.ts';
+import type { CiliumNode, CiliumPodIpPool } from '../../api/ipam-types.ts';
 import { CILIUM_BGP_NODE_CONFIG } from '../../api/kinds.ts';
 import type { Service } from '../../api/types.ts';
 import { isConflict, isNotFound } from '../../client/api-error.ts';
@@ -33,6 +34,8 @@ export interface NodeBgpDeps {
   readonly podCidrs: readonly string[];
   /** This node's only. */
   readonly nodeConfigs: Informer<CiliumBgpNodeConfig>;
+  readonly blocks: Pick<Informer<CiliumNode>, 'get' | 'onChange' | 'synced'>;
+  readonly pools: Pick<Informer<CiliumPodIpPool>, 'list' | 'onChange' | 'synced'>;
   readonly peerConfigs: Informer<CiliumBgpPeerConfig>;
   readonly advertisements: Informer<CiliumBgpAdvertisement>;
   readonly services: Pick<Informer<Service>, 'list' | 'onChange' | 'synced'>;
@@ -72,13 +75,15 @@ export interface NodeBgp {
   leave(words: string): Promise<void>;
 }
 
-/** Milliseconds that changes gather. */
-const SETTLE = 100;
+/** Milliseconds that changes gather: at least, and at most where there are so many routes that each pass is dear. */
+const SETTLE = { least: 100, most: 5000 };
+/** How much longer than a pass the pause before the next one is. */
+const SHARE = 4;
 const PACES = { tick: 1000, write: 5000 };
 const MOST_MESSAGE = 32_000;
 
 export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
-  const { client, node, nodeConfigs, peerConfigs, advertisements, services, clock } = deps;
+  const { client, node, nodeConfigs, peerConfigs, advertisements, services, blocks, pools, clock } = deps;
   const { tick, write } = deps.paces ?? PACES;
   const log = deps.log.with({ part: 'bgp' });
   const speakers = createSpeakers({ ...deps, log });
@@ -89,6 +94,7 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
   let problems: readonly string[] = [];
   let writtenAt = -Infinity;
   let applying: Promise<void> | undefined;
+  let took = 0;
 
   function refresh(): void {
     isDue = true;
@@ -113,6 +119,8 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
       planInstances(config, {
         addresses: deps.addresses,
         podCidrs: deps.podCidrs,
+        blocks: blocks.get(node)?.spec.ipam?.pools?.allocated ?? [],
+        pools: pools.list(),
         advertisements: advertisements.list(),
         services: services.list(),
         frontends: deps.plan.services.values(),
@@ -167,8 +175,10 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
 
   async function once(): Promise<void> {
     isDue = false;
+    const begun = clock.monotonic();
     try {
       await apply();
+      took = clock.monotonic() - begun;
     } catch (error) {
       isDue = true;
       log.error('the BGP configuration could not be applied', { error: errorText(error) });
@@ -183,7 +193,7 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
       if (!sameJson([now?.spec, now?.metadata.annotations], [before?.spec, before?.metadata.annotations]))
         refresh();
     });
-    advertisements.onChange(refresh);
+    for (const informer of [advertisements, blocks, pools]) informer.onChange(refresh);
     // Labels and classes; what of a Service the data path follows comes by `refresh`.
     services.onChange(() => {
       if (speakers.list().length > 0) refresh();
@@ -196,7 +206,8 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
     wake = resolve;
     if (!isDue) await Promise.race([promise, clock.sleep(tick, signal).catch(() => {})]);
     wake = () => {};
-    if (isDue && !signal.aborted) await clock.sleep(SETTLE, signal).catch(() => {});
+    const settle = Math.min(Math.max(SETTLE.least, SHARE * took), SETTLE.most);
+    if (isDue && !signal.aborted) await clock.sleep(settle, signal).catch(() => {});
   }
 
   return {
@@ -208,7 +219,7 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
       await Promise.race([
         Promise.all([
           deps.ready,
-          ...[nodeConfigs, peerConfigs, advertisements, services].map((each) => each.synced()),
+          ...[nodeConfigs, peerConfigs, advertisements, services, blocks, pools].map((each) => each.synced()),
         ]),
         aborted(signal),
       ]);

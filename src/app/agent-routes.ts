@@ -17,6 +17,7 @@ import type { PodHost } from '../podhost/pod-host.ts';
 import type { AgentBgp } from './bgp.ts';
 import { datapathRoutes } from './datapath-routes.ts';
 import { doctorRoutes } from './doctor-routes.ts';
+import type { NodeWay } from './node-way.ts';
 
 export interface AgentRoutesDeps {
   readonly node: string;
@@ -24,6 +25,7 @@ export interface AgentRoutesDeps {
   readonly datapath: DatapathController;
   readonly backend: Movable;
   moveTo(name: string): Promise<void>;
+  readonly way: NodeWay;
   readonly flowLog: FlowLog;
   readonly metrics: Metrics;
   readonly podUse: Pick<PodUseWatch, 'over'>;
@@ -53,6 +55,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
           backend: backend.name,
           ...backend.capabilities,
           ...datapath.status(),
+          way: deps.way.now(),
           beyondShare: deps.podUse.over(),
           maps: backend.maps?.() ?? [],
         },
@@ -67,6 +70,10 @@ export function agentRoutes(deps: AgentRoutesDeps): {
         await deps.moveTo(url.searchParams.get('to') ?? '');
         return { backend: backend.name };
       }),
+      'GET /datapath/route': json(() => deps.way.now()),
+      'POST /datapath/route': json((url) =>
+        deps.way.step(url.searchParams.get('step') ?? '', url.searchParams.get('to') ?? ''),
+      ),
       'GET /datapath/verify': json(() => datapath.verify()),
       'GET /metrics': async (_req, res) => {
         await deps.refreshMetrics();

@@ -50,9 +50,7 @@ import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
 import { createMovableBackend } from '../datapath/movable.ts';
 import { createAnnouncer } from '../datapath/announcer.ts';
-import { setUpNode } from '../datapath/node-setup.ts';
 import { mapSizes } from '../datapath/ebpf/sizes.ts';
-import { createOverlay } from '../datapath/overlay.ts';
 import { createPlan } from '../datapath/plan/plan.ts';
 import { exposeDns } from '../dns/metrics.ts';
 import { createNodeDns } from '../dns/node-dns.ts';
@@ -63,9 +61,7 @@ import { DEFAULT_IMAGE_DIR, openStore } from '../image/store.ts';
 import { createIpam } from '../ipam/ipam.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
-import { openRoute } from '../kernel/route.ts';
 import { connectTcp, listenTcp } from '../kernel/sockets.ts';
-import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
 import { systemClock } from '../lib/clock.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import { createLog } from '../lib/log.ts';
@@ -84,6 +80,7 @@ import { agentRoutes } from './agent-routes.ts';
 import { createAgentBgp } from './bgp.ts';
 import { createBackends, moveDatapath } from './backends.ts';
 import { openDatapathFile } from './datapath-file.ts';
+import { openGround } from './node-ground.ts';
 import { readEnv } from './env.ts';
 import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
@@ -166,21 +163,21 @@ const copies = [
 ].map(begun);
 
 // The node's namespace, and the data path in it.
-const route = openRoute();
-setUpNode(
-  {
-    readSysctl: (key) => readSysctl(undefined, key),
-    writeSysctl: (key, value) => writeSysctl(undefined, key, value),
-    route,
-  },
-  { dnsAddresses: config.dnsAddresses },
-);
+const { route, way, overlay } = openGround({
+  config,
+  self,
+  paths: nodePaths,
+  uplink: UPLINK,
+  program: (routing) => datapath.setRouting(routing),
+  pods: () => podHost.localPods(),
+  log,
+});
 const backends = createBackends({
   route,
   paths: nodePaths,
   objectDir: join(BUILD, 'bpf'),
   mapSizes: mapSizes({ memory: totalmem(), nodes: config.nodes.length, share: config.mapMemory }),
-  overlay: createOverlay(route, { ...config.vxlan, mtu: config.podMtu, nodeAddresses: self.addresses }),
+  overlay,
   log,
 });
 const chosen = openDatapathFile(join(nodePaths.state, 'datapath.json'), config.datapath);
@@ -201,7 +198,7 @@ const cni = await serveCni({
   handlers: createPlugin({
     ipam,
     node: route,
-    mtu: config.podMtu,
+    mtu: way.now,
     guard: (link) => backend.guard?.(link),
     log,
   }),
@@ -293,6 +290,7 @@ const datapath = createDatapathController({
     controlAddresses: config.apiServer.addresses,
     podLinks: LINK_PREFIX,
     tunnelPort: config.vxlan.port,
+    routing: way.routing(),
   },
   compile: createCompiler(),
   localPods: () => podHost.localPods(),
@@ -311,6 +309,7 @@ const datapath = createDatapathController({
   },
 });
 podHost.onLocalPodsChanged(datapath.podsChanged);
+podHost.onLocalPodsChanged(way.podsChanged);
 const flowLog = createFlowLog({ node: nodeName });
 const flows = createFlowRecorder({
   flowLog,
@@ -380,6 +379,7 @@ const server = await serveSocket({
     log,
     moveTo: moveDatapath(backend, chosen, log),
     bgp,
+    way,
   }),
   log,
 });

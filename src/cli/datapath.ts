@@ -2,10 +2,12 @@
 import { type Command, Option } from 'commander';
 import { DATAPATHS } from '../cluster/config.ts';
 import type { Difference } from '../datapath/backend.ts';
+import { ENCAPSULATIONS } from '../datapath/encapsulation.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Protocol } from '../policy/world.ts';
 import { dumpNames, dumpText, gatherDumps } from './datapath-dump.ts';
 import { cutText, moveNodes, type MoveOutput } from './datapath-move.ts';
+import { routeNodes, routeText } from './datapath-route.ts';
 import { agentsOf } from './datapath-nodes.ts';
 import { statusRows, statusText } from './datapath-status.ts';
 import { dryTrace, type LiveEvent, liveText, watch } from './datapath-trace.ts';
@@ -24,6 +26,7 @@ Examples:
   heddle datapath trace shop/frontend shop/cart:80 --protocol tcp
   heddle datapath trace 203.0.113.9 10.240.0.11:30080 --live 30s
   heddle datapath move nftables --dry-run            which connections would end
+  heddle datapath route native                       no tunnel between nodes, and no connection lost
   heddle datapath verify                             what the kernel has that it should not, and lacks`;
 
 const traceHelp = `
@@ -31,6 +34,11 @@ The packet is the first of a connection. It is followed through the plans of the
 path is eBPF, run through the programs that are loaded and attached there: nothing is sent, counted or remembered. Other
 data paths cannot run a packet; of them the plan is all that is said.
 Exit code 1: the kernel's answer is not the plan's.`;
+
+const routeHelp = `
+native: plain routes on the link that nodes share. vxlan, geneve, gre: tunnels. All nodes first hear the new way beside
+the old one, then one after another sends by it; pods' MTU grows when all have, and shrinks before. No connection
+ends. With --node only these send by it, and all hear both until "route" was given for the rest.`;
 
 interface CommonFlags {
   dataDir: string;
@@ -51,6 +59,7 @@ export function register(program: Command, deps: CliDeps): void {
   addDump(verb, deps);
   addTrace(verb, deps);
   addMove(verb, deps);
+  addRoute(verb, deps);
   verb('status', 'which backend runs, what it can, what it has done', 'datapath-status').action(
     async (_: unknown, command: Command) => {
       const { flags, json } = common(command);
@@ -130,6 +139,24 @@ function moveText({ nodes, cut }: MoveOutput): string {
   if (cut.length > 0)
     lines.push(`connections that end with it: ${cut.length}`, ...cut.map((row) => `  ${cutText(row)}`));
   return `${lines.join('\n')}\n`;
+}
+
+function addRoute(verb: AddVerb, deps: CliDeps): void {
+  verb('route <way>', 'nodes reach each other by native, vxlan, geneve or gre', 'datapath-route')
+    .addHelpText('after', routeHelp)
+    .action(async (word: string, _: unknown, command: Command) => {
+      const { flags, json } = common(command);
+      const to = ENCAPSULATIONS.find((way) => way === word);
+      if (!to) throw new HeddleError('BadFlag', `route "${word}": expected ${ENCAPSULATIONS.join(', ')}`);
+      // Whoever goes over, all must hear him.
+      agentsOf(flags.dataDir, flags.node, deps);
+      const output = await routeNodes(
+        agentsOf(flags.dataDir, undefined, deps),
+        { to, only: flags.node },
+        (text) => deps.stderr.write(`${text}\n`),
+      );
+      print(deps, json, output, () => routeText(output));
+    });
 }
 
 interface TraceFlags extends CommonFlags {

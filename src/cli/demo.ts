@@ -7,6 +7,7 @@ import { run } from '../kernel/spawn.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { type DemoFlags, repeat, showRound } from './demo-rounds.ts';
 import { datapathOption } from './choose-datapath.ts';
+import { routingOption, tunnelOption } from './choose-routing.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, outputFormat, requireRoot, wholeNumber, withDataDir } from './flags.ts';
 import { onInterrupt } from './interrupt.ts';
@@ -39,6 +40,8 @@ export function register(program: Command, deps: CliDeps): void {
     .option('--nodes <n>', 'number of nodes, 1 to 250 (default: 2)')
     .addOption(ipFamilyOption())
     .addOption(datapathOption())
+    .addOption(routingOption())
+    .addOption(tunnelOption())
     .option('--once', 'end after the table; the exit code says whether all was as the policies say')
     .option('-o, --output <format>', 'json')
     .option('--max-attempts <n>', 'connections a round', '2000')

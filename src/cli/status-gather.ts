@@ -9,6 +9,7 @@ import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
 import { hasRuntime } from '../cluster/teardown.ts';
 import { probeBpf } from '../kernel/bpf/probe.ts';
 import { probe } from '../kernel/features.ts';
+import { probeTunnels } from '../kernel/tunnel-features.ts';
 import { pss } from '../kernel/process.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import { callSocket } from '../lib/unix-http.ts';
@@ -18,6 +19,7 @@ import { requireRoot } from './flags.ts';
 import { isReady, type KubeLike, whyNotReady } from './readiness.ts';
 import { type AuditSummary, askAudit } from './status-audit.ts';
 import { askBgp, type BgpSummary } from './status-bgp.ts';
+import { gatherRouting, type RoutingStatus } from './status-routing.ts';
 import { readConfig } from './up-request.ts';
 
 export interface Status {
@@ -47,6 +49,7 @@ export interface Status {
   readonly bgp: BgpSummary | null;
   /** What its nodes were started with; "heddle datapath status" says what each has now. */
   readonly datapath: string | null;
+  readonly routing: RoutingStatus;
   readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
   readonly versions: { readonly node: string; readonly kernel: string };
 }
@@ -111,7 +114,8 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
         )
       : null,
     datapath: config.datapath ?? null,
-    features: Object.entries({ ...probe(), ...probeBpf() }).map(([name, { ok, why }]) => ({
+    routing: await gatherRouting(paths, config),
+    features: Object.entries({ ...probe(), ...probeTunnels(), ...probeBpf() }).map(([name, { ok, why }]) => ({
       name,
       ok,
       why: why ?? null,

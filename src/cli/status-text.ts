@@ -4,6 +4,7 @@ import type { CliDeps } from './deps.ts';
 import { auditLine } from './status-audit.ts';
 import { bgpLines } from './status-bgp.ts';
 import type { ProcessRow, Status } from './status-gather.ts';
+import { routingWords } from './status-routing.ts';
 
 const MB = 1 << 20;
 
@@ -32,8 +33,9 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   const missing = status.features.filter(({ ok }) => !ok).map(({ name, why }) => `${name} (${why})`);
   lines.push(
     '',
-    `datapath  ${status.datapath ?? 'none'}; overlay  VXLAN; Node.js ${status.versions.node}; Linux ${status.versions.kernel}`,
+    `datapath  ${status.datapath ?? 'none'}; Node.js ${status.versions.node}; Linux ${status.versions.kernel}`,
   );
+  lines.push(`routing   ${routingWords(status.routing)}`);
   const audit = auditLine(status.audit);
   if (audit !== undefined) lines.push(audit);
   lines.push(...bgpLines(status.bgp));

@@ -13,6 +13,7 @@ import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { type Family, parseCidr } from '../lib/ip.ts';
 import { chooseDatapath } from './choose-datapath.ts';
+import { chooseRouting } from './choose-routing.ts';
 import { duration, share, wholeNumber } from './flags.ts';
 
 export interface UpFlags {
@@ -32,6 +33,8 @@ export interface UpFlags {
   underlayCidr?: string;
   clusterDomain?: string;
   datapath?: string;
+  routing?: string;
+  tunnel?: string;
   mapMemory?: string;
   keep?: boolean;
   wait: boolean;
@@ -61,6 +64,8 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
   const kept = readConfig(paths);
   const apiPort = apiPortOf(flags, kept);
   const datapath = chooseDatapath(flags.datapath, kept?.datapath);
+  const { families = [4, 6] } = ranges(flags, kept);
+  const routing = chooseRouting(flags, kept?.routing, !families.includes(4));
   const config = planCluster({
     id: paths.id,
     ...nodesOf(flags, file, kept),
@@ -68,6 +73,7 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
     ...runtimes(flags, kept),
     imageDir: flags.imageDir === undefined ? kept?.imageDir : resolve(flags.imageDir),
     datapath: datapath.name,
+    routing,
     mapMemory: flags.mapMemory === undefined ? kept?.mapMemory : share('--map-memory', flags.mapMemory),
     ...ranges(flags, kept),
   });

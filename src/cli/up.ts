@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { HeddleError } from '../lib/errors.ts';
 import { datapathOption } from './choose-datapath.ts';
+import { routingOption, tunnelOption } from './choose-routing.ts';
 import type { CliDeps } from './deps.ts';
 import { collect, requireRoot, withDataDir } from './flags.ts';
 import { onInterrupt } from './interrupt.ts';
@@ -48,6 +49,8 @@ export function register(program: Command, deps: CliDeps): void {
     )
     .option('--cluster-domain <name>', 'suffix of service names (default: cluster.local)')
     .addOption(datapathOption())
+    .addOption(routingOption())
+    .addOption(tunnelOption())
     .option(
       '--map-memory <share>',
       'of the machine’s memory, for what the eBPF tables of all nodes learn (default: 0.25%)',

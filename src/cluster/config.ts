@@ -1,4 +1,5 @@
 import type { Runtime } from '../api/runtime.ts';
+import type { Encapsulation } from '../datapath/encapsulation.ts';
 import type { Group, Place, PlaceLink } from './lines/places.ts';
 
 /** What a running local cluster is: written by `heddle up` as cluster.json, read by every process of it. */
@@ -34,6 +35,8 @@ export interface ClusterConfig {
   readonly datapath: DatapathName;
   /** Of the machine's memory, 0 to 1, for what the eBPF maps of all nodes learn. Absent: the default. */
   readonly mapMemory?: number | undefined;
+  /** How packets of pods travel between nodes. Absent: by VXLAN. */
+  readonly routing?: Encapsulation;
   readonly vxlan: { readonly vni: number; readonly port: number };
   /** MTU of pod interfaces: the underlay's less the encapsulation. */
   readonly podMtu: number;

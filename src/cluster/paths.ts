@@ -43,6 +43,8 @@ export interface NodePaths {
   readonly state: string;
   readonly podLogs: string;
   readonly agentSocket: string;
+  /** Where the node stands in a change of the way between nodes; gone when the cluster goes down. */
+  readonly routing: string;
   readonly cniSocket: string;
   readonly standInSocket: string;
   /** Which BGP speakers run: gone with the node's namespace, as what they have told. */
@@ -80,6 +82,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       state: join(data, 'nodes', name),
       podLogs: join(data, 'nodes', name, 'logs'),
       agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
+      routing: join(runDir, 'nodes', `${name}.routing.json`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
       bgpMemory: join(runDir, 'nodes', `${name}.bgp.json`),

@@ -1,6 +1,6 @@
 /** From what `heddle up` was asked for to the whole configuration of a cluster. Pure: nothing is made here. */
 import type { Runtime } from '../api/runtime.ts';
-import { podMtu } from '../datapath/encapsulation.ts';
+import { type Encapsulation, podMtu } from '../datapath/encapsulation.ts';
 import { HeddleError } from '../lib/errors.ts';
 import {
   type Address,
@@ -47,6 +47,8 @@ export interface ClusterRequest {
   readonly runtime?: Runtime | undefined;
   readonly imageDir?: string | undefined;
   readonly datapath: DatapathName;
+  /** How packets of pods travel between nodes. Default: by VXLAN. */
+  readonly routing?: Encapsulation | undefined;
   /** 0 to 1. */
   readonly mapMemory?: number | undefined;
 }
@@ -108,9 +110,10 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     ...(request.imageDir === undefined ? {} : { imageDir: request.imageDir }),
     datapath: request.datapath,
     ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
+    ...(request.routing === undefined ? {} : { routing: request.routing }),
     vxlan: { vni: 72, port: 4789 },
     podMtu: podMtu({
-      encapsulation: 'vxlan',
+      encapsulation: request.routing ?? 'vxlan',
       underlayFamily: underlay[0]!.family,
       underlayMtu,
       podFamilies: pods.map(({ family }) => family),

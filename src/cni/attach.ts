@@ -22,6 +22,8 @@ export interface AttachOptions extends Attachment {
   alias: string;
   addresses: readonly string[];
   mtu: number;
+  /** What the pod sends by its way out, where that is less than its link takes in. */
+  limit?: number | undefined;
   /** Of the pod's end; one that follows from the attachment without. */
   mac?: string | undefined;
   bandwidth?: Bandwidth | undefined;
@@ -94,7 +96,7 @@ function quietIpv6(netns: Netns, wanted: boolean): void {
 }
 
 function setUpPod(options: AttachOptions, hostMac: string, host: number): void {
-  const { netns, ifName, addresses, bandwidth, defaults } = options;
+  const { netns, ifName, addresses, bandwidth, defaults, limit } = options;
   const pod = openRoute(netns, { remember: true });
   try {
     pod.setLink('lo', { up: true });
@@ -103,7 +105,8 @@ function setUpPod(options: AttachOptions, hostMac: string, host: number): void {
       const [gateway, everywhere] = is6(address) ? [GATEWAY_6, '::/0'] : [GATEWAY_4, '0.0.0.0/0'];
       pod.replaceAddress(ifName, hostPrefix(address), { nodad: true });
       pod.replaceNeighbour({ dev: ifName, address: gateway, mac: hostMac });
-      if (defaults) pod.replaceRoute({ dst: everywhere, via: gateway, dev: ifName, onlink: true });
+      if (defaults)
+        pod.replaceRoute({ dst: everywhere, via: gateway, dev: ifName, onlink: true, mtu: limit });
     }
     if (bandwidth)
       shapeEnds(bandwidth, { nodeNs: options.node.ns, host, netns, pod: pod.link(ifName)?.index ?? 0 });

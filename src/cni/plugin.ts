@@ -27,6 +27,7 @@ import type { Metas } from './meta/metas.ts';
 import { hostInterfaceName, ownerAlias } from './names.ts';
 import { openPod } from './open-pod.ts';
 import { asCniError } from './plugin-error.ts';
+import type { PodMtu } from './pod-mtu.ts';
 import { addressesIn, interfaceIn, mergeResults, prevResultOf } from './prev-result.ts';
 import { refuseKinds, refuseOwnNamespace } from './refusals.ts';
 import type { CniHandlers } from './server.ts';
@@ -39,8 +40,8 @@ export interface PluginDeps {
   ipam: Ipam;
   /** rtnetlink of the node's namespace. */
   node: Route;
-  /** MTU of pod interfaces when the configuration has no `mtu`. */
-  mtu: number;
+  /** MTU of pod interfaces when the configuration has no `mtu`; as it is at the time, where it changes. */
+  mtu: number | (() => PodMtu);
   /** Told of the host's end of a new link before it is up: what may pass it is decided there. */
   guard?: (link: Link) => void;
   /** Who leads ports of the node to containers; without, portMappings are refused. */
@@ -144,11 +145,12 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
       { ...owner, details: detailsFor(request, wishes) },
       wishFor(wishes),
     );
-    const mtu = wishes.mtu ?? deps.mtu;
+    const size = typeof deps.mtu === 'number' ? { mtu: deps.mtu } : deps.mtu();
+    const { mtu, limit } = wishes.mtu === undefined ? size : { mtu: wishes.mtu, limit: size.limit };
     const alias = ownerAlias(pod);
     const { addresses } = allocation;
     const defaults = !hasDefaultRoute(netns, request.ifName);
-    const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, defaults });
+    const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, limit, defaults });
     hostPorts?.publish({ link: ends.hostInterface, ports: wishes.ports, addresses });
     finish(node, ends.hostInterface, alias);
     return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });

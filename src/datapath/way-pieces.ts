@@ -4,7 +4,7 @@
  */
 import { formatAddress, parseAddress } from '../lib/ip.ts';
 import type { TunnelEnd } from '../kernel/route.ts';
-import { type Encapsulation, ENCAPSULATIONS } from './encapsulation.ts';
+import type { Encapsulation } from './encapsulation.ts';
 import type { RemoteNode, Routing } from './plan/tables.ts';
 import { TUNNEL_LINKS } from './routing.ts';
 import { vtepLinkLocal, vtepMac } from './vtep.ts';
@@ -46,12 +46,6 @@ export interface RoutePiece {
 
 /** What a route has whose metric nobody said: the kernel's choice. */
 const PLAIN_METRIC = { 4: 0, 6: 1024 } as const;
-/**
- * Of routes by ways that are accepted and not used: they count for what is sent out of their link alone, by programs
- * that decided so before the node changed its way.
- */
-const STANDBY_METRIC = 72_000;
-
 const familyOf = (text: string): 4 | 6 => (text.includes(':') ? 6 : 4);
 
 export function createPieces(route: PieceRoute, { vni, local }: { vni: number; local: string }) {
@@ -114,25 +108,16 @@ export function createPieces(route: PieceRoute, { vni, local }: { vni: number; l
   function routesOf(
     node: RemoteNode,
     end: string,
-    { sends, accepts }: Routing,
+    { sends }: Routing,
     nodeAddresses: readonly string[],
     uplink: string | undefined,
   ): Piece[] {
-    const ways = ENCAPSULATIONS.filter((way) => way === sends || accepts.includes(way));
-    const pieces = ways.flatMap((way) =>
-      node.podCidrs.flatMap((dst) => {
-        const found = hop(way, node, end, dst, uplink);
-        if (!found) return [];
-        const src = nodeAddresses.find((address) => familyOf(address) === familyOf(dst));
-        const metric =
-          way === sends ? PLAIN_METRIC[familyOf(dst)] : STANDBY_METRIC + ENCAPSULATIONS.indexOf(way);
-        return [{ way, piece: routeTo({ dst, src, metric, ...found }) }];
-      }),
-    );
-    // Those that stand by first: what still uses them must find them when the others change.
-    return pieces
-      .toSorted((a, b) => Number(a.way === sends) - Number(b.way === sends))
-      .map(({ piece }) => piece);
+    return node.podCidrs.flatMap((dst) => {
+      const found = hop(sends, node, end, dst, uplink);
+      if (!found) return [];
+      const src = nodeAddresses.find((address) => familyOf(address) === familyOf(dst));
+      return [routeTo({ dst, src, metric: PLAIN_METRIC[familyOf(dst)], ...found })];
+    });
   }
 
   /** In the order in which they are to be written. */

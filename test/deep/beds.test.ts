@@ -15,17 +15,26 @@ interface Run {
   readonly processors?: number;
   /** As src/datapath/testing/pace.ts reads it. */
   readonly slice?: string;
+  /** As src/datapath/testing/lab.ts reads it. */
+  readonly routing?: string;
 }
 
-function under(bed: Bed, { files, timeout, processors, slice }: Run): void {
+function under(bed: Bed, { files, timeout, processors, slice, routing }: Run): void {
   const skip = deep ? bed.missing() : 'takes minutes: npm run check:deep (not in CI)';
-  const what = [...files, ...(slice === undefined ? [] : ['slice', slice])].join(' ');
+  const what = [
+    ...files,
+    ...(slice === undefined ? [] : ['slice', slice]),
+    ...(routing === undefined ? [] : ['by', routing]),
+  ].join(' ');
   test(`${what} under ${bed.name}`, { skip, timeout: (timeout + 60) * 1000 }, async (t) => {
     const { code, log, console, timedOut, ms } = await bed.run(testCommand(files), {
       timeout,
       memory: 2048,
       ...(processors === undefined ? {} : { processors }),
-      ...(slice === undefined ? {} : { env: { HEDDLE_SLICE: slice } }),
+      env: {
+        ...(slice === undefined ? {} : { HEDDLE_SLICE: slice }),
+        ...(routing === undefined ? {} : { HEDDLE_ROUTING: routing }),
+      },
     });
     const [ran, skipped] = ['pass', 'skipped'].map((word) => new RegExp(`ℹ ${word} (\\d+)`).exec(log)?.[1]);
     t.diagnostic(`${ran ?? 'no'} tests passed, ${skipped ?? 'none'} skipped, in ${Math.round(ms / 1000)} s`);
@@ -51,3 +60,14 @@ under(qemu, { files: ['src/datapath/ebpf/stack.test.ts'], timeout: 200 });
 for (const file of ['contract.test.ts', 'contract-at-tc.test.ts'])
   inSlices(qemu, `src/datapath/ebpf/${file}`, 4, 600);
 under(qemu, { files: ['src/datapath/ebpf/sctp.test.ts'], timeout: 600, processors: 1 });
+// Ways between nodes that this machine's kernel may lack.
+under(uml, { files: ['src/kernel/tunnel-features.test.ts', 'src/datapath/ways.test.ts'], timeout: 120 });
+for (const routing of ['geneve', 'gre'])
+  for (const backend of ['ebpf', 'nftables'])
+    under(qemu, {
+      files: [`src/datapath/${backend}/contract.test.ts`],
+      timeout: 600,
+      processors: 1,
+      slice: '1/8',
+      routing,
+    });

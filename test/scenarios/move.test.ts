@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root, upCluster } from './local-cluster.ts';
+import { routeRounds } from './route-rounds.ts';
 import { placeIn, startTraffic, targetsOf } from './traffic.ts';
 
 interface Pod {
@@ -16,7 +17,7 @@ interface MoveOutput {
   cut: { address: string }[];
 }
 
-test('nodes move between data paths under traffic, and no connection ends or fails, translated or not', async (t) => {
+test('nodes move between data paths and ways to each other under traffic, and no connection ends or fails, translated or not', async (t) => {
   const cluster = await upCluster(t, join(root, 'test/manifests/echo'), '--datapath', 'nftables');
   const { items: pods } = JSON.parse(await cluster.must('get', 'pods', '-o', 'json')) as { items: Pod[] };
   const client = pods.find(
@@ -46,7 +47,11 @@ test('nodes move between data paths under traffic, and no connection ends or fai
     assert.ok(done.nodes.every((row) => row.to === to));
     await cluster.must('datapath', 'verify');
   }
-  await sleep(500);
+  const other = pods.find(
+    ({ metadata, spec }) => metadata.labels['app'] === 'client' && spec.nodeName === 'node-2',
+  );
+  assert.ok(other);
+  await routeRounds(t, cluster, [client, other], 'vxlan');
   for (const each of traffic) {
     const { failures, counts } = await each.stop();
     assert.deepEqual(failures, []);

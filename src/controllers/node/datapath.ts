@@ -30,12 +30,13 @@ import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
 import type { NodeView } from '../../datapath/dump/source.ts';
 import type { Plan } from '../../datapath/plan/plan.ts';
-import type { Change, LocalPod, PlanState, Settings } from '../../datapath/plan/tables.ts';
+import type { Change, LocalPod, PlanState, Routing, Settings } from '../../datapath/plan/tables.ts';
 import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
+import { createAwaited } from './awaited.ts';
 import { createReferred, isOfApiServer } from '../refer-objects.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
@@ -120,6 +121,8 @@ export type DatapathOutcome =
 
 export interface DatapathController {
   run(signal: AbortSignal): Promise<void>;
+  /** Resolves when the kernel has it. */
+  setRouting(routing: Routing): Promise<void>;
   /** Call when `localPods` has changed. */
   podsChanged(): void;
   /** Resolves when a pod of this node (its uid) has its links, policy and routes in the kernel. */
@@ -206,6 +209,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
   /** What policies refer to; undefined: to be read anew. */
   let surroundings: Surroundings | undefined;
   let converged = false;
+  const awaited = createAwaited();
   let wake: () => void = () => {};
   /** When the first change came that no round has seen. */
   let heard: number | undefined;
@@ -340,6 +344,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
     );
     const since = heard;
     heard = undefined;
+    const answer = awaited.begin();
     if (policyDirty) {
       policyDirty = false;
       compilePolicy(local);
@@ -364,14 +369,15 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       await backend.apply(changes);
       const sinceHeard = deps.clock.monotonic() - (since ?? began);
       deps.record?.({ step: 'apply', ms: ms(), sinceHeard, changes });
-    } else return settle(local);
+    } else return settle(local, answer);
     counts.applied++;
     lastError = undefined;
-    settle(local);
+    settle(local, answer);
     first.resolve();
   }
 
-  function settle(local: ReadonlyMap<string, AttachedPod>): void {
+  function settle(local: ReadonlyMap<string, AttachedPod>, answer: () => void): void {
+    answer();
     done.clear();
     for (const { uid } of local.values()) {
       done.add(uid);
@@ -412,6 +418,11 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       const all = Object.values(informers).map((informer) => informer.synced());
       await until(Promise.all(all), signal);
       await loop(signal);
+    },
+    setRouting(routing) {
+      plan.setSettings({ ...deps.settings, routing });
+      kick();
+      return awaited.next();
     },
     podsChanged: touchPolicy,
     async settled(uid, signal) {

@@ -2,7 +2,8 @@
 import type { Service } from '../../api/types.ts';
 import { tryParseCidr } from '../../lib/ip.ts';
 import type { Backend, ServiceCapabilities } from '../backend.ts';
-import { ALGORITHMS, BALANCE, FORWARDING, FORWARDINGS, rangeTexts } from './service-words.ts';
+import { routingOf } from '../routing.ts';
+import { ALGORITHMS, BALANCE, FORWARDING, FORWARDINGS, forwardingOf, rangeTexts } from './service-words.ts';
 import { isClusterRange, serviceKey } from './services.ts';
 import type { BackendAddress, Protection, ServiceFrontend, Settings } from './tables.ts';
 
@@ -39,6 +40,7 @@ export function serviceProblems(service: Service, settings: Settings | undefined
   return [
     ...unknownWord(BALANCE, ALGORITHMS),
     ...unknownWord(FORWARDING, FORWARDINGS),
+    ...directReturnProblem(service, settings),
     ...rangeTexts(service)
       .filter((text) => !tryParseCidr(text))
       .map((text) => ({
@@ -57,6 +59,18 @@ export function serviceProblems(service: Service, settings: Settings | undefined
           ]
         : [],
     ),
+  ];
+}
+
+function directReturnProblem(service: Service, settings: Settings | undefined): Problem[] {
+  const { sends } = routingOf(settings);
+  if (sends === 'vxlan' || forwardingOf(service, 'LoadBalancer') !== 'dsr') return [];
+  return [
+    {
+      object: `Service ${serviceKey(service)}`,
+      field: `metadata.annotations[${FORWARDING}]`,
+      message: `direct server return needs VXLAN between nodes, and they go by ${sends}: snat is used`,
+    },
   ];
 }
 

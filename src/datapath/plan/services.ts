@@ -2,6 +2,7 @@
 import type { EndpointSlice, Service } from '../../api/types.ts';
 import { contains, type Family, parseCidr, tryCanonical, tryParseAddress } from '../../lib/ip.ts';
 import { type Place, protocolOf, type Serving, servingOf } from './endpoints.ts';
+import { routingOf } from '../routing.ts';
 import { algorithmOf, forwardingOf, sourceRangesOf } from './service-words.ts';
 import { type FrontendKind, frontendKey, type ServiceFrontend, type Settings } from './tables.ts';
 
@@ -38,7 +39,7 @@ export function frontendsOf(view: ServiceView): ServiceFrontend[] {
       const { family } = address;
       const ends = serving.get(family) ?? servingOf(port, family, view.slices, view.place);
       serving.set(family, ends);
-      const frontend = frontendOf(view.service, address, port, number, ends);
+      const frontend = frontendOf(view, address, port, number, ends);
       const key = frontendKey(frontend);
       if (!found.has(key)) found.set(key, frontend);
     }
@@ -47,7 +48,7 @@ export function frontendsOf(view: ServiceView): ServiceFrontend[] {
 }
 
 function frontendOf(
-  service: Service,
+  { service, settings }: ServiceView,
   { kind, text, family }: FrontendAddress,
   port: ServicePort,
   number: number,
@@ -69,7 +70,8 @@ function frontendOf(
     // As kube-proxy: where another node serves, silence makes an outside balancer or a client try that one.
     whenEmpty: isLocal && all.length > 0 ? 'drop' : 'refuse',
     algorithm: algorithmOf(service, kind),
-    forwarding: forwardingOf(service, kind),
+    // Which service it is for, a frame says: in VXLAN alone.
+    forwarding: routingOf(settings).sends === 'vxlan' ? forwardingOf(service, kind) : 'snat',
     ...(spec.sessionAffinity === 'ClientIP'
       ? { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY }
       : {}),

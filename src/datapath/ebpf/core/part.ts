@@ -104,6 +104,15 @@ export function createCorePart(deps: CoreDeps): CorePart {
     return link && { link, isAddressed: name === TUNNEL_LINKS.vxlan };
   }
 
+  const changesWay = (change: Change): boolean =>
+    change.table === 'settings' && sendingLink(change.value) !== sendingLink(settings());
+
+  /** It sends by the routes that are there while these change: programs name a link, which routes may have left. */
+  function leaveToStack(): void {
+    const between = lowerPlaces(state, { ...around(), sending: undefined }, records);
+    if (places.node_state.become(between.node_state)) judgeAgain();
+  }
+
   /** What was decided by is not what it was: each flow is judged again. */
   const judgeAgain = (): void => generation.set((generation.get() + 2) >>> 0);
 
@@ -142,6 +151,7 @@ export function createCorePart(deps: CoreDeps): CorePart {
         ? [places.pods.become(wanted.pods), places.links.become(wanted.links)].some(Boolean)
         : false;
       try {
+        if (own.some(changesWay)) leaveToStack();
         applyChanges(state, own);
         copies.apply(rows.update(changes));
         overlay?.apply(changes);

@@ -6,6 +6,7 @@
  *   inside  the first process of a container, after bwrap has built its file system: gives up root, starts the
  *           program, hands on signals, reaps orphans, ends with the program's exit code.
  *   enter   one more program in a container that runs.
+ *   stage   parts of volumes, for the program that makes a container's file system.
  *   session a program that somebody watches: in a terminal of its own, and hung up on when they go.
  *   oci     makes the file system of a container of an image, has runc start it, and waits for its end.
  */
@@ -31,7 +32,8 @@ int main(int argc, char **argv) {
   if (!strcmp(verb, "hold")) return hold(argc, argv);
   if (!strcmp(verb, "inside")) return inside(argc, argv);
   if (!strcmp(verb, "enter")) return enter(argc, argv);
+  if (!strcmp(verb, "stage")) return stage(argc, argv);
   if (!strcmp(verb, "session")) return session(argc, argv);
   if (!strcmp(verb, "oci")) return oci(argc, argv);
-  die(2, "usage: heddle-pause hold|inside|enter|session|oci ...");
+  die(2, "usage: heddle-pause hold|inside|enter|stage|session|oci ...");
 }

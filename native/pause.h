@@ -69,6 +69,7 @@ _Noreturn void attend(struct attended *a);
 int hold(int argc, char **argv);
 int inside(int argc, char **argv);
 int enter(int argc, char **argv);
+int stage(int argc, char **argv);
 int session(int argc, char **argv);
 int oci(int argc, char **argv);
 

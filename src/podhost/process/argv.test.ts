@@ -4,6 +4,7 @@ import { podFiles } from '../files.ts';
 import { containerArgv, mountProblem } from './argv.ts';
 import { ConfigError } from './environment.ts';
 import { identityOf } from './identity.ts';
+import { stagingOf } from './stage.ts';
 import { processPod, sh } from './test-pods.ts';
 import type { Container } from './types.ts';
 
@@ -62,15 +63,16 @@ for (const [what, argv] of [
   test(`a NUL in ${what} brings no words of its own to the command line`, () =>
     assert.throws(argv, (error) => error instanceof ConfigError && /has a NUL/.test(error.message)));
 
-test('nothing is mounted where a program of the pod could have put a link, by whatever name it goes', () => {
-  const problemOf = (outer: string, inner: string) => {
+test('bwrap mounts nothing where a program of the pod could have put a link, by whatever name it goes', () => {
+  const mountsOf = (outer: string, inner: string) => {
     const pod = podWith({
       volumeMounts: [
         { name: 'data', mountPath: outer },
         { name: 'config', mountPath: inner },
       ],
     });
-    return mountProblem(pod, pod.spec!.containers[0]!);
+    const [container] = pod.spec!.containers;
+    return stagingOf({ pod, container: container!, folder: '/f', env: {} });
   };
   for (const [outer, inner] of [
     ['/data', '/data/in'],
@@ -80,10 +82,19 @@ test('nothing is mounted where a program of the pod could have put a link, by wh
     ['/sbin', '/usr/sbin/in'],
     ['/lib64', '/usr/lib64/in'],
   ] as const)
-    assert.match(problemOf(outer, inner) ?? '', /lies inside of .*, an emptyDir/, `${outer} ${inner}`);
+    assert.deepEqual(
+      [mountsOf(outer, inner).mounts.length, mountsOf(outer, inner).stage?.[5]],
+      [1, '0/in'],
+      `${outer} ${inner}`,
+    );
   for (const [outer, inner] of [
     ['/data', '/database'],
     ['/library', '/usr/library'],
   ] as const)
-    assert.equal(problemOf(outer, inner), undefined, `${outer} ${inner}`);
+    assert.equal(mountsOf(outer, inner).stage, undefined, `${outer} ${inner}`);
+  const own = podWith({
+    terminationMessagePath: '/usr/sbin/last',
+    volumeMounts: [{ name: 'data', mountPath: '/sbin/' }],
+  });
+  assert.match(mountProblem(own, own.spec!.containers[0]!) ?? '', /lies inside of .*, an emptyDir/);
 });

@@ -2,13 +2,14 @@
  * The command line that makes a container's file system: of the host's files what an ordinary program needs,
  * read-only; its volumes; folders of its own. Then `heddle-pause inside` gives up root and starts the program.
  */
-import { join, normalize } from 'node:path';
+import { normalize } from 'node:path';
 import type { Pod } from '../../api/types.ts';
 import type { PodFiles } from '../files.ts';
 import { hostFolders } from '../jail.ts';
-import { ConfigError, expand } from './environment.ts';
+import { ConfigError } from './environment.ts';
 import { type Identity, identityArgs } from './identity.ts';
-import { isWritten, volumeFolder } from './volumes.ts';
+import { inUsr, liesIn, stagingOf, type VolumeMount } from './stage.ts';
+import { isWritten } from './volumes.ts';
 
 type Container = NonNullable<Pod['spec']>['containers'][number];
 
@@ -46,43 +47,28 @@ export const terminationPath = (container: Container): string =>
 
 export const workingFolder = (container: Container): string => container.workingDir ?? '/home';
 
-/**
- * bwrap makes mount points as root and follows links: none may lie where a program of the pod could have put one.
- */
-function nestedProblem(pod: Pod, container: Container): string | undefined {
-  const places = (container.volumeMounts ?? []).map(({ name, mountPath }) => ({
-    name,
-    path: inUsr(within(mountPath)),
-  }));
-  const own = { name: 'terminationMessagePath', path: inUsr(terminationPath(container)) };
-  for (const outer of places) {
-    const volume = pod.spec?.volumes?.find((one) => one.name === outer.name);
-    if (volume && isWritten(volume)) continue;
-    const inner = [...places, own].find(
-      (one) => one !== outer && one.path.startsWith(`${outer.path.replace(/\/$/, '')}/`),
-    );
-    if (inner) return `volumeMounts: ${inner.path} (${inner.name}) lies inside of ${outer.path}, an emptyDir`;
+/** bwrap makes this mount point as root and follows links: it may not lie where a program could have put one. */
+function terminationProblem(pod: Pod, container: Container): string | undefined {
+  const own = inUsr(terminationPath(container));
+  for (const { name, mountPath } of container.volumeMounts ?? []) {
+    const volume = pod.spec?.volumes?.find((one) => one.name === name);
+    const outer = inUsr(within(mountPath)).replace(/(.)\/$/, '$1');
+    if (!(volume && isWritten(volume)) && liesIn(own, outer))
+      return `terminationMessagePath ${own} lies inside of ${outer}, an emptyDir`;
   }
   return undefined;
 }
 
-/** Folders of old that are links into /usr. */
-const inUsr = (path: string): string =>
-  /^\/(bin|sbin|lib|lib32|lib64|libx32)(\/|$)/.test(path) ? `/usr${path}` : path;
-
 /** Why a container's mounts cannot be made. */
 export function mountProblem(pod: Pod, container: Container): string | undefined {
-  for (const { name, mountPath, subPath, subPathExpr, mountPropagation } of container.volumeMounts ?? []) {
-    const volume = pod.spec?.volumes?.find((one) => one.name === name);
+  for (const { name, mountPath, mountPropagation } of container.volumeMounts ?? []) {
     const path = within(mountPath);
     if (path === '/' || path.startsWith(OWN) || path === '/proc' || path.startsWith('/proc/'))
       return `volumeMounts: nothing can be mounted at ${mountPath}`;
-    if ((subPath || subPathExpr) && volume && !isWritten(volume))
-      return `volumeMounts: subPath of ${name}, an emptyDir: the process runtime has it for configMap, secret, projected and downwardAPI volumes alone`;
     if (mountPropagation && mountPropagation !== 'None')
       return `volumeMounts: mountPropagation ${mountPropagation} of ${name}`;
   }
-  return nestedProblem(pod, container);
+  return terminationProblem(pod, container);
 }
 
 /** A line of the command line: words without blanks. */
@@ -100,18 +86,20 @@ export function containerArgv(options: ArgvOptions): string[] {
 
 function commandLine(options: ArgvOptions): string[] {
   const { container, identity, podFiles, files } = options;
+  const { mounts, stage } = stagingOf(options);
   const readOnly = container.securityContext?.readOnlyRootFilesystem === true;
   const privateFolder = (path: string) =>
     readOnly && path !== '/dev/shm'
       ? ['--perms', '0755', '--dir', path]
       : ['--perms', '1777', '--size', String(PRIVATE_BYTES), '--tmpfs', path];
   return [
+    ...(stage ? [options.program, 'stage', ...stage, '--'] : []),
     ...words('bwrap --unshare-pid --unshare-cgroup-try --as-pid-1 --die-with-parent --new-session'),
     ...words('--info-fd 3 --clearenv'),
     ...hostFolders(podFiles),
     ...words('--proc /proc --dev /dev'),
     ...PRIVATE.flatMap(privateFolder),
-    ...mounts(options),
+    ...volumeMounts(mounts),
     ...foldersAbove(terminationPath(container)),
     '--bind',
     files.termination,
@@ -133,20 +121,13 @@ function commandLine(options: ArgvOptions): string[] {
   ];
 }
 
-/** Outer ones first. */
-function mounts({ pod, container, folder, env }: ArgvOptions): string[] {
-  const all = (container.volumeMounts ?? []).toSorted(
-    (a, b) => within(a.mountPath).split('/').length - within(b.mountPath).split('/').length,
-  );
-  return all.flatMap(({ name, mountPath, subPath, subPathExpr, readOnly }) => {
-    const volume = pod.spec?.volumes?.find((one) => one.name === name);
-    const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
-    const source = join(volumeFolder(folder, name), inner);
-    if (inner.split('/').includes('..')) throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
-    const how = readOnly || (volume && isWritten(volume)) ? '--ro-bind' : '--bind';
-    return [...foldersAbove(within(mountPath)), how, source, within(mountPath)];
-  });
-}
+const volumeMounts = (list: readonly VolumeMount[]): string[] =>
+  list.flatMap(({ source, path, readOnly }) => [
+    ...foldersAbove(path),
+    readOnly ? '--ro-bind' : '--bind',
+    source,
+    path,
+  ]);
 
 /** Those that are not there are made; bwrap by itself would make them for root alone. */
 function foldersAbove(path: string): string[] {

@@ -185,21 +185,6 @@ test('what the runtime does not have is refused by name', async () => {
       /capabilities.add: NET_ADMIN/,
     ],
     ['root', sh('main', ':', { securityContext: { privileged: true } }), /container main: privileged/],
-    [
-      'nested',
-      sh('main', ':', {
-        volumeMounts: [
-          { name: 'data', mountPath: '/data' },
-          { name: 'data', mountPath: '/data/x' },
-        ],
-      }),
-      /\/data\/x \(data\) lies inside of \/data/,
-    ],
-    [
-      'part',
-      sh('main', ':', { volumeMounts: [{ name: 'data', mountPath: '/data', subPath: 'x' }] }),
-      /subPath of data, an emptyDir/,
-    ],
   ] as const) {
     add(node, processPod(name, [container], { volumes: [{ name: 'data', emptyDir: {} }] }));
     const waiting = await eventually(`${name} is refused`, () => {

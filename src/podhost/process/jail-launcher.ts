@@ -1,10 +1,12 @@
 /** Programs of the machine on a read-only view of its files: bwrap. */
+import { mkdir } from 'node:fs/promises';
 import type { Pod } from '../../api/types.ts';
 import { podFiles } from '../files.ts';
 import { containerArgv, workingFolder } from './argv.ts';
 import { commandOf, ConfigError } from './environment.ts';
 import { identityArgs, identityOf, identityProblem, outsideId } from './identity.ts';
 import type { Launcher } from './launcher.ts';
+import { stageFolder } from './stage.ts';
 
 export interface JailLauncherDeps {
   pod(): Pod;
@@ -35,8 +37,9 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
           return argv;
         },
         user: identity.user.outside,
-        command: async (made) =>
-          containerArgv({
+        async command(made) {
+          await mkdir(stageFolder(folder), { recursive: true, mode: 0o700 });
+          return containerArgv({
             program,
             pod: pod(),
             container,
@@ -44,7 +47,8 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
             folder,
             podFiles: podFiles(folder),
             ...made,
-          }),
+          });
+        },
       };
     },
     enter: async (container, cgroup) => [

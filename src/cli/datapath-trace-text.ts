@@ -74,5 +74,5 @@ function whereTo({ verdict, next, to, reason, src }: DryHop): string {
   if (verdict === 'refuse') return 'refused: the sender is told';
   if (verdict === 'drop') return `dropped: ${reason ?? ''}`;
   if (next === 'pod') return `to pod ${to ?? ''}, seen as ${src}`;
-  return next === 'tunnel' ? `into the tunnel, to ${to ?? ''}` : 'to the stack of the node';
+  return next === 'tunnel' ? `to another node, ${to ?? ''}` : 'to the stack of the node';
 }

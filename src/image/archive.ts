@@ -142,8 +142,13 @@ async function ofLayout(blobs: Blobs, architecture: Architecture): Promise<Archi
 }
 
 /** containerd and docker write the whole name; the specification has a tag, or whatever its writer likes. */
-const nameIn = ({ annotations }: Descriptor): string | undefined =>
-  annotations?.['io.containerd.image.name'] ?? annotations?.['org.opencontainers.image.ref.name'];
+function nameIn({ annotations }: Descriptor): string | undefined {
+  const name: unknown =
+    annotations?.['io.containerd.image.name'] ?? annotations?.['org.opencontainers.image.ref.name'];
+  if (name !== undefined && typeof name !== 'string')
+    throw badArchive(`${JSON.stringify(name)} in the archive is not the name of an image`);
+  return name;
+}
 
 const isIndex = ({ mediaType }: Descriptor): boolean =>
   mediaType === 'application/vnd.oci.image.index.v1+json' ||
@@ -218,7 +223,10 @@ async function ofDocker(blobs: Blobs, architecture: Architecture): Promise<Archi
       diffId: config.rootfs.diff_ids[i] ?? '',
     }));
     checkLayers(layers, config);
-    images.push({ names: RepoTags ?? [], digests: [], id, config, layers });
+    const names = listOf(RepoTags ?? [], 'RepoTags of manifest.json');
+    if (!names.every((name) => typeof name === 'string'))
+      throw badArchive('RepoTags of manifest.json are no texts');
+    images.push({ names, digests: [], id, config, layers });
   }
   return images;
 }

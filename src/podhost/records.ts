@@ -1,6 +1,7 @@
 /** What a node remembers of its pods, a file each: written before anything is made, removed after all is gone. */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeTree } from '../kernel/remove-tree.ts';
 import { replaceFile } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import type { StandInPod } from './stand-in/types.ts';
@@ -47,7 +48,7 @@ export function createRecords(root: string, log: Log): Records {
           records.push(JSON.parse(await readFile(file(uid), 'utf8')) as PodRecord);
         } catch (error) {
           log.warn('a pod record cannot be read; removing it', { uid, error: String(error) });
-          await rm(folder(uid), { recursive: true, force: true });
+          await removeTree(folder(uid));
         }
       }
       return records;
@@ -57,6 +58,6 @@ export function createRecords(root: string, log: Log): Records {
       // Not synced: a power cut takes the pods as well.
       await replaceFile(file(record.uid), JSON.stringify(record), { mode: 0o600, synced: false });
     },
-    remove: (uid) => rm(folder(uid), { recursive: true, force: true }),
+    remove: (uid) => removeTree(folder(uid)),
   };
 }

@@ -1,10 +1,11 @@
 /** Containers of images: heddle-pause makes the file system, runc starts the program in it. */
-import { chmod, chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Pod } from '../../api/types.ts';
 import type { ImageConfig } from '../../image/archive.ts';
 import type { ImageStore } from '../../image/store.ts';
+import { removeTree } from '../../kernel/remove-tree.ts';
 import { replaceFile } from '../../lib/files.ts';
 import { podFiles } from '../files.ts';
 import { ConfigError, expand } from '../process/environment.ts';
@@ -75,7 +76,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
     (securityContext?.seccompProfile ?? pod().spec?.securityContext?.seccompProfile)?.type === 'Unconfined';
 
   async function makeLayer(path: string, rootfs: string, owner: number): Promise<void> {
-    await rm(path, { recursive: true, force: true });
+    await removeTree(path);
     for (const name of ['upper', 'work']) await mkdir(join(path, name), { recursive: true, mode: 0o700 });
     const top = await stat(rootfs);
     await chown(join(path, 'upper'), owner + top.uid, owner + top.gid);

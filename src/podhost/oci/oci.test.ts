@@ -213,7 +213,9 @@ test('a container reaches neither the machine’s files nor those of other pods,
     'hostname other',
     'kill -9 2',
   ];
-  const script = `${tries.map((one) => `(busybox ${one}) >/dev/null 2>&1 && echo "did: ${one}"`).join('; ')}; rm /bin/echo; busybox echo end`;
+  // Deeper than the longest path that there is.
+  const deep = `i=0; while [ $i -lt 40 ]; do busybox mkdir ${'d'.repeat(99)}; cd ${'d'.repeat(99)}; i=$((i+1)); done; busybox mkdir ${'e'.repeat(90)}`;
+  const script = `${tries.map((one) => `(busybox ${one}) >/dev/null 2>&1 && echo "did: ${one}"`).join('; ')}; ${deep}; rm /bin/echo; busybox echo end`;
   const other = ociPod('other', { command: ['sleep', '1000'] });
   add(node, other);
   await running(node, 'other');
@@ -223,6 +225,8 @@ test('a container reaches neither the machine’s files nor those of other pods,
     (uid) => JSON.parse(readFileSync(join(node.images.root, 'uses', uid), 'utf8')).base,
   );
   assert.equal(new Set(bases).size, 2, 'each pod has ids of its own');
+
+  await remove(node, 'evil');
 
   // A holder that is killed takes its containers along.
   const pid = firstPid(node, 'other');

@@ -8,10 +8,13 @@
  *
  * and may ask, in lines:
  *
- *   start ID BYTES               then BYTES: log, cgroup, then the arguments, each ended by NUL; an ID that is
+ *   start ID BYTES [FLAGS]       i: it has standard input; o: once; t: a terminal (`inside --tty`);
+ *                                then BYTES: log, cgroup, then the arguments, each ended by NUL; an ID that is
  *                                known is not started again
  *   kill ID SIGNAL
  *   forget ID                    one that has ended
+ *   attach ID INPUT              answered by "attached"; then the connection has frames (pause-attached.h), and
+ *                                INPUT 1 says that some may come
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pause-attached.h"
 #include "pause-log.h"
 #include "pause.h"
 
@@ -47,6 +51,7 @@ struct container {
   struct stream out, err;
   struct log log;
   int info, report, life;
+  struct source source;
   char info_text[256], words[WORD_BYTES];
   size_t info_length, words_length;
 };
@@ -148,6 +153,8 @@ static void end_container(struct container *c, int status) {
   if (c->first_fd >= 0) syscall(SYS_pidfd_send_signal, c->first_fd, SIGKILL, NULL, 0);
   close_fd(&c->first_fd);
   close_fd(&c->life);
+  close_fd(&c->source.in);
+  c->source.control = -1;
   for (struct stream *s = &c->out; s; s = s == &c->out ? &c->err : NULL) {
     while (s->fd >= 0 && stream_read(s, &c->log)) {
       struct pollfd more = {s->fd, POLLIN, 0};
@@ -156,6 +163,7 @@ static void end_container(struct container *c, int status) {
     stream_flush(s, &c->log);
     close_fd(&s->fd);
   }
+  attached_end(&c->source);
   if (c->report >= 0) read_report(c);
   if (!c->started && c->words_length == 0)
     snprintf(c->words, sizeof c->words, "the sandbox was not made; the end of the container's log says why");
@@ -180,9 +188,9 @@ static void join_cgroup(const char *folder) {
   close(fd);
 }
 
-static _Noreturn void become_monitor(const char *cgroup, char **argv, const int given[5]) {
+static _Noreturn void become_monitor(const char *cgroup, char **argv, const int given[5], int input) {
   sigset_t none;
-  int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  int null = input >= 0 ? input : open("/dev/null", O_RDONLY | O_CLOEXEC);
   /* All of ours are above, so that none is overwritten before it is copied. */
   int high[1 + 5] = {fcntl(null, F_DUPFD_CLOEXEC, 64)};
   for (int i = 0; i < 5; i++) high[1 + i] = fcntl(given[i], F_DUPFD_CLOEXEC, 64);
@@ -208,7 +216,15 @@ static bool make_pipes(int theirs[5], int ours[5]) {
   return true;
 }
 
-static void start(const char *id, const char *log, const char *cgroup, char **argv) {
+static bool stream_heard(struct stream *stream, const char *text, size_t length) {
+  const struct container *c = stream->owner;
+  attached_hear(&c->source, stream == &c->out ? FRAME_STDOUT : FRAME_STDERR, text, length);
+  /* Of a container that has ended, all that is there is read. */
+  return !c->monitor || !attached_is_behind(&c->source);
+}
+
+static void start(const char *id, const char *flags, const char *log, const char *cgroup, char **argv) {
+  int input[2] = {-1, -1};
   int slot = 0, theirs[5] = {-1, -1, -1, -1, -1}, ours[5] = {-1, -1, -1, -1, -1};
   struct container *known = find(id);
   if (known) {
@@ -221,21 +237,26 @@ static void start(const char *id, const char *log, const char *cgroup, char **ar
   snprintf(c->id, sizeof c->id, "%s", id);
   containers[slot] = c;
   c->start = now_ms();
-  c->out = (struct stream){.fd = -1, .name = "stdout"};
-  c->err = (struct stream){.fd = -1, .name = "stderr"};
+  c->out = (struct stream){.fd = -1, .name = "stdout", .heard = stream_heard, .owner = c};
+  c->err = (struct stream){.fd = -1, .name = "stderr", .heard = stream_heard, .owner = c};
+  c->source = (struct source){.in = -1, .control = -1, .once = strchr(flags, 'o'), .tty = strchr(flags, 't')};
   c->first_fd = c->info = c->report = c->life = -1;
   log_open(&c->log, log);
-  if (!make_pipes(theirs, ours) || (c->monitor = fork()) < 0) {
+  if ((strchr(flags, 'i') && pipe2(input, O_CLOEXEC) < 0) || !make_pipes(theirs, ours) || (c->monitor = fork()) < 0) {
     for (int i = 0; i < 5; i++) close_fd(&theirs[i]), close_fd(&ours[i]);
+    close_fd(&input[0]), close_fd(&input[1]);
     c->monitor = 0;
     c->end = c->start;
     c->code = START_ERROR;
     snprintf(c->words, sizeof c->words, "no process could be started: %s", strerror(errno));
     return tell_all(c);
   }
-  if (c->monitor == 0) become_monitor(cgroup, argv, theirs);
+  if (c->monitor == 0) become_monitor(cgroup, argv, theirs, input[0]);
   for (int i = 0; i < 5; i++) close(theirs[i]);
+  close_fd(&input[0]);
+  if (input[1] >= 0) fcntl(input[1], F_SETFL, O_NONBLOCK);
   c->out.fd = ours[0], c->err.fd = ours[1], c->info = ours[2], c->report = ours[3], c->life = ours[4];
+  c->source.in = input[1], c->source.control = c->life;
 }
 
 static void kill_container(const char *id, int number) {
@@ -254,7 +275,7 @@ static void forget(const char *id) {
 }
 
 /* The strings of a start request; false when they are not what they should be. */
-static bool run_payload(const char *id, char *data, size_t length) {
+static bool run_payload(const char *id, const char *flags, char *data, size_t length) {
   static char *words[MAX_ARGUMENTS + 1];
   size_t count = 0;
   if (length == 0 || data[length - 1] != 0) return false;
@@ -264,25 +285,36 @@ static bool run_payload(const char *id, char *data, size_t length) {
   }
   words[count] = NULL;
   if (count < 3) return false;
-  start(id, words[0], words[1], words + 2);
+  start(id, flags, words[0], words[1], words + 2);
+  return true;
+}
+
+/* The connection is no longer a client's; whoever asked sends nothing before the answer. */
+static bool attach(struct client *client, const char *id, bool gives_input) {
+  struct container *c = find(id);
+  if (!c || !c->monitor || send(client->fd, "attached\n", 9, MSG_DONTWAIT | MSG_NOSIGNAL) != 9) return false;
+  if (!attached_add(client->fd, &c->source, gives_input)) return false;
+  free(client->data);
+  *client = (struct client){.fd = -1};
   return true;
 }
 
 /* Bytes of one whole request at the front of the buffer that were dealt with; 0: more must come; -1: nonsense. */
 static ssize_t take_request(struct client *client) {
-  char id[ID_BYTES], verb[16];
+  char id[ID_BYTES], verb[16], flags[8] = "";
   unsigned long number = 0;
   char *end = memchr(client->data, '\n', client->length);
   if (!end) return client->length > 1024 ? -1 : 0;
   size_t head = (size_t)(end - client->data) + 1;
   *end = 0;
-  int fields = sscanf(client->data, "%15s %127s %lu", verb, id, &number);
+  int fields = sscanf(client->data, "%15s %127s %lu %7[iot]", verb, id, &number, flags);
   *end = '\n';
   if (fields >= 2 && !strcmp(verb, "forget")) return forget(id), (ssize_t)head;
+  if (fields == 3 && !strcmp(verb, "attach")) return attach(client, id, number == 1) ? (ssize_t)head : -1;
   if (fields == 3 && !strcmp(verb, "kill")) return kill_container(id, (int)number), (ssize_t)head;
-  if (fields != 3 || strcmp(verb, "start") || number > MAX_REQUEST) return -1;
+  if (fields < 3 || strcmp(verb, "start") || number > MAX_REQUEST) return -1;
   if (client->length < head + number) return 0;
-  return run_payload(id, client->data + head, number) ? (ssize_t)(head + number) : -1;
+  return run_payload(id, flags, client->data + head, number) ? (ssize_t)(head + number) : -1;
 }
 
 static void read_client(struct client *client) {
@@ -299,7 +331,9 @@ static void read_client(struct client *client) {
   while (client->length > 0) {
     ssize_t used = take_request(client);
     if (used == 0) return;
-    if (used < 0 || client->fd < 0) return drop_client(client);
+    /* It was handed over, or could not be told. */
+    if (client->fd < 0) return;
+    if (used < 0) return drop_client(client);
     client->length -= (size_t)used;
     memmove(client->data, client->data + used, client->length);
   }
@@ -350,7 +384,7 @@ static void mount_memory(char *text) {
 }
 
 static void serve(int listener, int signals) {
-  struct pollfd polls[2 + MAX_CLIENTS + 4 * MAX_CONTAINERS];
+  struct pollfd polls[2 + MAX_CLIENTS + 4 * MAX_CONTAINERS + ATTACHED_POLLS];
   for (;;) {
     size_t n = 0;
     polls[n++] = (struct pollfd){listener, POLLIN, 0};
@@ -358,10 +392,14 @@ static void serve(int listener, int signals) {
     for (int i = 0; i < MAX_CLIENTS; i++) polls[n++] = (struct pollfd){clients[i].fd, POLLIN, 0};
     for (int i = 0; i < MAX_CONTAINERS; i++) {
       struct container *c = containers[i];
-      int fds[] = {c ? c->out.fd : -1, c ? c->err.fd : -1, c ? c->info : -1, c ? c->report : -1};
+      bool waits = c && attached_is_behind(&c->source);
+      int fds[] = {c && !waits ? c->out.fd : -1, c && !waits ? c->err.fd : -1, c ? c->info : -1, c ? c->report : -1};
       for (int j = 0; j < 4; j++) polls[n++] = (struct pollfd){fds[j], POLLIN, 0};
     }
-    if (poll(polls, n, -1) < 0) continue;
+    struct pollfd *attached = polls + n;
+    attached_polls(attached);
+    if (poll(polls, n + ATTACHED_POLLS, attached_timeout()) < 0) continue;
+    attached_serve(attached);
     for (int i = 0; i < MAX_CONTAINERS; i++) {
       struct container *c = containers[i];
       const struct pollfd *mine = polls + 2 + MAX_CLIENTS + 4 * i;

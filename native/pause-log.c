@@ -77,8 +77,10 @@ bool stream_read(struct stream *stream, struct log *log) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno == EAGAIN;
     if (n == 0) return false;
+    bool more = !stream->heard || stream->heard(stream, stream->line + stream->length, (size_t)n);
     stream->length += (size_t)n;
     take_lines(stream, log);
+    if (!more) return true;
   }
   return true;
 }

@@ -17,6 +17,9 @@ struct stream {
   int fd; /* -1: ended */
   const char *name;
   size_t length;
+  /* Is told of all that is read; false: no more for now. */
+  bool (*heard)(struct stream *stream, const char *text, size_t length);
+  void *owner;
   char line[LINE_MAX_BYTES];
 };
 

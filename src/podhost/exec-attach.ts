@@ -20,9 +20,11 @@ export interface AttachTarget {
 export async function startAttach(target: AttachTarget, asked: ExecStart, socket: Duplex): Promise<Session> {
   const holder = await dial(target.holder);
   const wantsInput = asked.stdin === true && target.takesInput;
-  holder.write(`attach ${target.id} ${wantsInput ? 1 : 0}\n`);
-  holder.pipe(socket);
   holder.on('error', () => holder.destroy());
+  holder.write(`attach ${target.id} ${wantsInput ? 1 : 0}\n`);
+  const frames = await afterAnswer(holder);
+  socket.write(frames);
+  holder.pipe(socket);
   return {
     take(type, payload, onRoom) {
       const frame = frameFor(type, payload, wantsInput);
@@ -38,6 +40,30 @@ export async function startAttach(target: AttachTarget, asked: ExecStart, socket
     },
     hangUp: () => void holder.destroy(),
   };
+}
+
+const ANSWER = 'attached\n';
+
+/** What came behind the answer; before it the holder tells of all that it holds. */
+function afterAnswer(holder: Socket): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let heard: Buffer = Buffer.alloc(0);
+    const onData = (chunk: Buffer) => {
+      heard = Buffer.concat([heard, chunk]);
+      const at = heard.indexOf(ANSWER);
+      if (at < 0) return;
+      holder.pause();
+      holder.off('data', onData);
+      holder.off('close', onClose);
+      resolve(heard.subarray(at + ANSWER.length));
+    };
+    const onClose = () =>
+      reject(
+        new HeddleError('AttachRefused', 'the container has ended, or too many are attached to it already'),
+      );
+    holder.on('data', onData);
+    holder.once('close', onClose);
+  });
 }
 
 function frameFor(type: number, payload: Buffer, wantsInput: boolean): Buffer | undefined {

@@ -7,6 +7,7 @@ import { ociMountProblem } from './mounts.ts';
 export const ociRefusal = (pod: Pod) =>
   programRefusal(pod, 'oci', (one, container) => [
     !container.image && 'no image',
+    container.tty && 'tty',
     capabilityProblem(container.securityContext),
     ociMountProblem(one, container),
   ]);

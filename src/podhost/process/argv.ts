@@ -112,7 +112,7 @@ function commandLine(options: ArgvOptions): string[] {
     `${OWN}/env`,
     // The capabilities are given up again with the user, before the program starts.
     ...words('--remount-ro / --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --'),
-    ...words(`${OWN}/pause inside --env ${OWN}/env`),
+    ...words(`${OWN}/pause inside --env ${OWN}/env${container.tty ? ' --tty' : ''}`),
     ...identityArgs(identity),
     '--cwd',
     workingFolder(container),

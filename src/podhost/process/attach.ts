@@ -159,10 +159,14 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
       const { container, pid } = findRunning(asked);
       return machinery.enter(container, pid, argv, session);
     },
-    attach() {
-      throw new HeddleError('AttachRefused', 'attaching to programs is not there yet', {
-        hint: 'kubectl exec runs another one in the same container',
-      });
+    attach(asked, tty) {
+      const { container } = findRunning(asked);
+      if (tty && !container.tty)
+        throw new HeddleError('AttachRefused', `container ${container.name} of pod ${name} has no terminal`, {
+          hint: 'leave -t away, or make the container with tty: true',
+        });
+      const id = `${container.name}.${processes?.attempt(container.name) ?? 0}`;
+      return { holder: socketPath, id, takesInput: container.stdin === true };
     },
     log(asked, previous) {
       const container = find(asked);

@@ -184,7 +184,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     createCgroup(cgroup);
     limit(container, cgroup);
     if (attempt >= 1) to.forget(`${name}.${attempt - 1}`);
-    to.start({ id, log, cgroup, argv: command });
+    const { stdin = false, stdinOnce: once = false, tty = false } = container;
+    to.start({ id, log, cgroup, argv: command, input: { stdin, once, tty } });
   }
 
   async function enter(

@@ -29,6 +29,8 @@ export interface StartRequest {
   /** Absolute path. */
   cgroup: string;
   argv: readonly string[];
+  /** It has standard input; it is closed after the first who gave some; it runs under `inside --tty`. */
+  input?: { stdin: boolean; once: boolean; tty: boolean };
 }
 
 export interface Pause {
@@ -180,9 +182,10 @@ async function attach(socket: Socket): Promise<Pause> {
 
   return {
     get: (id) => known.get(id),
-    start({ id, log, cgroup, argv }) {
+    start({ id, log, cgroup, argv, input }) {
+      const flags = `${input?.stdin ? 'i' : ''}${input?.once ? 'o' : ''}${input?.tty ? 't' : ''}`;
       const payload = Buffer.from([log, cgroup, ...argv].map((word) => `${word}\0`).join(''));
-      socket.write(`start ${id} ${payload.length}\n`);
+      socket.write(`start ${id} ${payload.length} ${flags}\n`);
       socket.write(payload);
     },
     kill: (id, signal) => void socket.write(`kill ${id} ${signal}\n`),

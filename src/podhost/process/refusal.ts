@@ -55,7 +55,6 @@ function containerProblems(pod: Pod, container: Container, own: OwnProblems): st
     ...own(pod, container),
     ...securityProblems(pod, container),
     container.volumeDevices?.length && 'volumeDevices',
-    (container.stdin || container.tty) && 'stdin and tty',
   ]
     .filter((words) => typeof words === 'string')
     .map((words) => `container ${container.name}: ${words}`);

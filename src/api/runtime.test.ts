@@ -12,10 +12,19 @@ for (const [asked, standIn, expected] of [
   ['stand-in', false, 'stand-in'],
   ['stand-in', true, 'stand-in'],
   ['process', true, 'process'],
-  ['oci', true, undefined],
+  ['oci', true, 'oci'],
+  ['cri', true, undefined],
 ] as const)
   test(`a pod that asks for ${asked} on a cluster ${standIn ? 'with' : 'without'} --stand-in is run by ${expected}`, () =>
     assert.equal(runtimeOf(pod(asked), { standIn }), expected));
+
+test('what the cluster was started with is for pods that ask for none', () => {
+  const defaults = { standIn: true, runtime: 'oci' } as const;
+  assert.deepEqual(
+    [undefined, 'process', 'cri'].map((asked) => runtimeOf(pod(asked), defaults)),
+    ['oci', 'process', undefined],
+  );
+});
 
 test('templates are found in what makes pods', () => {
   const meta = { metadata: { name: 'x' } };

@@ -72,7 +72,7 @@ for (const [name, start, config] of [
       for (const { ip } of status.podIPs ?? [])
         assert.equal((await askFrom(client, ip, 8080))?.peer, CLIENT[familyOf(ip)], ip);
 
-    // Agents die under traffic: nothing is lost, and no route goes away.
+    // One agent is killed under traffic, the other is replaced: nothing is lost, and no route goes away.
     const pods = (await items(cluster, 'pods')).filter(({ metadata }) => metadata.name.startsWith('server'));
     const podAddresses = pods.flatMap(({ status }) => (status.podIPs ?? []).map(({ ip }) => ip));
     const streams = [...addressesOf('anywhere'), ...podAddresses].map((to) =>
@@ -93,7 +93,7 @@ for (const [name, start, config] of [
       if (hops.join() !== hosts[4].join()) other.push(hops);
     }, 20);
     t.after(() => clearInterval(watching));
-    for (const { pid } of await agents()) process.kill(pid, 'SIGKILL');
+    for (const [i, { pid }] of (await agents()).entries()) process.kill(pid, i === 0 ? 'SIGKILL' : 'SIGTERM');
     await until('new sessions', sinces, (now) => now.every((since, i) => since && since !== before[i]));
     await noneLost(streams);
     clearInterval(watching);

@@ -57,7 +57,7 @@ export interface NodeWay {
 /** @throws HeddleError `NoTunnel` where the kernel does not have what the node sends by */
 export function createNodeWay(deps: NodeWayDeps): NodeWay {
   const { path, configured, mtuOf, log } = deps;
-  const kept = read(path, configured);
+  const kept = read(path);
   let way: WayOfNode = kept ?? wayOf(configured, mtuOf);
   for (const each of way.accepts) refuseMissing(each, deps);
   /** Pods that are known to be as `way` says; undefined: nothing has changed since this process began, nor before. */
@@ -93,7 +93,7 @@ export function createNodeWay(deps: NodeWayDeps): NodeWay {
     if (sameJson(next, way)) return way;
     const before = way;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    await replaceFile(path, `${JSON.stringify({ configured, way: next })}\n`, { mode: 0o600, synced: true });
+    await replaceFile(path, `${JSON.stringify(next)}\n`, { mode: 0o600, synced: true });
     way = next;
     if (!sameJson(routing(next), routing(before))) await deps.program(routing(next));
     if (next.mtu !== before.mtu || next.limit !== before.limit) {
@@ -129,18 +129,13 @@ export function refuseMissing(
   });
 }
 
-/** Of the cluster as it was started now; what an earlier start left says nothing. */
-function read(path: string, configured: Encapsulation): WayOfNode | undefined {
+/** Of this run of the cluster: the file goes when it goes down. It wins over the configuration, which may be older. */
+function read(path: string): WayOfNode | undefined {
   try {
-    const content = JSON.parse(readFileSync(path, 'utf8')) as { configured?: string; way?: WayOfNode };
-    const known = (each: unknown) => ENCAPSULATIONS.some((way) => way === each);
-    const { way } = content;
-    const isWhole =
-      content.configured === configured &&
-      known(way?.sends) &&
-      way?.accepts.every(known) &&
-      Number.isInteger(way.mtu);
-    return isWhole ? way : undefined;
+    const way = JSON.parse(readFileSync(path, 'utf8')) as Partial<WayOfNode> | null;
+    const known = (each: unknown) => ENCAPSULATIONS.some((one) => one === each);
+    const isWhole = known(way?.sends) && way?.accepts?.every(known) && Number.isInteger(way.mtu);
+    return isWhole ? (way as WayOfNode) : undefined;
   } catch (error) {
     if (errnoCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
     throw error;

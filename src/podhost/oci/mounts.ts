@@ -1,21 +1,16 @@
 /** What of the pod is mounted into a container of an image. Pure. */
-import { join, normalize } from 'node:path';
-import type { Pod } from '../../api/types.ts';
+import { normalize } from 'node:path';
 import type { PodFiles } from '../files.ts';
-import { ConfigError, expand } from '../process/environment.ts';
+import type { VolumeMount } from '../process/stage.ts';
 import type { Container } from '../process/types.ts';
-import { isWritten, volumeFolder } from '../process/volumes.ts';
 import type { Mount } from './config.ts';
 
 export interface MountSources {
-  pod: Pod;
   container: Container;
-  /** The pod's own folder. */
-  folder: string;
+  volumes: readonly VolumeMount[];
   files: PodFiles;
   /** What the program leaves there is its last word. */
   termination: string;
-  env: Readonly<Record<string, string>>;
 }
 
 const within = (path: string): string => normalize(`/${path}`).replace(/(.)\/$/, '$1');
@@ -34,7 +29,7 @@ export function podMounts(sources: MountSources): Mount[] {
     bind(files.resolvConf, '/etc/resolv.conf', ['ro', 'nosuid', 'nodev']),
     bind(files.hosts, '/etc/hosts', ['ro', 'nosuid', 'nodev']),
     bind(files.hostname, '/etc/hostname', ['ro', 'nosuid', 'nodev']),
-    ...volumes(sources),
+    ...volumes(sources.volumes),
     bind(termination, within(container.terminationMessagePath || '/dev/termination-log'), [
       'rw',
       'nosuid',
@@ -43,35 +38,18 @@ export function podMounts(sources: MountSources): Mount[] {
   ];
 }
 
-function volumes({ pod, container, folder, env }: MountSources): Mount[] {
-  const all = (container.volumeMounts ?? []).toSorted(
-    (a, b) => within(a.mountPath).split('/').length - within(b.mountPath).split('/').length,
-  );
-  return all.map(({ name, mountPath, subPath, subPathExpr, readOnly }) => {
-    const volume = pod.spec?.volumes?.find((one) => one.name === name);
-    const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
-    if (inner.split('/').includes('..')) throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
-    const isReadOnly = readOnly === true || (volume !== undefined && isWritten(volume));
-    return bind(join(volumeFolder(folder, name), inner), within(mountPath), [
-      isReadOnly ? 'ro' : 'rw',
-      'nosuid',
-      'nodev',
-    ]);
-  });
-}
+const volumes = (list: readonly VolumeMount[]): Mount[] =>
+  list.map(({ source, path, readOnly }) => bind(source, path, [readOnly ? 'ro' : 'rw', 'nosuid', 'nodev']));
 
 /** Why a container's mounts cannot be made. */
-export function ociMountProblem(pod: Pod, container: Container): string | undefined {
-  for (const { name, mountPath, subPath, subPathExpr, mountPropagation } of container.volumeMounts ?? []) {
-    const volume = pod.spec?.volumes?.find((one) => one.name === name);
+export function ociMountProblem(container: Container): string | undefined {
+  for (const { name, mountPath, mountPropagation } of container.volumeMounts ?? []) {
     const path = within(mountPath);
     if (
       path === '/' ||
       ['/proc', '/sys', '/dev'].some((one) => path === one || (one !== '/dev' && path.startsWith(`${one}/`)))
     )
       return `volumeMounts: nothing can be mounted at ${mountPath}`;
-    if ((subPath || subPathExpr) && volume && !isWritten(volume))
-      return `volumeMounts: subPath of ${name}, an emptyDir: it is there for configMap, secret, projected and downwardAPI volumes alone`;
     if (mountPropagation && mountPropagation !== 'None')
       return `volumeMounts: mountPropagation ${mountPropagation} of ${name}`;
   }

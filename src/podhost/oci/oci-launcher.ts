@@ -14,6 +14,7 @@ import type { Container } from '../process/types.ts';
 import { capabilitiesOf, capabilityMask } from './capabilities.ts';
 import { mayGainPrivileges, runtimeConfig } from './config.ts';
 import { ImageError, imageOf } from './images.ts';
+import { stageFolder, stagingOf } from '../process/stage.ts';
 import { podMounts } from './mounts.ts';
 import { signalNumber } from './signals.ts';
 import { type ContainerUser, userOf } from './user.ts';
@@ -99,13 +100,13 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
       user,
       cwd,
     };
+    const { mounts: volumes, stage } = stagingOf({ pod: pod(), container, folder, env: made.env });
+    if (stage) await mkdir(stageFolder(folder), { recursive: true, mode: 0o700 });
     const mounts = podMounts({
-      pod: pod(),
       container,
-      folder,
+      volumes,
       files: podFiles(folder),
       termination: made.files.termination,
-      env: made.env,
     });
     const config = runtimeConfig({
       container,
@@ -123,7 +124,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
     // It holds the environment.
     await writeFile(join(bundle, 'config.json'), JSON.stringify(config), { mode: 0o600 });
     await replaceFile(startedFile(container.name), JSON.stringify(started), { mode: 0o600, synced: false });
-    return bundle;
+    return { bundle, stage };
   }
 
   return {
@@ -144,7 +145,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
         user: owner + user.uid,
         async command(made) {
           refuseNul(made);
-          const bundle = await makeBundle(container, image, made, user, owner);
+          const { bundle, stage } = await makeBundle(container, image, made, user, owner);
           const files = { '--rootfs': store.rootfs(image.id), '--layer': join(bundle, 'layer') };
           const flags = {
             '--runc': 'runc',
@@ -153,7 +154,8 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
             '--base': String(owner),
             ...files,
           };
-          return [program, 'oci', ...Object.entries(flags).flat()];
+          const staged = stage ? [program, 'stage', ...stage, '--'] : [];
+          return [...staged, program, 'oci', ...Object.entries(flags).flat()];
         },
       };
     },

@@ -67,7 +67,9 @@ test('a container runs what its image says, as whom it says; the pod has the las
       ociPod(
         'pod',
         {
-          args: [`${FACTS}; touch /x; cat /run/secret; echo mine > /dev/termination-log; exit 3`],
+          args: [
+            `${FACTS}; touch /x; cat /run/secret; echo > /part/x; ls /whole/a /whole/in; echo mine > /dev/termination-log; exit 3`,
+          ],
           workingDir: '/tmp',
           securityContext: {
             runAsUser: 0,
@@ -76,9 +78,19 @@ test('a container runs what its image says, as whom it says; the pod has the las
             capabilities: { drop: ['ALL'], add: ['CHOWN'] },
             seccompProfile: { type: 'Unconfined' },
           },
-          volumeMounts: [{ name: 'secret', mountPath: '/run/secret', subPath: 'key' }],
+          volumeMounts: [
+            { name: 'secret', mountPath: '/run/secret', subPath: 'key' },
+            { name: 'data', mountPath: '/part', subPath: 'a/b' },
+            { name: 'data', mountPath: '/whole' },
+            { name: 'secret', mountPath: '/whole/in' },
+          ],
         },
-        { volumes: [{ name: 'secret', secret: { secretName: 's', defaultMode: 0o400 } }] },
+        {
+          volumes: [
+            { name: 'secret', secret: { secretName: 's', defaultMode: 0o400 } },
+            { name: 'data', emptyDir: {} },
+          ],
+        },
       ),
     ).catch(String),
     // Its volume waits for it.
@@ -99,7 +111,7 @@ test('a container runs what its image says, as whom it says; the pod has the las
   assert.equal(
     pod,
     'uid=0(root) gid=0(root)\n/tmp\nhello image /root\npod\nCapEff:\t0000000000000001\nCapBnd:\t0000000000000001\n' +
-      'NoNewPrivs:\t1\nSeccomp:\t0\ntouch: /x: Read-only file system\ns3cret\n',
+      'NoNewPrivs:\t1\nSeccomp:\t0\ntouch: /x: Read-only file system\ns3cret/whole/a:\nb\n\n/whole/in:\nkey\n',
   );
   const end = statusOf(node, 'pod')?.state?.terminated;
   assert.deepEqual([end?.exitCode, end?.message, end?.reason], [3, 'mine\n', 'Error']);

@@ -5,9 +5,9 @@ import { capabilityProblem } from './capabilities.ts';
 import { ociMountProblem } from './mounts.ts';
 
 export const ociRefusal = (pod: Pod) =>
-  programRefusal(pod, 'oci', (one, container) => [
+  programRefusal(pod, 'oci', (_pod, container) => [
     !container.image && 'no image',
     container.tty && 'tty',
     capabilityProblem(container.securityContext),
-    ociMountProblem(one, container),
+    ociMountProblem(container),
   ]);

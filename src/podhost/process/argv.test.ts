@@ -4,7 +4,7 @@ import { podFiles } from '../files.ts';
 import { containerArgv, mountProblem } from './argv.ts';
 import { ConfigError } from './environment.ts';
 import { identityOf } from './identity.ts';
-import { stagingOf } from './stage.ts';
+import { inUsr, stagingOf } from './stage.ts';
 import { processPod, sh } from './test-pods.ts';
 import type { Container } from './types.ts';
 
@@ -72,7 +72,7 @@ test('bwrap mounts nothing where a program of the pod could have put a link, by 
       ],
     });
     const [container] = pod.spec!.containers;
-    return stagingOf({ pod, container: container!, folder: '/f', env: {} });
+    return stagingOf({ pod, container: container!, folder: '/f', env: {}, placed: inUsr });
   };
   for (const [outer, inner] of [
     ['/data', '/data/in'],

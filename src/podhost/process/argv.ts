@@ -86,7 +86,7 @@ export function containerArgv(options: ArgvOptions): string[] {
 
 function commandLine(options: ArgvOptions): string[] {
   const { container, identity, podFiles, files } = options;
-  const { mounts, stage } = stagingOf(options);
+  const { mounts, stage } = stagingOf({ ...options, placed: inUsr });
   const readOnly = container.securityContext?.readOnlyRootFilesystem === true;
   const privateFolder = (path: string) =>
     readOnly && path !== '/dev/shm'

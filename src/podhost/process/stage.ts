@@ -29,6 +29,8 @@ export interface StageOptions {
   /** The pod's own folder. */
   folder: string;
   env: Readonly<Record<string, string>>;
+  /** What a path of the container is to whoever mounts there. Default: itself. */
+  placed?(path: string): string;
 }
 
 interface Place extends VolumeMount {
@@ -79,7 +81,7 @@ export const liesIn = (path: string, outer: string): boolean => path.startsWith(
 
 function placeOf(
   { name, mountPath, subPath, subPathExpr, readOnly }: NonNullable<Container['volumeMounts']>[number],
-  { pod, folder, env }: StageOptions,
+  { pod, folder, env, placed = (path) => path }: StageOptions,
 ): Place {
   const volume = pod.spec?.volumes?.find((one) => one.name === name);
   const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
@@ -91,7 +93,7 @@ function placeOf(
     root,
     inner,
     source: join(root, inner),
-    path: inUsr(within(mountPath)),
+    path: placed(within(mountPath)),
     readOnly: readOnly === true || written,
     open: !written,
   };

@@ -56,6 +56,8 @@ enum own_address {
 	OWN_NODE = 1,
 	/* Answered on the node beside them: cluster DNS. */
 	OWN_LOCAL = 2,
+	/* In the pods' range and no pod's: other nodes prove the path to it. */
+	OWN_PROBED = 3,
 };
 
 struct {

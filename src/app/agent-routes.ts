@@ -2,6 +2,7 @@
 import type { PodUseWatch } from '../controllers/node/pod-use.ts';
 import type { DatapathController } from '../controllers/node/datapath.ts';
 import type { Movable } from '../datapath/movable.ts';
+import type { PathWatch } from '../datapath/path/watch.ts';
 import { NO_RULE } from '../datapath/plan/pairs.ts';
 import { unfold } from '../datapath/plan/unfold.ts';
 import type { Ipam } from '../ipam/ipam.ts';
@@ -29,6 +30,7 @@ export interface AgentRoutesDeps {
   readonly flowLog: FlowLog;
   readonly metrics: Metrics;
   readonly podUse: Pick<PodUseWatch, 'over'>;
+  readonly paths: PathWatch;
   readonly ipam: Ipam;
   readonly route: Route;
   /** Before each scrape: what cannot be read at once. */
@@ -61,7 +63,9 @@ export function agentRoutes(deps: AgentRoutesDeps): {
         },
         pods: podHost.status(),
         bgp: deps.bgp.overview(),
+        paths: deps.paths.reports(),
       })),
+      'GET /paths': json((url) => pathsTo(url, deps.paths)),
       'GET /flows': json((url) => flowLog.since(number(url, 'since', 0), number(url, 'limit', 20_000))),
       'GET /datapath/counters': json(async () => ruleCounters(await backend.counters(), datapath)),
       'GET /policy/audit': json(async () => auditCounts(await backend.counters(), datapath)),
@@ -104,6 +108,18 @@ function auditCounts(counters: Counters, { rule }: DatapathController): AuditCou
     packets,
     bytes,
   }));
+}
+
+/** Of all nodes what is known; of `node` what is measured now: `round-trips` of small packets, and all sizes proved. */
+async function pathsTo(url: URL, paths: PathWatch) {
+  const node = url.searchParams.get('node');
+  if (node === null) return { reports: paths.reports() };
+  const roundTrips = await paths.roundTrips(node, {
+    count: Math.min(100, number(url, 'round-trips', 0)),
+    timeoutMs: Math.min(25_000, number(url, 'timeout', 3000)),
+  });
+  const reports = url.searchParams.has('prove') ? await paths.check(node) : [];
+  return { roundTrips, reports };
 }
 
 function number(url: URL, name: string, fallback: number): number {

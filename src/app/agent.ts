@@ -27,7 +27,6 @@ import {
   TIER,
   UPLINK_PROTECTION,
 } from '../api/kinds.ts';
-import { createClient } from '../client/client.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
@@ -56,14 +55,12 @@ import { exposeDns } from '../dns/metrics.ts';
 import { createNodeDns } from '../dns/node-dns.ts';
 import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
-import { pkiFiles } from '../identity/pki.ts';
 import { DEFAULT_IMAGE_DIR, openStore } from '../image/store.ts';
 import { createIpam } from '../ipam/ipam.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
 import { connectTcp, listenTcp } from '../kernel/sockets.ts';
 import { systemClock } from '../lib/clock.ts';
-import { formatHostPort } from '../lib/ip.ts';
 import { createLog } from '../lib/log.ts';
 import { createHousekeeping } from '../lib/memory.ts';
 import { createMetrics } from '../lib/metrics.ts';
@@ -82,6 +79,8 @@ import { createBackends, moveDatapath } from './backends.ts';
 import { openDatapathFile } from './datapath-file.ts';
 import { openGround } from './node-ground.ts';
 import { readEnv } from './env.ts';
+import { nodeClient } from './node-client.ts';
+import { openPathProofs } from './path-proofs.ts';
 import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
 /** The link to the other nodes and the outside. */
@@ -113,14 +112,7 @@ mkdirSync(nodePaths.state, { recursive: true, mode: 0o700 });
 mkdirSync(dirname(nodePaths.agentSocket), { recursive: true, mode: 0o700 });
 
 // The client, and one copy of each kind for all who need it.
-const identity = pkiFiles(paths.pki).node(nodeName);
-const client = createClient({
-  server: `https://${formatHostPort(config.apiServer.addresses[0] ?? '', config.apiServer.port)}`,
-  dialAddresses: config.apiServer.addresses,
-  ca: readFileSync(pkiFiles(paths.pki).ca.cert, 'utf8'),
-  cert: readFileSync(identity.cert, 'utf8'),
-  key: readFileSync(identity.key, 'utf8'),
-});
+const client = nodeClient(paths, config, nodeName);
 const kept = createKeepers();
 /** Another API server may lack what Kubernetes itself does not have. */
 const optional = { log, absentFor: KIND_RETRY };
@@ -363,6 +355,8 @@ const dns = createDnsServer({
 });
 exposeDns(metrics, dns, records);
 
+const pathProofs = openPathProofs({ config, self, route, state: plan.state, way, metrics, clock, log });
+
 const server = await serveSocket({
   socketPath: nodePaths.agentSocket,
   ...agentRoutes({
@@ -373,6 +367,7 @@ const server = await serveSocket({
     flowLog,
     metrics,
     podUse,
+    paths: pathProofs.watch,
     ipam,
     route,
     refreshMetrics: datapathMetrics.refresh,
@@ -398,6 +393,7 @@ await runTasks(
     { name: 'pods', run: (stop) => pods.run(stop) },
     { name: 'network of pods', run: (stop) => network.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
+    { name: 'paths', run: (stop) => pathProofs.watch.run(stop) },
     { name: 'use by pods', run: (stop) => podUse.run(stop) },
     { name: 'BGP', run: (stop) => bgp.run(stop) },
     ...(announcer
@@ -433,6 +429,7 @@ await runTasks(
             addresses: self.addresses,
             labels: nodeLabels(self),
             info: { kernelVersion: release(), osImage: osImage(), architecture: goArch(), version: VERSION },
+            conditions: () => [pathProofs.watch.condition()],
             notReady: () => (datapath.isReady() ? network.problem() : 'the data path is not programmed yet'),
             clock,
             log,
@@ -447,6 +444,7 @@ server.close();
 server.closeAllConnections();
 await cni.close();
 client.close();
+pathProofs.close();
 announcer?.close();
 backend.close();
 // What the kernel was given stays: the data path outlives its agent.

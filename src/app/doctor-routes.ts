@@ -4,6 +4,7 @@ import type { DatapathController } from '../controllers/node/datapath.ts';
 import type { PodUseWatch } from '../controllers/node/pod-use.ts';
 import type { Backend, TrackedFlow } from '../datapath/backend.ts';
 import { trackedFlow } from '../datapath/conntrack-flows.ts';
+import type { PathWatch } from '../datapath/path/watch.ts';
 import type { Fixed, NodeFacts, TableFill, User } from '../doctor/facts.ts';
 import { heaviest } from '../doctor/judge.ts';
 import { sumByPool } from '../ipam/blocks.ts';
@@ -17,6 +18,7 @@ export interface DoctorDeps {
   readonly datapath: Pick<DatapathController, 'verify' | 'mend' | 'view'>;
   readonly backend: Backend;
   readonly podUse: Pick<PodUseWatch, 'over'>;
+  readonly paths: Pick<PathWatch, 'blackHoles'>;
   readonly ipam: Ipam;
   readonly route: Route;
   /** Container ids of attachments that are wanted, or on their way. */
@@ -47,6 +49,7 @@ async function nodeFacts(deps: DoctorDeps): Promise<NodeFacts> {
       size,
       users: namespacesOf(ipam),
     })),
+    blackHoles: deps.paths.blackHoles(),
     tableBytes: maps.reduce((sum, { bytes }) => sum + bytes, 0),
   };
 }

@@ -192,6 +192,10 @@ async function askApi(paths: ClusterPaths): Promise<ApiAnswers> {
   }
 }
 
+/** A node with a path that lies works on, for packets that are small. */
+const troubleOf = ({ status }: KubeLike): string | undefined =>
+  status?.conditions?.find((one) => one.type === 'heddle.dev/PathMTU' && one.status === 'False')?.message;
+
 /** Pods that are done are not counted. */
 async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<ObjectRow[]> {
   const { items } = await client.list(kind);
@@ -203,7 +207,7 @@ async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<
       return {
         name: namespace ? `${namespace}/${name}` : name,
         ready,
-        why: ready ? null : (whyNotReady(object) ?? null),
+        why: (ready ? troubleOf(object) : whyNotReady(object)) ?? null,
       };
     });
 }

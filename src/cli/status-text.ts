@@ -25,7 +25,8 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   if (status.memory)
     lines.push(`${status.memory.processes} processes in all, ${Math.round(status.memory.pss / MB)} MB (PSS)`);
   if (nodes) lines.push('', `nodes  ${nodes.filter(({ ready }) => ready).length} of ${nodes.length} Ready`);
-  for (const { name, ready, why } of nodes ?? []) if (!ready) lines.push(`  ${name}: ${why ?? 'not Ready'}`);
+  for (const { name, ready, why } of nodes ?? [])
+    if (!ready || why !== null) lines.push(`  ${name}: ${why ?? 'not Ready'}`);
   if (pods) lines.push(`pods   ${pods.ready} of ${pods.total} Ready`);
   for (const { name, why } of pods?.waiting.slice(0, 20) ?? [])
     lines.push(`  ${name}: ${why ?? 'not Ready'}`);

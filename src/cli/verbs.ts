@@ -39,6 +39,11 @@ export const verbs: readonly Verb[] = [
     load: () => import('./image.ts'),
   },
   {
+    name: 'topology',
+    summary: 'links between zones: show, measure and change them',
+    load: () => import('./topology.ts'),
+  },
+  {
     name: 'datapath',
     summary: 'look into the data path of nodes',
     load: () => import('./datapath.ts'),

@@ -32,7 +32,7 @@ interface Member {
   readonly bridge: string;
 }
 
-export function createTopology(config: ClusterConfig, paths: ClusterPaths): void {
+export function createTopology(config: ClusterConfig, paths: Pick<ClusterPaths, 'netns'>): void {
   mkdirSync(dirname(paths.netns('x')), { mode: 0o700, recursive: true });
   const members = membersOf(config);
   const mtu = config.underlayMtu;
@@ -56,7 +56,7 @@ export function createTopology(config: ClusterConfig, paths: ClusterPaths): void
 
 interface Context {
   readonly config: ClusterConfig;
-  readonly paths: ClusterPaths;
+  readonly paths: Pick<ClusterPaths, 'netns'>;
   readonly underlay: Route;
 }
 

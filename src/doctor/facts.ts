@@ -12,6 +12,8 @@ export interface NodeFacts {
   readonly beyondShare: readonly PodUse[];
   /** Of the node's pod ranges. */
   readonly addresses: readonly AddressFill[];
+  /** Paths to other nodes that swallow large packets, in words. */
+  readonly blackHoles: readonly string[];
   /** Bytes of the kernel's memory in tables of the data path. */
   readonly tableBytes: number;
 }
@@ -51,7 +53,15 @@ export interface Finding {
   readonly fixable: boolean;
 }
 
-export type Check = 'data-path' | 'leases' | 'tables' | 'connections' | 'addresses' | 'clusters' | 'agents';
+export type Check =
+  | 'data-path'
+  | 'leases'
+  | 'tables'
+  | 'connections'
+  | 'addresses'
+  | 'clusters'
+  | 'agents'
+  | 'paths';
 
 /** What `--fix` did on a node. */
 export interface Fixed {

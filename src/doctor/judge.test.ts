@@ -9,6 +9,7 @@ const well: NodeFacts = {
   tables: [{ name: 'flows4', entries: 79, max: 100, users: [] }],
   beyondShare: [],
   addresses: [{ cidr: '10.244.0.0/24', taken: 200, size: 253, users: [] }],
+  blackHoles: [],
   tableBytes: 0,
 };
 

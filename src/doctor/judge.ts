@@ -12,6 +12,7 @@ export function judgeNode(facts: NodeFacts): Finding[] {
     ...orphans(facts),
     ...facts.tables.filter(({ entries, max }) => max > 0 && entries >= max * NEARLY_FULL).map(fullTable),
     ...beyondShare(facts),
+    ...blackHoles(facts),
     ...facts.addresses.filter(({ taken, size }) => taken >= size * NEARLY_TAKEN).map(scarce),
   ];
 }
@@ -63,6 +64,18 @@ function* beyondShare({ beyondShare: all }: NodeFacts): Generator<Finding> {
         `${pod}: ${begun} begun, ${crowded} beyond its share, ${gaveWay} gave way, ${refused} refused`,
     ),
     hint: 'such a pod pushes out its own connections; others go on',
+    fixable: false,
+  };
+}
+
+function* blackHoles({ blackHoles: all }: NodeFacts): Generator<Finding> {
+  if (all.length === 0) return;
+  yield {
+    check: 'paths',
+    severity: 'error',
+    what: `${count(all.length, 'path', 'paths')} to other nodes ${all.length === 1 ? 'swallows' : 'swallow'} large packets in silence`,
+    items: all,
+    hint: 'connections begin and then hang: mend the link, or give the underlay the MTU that passes (spec.mtu of the cluster file)',
     fixable: false,
   };
 }

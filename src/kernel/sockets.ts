@@ -23,6 +23,11 @@ const SO_REUSEPORT = 15;
 const SO_MARK = 36;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+const IPPROTO_IP = 0;
+const IP_MTU_DISCOVER = 10;
+const IPV6_MTU_DISCOVER = 23;
+const IPV6_DONTFRAG = 62;
+const PMTUDISC_PROBE = 3;
 
 /** The error of a socket call, as Node's own look: `code`, `syscall`, `address`, `port`. */
 export interface SocketError extends Error {
@@ -49,6 +54,8 @@ interface SocketOptions {
   md5?: { peer: string; key: string; scope?: number };
   /** What packets leave with, and the least that is taken (RFC 5082). Default: the kernel's. */
   ttl?: Ttl;
+  /** Packets go whole or not at all, whatever was learned of the path: the sender looks for its MTU (RFC 8899). */
+  whole?: boolean;
   /** Instead of TCP: an association of SCTP, one for each socket (RFC 6458 section 4). Default false. */
   sctp?: boolean;
 }
@@ -66,9 +73,16 @@ function open(ns: Netns | undefined, type: number, address: Address, options: So
   const { md5, ttl } = options;
   return guarded(fd, () => {
     if (ttl) setTtl(fd, address.family, ttl);
+    if (options.whole) keepWhole(fd, address.family);
     if (md5) setTcpMd5(fd, md5.peer, md5.key, md5.scope);
     return fd;
   });
+}
+
+function keepWhole(fd: number, family: 4 | 6): void {
+  const [level, discover] = family === 4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
+  setOption(fd, level, discover, PMTUDISC_PROBE);
+  if (family === 6) setOption(fd, IPPROTO_IPV6, IPV6_DONTFRAG, 1);
 }
 
 /** Closes the descriptor when `fn` throws. */

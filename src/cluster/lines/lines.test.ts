@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { changedLinks } from './change.ts';
 import { createLine, seededRandom } from './line.ts';
 import { betweenProblem, groupsOf, linkBetween, placeProblems, placesOf } from './places.ts';
 import { createSwitch } from './switch.ts';
@@ -263,4 +264,22 @@ test('no bytes of a frame end the switch', () => {
       carrier.take(port, Buffer.from(bytes), 0),
     ),
   );
+});
+
+test('a change begins with what counted so far, and refuses what is no link', () => {
+  const links = [{ between: ['eu', 'us'], latency: 80, loss: 0.1 }] as const;
+  const running = { nodes, groups: groupsOf(nodes, links), links };
+  const change = (between: [string, string], changes: object, clear = false) =>
+    changedLinks(running, { between, changes, clear });
+  assert.deepEqual(change(['us', 'eu'], { latency: 50 }), [
+    { between: ['us', 'eu'], latency: 50, loss: 0.1 },
+  ]);
+  assert.deepEqual(change(['eu-a', 'us-a'], { loss: null }), [
+    ...links,
+    { between: ['eu-a', 'us-a'], latency: 80 },
+  ]);
+  assert.deepEqual(change(['eu', 'us'], {}, true), [{ between: ['eu', 'us'] }]);
+  assert.throws(() => change(['eu-a', 'eu-x'], {}), /"eu-x" is no place of a node/);
+  assert.throws(() => change(['eu', 'us'], { jitter: 90 }), /jitter 90 ms is more than the latency, 80 ms/);
+  assert.throws(() => change(['eu-a/r1', 'eu-a/r2'], { latency: 1 }), /these racks share a bridge/);
 });

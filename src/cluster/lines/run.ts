@@ -1,9 +1,11 @@
 /** The process that carries frames between zones: links of the kernel on one side, lines on the other. */
 import { readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { openTap, type Tap } from '../../kernel/tap.ts';
 import { createWake } from '../../kernel/wake.ts';
 import { errnoCode, HeddleError } from '../../lib/errors.ts';
 import { replaceFile } from '../../lib/files.ts';
+import type { Netns } from '../../kernel/netns.ts';
 import type { Log } from '../../lib/log.ts';
 import { aborted } from '../../lib/signals.ts';
 import { json, readJson, sendJson, serveSocket } from '../../lib/socket-server.ts';
@@ -17,12 +19,14 @@ import { createSwitch } from './switch.ts';
 
 export interface LinesDeps {
   readonly config: ClusterConfig;
-  readonly paths: ClusterPaths;
+  readonly paths: Pick<ClusterPaths, 'config' | 'links' | 'linesSocket'>;
   readonly log: Log;
+  /** Where the links are. Default: the namespace of this process. */
+  readonly ns?: Netns;
 }
 
 /** Until the signal aborts. @throws HeddleError `Kernel`, `KernelFeature` */
-export async function runLines({ config, paths, log }: LinesDeps, signal: AbortSignal): Promise<void> {
+export async function runLines({ config, paths, log, ns }: LinesDeps, signal: AbortSignal): Promise<void> {
   const { topology } = config;
   if (!topology) throw new HeddleError('BadClusterFile', `${paths.config} has no topology`);
   let links = readLinks(paths.links) ?? topology.links;
@@ -52,6 +56,7 @@ export async function runLines({ config, paths, log }: LinesDeps, signal: AbortS
   for (const i of topology.groups.keys())
     taps.push(
       openTap({
+        ...(ns ? { ns } : {}),
         name: lineTap(i),
         onFrame: (frame) => carrier.take(i, frame, performance.now()),
         onTurn: step,
@@ -79,6 +84,8 @@ export async function runLines({ config, paths, log }: LinesDeps, signal: AbortS
   server.close();
   wake.close();
   for (const tap of taps) tap.close();
+  // They let go of their links at the end of this turn.
+  await setTimeout(1);
 }
 
 function readLinks(path: string): PlaceLink[] | undefined {

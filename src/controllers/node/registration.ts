@@ -20,10 +20,20 @@ export interface RegistrationDeps {
     readonly architecture: string;
     readonly version: string;
   };
+  /** Beside Ready: what the agent has found out of its node. */
+  conditions?(): readonly NodeFinding[];
   /** Why the node is not ready, or undefined if it is. */
   notReady(): string | undefined;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** A condition of the node's object. */
+export interface NodeFinding {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
 }
 
 /** Milliseconds between heartbeats; the node lifecycle controller waits for four of them. */
@@ -49,41 +59,40 @@ const nodeObject = (deps: RegistrationDeps): Node => ({
   spec: {},
 });
 
-function conditionsOf(deps: RegistrationDeps, before: Node | undefined) {
+function readiness(deps: RegistrationDeps): NodeFinding[] {
   const why = deps.notReady();
   const well = why === undefined;
   return [
-    condition(deps, before, {
+    {
       type: 'Ready',
       status: well ? 'True' : 'False',
       reason: well ? 'KubeletReady' : 'KubeletNotReady',
       message: well ? 'the agent has programmed the data path' : why,
-    }),
-    condition(deps, before, {
+    },
+    {
       type: 'NetworkUnavailable',
       status: well ? 'False' : 'True',
       reason: well ? 'NetworkReady' : 'NetworkNotReady',
       message: why ?? 'networks of pods can be made',
-    }),
+    },
   ];
 }
 
-interface Said {
-  readonly type: string;
-  readonly status: string;
-  readonly reason: string;
-  readonly message: string;
-}
+const findings = (deps: RegistrationDeps): NodeFinding[] => [
+  ...readiness(deps),
+  ...(deps.conditions?.() ?? []),
+];
 
-function condition({ clock }: RegistrationDeps, before: Node | undefined, said: Said) {
-  const { type, status } = said;
-  const old = before?.status?.conditions?.find((one) => one.type === type);
-  const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
-  return {
-    ...said,
-    lastHeartbeatTime: now,
-    lastTransitionTime: old?.status === status ? (old.lastTransitionTime ?? now) : now,
-  };
+function conditionsOf(deps: RegistrationDeps, before: Node | undefined) {
+  const now = new Date(deps.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+  return findings(deps).map((one) => {
+    const old = before?.status?.conditions?.find(({ type }) => type === one.type);
+    return {
+      ...one,
+      lastHeartbeatTime: now,
+      lastTransitionTime: old?.status === one.status ? (old.lastTransitionTime ?? now) : now,
+    };
+  });
 }
 
 function statusPatch(deps: RegistrationDeps, before: Node | undefined) {
@@ -139,10 +148,10 @@ async function beat(deps: RegistrationDeps): Promise<void> {
 
 /** Until the signal aborts. What the API server does not take is tried again; the node works on meanwhile. */
 export async function runRegistration(deps: RegistrationDeps, signal: AbortSignal): Promise<void> {
-  let said: string | undefined | null = null;
+  let said = '';
   let last = Number.NEGATIVE_INFINITY;
   while (!signal.aborted) {
-    const why = deps.notReady();
+    const why = JSON.stringify(findings(deps));
     if (why !== said || deps.clock.monotonic() - last >= HEARTBEAT) {
       try {
         await beat(deps);

@@ -1,4 +1,5 @@
 /** What the plan says of places (pods, nodes, ranges) as entries of the maps that know no copies. */
+import { probeAddress } from '../../path/address.ts';
 import type { PlanState, RemoteNode, Settings } from '../../plan/tables.ts';
 import { SETTINGS_KEY } from '../../plan/tables.ts';
 import { vtepMac } from '../../vtep.ts';
@@ -39,7 +40,7 @@ export interface Surroundings {
 const LINK = { pod: 1, uplink: 2, overlay: 3, tunnel: 4 } as const;
 /** As in bpf/include/packet.h. */
 const HEARS = { gre: 1, native: 2 } as const;
-const OWN = { node: 1, local: 2 } as const;
+const OWN = { node: 1, local: 2, probed: 3 } as const;
 const RANGE = { remote: 1, here: 2 } as const;
 const NODE = { address: 1, tunnelEnd: 2 } as const;
 const POD_QUEUED = 1;
@@ -62,6 +63,7 @@ export function lowerPlaces(
       ...nodeLocal
         .filter((address) => !nodeAddresses.includes(address))
         .map((address) => records.ownAddress(address, OWN.local)),
+      ...nodePodCidrs.map((cidr) => records.ownAddress(probeAddress(cidr), OWN.probed)),
     ],
     node_addresses: [
       ...nodeAddresses.map((address) => records.ownAddress(address, NODE.address)),

@@ -1,0 +1,115 @@
+/**
+ * Whether a path carries packets as large as they may be: proved, no path at all, or a black hole, where small ones
+ * arrive and large ones never do. A path that loses many packets of either size is no black hole: that is only said
+ * where chance would make it so once in a million times. Pure but for the probe it is given.
+ */
+
+/** Milliseconds until the answer; undefined where none came in `timeoutMs`. */
+export type Probe = (length: number, timeoutMs: number) => Promise<number | undefined>;
+
+export type PathVerdict =
+  | { readonly state: 'proved'; readonly rtt: number; readonly loss: number }
+  | { readonly state: 'unreachable' }
+  /** So many are lost that nothing can be said of sizes. */
+  | { readonly state: 'lossy'; readonly loss: number }
+  | {
+      readonly state: 'black-hole';
+      /** Largest that arrives, and the least above it that does not. */
+      readonly passes: number;
+      readonly fails: number;
+      readonly rtt: number;
+      /** Of small ones. */
+      readonly loss: number;
+    };
+
+export interface JudgeOptions {
+  readonly probe: Probe;
+  /** Bytes of the largest packet that must arrive. */
+  readonly full: number;
+  /** Bytes of one that every path carries. */
+  readonly small: number;
+}
+
+const FIRST_TIMEOUT = 3000;
+/** A slow machine answers late, whatever the path does. */
+const LEAST_TIMEOUT = 1000;
+const FEW = 8;
+const PAIRS = 12;
+const MOST_PAIRS = 96;
+const CHANCE = 1e-6;
+/** That a size is called too large by mistake. */
+const MISTAKE = 1e-4;
+
+export async function judgePath({ probe, full, small }: JudgeOptions): Promise<PathVerdict> {
+  const first = await probe(full, LEAST_TIMEOUT);
+  if (first !== undefined) return { state: 'proved', rtt: first, loss: 0 };
+  const little = () => several(FEW, () => probe(small, FIRST_TIMEOUT));
+  const some = await little();
+  const early = some.length > 0 ? some : await little();
+  if (early.length === 0) return { state: 'unreachable' };
+  const timeout = Math.max(LEAST_TIMEOUT, 4 * Math.max(...early));
+  const rtts = [...early];
+  let sent = 0;
+  let passed = 0;
+  while (sent < MOST_PAIRS) {
+    const [short, large] = await Promise.all([
+      several(PAIRS, () => probe(small, timeout)),
+      several(PAIRS, () => probe(full, timeout)),
+    ]);
+    sent += PAIRS;
+    passed += short.length;
+    rtts.push(...short);
+    const loss = 1 - passed / sent;
+    if (large.length > 0) return { state: 'proved', rtt: least(large), loss };
+    if (passed === 0) return { state: 'unreachable' };
+    if (chanceOf(passed, sent) >= CHANCE) continue;
+    const edge = await bisect(probe, { small, full, timeout, loss: (sent - passed + 1) / (sent + 2) });
+    // A large one came through after all.
+    if (edge.passes >= full) return { state: 'proved', rtt: least(rtts), loss };
+    return { state: 'black-hole', ...edge, rtt: least(rtts), loss };
+  }
+  return { state: 'lossy', loss: 1 - passed / sent };
+}
+
+/** Answers of `count` probes that are on their way together. */
+async function several(count: number, probe: () => Promise<number | undefined>): Promise<number[]> {
+  const answers = await Promise.all(Array.from({ length: count }, probe));
+  return answers.filter((rtt) => rtt !== undefined);
+}
+
+const least = (values: readonly number[]): number => Math.min(...values);
+
+/** If both sizes were lost alike: how likely are all `passed` of 2 × `sent` among the small half (Fisher's exact test)? */
+export function chanceOf(passed: number, sent: number): number {
+  let chance = 1;
+  for (let i = 0; i < passed; i++) chance *= (sent - i) / (2 * sent - i);
+  return chance;
+}
+
+interface Range {
+  readonly small: number;
+  readonly full: number;
+  readonly timeout: number;
+  /** Share of small ones, never taken for none. */
+  readonly loss: number;
+}
+
+async function bisect(
+  probe: Probe,
+  { small, full, timeout, loss }: Range,
+): Promise<{ passes: number; fails: number }> {
+  const tries = Math.min(60, Math.ceil(Math.log(MISTAKE) / Math.log(loss)));
+  const arrives = async (length: number) => (await several(tries, () => probe(length, timeout))).length > 0;
+  let [passes, fails] = [small, full];
+  for (;;) {
+    while (fails - passes > 1) {
+      const middle = Math.floor((passes + fails) / 2);
+      if (await arrives(middle)) passes = middle;
+      else fails = middle;
+    }
+    // The edge once more: where chance took all of that size, the search goes on above it.
+    if (!(await arrives(fails))) return { passes, fails };
+    if (fails >= full) return { passes: full, fails: full };
+    [passes, fails] = [fails, full];
+  }
+}

@@ -207,7 +207,7 @@ static pid_t create(const struct image *image) {
 
 /* Its exit code; should the pod's holder go, it goes as well. */
 static int wait_for(pid_t first, int signals) {
-  struct pollfd polls[] = {{signals, POLLIN, 0}, {LIFE_FD, POLLIN, 0}};
+  struct pollfd polls[] = {{signals, POLLIN, 0}, {LIFE_FD, 0, 0}};
   for (;;) {
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)

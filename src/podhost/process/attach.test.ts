@@ -8,6 +8,7 @@ import { serveSocket } from '../../lib/socket-server.ts';
 import { execOverSocket, type ExecOptions, type TerminalSize } from '../exec-protocol.ts';
 import { podHostRoutes } from '../http.ts';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
+import { importBusybox, ociPod } from '../oci/testing.ts';
 import { add, logOf, processPod, sh } from './test-pods.ts';
 
 let node: TestNode;
@@ -108,4 +109,15 @@ test('all that a program says reaches a slow onlooker, and the log; input of any
   await eventually('all has come', () => text.endsWith('done\n'));
   assert.match(text, /^1000000\nx{3000000}\ndone\n$/);
   await eventually('all is in the log', () => logOf(node, 'long').endsWith('done\n'));
+});
+
+test('a container of an image has standard input, which ends with the first who gives some', async () => {
+  await importBusybox(node, 'test/busybox:1', { Cmd: ['cat'] });
+  add(node, ociPod('image', { stdin: true, stdinOnce: true }));
+  await eventually('it is Ready', () => isReady(node.pods.get('uid-image')));
+  const session = converse('image');
+  session.stdin.end('to the image\n');
+  await session.said('to the image\n');
+  assert.equal(await session.over, 0);
+  await eventually('it has ended', () => logOf(node, 'image') === 'to the image\n');
 });

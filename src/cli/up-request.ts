@@ -108,14 +108,15 @@ type Nodes = Pick<ClusterRequest, 'nodes' | 'named' | 'links' | 'seed' | 'mtu'>;
 
 /** Names and places that are not said are as they were. */
 function nodesOf(flags: UpFlags, file: ClusterFile | undefined, kept: ClusterConfig | undefined): Nodes {
-  const named = typeof file?.nodes === 'object' ? file.nodes : kept?.nodes.map(specOf);
   const asked = typeof file?.nodes === 'object' ? file.nodes.length : file?.nodes;
+  const nodes =
+    flags.nodes === undefined
+      ? (asked ?? kept?.nodes.length ?? 2)
+      : wholeNumber('--nodes', flags.nodes, 1, MAX_NODES);
   return {
-    nodes:
-      flags.nodes === undefined
-        ? (asked ?? kept?.nodes.length ?? 2)
-        : wholeNumber('--nodes', flags.nodes, 1, MAX_NODES),
-    named,
+    nodes,
+    // Those that are left out are told of by their number.
+    named: typeof file?.nodes === 'object' ? file.nodes : kept?.nodes.slice(0, nodes).map(specOf),
     links: file ? file.links : kept?.topology?.links,
     seed: file ? file.seed : kept?.topology?.seed,
     mtu: file ? file.mtu : kept?.underlayMtu,

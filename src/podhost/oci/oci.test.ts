@@ -68,7 +68,7 @@ test('a container runs what its image says, as whom it says; the pod has the las
         'pod',
         {
           args: [
-            `${FACTS}; touch /x; cat /run/secret; echo > /part/x; ls /whole/a /whole/in; echo mine > /dev/termination-log; exit 3`,
+            `${FACTS}; touch /x 2>&1; cat /run/secret; echo > /part/x; ls /whole/a /whole/in; echo mine > /dev/termination-log; exit 3`,
           ],
           workingDir: '/tmp',
           securityContext: {

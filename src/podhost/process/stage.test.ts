@@ -36,10 +36,11 @@ test('parts of an emptyDir, and what is mounted inside of one, stay within the v
     show('linked', 'cat /part/file', [at('/part', 'good')]),
     show('file', 'cat /etc/part', [at('/etc/part', 'real/file')]),
     show('fixed', 'cat /part/file; touch /part/no 2>/dev/null || echo fixed', [at('/part', 'real', true)]),
-    show('nested', 'cat /data/place/conf/key /data/real/file; touch /data/place/conf/y || echo fixed', [
-      at('/data'),
-      conf('/data/place/conf'),
-    ]),
+    show(
+      'nested',
+      'cat /data/place/conf/key /data/real/file; touch /data/place/conf/y 2>/dev/null || echo fixed',
+      [at('/data'), conf('/data/place/conf')],
+    ),
     show('within', 'cat /var/run/secrets/here/key', [at('/var/run', 'real'), conf('/var/run/secrets/here')]),
     ...['out', 'up', 'old', 'out/inner', 'old/new', 'dangling', 'dangling/new'].map((path, i) =>
       show(`bad-${i}`, 'echo in; ls /part', [at('/part', path)]),
@@ -67,7 +68,7 @@ test('parts of an emptyDir, and what is mounted inside of one, stay within the v
   assert.equal(log('linked'), 'kept\n');
   assert.equal(log('file'), 'kept\n');
   assert.equal(log('fixed'), 'kept\nfixed\n');
-  assert.match(log('nested'), /^setkept\n(.*\n)?fixed\n$/);
+  assert.equal(log('nested'), 'setkept\nfixed\n');
   assert.equal(log('within'), 'set\n');
   for (const [i, { name }] of containers.entries()) {
     if (!/^(bad|worse)/.test(name)) continue;

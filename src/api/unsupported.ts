@@ -80,7 +80,6 @@ const POD: readonly Row[] = [
   },
   { path: 'activeDeadlineSeconds', why: 'ignored: stand-ins do not end', standIn: true },
   { path: 'ephemeralContainers', when: filled, why: 'not run' },
-  { path: 'containers.*.ports.*.hostPort', why: 'not opened on the node' },
   { path: 'containers.*.lifecycle', when: filled, why: 'hooks are not run', standIn: true },
   { path: 'containers.*.securityContext.privileged', when: is(true), why: 'ignored: no pod is privileged' },
   { path: 'containers.*.livenessProbe.exec', why: EXEC_PROBE, standIn: true },

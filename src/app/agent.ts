@@ -5,36 +5,16 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import {
-  ADMIN_NETWORK_POLICY,
-  BASELINE_ADMIN_NETWORK_POLICY,
-  CALICO_NETWORK_POLICY,
-  CILIUM_CIDR_GROUP,
-  CILIUM_CLUSTERWIDE_NETWORK_POLICY,
-  CILIUM_NETWORK_POLICY,
-  CLUSTER_NETWORK_POLICY,
-  ENDPOINT_SLICE,
-  GLOBAL_NETWORK_POLICY,
-  GLOBAL_NETWORK_SET,
-  LEASE,
-  NAMESPACE,
-  NETWORK_POLICY,
-  NETWORK_SET,
-  NODE,
-  POD,
-  SERVICE,
-  SERVICE_ACCOUNT,
-  TIER,
-  UPLINK_PROTECTION,
-} from '../api/kinds.ts';
+import { LEASE, POD } from '../api/kinds.ts';
 import { createEventRecorder } from '../client/events.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { nodeLabels } from '../cluster/node-labels.ts';
 import { clusterPaths } from '../cluster/paths.ts';
-import { createConflist } from '../cni/conflist.ts';
+import { createConflist, HEDDLE_LIST } from '../cni/conflist.ts';
 import { LINK_PREFIX } from '../cni/names.ts';
 import { removeOrphans } from '../cni/orphans.ts';
+import { createHeldHostPorts } from '../cni/held-host-ports.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { serveCni } from '../cni/server.ts';
 import { createFlowRecorder } from '../controllers/node/flows.ts';
@@ -43,7 +23,6 @@ import { exposeDatapath } from '../controllers/node/datapath-metrics.ts';
 import { createHealthChecks } from '../controllers/node/health-checks.ts';
 import { LEASE_LABEL, LEASE_NAMESPACE, runL2 } from '../controllers/node/l2.ts';
 import { runNames } from '../controllers/node/names.ts';
-import { createKeepers } from '../controllers/node/kept.ts';
 import { createPodUseWatch } from '../controllers/node/pod-use.ts';
 import { createPodController } from '../controllers/node/pods.ts';
 import { runRegistration } from '../controllers/node/registration.ts';
@@ -69,7 +48,6 @@ import { VERSION } from '../lib/version.ts';
 import { serveSocket } from '../lib/socket-server.ts';
 import { begun, runTasks, shutdownSignal } from '../lib/tasks.ts';
 import { createFlowLog } from '../observe/flow-log.ts';
-import { worldNamespace, worldPod, worldServiceAccount } from '../policy/from-objects.ts';
 import { createCompiler } from '../policy/compile.ts';
 import { watchNetwork } from '../podhost/network-watch.ts';
 import { createPodHost } from '../podhost/pod-host.ts';
@@ -78,6 +56,7 @@ import { createAgentBgp } from './bgp.ts';
 import { createBackends, moveDatapath } from './backends.ts';
 import { openDatapathFile } from './datapath-file.ts';
 import { openGround } from './node-ground.ts';
+import { agentInformers } from './agent-informers.ts';
 import { readEnv } from './env.ts';
 import { nodeClient } from './node-client.ts';
 import { openPathProofs } from './path-proofs.ts';
@@ -85,8 +64,6 @@ import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
 /** The link to the other nodes and the outside. */
 const UPLINK = 'eth0';
-/** Milliseconds after which an API server is asked again for a kind that it did not have. */
-const KIND_RETRY = 30_000;
 /** Entries of the data path's tables. */
 const MUCH = 10_000;
 const BUILD = join(import.meta.dirname, '../../build');
@@ -113,30 +90,7 @@ mkdirSync(dirname(nodePaths.agentSocket), { recursive: true, mode: 0o700 });
 
 // The client, and one copy of each kind for all who need it.
 const client = nodeClient(paths, config, nodeName);
-const kept = createKeepers();
-/** Another API server may lack what Kubernetes itself does not have. */
-const optional = { log, absentFor: KIND_RETRY };
-const informers = {
-  services: createInformer(client, SERVICE, { log, keep: kept.service }),
-  slices: createInformer(client, ENDPOINT_SLICE, { log, keep: kept.slice }),
-  nodes: createInformer(client, NODE, { log }),
-  policies: createInformer(client, NETWORK_POLICY, { log }),
-  calicoPolicies: createInformer(client, CALICO_NETWORK_POLICY, optional),
-  globalPolicies: createInformer(client, GLOBAL_NETWORK_POLICY, optional),
-  tiers: createInformer(client, TIER, optional),
-  networkSets: createInformer(client, NETWORK_SET, optional),
-  globalNetworkSets: createInformer(client, GLOBAL_NETWORK_SET, optional),
-  serviceAccounts: createInformer(client, SERVICE_ACCOUNT, { log, keep: worldServiceAccount }),
-  adminPolicies: createInformer(client, ADMIN_NETWORK_POLICY, optional),
-  baselinePolicies: createInformer(client, BASELINE_ADMIN_NETWORK_POLICY, optional),
-  clusterPolicies: createInformer(client, CLUSTER_NETWORK_POLICY, optional),
-  ciliumPolicies: createInformer(client, CILIUM_NETWORK_POLICY, optional),
-  clusterwidePolicies: createInformer(client, CILIUM_CLUSTERWIDE_NETWORK_POLICY, optional),
-  cidrGroups: createInformer(client, CILIUM_CIDR_GROUP, optional),
-  protections: createInformer(client, UPLINK_PROTECTION, optional),
-  namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
-  pods: createInformer(client, POD, { log, keep: worldPod }),
-};
+const informers = agentInformers(client, log);
 const ownPods = createInformer(client, POD, { log, fieldSelector: `spec.nodeName=${nodeName}` });
 const leases = createInformer(client, LEASE, {
   log,
@@ -185,6 +139,7 @@ const backend = createMovableBackend({
 
 // Pods: addresses, the CNI socket, and the host that runs the list.
 const ipam = await createIpam({ cidrs: self.podCidrs, path: join(nodePaths.state, 'ipam.json'), log });
+const hostPorts = createHeldHostPorts(ipam.list());
 const cni = await serveCni({
   socketPath: nodePaths.cniSocket,
   handlers: createPlugin({
@@ -192,6 +147,7 @@ const cni = await serveCni({
     node: route,
     mtu: way.now,
     guard: (link) => backend.guard?.(link),
+    hostPorts,
     log,
   }),
   log,
@@ -206,7 +162,7 @@ const cgroupMount = findCgroup2Mount() ?? '';
 const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
 const network = watchNetwork(
   createConflist({
-    list: { cniVersion: '1.1.0', name: 'heddle', plugins: [{ type: 'heddle-cni' }] },
+    list: HEDDLE_LIST,
     path: [BUILD],
     cacheDir: join(nodePaths.state, 'cni'),
     env: { HEDDLE_CNI_SOCKET: nodePaths.cniSocket },
@@ -246,7 +202,8 @@ const podHost = createPodHost({
     deletePod: pods.deletePod,
     barrier: (pod, stop) => datapath.settled(pod.metadata.uid ?? '', stop),
     extraPorts: pods.targetPorts,
-    removeOrphans: (known) => removeOrphans({ node: route, ipam, known }),
+    removeOrphans: (known) =>
+      removeOrphans({ node: route, ipam, known }).finally(() => hostPorts.settle(ipam)),
   },
   connectTcp: (options) => connectTcp(undefined, options),
   clock,
@@ -286,6 +243,7 @@ const datapath = createDatapathController({
   },
   compile: createCompiler(),
   localPods: () => podHost.localPods(),
+  hostPorts: hostPorts.pods,
   nodeLocal: config.dnsAddresses,
   clock,
   log,
@@ -302,6 +260,7 @@ const datapath = createDatapathController({
 });
 podHost.onLocalPodsChanged(datapath.podsChanged);
 podHost.onLocalPodsChanged(way.podsChanged);
+hostPorts.onChange(datapath.podsChanged);
 const flowLog = createFlowLog({ node: nodeName });
 const flows = createFlowRecorder({
   flowLog,

@@ -58,7 +58,7 @@ export async function dressChained(deps: ChainedDeps): Promise<void> {
       );
     shapeEnds(wishes.bandwidth, { nodeNs: node.ns, host: host.index, netns, pod: pod.index });
   }
-  hostPorts?.publish({ link: mark, ports: wishes.ports, addresses, networks });
+  hostPorts?.publish({ link: mark, label: owner.label, ports: wishes.ports, addresses, networks });
 }
 
 /** Its addresses, and what else was chosen for it, were an earlier plugin's to choose. */

@@ -56,6 +56,13 @@ export interface Conflist {
   list(): Promise<CachedResult[]>;
 }
 
+/** Of a cluster's own pods. */
+export const HEDDLE_LIST: NetConfList = {
+  cniVersion: '1.1.0',
+  name: 'heddle',
+  plugins: [{ type: 'heddle-cni', capabilities: { portMappings: true } }],
+};
+
 /** GC and STATUS are about no container. */
 const NOBODY: RuntimeConf = { containerId: '', ifName: '', netns: '' };
 

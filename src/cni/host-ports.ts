@@ -10,6 +10,8 @@ export interface PortMapping {
 export interface PortHolder {
   /** Name of the host's end of the attachment's link: the mark of what is its. */
   readonly link: string;
+  /** For people: `namespace/name`. */
+  readonly label?: string;
   readonly ports: readonly PortMapping[];
   /** The container's, one per family. */
   readonly addresses: readonly string[];

@@ -80,7 +80,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     if (wishes.ports.length > 0 && !hostPorts)
       throw new CniError(
         CniCode.unsupportedField,
-        `portMappings ${JSON.stringify(wishes.ports)} are not supported by the agent of a cluster's node: use a Service`,
+        `portMappings ${JSON.stringify(wishes.ports)} are not supported by this agent`,
       );
     return { wishes, functions, prev: prevResultOf(request), netns: openPod(request.netns) };
   }
@@ -151,7 +151,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     const { addresses } = allocation;
     const defaults = !hasDefaultRoute(netns, request.ifName);
     const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, limit, defaults });
-    hostPorts?.publish({ link: ends.hostInterface, ports: wishes.ports, addresses });
+    hostPorts?.publish({ link: ends.hostInterface, label: owner.label, ports: wishes.ports, addresses });
     finish(node, ends.hostInterface, alias);
     return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });
   }

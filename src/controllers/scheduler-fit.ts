@@ -1,4 +1,5 @@
 /** Whether a pod may go to a node, and if not, why not, in the words kubectl's users know. Pure. */
+import { collide, type HostPort, hostPortsOf } from '../api/host-ports.ts';
 import type { Node, Pod } from '../api/types.ts';
 
 export interface NodeRoom {
@@ -6,6 +7,8 @@ export interface NodeRoom {
   /** Pods that it has, those just assigned included. */
   pods: number;
   capacity: number;
+  /** Ports of the node that they have. */
+  hostPorts: readonly HostPort[];
 }
 
 type PodSpec = NonNullable<Pod['spec']>;
@@ -18,7 +21,7 @@ interface Expression {
 }
 
 /** Why not; undefined if it may. */
-export function unfit(pod: Pod, { node, pods, capacity }: NodeRoom): string | undefined {
+export function unfit(pod: Pod, { node, pods, capacity, hostPorts }: NodeRoom): string | undefined {
   const { spec } = pod;
   if (!isNodeReady(node)) return 'node(s) were not ready';
   if (node.spec?.unschedulable && !tolerates(spec, UNSCHEDULABLE)) return 'node(s) were unschedulable';
@@ -26,6 +29,8 @@ export function unfit(pod: Pod, { node, pods, capacity }: NodeRoom): string | un
   if (taint) return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`;
   if (!selects(spec, node)) return "node(s) didn't match Pod's node affinity/selector";
   if (pods >= capacity) return 'Too many pods';
+  if (hostPortsOf(pod).some((port) => hostPorts.some((taken) => collide(port, taken))))
+    return "node(s) didn't have free ports for the requested pod ports";
   return undefined;
 }
 

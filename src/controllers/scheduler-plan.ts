@@ -1,4 +1,5 @@
 /** Which node each waiting pod gets: the replicas of one owner apart, then the load even. Pure. */
+import { hostPortsOf } from '../api/host-ports.ts';
 import type { Node, Pod } from '../api/types.ts';
 import { controllerOf } from './owner.ts';
 import { isFinished } from './pods.ts';
@@ -37,6 +38,8 @@ export function planPlacements(view: SchedulerView): Placement[] {
     const room = rooms.get(node);
     if (!room) return;
     room.pods++;
+    const ports = hostPortsOf(pod);
+    if (ports.length > 0) room.hostPorts = [...room.hostPorts, ...ports];
     const perNode = spread.get(groupOf(pod)) ?? new Map<string, number>();
     perNode.set(node, (perNode.get(node) ?? 0) + 1);
     spread.set(groupOf(pod), perNode);
@@ -54,7 +57,7 @@ export function planPlacements(view: SchedulerView): Placement[] {
 
 function roomOf(node: Node): NodeRoom {
   const declared = Number(node.status?.allocatable?.['pods'] ?? Number.NaN);
-  return { node, pods: 0, capacity: Number.isFinite(declared) ? declared : DEFAULT_CAPACITY };
+  return { node, pods: 0, hostPorts: [], capacity: Number.isFinite(declared) ? declared : DEFAULT_CAPACITY };
 }
 
 /** Pods that are to be apart: of one controller, else of the same labels. */

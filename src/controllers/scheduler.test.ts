@@ -114,3 +114,25 @@ test('1,000 pods are placed in one pass', () => {
   const nodes = ['a', 'b', 'c', 'd', 'e'].map((name) => readyNode(name));
   assert.deepEqual(counts(place(pods, nodes)), [200, 200, 200, 200, 200]);
 });
+
+test('pods that ask for one port of their node are not put on one node', () => {
+  const asking = (hostPort: number, hostIP = '', protocol = 'TCP', node?: string): Pod => {
+    const pod = podOf(node === undefined ? {} : { node });
+    const ports = [{ containerPort: 80, hostPort, hostIP, protocol }];
+    pod.spec = { ...pod.spec, containers: [{ name: 'c', image: 'x', ports }] } as Pod['spec'];
+    return pod;
+  };
+  const nodes = [readyNode('a'), readyNode('b')];
+  const nodesOf = (pods: Pod[]) => place(pods, nodes).map((one) => one.node);
+  const [first, second, third] = place([asking(80), asking(80), asking(80)], nodes);
+  assert.deepEqual(new Set([first?.node, second?.node]), new Set(['a', 'b']));
+  assert.equal(
+    third?.node === undefined && third?.why,
+    "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports.",
+  );
+  const taken = [asking(80, '10.0.0.1', 'TCP', 'a'), asking(80, '10.0.0.1', 'TCP', 'b')];
+  assert.deepEqual(nodesOf([...taken, asking(80, '0.0.0.0')]), [undefined], 'all addresses are those too');
+  assert.equal(nodesOf([...taken, asking(80, '10.0.0.2')]).length, 1);
+  assert.notEqual(nodesOf([...taken, asking(80, '10.0.0.2')])[0], undefined);
+  assert.notEqual(nodesOf([...taken, asking(80, '', 'UDP')])[0], undefined);
+});

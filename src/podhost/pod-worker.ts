@@ -1,6 +1,7 @@
 /** One pod's life on this node. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hostPortsOf } from '../api/host-ports.ts';
 import { podBandwidth } from '../api/pod-bandwidth.ts';
 import type { Pod } from '../api/types.ts';
 import { type DnsSettings, resolvConfOf } from '../dns/resolv-conf.ts';
@@ -180,6 +181,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     life.signal.throwIfAborted();
     const bandwidth = podBandwidth(current);
     const runtime = runtimeFor(current);
+    const hostPorts = hostPortsOf(current);
     record ??= {
       uid,
       namespace: current.metadata.namespace ?? 'default',
@@ -188,6 +190,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       startTime: iso(),
       ...(runtime === undefined || runtime === 'stand-in' ? {} : { runtime }),
       ...(bandwidth && { bandwidth }),
+      ...(hostPorts.length > 0 && { hostPorts }),
     };
     await records.save(record);
     const ends = await deps.sandbox.setUp(record);

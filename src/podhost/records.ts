@@ -2,6 +2,7 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from '../kernel/remove-tree.ts';
+import type { HostPort } from '../api/host-ports.ts';
 import { replaceFile } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import type { StandInPod } from './stand-in/types.ts';
@@ -17,6 +18,8 @@ export interface PodRecord {
   startTime: string;
   /** Bits per second, as the pod asked for when it was made; absent: no limit. */
   bandwidth?: { ingress?: number; egress?: number };
+  /** Ports of the node that lead to it. */
+  hostPorts?: readonly HostPort[];
   /** Absent until the network is set up. */
   addresses?: string[];
   hostInterface?: string;

@@ -51,7 +51,7 @@ export function createSandbox(conflist: Conflist): Sandbox {
   };
 }
 
-const runtimeConf = ({ uid, namespace, name, netns }: PodRecord): RuntimeConf => ({
+const runtimeConf = ({ uid, namespace, name, netns, hostPorts }: PodRecord): RuntimeConf => ({
   containerId: uid,
   ifName: IF_NAME,
   netns,
@@ -61,6 +61,7 @@ const runtimeConf = ({ uid, namespace, name, netns }: PodRecord): RuntimeConf =>
     K8S_POD_UID: uid,
     K8S_POD_INFRA_CONTAINER_ID: uid,
   },
+  ...(hostPorts ? { capabilities: { portMappings: hostPorts } } : {}),
 });
 
 /** A bound namespace is a file of nsfs; an ordinary file there is what a reboot leaves. */

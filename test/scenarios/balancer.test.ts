@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startBird } from '../../src/bgp/testing/bird.ts';
 import { contains, parseAddress, parseCidr } from '../../src/lib/ip.ts';
 import { askFrom, birdOutside, CLIENT, waitForHops, withRouter } from './bgp-lab.ts';
+import { checkHostPorts } from './host-ports.ts';
 import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
 
 interface Service {
@@ -133,6 +134,8 @@ test('load balancers get addresses that outside reaches, and that move when thei
     for (const host of ['10.240.0.1', '10.240.0.2', '10.240.0.3', 'fd00:10:240::3'])
       assert.equal((await ask(cluster, host, port)).code, 200, host);
   });
+
+  await t.test('ports of nodes lead to pods', (t) => checkHostPorts(t, cluster, 3));
 
   await t.test('health checks tell the nodes with a server from the others', async () => {
     const port = services.get('local')?.spec.healthCheckNodePort ?? 0;

@@ -29,6 +29,7 @@ import type {
 import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
 import type { NodeView } from '../../datapath/dump/source.ts';
+import type { HostPortPod } from '../../datapath/plan/host-ports.ts';
 import type { Plan } from '../../datapath/plan/plan.ts';
 import type { Change, LocalPod, PlanState, Routing, Settings } from '../../datapath/plan/tables.ts';
 import { createBackoff } from '../../lib/backoff.ts';
@@ -100,6 +101,8 @@ export interface DatapathDeps {
   compile(world: World, options: { onlyNode: string }): PolicyTables;
   /** Pods that have a link on this node now, whatever the API server knows of them yet. */
   localPods(): readonly AttachedPod[];
+  /** What has ports of this node; absent: nothing. */
+  hostPorts?(): readonly HostPortPod[];
   readonly nodeLocal: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
@@ -350,6 +353,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       compilePolicy(local);
     }
     plan.setLocalPods([...local.values()]);
+    plan.setHostPorts(deps.hostPorts?.() ?? []);
     const changes = plan.update();
     remember(changes);
     const began = deps.clock.monotonic();

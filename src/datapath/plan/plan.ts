@@ -8,6 +8,7 @@ import type { EndpointSlice, Node, Service, UplinkProtection } from '../../api/t
 import { canonicalAddress, formatCidr, tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
 import { sameJson } from '../../lib/json.ts';
 import type { PolicyTables } from '../../policy/tables.ts';
+import { type HostPortPod, hostPortFrontends, hostPortProblems } from './host-ports.ts';
 import { createKeyedTables } from './keyed.ts';
 import { createPairs } from './pairs.ts';
 import { policyChanges } from './policy-changes.ts';
@@ -41,11 +42,13 @@ export interface Plan {
   removeNode(name: string): void;
   /** All pods that have a link on this node now. */
   setLocalPods(pods: readonly LocalPod[]): void;
+  /** All that have ports of this node. */
+  setHostPorts(pods: readonly HostPortPod[]): void;
   setPolicy(tables: PolicyTables): void;
   setProtection(object: UplinkProtection): void;
   removeProtection(name: string): void;
   /**
-   * Changes since the last call, of one object (`service/ns/name`, `node/x`, `pods`, `policy`, `protection`, `settings`) or
+   * Changes since the last call, of one object (`service/ns/name`, `node/x`, `pods`, `host-ports`, `policy`, `protection`, `settings`) or
    * of all that were touched.
    */
   update(object?: string): Change[];
@@ -68,6 +71,7 @@ export function createPlan(options: { node: string }): Plan {
   let zone = '';
   let settings: Settings | undefined;
   let pods: readonly LocalPod[] = [];
+  let hostPorts: readonly HostPortPod[] = [];
   let policy: PolicyTables | undefined;
   /** The policy that the tables hold. */
   let planned: PolicyTables | undefined;
@@ -81,6 +85,12 @@ export function createPlan(options: { node: string }): Plan {
     if (kind === 'service') return serviceEntries(name);
     if (kind === 'node') return nodeEntries(nodes.get(name));
     if (kind === 'pods') return podEntries(pods);
+    if (kind === 'host-ports')
+      return hostPortFrontends(hostPorts, settings).map((value) => ({
+        table: 'services',
+        key: frontendKey(value),
+        value,
+      }));
     if (kind === 'protection') return protectionEntries();
     return settings ? [{ table: 'settings', key: SETTINGS_KEY, value: settings }] : [];
   }
@@ -135,6 +145,7 @@ export function createPlan(options: { node: string }): Plan {
       if (sameJson(settings, next)) return;
       settings = next;
       dirty.add('settings');
+      if (hostPorts.length > 0) dirty.add('host-ports');
       for (const key of services.keys()) dirty.add(`service/${key}`);
     },
     setService(service) {
@@ -173,6 +184,11 @@ export function createPlan(options: { node: string }): Plan {
       pods = next;
       dirty.add('pods');
     },
+    setHostPorts(next) {
+      if (sameJson(hostPorts, next)) return;
+      hostPorts = next;
+      dirty.add('host-ports');
+    },
     setPolicy(next) {
       policy = next;
       dirty.add('policy');
@@ -192,6 +208,7 @@ export function createPlan(options: { node: string }): Plan {
     state: tables.state,
     problems: (backend) => [
       ...[...services.values()].flatMap((service) => serviceProblems(service, settings)),
+      ...hostPortProblems(hostPorts, settings),
       ...backendProblems(tables.state.services.values(), backend),
       ...protectionProblems(tables.state.protection.get(SETTINGS_KEY), backend),
     ],

@@ -31,6 +31,8 @@ export function forwardPair({ kubelets, ref, stopping }: ForwardDeps, { port, da
   kubelets.forward(ref, port, signal).then(
     (pod) => {
       pod.on('error', () => pod.destroy());
+      signal.addEventListener('abort', () => pod.destroy(), { once: true });
+      if (signal.aborted) pod.destroy();
       data.pipe(pod);
       pod.pipe(data);
       pod.once('close', () => {

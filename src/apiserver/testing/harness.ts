@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { silentLog } from '../../lib/log.ts';
 import { createStore, type StoreOptions } from '../../store/store.ts';
 import type { Store } from '../../store/types.ts';
+import type { Kubelets } from '../kubelets.ts';
 import { type ApiServer, createApiServer } from '../server.ts';
 import { createTestAuthority, type KeyPair, type TestAuthority } from './certificates.ts';
 
@@ -63,8 +64,9 @@ const RANGES = {
 export const ISSUER = 'https://kubernetes.default.svc.cluster.local';
 
 export async function startHarness(
-  options: Partial<StoreOptions> & { serviceCidrs?: string[] } = {},
+  options: Partial<StoreOptions> & { serviceCidrs?: string[]; kubelets?: Kubelets } = {},
 ): Promise<Harness> {
+  const { serviceCidrs, kubelets, ...storeOptions } = options;
   const dir = mkdtempSync(join(tmpdir(), 'heddle-apiserver-'));
   const authority = await createTestAuthority();
   const stranger = await (await createTestAuthority()).client('eve', ['system:masters']);
@@ -86,15 +88,16 @@ export async function startHarness(
   let server: ApiServer;
   let port = 0;
   const start = async () => {
-    store = await createStore({ path: join(dir, 'store.db'), ...options });
+    store = await createStore({ path: join(dir, 'store.db'), ...storeOptions });
     server = await createApiServer({
       store,
       log: silentLog,
       tls: { ca: authority.ca, cert: serverKeys.cert, key: serverKeys.key },
       tokens: [{ token: 'secret-token', user: { name: 'robot', groups: ['heddle:components'] } }],
       accountTokens: { key: accountKey, issuer: ISSUER },
+      ...(kubelets ? { kubelets } : {}),
       ...RANGES,
-      ...(options.serviceCidrs ? { serviceCidrs: options.serviceCidrs } : {}),
+      ...(serviceCidrs ? { serviceCidrs } : {}),
     });
     ({ port } = await server.listen({ host: '127.0.0.1', port: 0 }));
   };

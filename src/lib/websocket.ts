@@ -7,6 +7,8 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const Opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 /** Milliseconds that the other side has to answer the end of a connection. */
 const FAREWELL_MS = 10_000;
+/** Milliseconds between pings to a client that is not read from: it could go, and nobody would notice. */
+const ASK_MS = 5_000;
 /** Longest message taken, bytes. */
 const MAX_MESSAGE = 4 << 20;
 
@@ -44,6 +46,11 @@ export function acceptWebSocket(
   const gone = new AbortController();
   const accept = createHash('sha1').update(`${key}${GUID}`).digest('base64');
   let closing = false;
+  let asking: NodeJS.Timeout | undefined;
+  const stopAsking = () => {
+    clearInterval(asking);
+    asking = undefined;
+  };
   socket.write(
     `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\nsec-websocket-protocol: ${protocol}\r\n\r\n`,
   );
@@ -76,7 +83,10 @@ export function acceptWebSocket(
   socket.on('data', feed);
   socket.on('error', () => socket.destroy());
   socket.on('end', () => close());
-  socket.on('close', () => gone.abort(new Error('the connection was closed')));
+  socket.on('close', () => {
+    stopAsking();
+    gone.abort(new Error('the connection was closed'));
+  });
   // Whoever asked has what it needs to answer by then.
   if (options.head.length > 0) queueMicrotask(() => feed(options.head));
   return {
@@ -93,8 +103,17 @@ export function acceptWebSocket(
       socket.on('close', once);
     },
     close,
-    pause: () => void (closing || socket.pause()),
-    resume: () => void socket.resume(),
+    pause() {
+      if (closing || socket.destroyed) return;
+      socket.pause();
+      asking ??= setInterval(() => {
+        if (!closing) socket.write(encodeFrame(Opcode.ping, Buffer.alloc(0)));
+      }, ASK_MS);
+    },
+    resume() {
+      stopAsking();
+      socket.resume();
+    },
     closed: gone.signal,
   };
 }

@@ -43,6 +43,9 @@ const STALL_AT = 4 * WINDOW;
 const MAX_OWED = 1 << 20;
 const INITIAL_WINDOW_SIZE = 7;
 const PROTOCOL_ERROR = 1;
+/** Milliseconds between pings to a client that is not read from: it could go, and nobody would notice. */
+const ASK_MS = 5_000;
+const OUR_PING = 2;
 
 export function createSpdySession(options: SpdyOptions): SpdySession {
   const { transport } = options;
@@ -54,6 +57,7 @@ export function createSpdySession(options: SpdyOptions): SpdySession {
   const stalls = new Set<object>();
   const window = { ours: WINDOW, ofStreams: WINDOW, kept: false };
   let drained: (() => void)[] = [];
+  let asking: NodeJS.Timeout | undefined;
   let owed = 0;
   let lastId = 0;
   let working = false;
@@ -63,8 +67,13 @@ export function createSpdySession(options: SpdyOptions): SpdySession {
     const before = stalls.size;
     if (isOn) stalls.add(who);
     else stalls.delete(who);
-    if (before === 0 && stalls.size > 0) transport.pause();
-    else if (before > 0 && stalls.size === 0) transport.resume();
+    if (before === 0 && stalls.size > 0) {
+      transport.pause();
+      asking = setInterval(() => answer(controlFrame(Type.ping, 0, OUR_PING)), ASK_MS);
+    } else if (before > 0 && stalls.size === 0) {
+      clearInterval(asking);
+      transport.resume();
+    }
   }
 
   /** For all who wait, one wait at the transport. */
@@ -100,6 +109,7 @@ export function createSpdySession(options: SpdyOptions): SpdySession {
     for (const stream of streams.values()) stream.gone(error);
     streams.clear();
     stalls.clear();
+    clearInterval(asking);
     transport.resume();
     transport.close();
     options.onEnd(error);

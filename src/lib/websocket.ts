@@ -1,4 +1,4 @@
-/** The server's side of a WebSocket (RFC 6455): binary messages both ways, no extensions. */
+/** The server's side of a WebSocket (RFC 6455): messages both ways, no extensions. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -12,10 +12,12 @@ const ASK_MS = 5_000;
 /** Longest message taken, bytes. */
 const MAX_MESSAGE = 4 << 20;
 
+export type MessageKind = 'text' | 'binary';
+
 export interface WebSocketServer {
   readonly protocol: string;
-  /** False when the other side is slow: wait until it is drained. */
-  send(payload: Uint8Array): boolean;
+  /** False when the other side is slow: wait until it is drained. Default: binary. */
+  send(payload: Uint8Array, kind?: MessageKind): boolean;
   onceDrained(go: () => void): void;
   /** Ends it once everything is sent. */
   close(code?: number): void;
@@ -40,7 +42,13 @@ export const keyOf = (request: IncomingMessage): string | undefined =>
 /** Takes over the connection. `onMessage` gets whole messages. */
 export function acceptWebSocket(
   socket: Duplex,
-  options: { key: string; protocol: string; head: Buffer; onMessage(payload: Buffer): void },
+  options: {
+    key: string;
+    /** Empty: none is agreed on. */
+    protocol: string;
+    head: Buffer;
+    onMessage(payload: Buffer, kind: MessageKind): void;
+  },
 ): WebSocketServer {
   const { key, protocol, onMessage } = options;
   const gone = new AbortController();
@@ -52,7 +60,7 @@ export function acceptWebSocket(
     asking = undefined;
   };
   socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\nsec-websocket-protocol: ${protocol}\r\n\r\n`,
+    `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n${protocol === '' ? '' : `sec-websocket-protocol: ${protocol}\r\n`}\r\n`,
   );
   const close = (code = 1000) => {
     if (closing) return;
@@ -69,7 +77,8 @@ export function acceptWebSocket(
   const read = createFrameReader((opcode, payload) => {
     if (opcode === Opcode.close) close();
     else if (opcode === Opcode.ping) socket.write(encodeFrame(Opcode.pong, payload));
-    else if (opcode === Opcode.binary || opcode === Opcode.text) onMessage(payload);
+    else if (opcode === Opcode.binary || opcode === Opcode.text)
+      onMessage(payload, opcode === Opcode.text ? 'text' : 'binary');
   });
   const feed = (chunk: Buffer) => {
     if (closing) return;
@@ -91,7 +100,7 @@ export function acceptWebSocket(
   if (options.head.length > 0) queueMicrotask(() => feed(options.head));
   return {
     protocol,
-    send: (payload) => closing || socket.write(encodeFrame(Opcode.binary, payload)),
+    send: (payload, kind = 'binary') => closing || socket.write(encodeFrame(Opcode[kind], payload)),
     onceDrained(go) {
       if (!socket.writableNeedDrain || socket.destroyed) return go();
       const once = () => {
@@ -175,6 +184,10 @@ function parseFrame(bytes: Buffer): Frame | undefined {
   if (bytes.length < 2) return undefined;
   const [one = 0, two = 0] = bytes;
   if ((one & 0x70) !== 0) throw new Error('reserved bits are set');
+  // RFC 6455 section 5.2 and 5.5: what is not defined, and control frames that are long or in pieces.
+  if ((one & 0x07) > 2) throw new Error('the opcode is reserved');
+  if ((one & 0x08) !== 0 && ((one & 0x80) === 0 || (two & 0x7f) > 125))
+    throw new Error('a control frame is long or in pieces');
   if ((two & 0x80) === 0) throw new Error('a client must mask what it sends');
   const short = two & 0x7f;
   const more = short === 126 ? 2 : short === 127 ? 8 : 0;

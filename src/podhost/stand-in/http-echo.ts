@@ -2,9 +2,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createServer2, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { acceptWebSocket, keyOf } from '../../lib/websocket.ts';
 import type { Connection } from './connection.ts';
 import { answerGrpc } from './grpc.ts';
-import type { Echo } from './types.ts';
+import { type Echo, WHO_AM_I } from './types.ts';
 
 /** Bytes of a request body that the answer repeats. */
 const MAX_BODY = 64 * 1024;
@@ -69,13 +71,30 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
   }
 
   const http1 = createServer(
-    { keepAliveTimeout: 75_000, headersTimeout: 20_000, requestTimeout: 60_000 },
+    {
+      keepAliveTimeout: 75_000,
+      headersTimeout: 20_000,
+      requestTimeout: 60_000,
+      // What else a client would upgrade to is answered as if it had not asked (RFC 9110 section 7.8).
+      shouldUpgradeCallback: (req) => keyOf(req) !== undefined,
+    },
     (req, res) => {
       const connection = bySocket.get(req.socket);
       if (connection) answer(req, res, connection, 'HTTP/1.1');
       else req.destroy();
     },
   );
+  http1.on('upgrade', (req, socket, head) => {
+    const connection = bySocket.get(req.socket);
+    const key = keyOf(req);
+    if (!connection || key === undefined) {
+      socket.destroy();
+      return;
+    }
+    serveWebSocket(req, { socket, head, key, connection });
+    const { method = '', url: path = '' } = req;
+    deps.onRequest(connection, { protocol: 'WebSocket', method, path, status: 101, bytes: 0, probe: false });
+  });
   http1.on('clientError', (_error, socket) => {
     if (socket.writable)
       socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
@@ -122,6 +141,34 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
       }
     },
   };
+}
+
+interface Upgrading {
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly key: string;
+  readonly connection: Connection;
+}
+
+/** Messages come back as they were; WHO_AM_I is answered with an Echo. The first protocol offered is taken. */
+function serveWebSocket(req: IncomingMessage, { socket, head, key, connection }: Upgrading): void {
+  const [protocol = ''] = (req.headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim());
+  const peer = acceptWebSocket(socket, {
+    key,
+    protocol: /^[\w.+-]*$/.test(protocol) ? protocol : '',
+    head,
+    onMessage(payload, kind) {
+      const asked = payload.toString('latin1').trimEnd() === WHO_AM_I.trimEnd();
+      const answer = asked
+        ? Buffer.from(
+            JSON.stringify({ ...connection.echo('WebSocket'), path: req.url, headers: { ...req.headers } }),
+          )
+        : payload;
+      if (peer.send(answer, asked ? 'text' : kind)) return;
+      peer.pause();
+      peer.onceDrained(() => peer.resume());
+    },
+  });
 }
 
 const isProbe = (req: AnyRequest): boolean => req.headers['user-agent']?.startsWith('kube-probe/') ?? false;

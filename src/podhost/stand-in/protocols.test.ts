@@ -256,3 +256,59 @@ test('a flood of lines is counted, not kept', async (t) => {
   assert.match(await readFile(path, 'utf8'), /989 lines were dropped/);
   assert.ok((await stat(path)).size < 3000);
 });
+
+test('WebSocket messages come back as they were, and the pod says who it is', async () => {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`, ['chat.v1', 'chat.v2']);
+  socket.binaryType = 'arraybuffer';
+  const next = () =>
+    new Promise<unknown>((resolve) => {
+      socket.addEventListener('message', (event) => resolve((event as MessageEvent).data), { once: true });
+    });
+  await new Promise((resolve, reject) => {
+    socket.addEventListener('open', resolve, { once: true });
+    socket.addEventListener('error', reject, { once: true });
+  });
+  assert.equal(socket.protocol, 'chat.v1');
+  for (const text of ['', 'grüße', 'x'.repeat(100_000)]) {
+    const answer = next();
+    socket.send(text);
+    assert.equal(await answer, text);
+  }
+  const bytes = next();
+  socket.send(Uint8Array.from([0, 255, 7]));
+  assert.deepEqual(new Uint8Array((await bytes) as ArrayBuffer), Uint8Array.from([0, 255, 7]));
+  const who = next();
+  socket.send(WHO_AM_I);
+  const echo = JSON.parse((await who) as string) as Echo;
+  assert.deepEqual(
+    [echo.pod, echo.protocol, echo.path, echo.peer.address],
+    ['web', 'WebSocket', '/chat', '127.0.0.1'],
+  );
+  const closed = new Promise((resolve) => socket.addEventListener('close', resolve, { once: true }));
+  socket.close(1000);
+  await closed;
+});
+
+test('an upgrade to anything else is answered as if it had not been asked for', async () => {
+  const answer = await talk(
+    [
+      'GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n',
+    ],
+    { enough: (text) => text.includes('"pod"') },
+  );
+  assert.match(answer, /^HTTP\/1.1 200 /);
+});
+
+test('whatever bytes follow a WebSocket handshake, others are served', async () => {
+  const handshake =
+    'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n';
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 64 }), async (bytes) => {
+      const answer = await talk([Buffer.concat([Buffer.from(handshake), Buffer.from(bytes)])], { end: true });
+      assert.match(answer, /^HTTP\/1.1 101 /);
+      assert.doesNotMatch(answer, /sec-websocket-protocol/);
+    }),
+    { numRuns: 20 },
+  );
+  assert.equal(body(await talk(['GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'])).pod, 'web');
+});

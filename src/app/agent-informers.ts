@@ -22,7 +22,8 @@ import {
 } from '../api/kinds.ts';
 import { createInformer } from '../client/informer.ts';
 import { createKeepers } from '../controllers/node/kept.ts';
-import { worldNamespace, worldPod, worldServiceAccount } from '../policy/from-objects.ts';
+import { addressedNamespace } from '../controllers/node/pod-wishes.ts';
+import { worldPod, worldServiceAccount } from '../policy/from-objects.ts';
 import type { Client } from '../client/types.ts';
 import type { Log } from '../lib/log.ts';
 
@@ -51,7 +52,7 @@ export function agentInformers(client: Client, log: Log) {
     clusterwidePolicies: createInformer(client, CILIUM_CLUSTERWIDE_NETWORK_POLICY, optional),
     cidrGroups: createInformer(client, CILIUM_CIDR_GROUP, optional),
     protections: createInformer(client, UPLINK_PROTECTION, optional),
-    namespaces: createInformer(client, NAMESPACE, { log, keep: worldNamespace }),
+    namespaces: createInformer(client, NAMESPACE, { log, keep: addressedNamespace }),
     pods: createInformer(client, POD, { log, keep: worldPod }),
   };
 }

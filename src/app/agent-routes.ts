@@ -32,6 +32,8 @@ export interface AgentRoutesDeps {
   readonly podUse: Pick<PodUseWatch, 'over'>;
   readonly paths: PathWatch;
   readonly ipam: Ipam;
+  /** What is told of pods' addresses. */
+  readonly addresses: Routes;
   readonly route: Route;
   /** Before each scrape: what cannot be read at once. */
   refreshMetrics(): Promise<void>;
@@ -49,6 +51,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
     routes: {
       ...pods.routes,
       ...deps.bgp.routes,
+      ...deps.addresses,
       ...datapathRoutes({ datapath, backend }),
       ...doctorRoutes({ ...deps, attachments: podHost.attachments }),
       'GET /status': json(() => ({

@@ -35,7 +35,6 @@ import { createNodeDns } from '../dns/node-dns.ts';
 import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
 import { DEFAULT_IMAGE_DIR, openStore } from '../image/store.ts';
-import { createIpam } from '../ipam/ipam.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
 import { connectTcp, listenTcp } from '../kernel/sockets.ts';
@@ -57,6 +56,7 @@ import { createBackends, moveDatapath } from './backends.ts';
 import { openDatapathFile } from './datapath-file.ts';
 import { openGround } from './node-ground.ts';
 import { agentInformers } from './agent-informers.ts';
+import { openPodAddresses } from './pod-addresses.ts';
 import { readEnv } from './env.ts';
 import { nodeClient } from './node-client.ts';
 import { openPathProofs } from './path-proofs.ts';
@@ -98,13 +98,28 @@ const leases = createInformer(client, LEASE, {
   labelSelector: LEASE_LABEL,
 });
 
+const addresses = await openPodAddresses({
+  client,
+  config,
+  self,
+  paths,
+  uplink: UPLINK,
+  ...informers,
+  ownPods,
+  clock,
+  log,
+});
+const { ipam, podPools, blockHolders } = addresses;
+
 const records = createRecords({ domain: config.clusterDomain });
 // They fill while the kernel judges the programs.
 const copies = [
-  ...[...Object.values(informers), ownPods, leases].map((informer) => ({
-    name: `informer of ${informer.kind.resource}`,
-    run: (stop: AbortSignal) => informer.run(stop),
-  })),
+  ...[...Object.values(informers), ownPods, leases, podPools, blockHolders, ...addresses.reservations].map(
+    (informer) => ({
+      name: `informer of ${informer.kind.resource}`,
+      run: (stop: AbortSignal) => informer.run(stop),
+    }),
+  ),
   { name: 'names', run: () => runNames({ ...informers, records }) },
 ].map(begun);
 
@@ -138,12 +153,12 @@ const backend = createMovableBackend({
 });
 
 // Pods: addresses, the CNI socket, and the host that runs the list.
-const ipam = await createIpam({ cidrs: self.podCidrs, path: join(nodePaths.state, 'ipam.json'), log });
 const hostPorts = createHeldHostPorts(ipam.list());
 const cni = await serveCni({
   socketPath: nodePaths.cniSocket,
   handlers: createPlugin({
     ipam,
+    podWishes: addresses.podWishes,
     node: route,
     mtu: way.now,
     guard: (link) => backend.guard?.(link),
@@ -225,7 +240,7 @@ const housekeeping = createHousekeeping({ enough: MUCH, quietMs: 1000 });
 const plan = createPlan({ node: nodeName });
 const datapath = createDatapathController({
   node: nodeName,
-  informers,
+  informers: { ...informers, podPools, blockHolders },
   plan,
   backend,
   settings: {
@@ -328,6 +343,7 @@ const server = await serveSocket({
     podUse,
     paths: pathProofs.watch,
     ipam,
+    addresses: addresses.routes,
     route,
     refreshMetrics: datapathMetrics.refresh,
     log,
@@ -353,6 +369,7 @@ await runTasks(
     { name: 'network of pods', run: (stop) => network.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
     { name: 'paths', run: (stop) => pathProofs.watch.run(stop) },
+    ...addresses.tasks({ metrics, route, attachments: podHost.attachments }),
     { name: 'use by pods', run: (stop) => podUse.run(stop) },
     { name: 'BGP', run: (stop) => bgp.run(stop) },
     ...(announcer

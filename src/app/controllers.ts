@@ -105,6 +105,8 @@ async function main(dataDir: string | undefined, log: Log, signal: AbortSignal):
     log,
     metrics,
     podCidrs: config.podCidrs,
+    nodeMask: config.nodeMask,
+    occupied: [...config.serviceCidrs, ...config.underlayCidrs],
     balancerRanges: (config.balancerCidrs ?? []).map(parseCidr).map(endsOf),
     meantRanges: new Map(config.nodes.map((node) => [node.name, node.podCidrs])),
   });

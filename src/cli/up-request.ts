@@ -29,6 +29,7 @@ export interface UpFlags {
   apiPort?: string;
   ipFamily?: string;
   podCidr?: string;
+  nodeMask?: string;
   serviceCidr?: string;
   underlayCidr?: string;
   clusterDomain?: string;
@@ -79,6 +80,7 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
   });
   if (kept) {
     refuseDifference(config, kept, paths);
+    refuseOtherMask(config, kept, paths);
     refuseFewerNodes(config, kept, paths);
     refuseOtherNames(config, kept, paths);
   }
@@ -145,7 +147,10 @@ function runtimes(
   return { standIn: kept?.standIn ?? false, runtime: kept?.runtime };
 }
 
-type Ranges = Pick<ClusterRequest, 'families' | 'podCidr' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'>;
+type Ranges = Pick<
+  ClusterRequest,
+  'families' | 'podCidr' | 'nodeMask' | 'serviceCidr' | 'underlayCidr' | 'clusterDomain'
+>;
 
 /** What is not said is as it was. */
 const ranges = (flags: UpFlags, kept: ClusterConfig | undefined): Ranges => {
@@ -154,6 +159,7 @@ const ranges = (flags: UpFlags, kept: ClusterConfig | undefined): Ranges => {
   return {
     families,
     podCidr: flags.podCidr ?? had?.podCidrs.join(','),
+    nodeMask: flags.nodeMask ?? maskText(kept),
     serviceCidr: flags.serviceCidr ?? had?.serviceCidrs.join(','),
     underlayCidr: flags.underlayCidr ?? had?.underlayCidrs.join(','),
     clusterDomain: flags.clusterDomain ?? kept?.clusterDomain,
@@ -170,6 +176,9 @@ function ipFamilies(text: string): readonly Family[] {
   if (!families) throw new HeddleError('BadFlag', `--ip-family "${text}": expected ipv4, ipv6 or dual`);
   return families;
 }
+
+const maskText = (kept: ClusterConfig | undefined): string | undefined =>
+  kept?.nodeMask && `${kept.nodeMask[4]},${kept.nodeMask[6]}`;
 
 const familiesOf = (kept: ClusterConfig | undefined): readonly Family[] =>
   kept ? kept.podCidrs.map((text) => parseCidr(text).family) : [4, 6];
@@ -194,6 +203,17 @@ function refuseOtherNames({ nodes }: ClusterConfig, kept: ClusterConfig, paths: 
     `${paths.dataDir} holds a cluster whose node ${index + 1} is ${kept.nodes[index]?.name}, not ${nodes[index]?.name}`,
     { hint: `nodes come at the end only; else remove it first: heddle down --data-dir ${paths.dataDir}` },
   );
+}
+
+/** Nodes have blocks of that length. */
+function refuseOtherMask(config: ClusterConfig, kept: ClusterConfig, paths: ClusterPaths): void {
+  const [now, before] = [config, kept].map((one) => maskText(one) ?? '24,64');
+  if (now !== before)
+    throw new HeddleError(
+      'ClusterDiffers',
+      `${paths.dataDir} holds a cluster whose nodes have blocks of --node-mask ${before}, not ${now}`,
+      { hint: `remove it first: heddle down --data-dir ${paths.dataDir}` },
+    );
 }
 
 /** Nodes that are gone would leave their pods behind. */

@@ -42,6 +42,10 @@ export function register(program: Command, deps: CliDeps): void {
     )
     .addOption(ipFamilyOption())
     .option('--pod-cidr <ranges>', 'IPv4 and IPv6, with a comma (default: 10.244.0.0/16,fd00:10:244::/48)')
+    .option(
+      '--node-mask <lengths>',
+      'prefix lengths of the blocks that nodes get of the pod ranges, as they need them (default: 24,64)',
+    )
     .option('--service-cidr <ranges>', '(default: 10.96.0.0/16,fd00:10:96::/112)')
     .option(
       '--underlay-cidr <ranges>',

@@ -8,6 +8,8 @@ export interface ClusterConfig {
   readonly nodes: readonly NodeConfig[];
   /** Pod ranges, IPv4 then IPv6; every node gets one block of each (`podCidrs` of its NodeConfig). */
   readonly podCidrs: readonly string[];
+  /** Prefix length of nodes' blocks by family, where it was chosen: else 24 and 64. */
+  readonly nodeMask?: Readonly<Record<4 | 6, number>>;
   readonly serviceCidrs: readonly string[];
   /** Ranges of the underlay that nodes, control plane and outside share. */
   readonly underlayCidrs: readonly string[];

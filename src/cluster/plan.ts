@@ -38,6 +38,8 @@ export interface ClusterRequest {
   readonly families?: readonly Family[];
   /** `10.0.0.0/16`, `fd00::/48` or both with a comma; a family that is not named keeps its default. */
   readonly podCidr?: string;
+  /** Prefix lengths of nodes' blocks: `26`, `26,120` or, with one number, of IPv4 alone. */
+  readonly nodeMask?: string | undefined;
   readonly serviceCidr?: string;
   readonly underlayCidr?: string;
   readonly clusterDomain?: string;
@@ -60,7 +62,7 @@ const DEFAULT_RANGES = {
   underlay: ['10.240.0.0/24', 'fd00:10:240::/64'],
 } as const;
 
-/** What one node gets of each pod range, by family. */
+/** What one node gets of each pod range at first, by family, if nothing is said. */
 const BLOCK_LENGTH = { 4: 24, 6: 64 } as const;
 export const API_PORT = 6443;
 const UNDERLAY_MTU = 1500;
@@ -75,6 +77,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES)
     throw new HeddleError('BadFlag', `--nodes ${nodes}: expected a whole number from 1 to ${MAX_NODES}`);
   const pods = rangesOf('pod', request.podCidr, families);
+  const mask = blockLengths(request.nodeMask);
   const services = rangesOf('service', request.serviceCidr, families);
   const underlay = rangesOf('underlay', request.underlayCidr, families);
   refuseOverlaps({ pod: pods, service: services, underlay });
@@ -91,10 +94,11 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
       (spec, i): NodeConfig => ({
         ...spec,
         addresses: underlay.map((cidr) => place(cidr, i + 1)),
-        podCidrs: pods.map((cidr) => block(cidr, i, nodes)),
+        podCidrs: pods.map((cidr) => block(cidr, i, nodes, mask[cidr.family])),
       }),
     ),
     podCidrs: pods.map(formatCidr),
+    ...(request.nodeMask === undefined ? {} : { nodeMask: mask }),
     serviceCidrs: services.map(formatCidr),
     underlayCidrs: underlay.map(formatCidr),
     balancerCidrs: balancerRanges(underlay, [...pods, ...services]).map(formatCidr),
@@ -277,8 +281,29 @@ export function outsideAddresses(config: Pick<ClusterConfig, 'underlayCidrs' | '
   return underlay.map((cidr) => place(cidr, outside));
 }
 
-function block(cidr: Cidr, index: number, nodes: number): string {
-  const length = BLOCK_LENGTH[cidr.family];
+/** Blocks of 5 to 65,533 addresses in IPv4, of 6 and more in IPv6. */
+const MASKS = { 4: [16, 29], 6: [48, 125] } as const;
+
+function blockLengths(text: string | undefined): Record<Family, number> {
+  const lengths: Record<Family, number> = { ...BLOCK_LENGTH };
+  if (text === undefined) return lengths;
+  const parts = text.split(',');
+  for (const [i, family] of ([4, 6] as const).entries()) {
+    const part = parts[i];
+    if (part === undefined) continue;
+    const [least, most] = MASKS[family];
+    const length = /^\d{1,3}$/.test(part) ? Number(part) : Number.NaN;
+    if (!(length >= least && length <= most) || parts.length > 2)
+      throw new HeddleError(
+        'BadFlag',
+        `--node-mask "${text}": expected a prefix length from ${MASKS[4][0]} to ${MASKS[4][1]} for IPv4 and, after a comma, one from ${MASKS[6][0]} to ${MASKS[6][1]} for IPv6`,
+      );
+    lengths[family] = length;
+  }
+  return lengths;
+}
+
+function block(cidr: Cidr, index: number, nodes: number, length: number): string {
   const count = length < cidr.length ? 0n : 1n << BigInt(length - cidr.length);
   if (count < BigInt(nodes))
     throw new HeddleError(

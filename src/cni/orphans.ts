@@ -1,6 +1,9 @@
 /** Leases without an owner: links and addresses of attachments that nobody remembers. */
 import type { Ipam } from '../ipam/ipam.ts';
 import type { Route } from '../kernel/route.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
 import { attachmentOf } from './attachment.ts';
 import { hostInterfaceName, isOwned, OWNER_PREFIX } from './names.ts';
 
@@ -44,4 +47,36 @@ export async function removeOrphans(deps: OrphanDeps): Promise<string[]> {
   const removed: string[] = [];
   for (const { what, remove } of findOrphans(deps)) if (await remove()) removed.push(what);
   return removed;
+}
+
+export interface OrphanWatchDeps {
+  node: Route;
+  ipam: Ipam;
+  known(): Promise<ReadonlySet<string>>;
+  everyMs: number;
+  clock: Clock;
+  log: Log;
+  removed(what: string): void;
+}
+
+/** From time to time; what is nobody's twice in a row goes. */
+export async function watchOrphans(deps: OrphanWatchDeps, signal: AbortSignal): Promise<void> {
+  const { node, ipam, clock, log } = deps;
+  let suspects = new Set<string>();
+  while (!signal.aborted) {
+    await clock.sleep(deps.everyMs, signal).catch(() => {});
+    if (signal.aborted) return;
+    try {
+      const found = findOrphans({ node, ipam, known: await deps.known() });
+      const sure = found.filter(({ what }) => suspects.has(what));
+      for (const { what, remove } of sure) {
+        if (!(await remove())) continue;
+        log.warn('took back what nobody owns', { what });
+        deps.removed(what);
+      }
+      suspects = new Set(found.filter((one) => !sure.includes(one)).map(({ what }) => what));
+    } catch (error) {
+      log.warn('cannot look for what nobody owns', { error: errorText(error) });
+    }
+  }
 }

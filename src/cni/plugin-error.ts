@@ -7,6 +7,9 @@ const codes: Readonly<Record<string, number>> = {
   AddressTaken: CniCode.taken,
   HostPortTaken: CniCode.taken,
   AddressOutside: CniCode.invalidConfig,
+  AddressWishBad: CniCode.invalidConfig,
+  PoolAmbiguous: CniCode.invalidConfig,
+  PoolUnknown: CniCode.invalidConfig,
 };
 /** Of the disk that the address book is on. */
 const IO = new Set(['EIO', 'ENOSPC', 'EROFS', 'EACCES', 'EDQUOT', 'EMFILE', 'ENFILE']);

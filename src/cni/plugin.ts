@@ -34,7 +34,7 @@ import type { CniHandlers } from './server.ts';
 import { createTurns } from './turns.ts';
 import type { Attachment, CniRequest, CniResult } from './types.ts';
 import { undo } from './undo.ts';
-import { checkPorts, type Wishes, wishesOf } from './wishes.ts';
+import { type PodWishes, checkPorts, type Wishes, wishesOf } from './wishes.ts';
 
 export interface PluginDeps {
   ipam: Ipam;
@@ -54,6 +54,8 @@ export interface PluginDeps {
   sources?: readonly string[];
   /** Why containers that are there cannot be reached as they should, for STATUS. */
   limits?: () => string[];
+  /** What is said of a pod's addresses elsewhere than in the request. @throws HeddleError */
+  podWishes?: (pod: { namespace: string; name: string; uid: string }) => PodWishes;
   log: Log;
 }
 
@@ -141,9 +143,11 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
       await dressChained({ request, prev, wishes, owner, mark, netns, node, ipam, hostPorts });
       return as(request, prev);
     }
+    const said = deps.podWishes?.(pod) ?? {};
+    const { sticky } = said;
     const allocation = await ipam.allocate(
-      { ...owner, details: detailsFor(request, wishes) },
-      wishFor(wishes),
+      { ...owner, ...(sticky === undefined ? {} : { sticky }), details: detailsFor(request, wishes) },
+      wishFor(wishes, said),
     );
     const size = typeof deps.mtu === 'number' ? { mtu: deps.mtu } : deps.mtu();
     const { mtu, limit } = wishes.mtu === undefined ? size : { mtu: wishes.mtu, limit: size.limit };

@@ -31,6 +31,15 @@ export interface Wishes {
   readonly aliases: readonly string[];
 }
 
+/** What is said of a pod's addresses elsewhere than in the request. */
+export interface PodWishes {
+  /** Names of pools, by family. */
+  readonly pools?: Readonly<Record<4 | 6, string>>;
+  readonly addresses?: readonly string[];
+  /** Milliseconds for which its addresses wait for it. */
+  readonly sticky?: number;
+}
+
 type Fields = Readonly<Record<string, unknown>>;
 
 const CAPABILITIES = ['portMappings', 'bandwidth', 'ips', 'mac', 'dns', 'ipRanges', 'aliases'];

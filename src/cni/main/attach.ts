@@ -14,7 +14,7 @@ import type { RulesKeeper } from '../links.ts';
 import { hostInterfaceName, ownerAlias } from '../names.ts';
 import { mergeResults } from '../prev-result.ts';
 import type { CniRequest, CniResult } from '../types.ts';
-import type { Wishes } from '../wishes.ts';
+import type { PodWishes, Wishes } from '../wishes.ts';
 import { bridgeMain } from './bridge.ts';
 import { bringUp, linkInside, refuseTaken } from './inside.ts';
 import { ptpMain } from './ptp.ts';
@@ -92,10 +92,15 @@ function dropEarlier({ request, node, netns, ipam, owner }: AttachMainOptions): 
 
 const ranges = (ipam: Ipam): string[] => ipam.usage().map(({ cidr }) => cidr);
 
-export const wishFor = ({ addresses, ranges: within }: Wishes) => ({
-  ...(addresses.length > 0 ? { addresses } : {}),
-  ...(within ? { within } : {}),
-});
+/** What the request itself says goes before what is said of the pod. */
+export const wishFor = ({ addresses, ranges: within }: Wishes, said: PodWishes = {}) => {
+  const fixed = addresses.length > 0 ? addresses : said.addresses;
+  return {
+    ...(fixed ? { addresses: fixed } : {}),
+    ...(within ? { within } : {}),
+    ...(said.pools ? { pools: said.pools } : {}),
+  };
+};
 
 function refuseMisfits(main: Main, source: Source, { kind, wishes, hostPorts }: AttachMainOptions): void {
   const refuse = (what: string, why: string): never => {

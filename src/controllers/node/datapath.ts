@@ -26,6 +26,7 @@ import type {
   ServiceAccount,
   UplinkProtection,
 } from '../../api/types.ts';
+import type { CiliumNode, CiliumPodIpPool } from '../../api/ipam-types.ts';
 import type { Informer } from '../../client/informer.ts';
 import type { Backend, Difference } from '../../datapath/backend.ts';
 import type { NodeView } from '../../datapath/dump/source.ts';
@@ -38,6 +39,8 @@ import { errorText } from '../../lib/errors.ts';
 import { sameJson } from '../../lib/json.ts';
 import type { Log } from '../../lib/log.ts';
 import { createAwaited } from './awaited.ts';
+import { handedOver, until } from './datapath-words.ts';
+import { watchGranted, withGranted } from './granted-ranges.ts';
 import { createReferred, isOfApiServer } from '../refer-objects.ts';
 import { unlessAborted } from '../../lib/signals.ts';
 import type { PolicyObject } from '../../policy/objects.ts';
@@ -74,6 +77,9 @@ export interface DatapathInformers {
   readonly ciliumPolicies?: Informer<CiliumNetworkPolicy>;
   readonly clusterwidePolicies?: Informer<CiliumClusterwideNetworkPolicy>;
   readonly cidrGroups?: Informer<CiliumCidrGroup>;
+  /** Absent: nodes have their first blocks only. */
+  readonly podPools?: Informer<CiliumPodIpPool>;
+  readonly blockHolders?: Informer<CiliumNode>;
   /** Absent: nothing protects uplinks. */
   readonly protections?: Informer<UplinkProtection>;
   readonly pods: Pick<Informer<never, WorldPod | undefined>, 'list' | 'onChange' | 'synced' | 'get'>;
@@ -240,6 +246,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       if (worldNodes.set(key, now)) touchPolicy();
       kick();
     });
+    watchGranted(informers, plan, setSettings);
     informers.protections?.onChange((key, now) => {
       if (now) plan.setProtection(now);
       else plan.removeProtection(key);
@@ -264,6 +271,11 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       if ((informers.networkSets?.list() ?? []).length > 0) surroundings = undefined;
       touchPolicy();
     });
+  }
+
+  function setSettings(): void {
+    plan.setSettings(withGranted(deps.settings, deps.node, informers));
+    kick();
   }
 
   function touchPolicy(): void {
@@ -415,7 +427,7 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
 
   // From the beginning: informers tell of each object once, and `run` may be called after they have synced.
   watchObjects();
-  plan.setSettings(deps.settings);
+  setSettings();
 
   return {
     async run(signal) {
@@ -467,18 +479,4 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       ],
     }),
   };
-}
-
-/** What a data path alone cannot decide it denies. */
-function handedOver({ verdict, text }: RuleInfo): string[] {
-  if (verdict === 'redirect') return [`${text}: there is no proxy yet that reads requests: all are denied`];
-  if (verdict === 'auth-required') return [`${text}: nobody can prove who he is yet: all is denied`];
-  return [];
-}
-
-/** Waits for `promise`, or until the signal aborts. */
-async function until(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  await unlessAborted(promise, signal).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-  });
 }

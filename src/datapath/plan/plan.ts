@@ -40,6 +40,8 @@ export interface Plan {
   setSlices(key: string, slices: readonly EndpointSlice[] | undefined): void;
   setNode(node: Node): void;
   removeNode(name: string): void;
+  /** Blocks of pods' addresses that a node has beside its first ones. */
+  setNodeBlocks(name: string, cidrs: readonly string[]): void;
   /** All pods that have a link on this node now. */
   setLocalPods(pods: readonly LocalPod[]): void;
   /** All that have ports of this node. */
@@ -64,6 +66,7 @@ export function createPlan(options: { node: string }): Plan {
   const slices = new Map<string, readonly EndpointSlice[]>();
   const hinted = new Set<string>();
   const nodes = new Map<string, RemoteNode>();
+  const blocks = new Map<string, readonly string[]>();
   /** Region by node name, of all nodes that have one. */
   const regions = new Map<string, string>();
   const protections = new Map<string, UplinkProtection>();
@@ -83,7 +86,7 @@ export function createPlan(options: { node: string }): Plan {
     const [kind, ...rest] = object.split('/');
     const name = rest.join('/');
     if (kind === 'service') return serviceEntries(name);
-    if (kind === 'node') return nodeEntries(nodes.get(name));
+    if (kind === 'node') return nodeEntries(nodes.get(name), blocks.get(name));
     if (kind === 'pods') return podEntries(pods);
     if (kind === 'host-ports')
       return hostPortFrontends(hostPorts, settings).map((value) => ({
@@ -168,14 +171,18 @@ export function createPlan(options: { node: string }): Plan {
       moved(node.metadata.name, node.metadata.labels ?? {});
       labelled(node.metadata.name, node.metadata.labels ?? {});
       const remote = remoteNode(node);
-      if (remote.node === options.node || remote.podCidrs.length === 0 || remote.addresses.length === 0)
-        nodes.delete(remote.node);
+      if (remote.node === options.node || remote.addresses.length === 0) nodes.delete(remote.node);
       else nodes.set(remote.node, remote);
       dirty.add(`node/${remote.node}`);
     },
     removeNode(name) {
       moved(name, {});
       nodes.delete(name);
+      dirty.add(`node/${name}`);
+    },
+    setNodeBlocks(name, cidrs) {
+      if (cidrs.length > 0) blocks.set(name, cidrs);
+      else blocks.delete(name);
       dirty.add(`node/${name}`);
     },
     setLocalPods(next) {
@@ -215,8 +222,11 @@ export function createPlan(options: { node: string }): Plan {
   };
 }
 
-function nodeEntries(node: RemoteNode | undefined): Change[] {
-  return node ? [{ table: 'routes', key: node.node, value: node }] : [];
+/** A node without any range is on no way. */
+function nodeEntries(node: RemoteNode | undefined, blocks: readonly string[] = []): Change[] {
+  if (!node) return [];
+  const podCidrs = byFamily([...new Set([...node.podCidrs, ...blocks])]);
+  return podCidrs.length > 0 ? [{ table: 'routes', key: node.node, value: { ...node, podCidrs } }] : [];
 }
 
 function podEntries(pods: readonly LocalPod[]): Change[] {

@@ -8,6 +8,8 @@
  *   agent → caller   3 bytes of standard output; 4 of standard error
  *                    5 exit code, JSON number; 6 it was not started, JSON {code, message, hint}. Then the end.
  *
+ *   agent → caller   9 nothing: while it reads no more, so that it notices when the caller has gone
+ *
  * A caller that closes the connection ends the command. Either side stops reading to slow the other down.
  */
 import { type IncomingMessage, request } from 'node:http';
@@ -26,6 +28,7 @@ export const Frame = {
   failed: 6,
   resize: 7,
   opened: 8,
+  nothing: 9,
 } as const;
 /** Longest payload taken, bytes. */
 const MAX_PAYLOAD = 1 << 20;
@@ -219,6 +222,22 @@ export function parseSize(payload: Buffer): TerminalSize {
   const fits = (cells: number) => Number.isInteger(cells) && cells > 0 && cells < 65_536;
   if (fits(columns) && fits(rows)) return { columns, rows };
   throw new Error(`a terminal of ${columns} × ${rows}`);
+}
+
+/** Milliseconds between frames of nothing. */
+const ASK_MS = 5000;
+
+/** Stops reading from `socket`; the result goes on. In between its end is noticed by writing. */
+export function pauseAndAsk(socket: Duplex): () => void {
+  socket.pause();
+  const asking = setInterval(() => {
+    if (socket.writable) socket.write(encodeFrame(Frame.nothing));
+    else clearInterval(asking);
+  }, ASK_MS);
+  return () => {
+    clearInterval(asking);
+    socket.resume();
+  };
 }
 
 export const failedFrame = (error: unknown): Buffer =>

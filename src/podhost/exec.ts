@@ -4,7 +4,14 @@ import type { Duplex } from 'node:stream';
 import { HeddleError } from '../lib/errors.ts';
 import { type AttachTarget, startAttach } from './exec-attach.ts';
 import { type CommandTarget, startCommand } from './exec-command.ts';
-import { createFrameReader, type ExecStart, Frame, failedFrame, takeUpgrade } from './exec-protocol.ts';
+import {
+  createFrameReader,
+  type ExecStart,
+  Frame,
+  failedFrame,
+  pauseAndAsk,
+  takeUpgrade,
+} from './exec-protocol.ts';
 
 export interface ExecDeps {
   /** @throws HeddleError `PodNotHere` and others that say why not */
@@ -26,9 +33,13 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
   let gone = false;
   /** What came before the command had started. */
   const early: [type: number, payload: Buffer][] = [];
-  const onRoom = () => void socket.resume();
+  let goOn: (() => void) | undefined;
+  const onRoom = () => {
+    goOn?.();
+    goOn = undefined;
+  };
   const pass = (type: number, payload: Buffer) => {
-    if (!session!.take(type, payload, onRoom)) socket.pause();
+    if (!session!.take(type, payload, onRoom)) goOn ??= pauseAndAsk(socket);
   };
   const hangUp = () => {
     gone = true;
@@ -49,7 +60,7 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
     } catch (error) {
       refuse(error);
     }
-    socket.resume();
+    if (!goOn) socket.resume();
   };
   const read = createFrameReader((type, payload) => {
     if (!begun && type === Frame.start) {

@@ -4,7 +4,7 @@
  */
 import { Duplex } from 'node:stream';
 import { HeddleError } from '../lib/errors.ts';
-import { asError, createFrameReader, encodeFrame, Frame } from './exec-protocol.ts';
+import { asError, createFrameReader, encodeFrame, Frame, pauseAndAsk } from './exec-protocol.ts';
 
 export interface FramedOptions {
   /** Bytes that came before. */
@@ -19,15 +19,20 @@ export interface FramedOptions {
 export function framed(socket: Duplex, options: FramedOptions): Duplex {
   let theirEnd = false;
   let ourEnd = false;
+  let goOn: (() => void) | undefined;
   const duplex = new Duplex({
     allowHalfOpen: true,
-    read: () => void socket.resume(),
+    read() {
+      goOn?.();
+      goOn = undefined;
+    },
     write: (chunk: Buffer, _encoding, done) => send(encodeFrame(Frame.stdin, chunk), done),
     final(done) {
       ourEnd = true;
       send(encodeFrame(Frame.stdinEnd), done);
     },
     destroy(error, done) {
+      goOn?.();
       // What was said to its end is delivered; the rest is not.
       if (ourEnd && theirEnd && !error) socket.end();
       else socket.destroy();
@@ -49,7 +54,7 @@ export function framed(socket: Duplex, options: FramedOptions): Duplex {
 
   const read = createFrameReader((type, payload) => {
     if (type === Frame.stdin && !theirEnd) {
-      if (!duplex.push(payload)) socket.pause();
+      if (!duplex.push(payload)) goOn ??= pauseAndAsk(socket);
     } else if (type === Frame.stdinEnd && !theirEnd) {
       theirEnd = true;
       duplex.push(null);

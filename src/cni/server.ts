@@ -1,5 +1,6 @@
 /** The agent's end of heddle-cni: one request and one answer per connection. */
 import { chmodSync, rmSync } from 'node:fs';
+import type { Server as HttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -22,42 +23,41 @@ export interface CniServerOptions {
   socketPath: string;
   handlers: CniHandlers;
   log: Log;
+  /** Whoever speaks HTTP on the socket is handed to it; without, refused like any other that is not heddle-cni. */
+  http?: HttpServer | undefined;
+  /** Told of each answer: 0, or the code of the error, and milliseconds. */
+  onAnswer?: ((command: string, code: number, ms: number) => void) | undefined;
   /** Milliseconds a caller has to send its request. Default 15,000. */
   receiveTimeoutMs?: number;
 }
 
 export interface CniServer {
-  /** Answers given so far, by command and exit code. */
-  readonly counts: ReadonlyMap<string, number>;
   close(): Promise<void>;
 }
 
 /** Listens on `socketPath` (0600), taking the place of a socket that a dead agent left. */
 export async function serveCni(options: CniServerOptions): Promise<CniServer> {
-  const { socketPath, handlers, log, receiveTimeoutMs = 15_000 } = options;
-  const counts = new Map<string, number>();
+  const { socketPath, handlers, log, http, onAnswer, receiveTimeoutMs = 15_000 } = options;
   const open = new Set<Socket>();
 
   async function answer(body: Buffer): Promise<Buffer> {
     let version = LATEST_VERSION;
     let command = 'unknown';
+    const start = performance.now();
+    const tell = (code: number): void => onAnswer?.(command, code, performance.now() - start);
     try {
       const request = parseRequest(decodeRequest(body));
       version = request.cniVersion;
       command = request.command;
       const text = await dispatch(handlers, request);
-      count(command, 0);
+      tell(0);
       return encodeReply(0, text);
     } catch (error) {
       log.warn('cni request failed', { command, error: errorText(error) });
-      count(command, 1);
-      return encodeReply(1, `${JSON.stringify(toErrorJson(error, version))}\n`);
+      const body = toErrorJson(error, version);
+      tell(body.code);
+      return encodeReply(1, `${JSON.stringify(body)}\n`);
     }
-  }
-
-  function count(command: string, exitCode: number): void {
-    const key = `${command} ${exitCode}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
   }
 
   function serve(socket: Socket): void {
@@ -65,10 +65,12 @@ export async function serveCni(options: CniServerOptions): Promise<CniServer> {
     socket.setTimeout(receiveTimeoutMs, () => socket.destroy());
     socket.on('error', () => socket.destroy());
     socket.on('close', () => open.delete(socket));
-    receiveFrame(socket, (body) => {
+    const onBody = (body: Buffer): void => {
       socket.setTimeout(0);
       void answer(body).then((reply) => socket.end(reply));
-    });
+    };
+    if (http) receiveEither(socket, http, onBody);
+    else receiveFrame(socket, onBody);
   }
 
   rmSync(socketPath, { force: true });
@@ -79,13 +81,25 @@ export async function serveCni(options: CniServerOptions): Promise<CniServer> {
   });
   chmodSync(socketPath, 0o600);
   return {
-    counts,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         for (const socket of open) socket.destroy();
       }),
   };
+}
+
+/** No frame begins as `GET` does: the first byte tells who calls. */
+function receiveEither(socket: Socket, http: HttpServer, onBody: (body: Buffer) => void): void {
+  socket.once('data', (first: Buffer) => {
+    socket.pause();
+    socket.unshift(first);
+    if (first[0] === 0x47) {
+      socket.setTimeout(0);
+      http.emit('connection', socket);
+    } else receiveFrame(socket, onBody);
+    socket.resume();
+  });
 }
 
 function receiveFrame(socket: Socket, onBody: (body: Buffer) => void): void {

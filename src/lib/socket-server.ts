@@ -68,11 +68,10 @@ function fail(res: ServerResponse, status: number, message: string): void {
   sendJson(res, status, { error: message });
 }
 
-/** Takes the place of a socket that a dead process left; readable by its owner only. */
-export function serveSocket(options: SocketServerOptions): Promise<Server> {
-  const { socketPath, routes, upgrades = {}, log } = options;
-  const urlOf = (req: IncomingMessage) => new URL(req.url ?? '/', 'http://socket');
+const urlOf = (req: IncomingMessage): URL => new URL(req.url ?? '/', 'http://socket');
 
+/** An HTTP server that listens nowhere yet. */
+export function routeServer(routes: Routes, log: Log): Server {
   async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const url = urlOf(req);
     const handler = find(routes, req.method ?? 'GET', url.pathname);
@@ -86,7 +85,13 @@ export function serveSocket(options: SocketServerOptions): Promise<Server> {
     }
   }
 
-  const server = createServer((req, res) => void serve(req, res));
+  return createServer((req, res) => void serve(req, res));
+}
+
+/** Takes the place of a socket that a dead process left; readable by its owner only. */
+export function serveSocket(options: SocketServerOptions): Promise<Server> {
+  const { socketPath, routes, upgrades = {}, log } = options;
+  const server = routeServer(routes, log);
   server.on('upgrade', (req, socket, head) => {
     const url = urlOf(req);
     const handler = find(upgrades, req.method ?? 'GET', url.pathname);

@@ -27,6 +27,9 @@ import { createFirewall } from './firewall.ts';
 import { enableForwarding, notForwarded } from './forwarding.ts';
 import { createHostPorts } from './host-ports.ts';
 import { createLinkRules } from './link-rules.ts';
+import { serveMetrics, socketHttp } from './http.ts';
+import { createAgentMetrics } from './metrics.ts';
+import { statusOf } from './status.ts';
 import { tableCommands } from './table.ts';
 
 export interface StandaloneDeps {
@@ -37,7 +40,7 @@ export interface StandaloneDeps {
   log: Log;
 }
 
-/** Resolves after `signal`. @throws HeddleError `AgentBusy`, `NodeAddressMissing` and those of kernel/, ipam, install */
+/** Resolves after `signal`. @throws HeddleError `AgentBusy`, `MetricsPort`, `NodeAddressMissing` and those of kernel/, ipam, install */
 export async function runStandalone({ config, pluginFile, signal, log }: StandaloneDeps): Promise<void> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   mkdirSync(dirname(config.socket), { recursive: true, mode: 0o700 });
@@ -80,8 +83,17 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
   for (const what of await recover({ node, ipam, hostPorts, sources, mains, metas }))
     log.warn('put right after an earlier run', { what });
 
+  const startedAt = performance.now();
+  const limits = (): string[] =>
+    notForwarded(families, ns).map((key) => `${key} is 0: packets of containers are not forwarded`);
+  const status = () => statusOf({ config, ipam, answers: counted.answers, limits, startedAt });
+  const counted = createAgentMetrics(status, nft);
+  const { metrics } = counted;
+  const further = config.metrics ? await serveMetrics(config.metrics, { metrics, log }) : undefined;
   const server = await serveCni({
     socketPath: config.socket,
+    http: socketHttp({ status, metrics, log }),
+    onAnswer: counted.answered,
     handlers: createPlugin({
       ipam,
       node,
@@ -90,8 +102,7 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
       mains,
       metas,
       sources,
-      limits: () =>
-        notForwarded(families, ns).map((key) => `${key} is 0: packets of containers are not forwarded`),
+      limits,
       log,
     }),
     log,
@@ -102,6 +113,7 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
 
   await aborted(signal);
   await server.close();
+  await further?.close();
   await dhcp.close();
   conntrack.close();
   nft.close();

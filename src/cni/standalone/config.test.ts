@@ -21,6 +21,7 @@ test('the example is good, and has every field', () => {
     masquerade: true,
     socket: '/run/heddle/cni.sock',
     stateDir: '/var/lib/heddle/cni',
+    metrics: { host: '127.0.0.1', port: 9469 },
     install: { binDir: '/opt/cni/bin', confDir: '/etc/cni/net.d' },
   });
 });
@@ -40,6 +41,11 @@ const refused: readonly (readonly [string, RegExp])[] = [
   ['{podRanges: [10.1.0.0/16], mtu: 500}', /spec\.mtu: 500 is no whole number from 1280 to 65535/],
   ['{podRanges: [10.1.0.0/16], socket: run/x}', /spec\.socket: "run\/x"; expected an absolute path/],
   ['{podRanges: [10.1.0.0/16], socket: "/' + 'x'.repeat(120) + '"}', /longer than 107 bytes/],
+  [
+    '{podRanges: [10.1.0.0/16], metrics: "0.0.0.0:9469"}',
+    /metrics: "0\.0\.0\.0:9469"; expected an address of the/,
+  ],
+  ['{podRanges: [10.1.0.0/16], metrics: "127.0.0.1:99999"}', /metrics: "127\.0\.0\.1:99999"; expected/],
   ['{podRanges: [10.1.0.0/16], binDir: /b}', /binDir and confDir belong together/],
   [
     '{podRanges: [10.1.0.0/16], nodeAddresses: [10.1.0.1]}',

@@ -34,6 +34,8 @@ export interface StandaloneConfig {
   readonly masquerade: boolean;
   readonly socket: string;
   readonly stateDir: string;
+  /** Where metrics are served beside the socket: an address of the loopback. */
+  readonly metrics: { readonly host: string; readonly port: number } | undefined;
   /** Where the plugin and its list are put when the agent starts; nowhere without. */
   readonly install: { readonly binDir: string; readonly confDir: string } | undefined;
 }
@@ -71,6 +73,7 @@ function readSpec(spec: Fields, problems: string[]): Omit<StandaloneConfig, 'nam
       'masquerade',
       'socket',
       'stateDir',
+      'metrics',
       'binDir',
       'confDir',
     ],
@@ -90,6 +93,7 @@ function readSpec(spec: Fields, problems: string[]): Omit<StandaloneConfig, 'nam
     masquerade: readBoolean(spec['masquerade'], 'masquerade', problems),
     socket: path('socket', DEFAULT_SOCKET),
     stateDir: path('stateDir', DEFAULT_STATE),
+    metrics: readMetrics(spec['metrics'], problems),
     install:
       binDir === undefined || confDir === undefined
         ? undefined
@@ -171,6 +175,21 @@ function readBoolean(value: unknown, key: string, problems: string[]): boolean {
   if (value !== undefined && typeof value !== 'boolean')
     problems.push(`spec.${key}: ${show(value)}; expected true or false`);
   return value !== false;
+}
+
+/** Counters say who runs here and how much: nobody beyond the machine is told. */
+function readMetrics(value: unknown, problems: string[]): StandaloneConfig['metrics'] {
+  if (value === undefined) return undefined;
+  const [, six, four, digits] =
+    /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i.exec(typeof value === 'string' ? value : '') ?? [];
+  const host = tryCanonical(six ?? four ?? '')?.text;
+  const port = Number(digits);
+  if (host !== undefined && (host === '::1' || host.startsWith('127.')) && port > 0 && port < 65_536)
+    return { host, port };
+  problems.push(
+    `spec.metrics: ${show(value)}; expected an address of the loopback and a port, such as 127.0.0.1:9469`,
+  );
+  return undefined;
 }
 
 function readPath(value: unknown, key: string, problems: string[]): string {

@@ -25,6 +25,7 @@ function rig(t: TestContext) {
   const programmed: Routing[] = [];
   const sizes = new Map<string, PodMtu>();
   const pods = [{ interface: 'a', netns: '/a' }];
+  let held: Promise<void> | undefined;
   const start = (configured: Encapsulation) =>
     createNodeWay({
       path,
@@ -32,12 +33,16 @@ function rig(t: TestContext) {
       mtuOf: podMtuBy({ addresses: ['10.0.0.1'], podCidrs: ['10.1.0.0/24', 'fd00::/64'] }, () => 1500),
       features: () => features,
       isIpv6Only: false,
-      program: async (routing) => void programmed.push(routing),
+      program: async (routing) => {
+        programmed.push(routing);
+        await held;
+      },
       pods: () => pods,
       setPodMtu: (pod, { mtu, limit }) => void sizes.set(pod.interface, { mtu, limit }),
       log: silentLog,
     });
-  return { path, start, programmed, sizes, pods };
+  const hold = (until: Promise<void>) => void (held = until);
+  return { path, start, programmed, sizes, pods, hold };
 }
 
 test('an agent that dies amid a change goes on from there, also after an earlier change was complete', async (t) => {
@@ -62,6 +67,21 @@ test('an agent that dies amid a change goes on from there, also after an earlier
   for (const step of ROUTE_STEPS) await again.step(step, 'gre');
   assert.deepEqual(sizes.get('late'), { mtu: 1476, limit: undefined });
   assert.deepEqual(start('vxlan').now(), { sends: 'gre', accepts: ['gre'], mtu: 1476 });
+});
+
+test('a step that was taken before is not over before the data path has it, also after a restart', async (t) => {
+  const { start, hold } = rig(t);
+  await start('vxlan').step('accept', 'native');
+  const programming = Promise.withResolvers<void>();
+  hold(programming.promise);
+  // Whoever takes the change on asks a fresh agent, whose data path is not there yet.
+  const again = start('vxlan');
+  let isTaken = false;
+  const taken = again.step('accept', 'native').then(() => (isTaken = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(isTaken, false);
+  programming.resolve();
+  await taken;
 });
 
 test('what the kernel lacks and what is no step is refused, and changes nothing', async (t) => {

@@ -63,6 +63,8 @@ export function createNodeWay(deps: NodeWayDeps): NodeWay {
   /** Pods that are known to be as `way` says; undefined: nothing has changed since this process began, nor before. */
   let done: Set<string> | undefined = kept ? new Set() : undefined;
   let queue: Promise<unknown> = Promise.resolve();
+  /** What the data path is known to have: at first nothing, whatever the file says. */
+  let programmed: Routing | undefined;
 
   const routing = ({ sends, accepts }: WayOfNode): Routing => ({ sends, accepts });
 
@@ -80,6 +82,14 @@ export function createNodeWay(deps: NodeWayDeps): NodeWay {
     }
   }
 
+  async function program(): Promise<WayOfNode> {
+    const wanted = routing(way);
+    if (sameJson(wanted, programmed)) return way;
+    await deps.program(wanted);
+    programmed = wanted;
+    return way;
+  }
+
   async function take(step: string, to: string): Promise<WayOfNode> {
     const known = ROUTE_STEPS.find((each) => each === step);
     const goal = ENCAPSULATIONS.find((each) => each === to);
@@ -90,12 +100,13 @@ export function createNodeWay(deps: NodeWayDeps): NodeWay {
       );
     refuseMissing(goal, deps);
     const next = takeStep(way, known, goal, mtuOf);
-    if (sameJson(next, way)) return way;
+    // Of a step that was taken before an agent died, the other nodes rely on no less.
+    if (sameJson(next, way)) return program();
     const before = way;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     await replaceFile(path, `${JSON.stringify(next)}\n`, { mode: 0o600, synced: true });
     way = next;
-    if (!sameJson(routing(next), routing(before))) await deps.program(routing(next));
+    await program();
     if (next.mtu !== before.mtu || next.limit !== before.limit) {
       done = new Set();
       setPods();

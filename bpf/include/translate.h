@@ -117,7 +117,8 @@ static __always_inline int is_tunnel_end(const struct address *address, __be16 p
 {
 	struct edge_settings *settings = get_edge_settings();
 
-	return protocol == IPPROTO_UDP && settings && port == settings->tunnel_port &&
+	return protocol == IPPROTO_UDP && settings && port &&
+	       (port == settings->tunnel_port || port == settings->tunnel_port2) &&
 	       ((net_flags_of(address) & (NET_OWN_NODE | NET_OTHER_NODE)) || own_address_kind(address));
 }
 

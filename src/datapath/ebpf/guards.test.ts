@@ -9,6 +9,7 @@ import { guardsContract, sendTo, wrapped } from '../testing/guards.ts';
 import { GATEWAYS, type LabPod } from '../testing/lab.ts';
 import { settled, witness } from '../testing/packets.ts';
 import { dialUdp, serveUdp } from '../testing/traffic.ts';
+import { GENEVE_PORT } from '../routing.ts';
 import { vtepMac } from '../vtep.ts';
 import { frame } from './core/testing/frames.ts';
 import { datagram, rawWriter } from './core/testing/raw.ts';
@@ -17,6 +18,33 @@ const options = { skip: needsRoot };
 const [OK, SHOT] = [0, 2];
 
 guardsContract('ebpf', openEbpf);
+
+test('in a change between two tunnels the end of neither is a backend', options, async (t) => {
+  const { lab, pod, setFrontends, backends } = await createCluster(t, openEbpf);
+  const [node] = lab.nodes;
+  const a = pod('a');
+  const { programs, drops } = backends[0]!;
+  // Not by the plan: that would make a link, which needs a kernel that has GENEVE.
+  const settings = programs.map('edge_settings');
+  const codec = programs.codec<Record<string, number>>('struct edge_settings');
+  const key = Buffer.alloc(4);
+  const now = codec.decode(settings.lookup(key)!);
+  settings.update(
+    key,
+    codec.encode({ ...now, tunnel_port2: ((GENEVE_PORT & 0xff) << 8) | (GENEVE_PORT >> 8) }),
+  );
+  const dropped = () => drops?.().get('tunnel')?.packets ?? 0;
+  const raw = rawWriter(t, a);
+  const [v4 = '', v6 = ''] = node!.settings.nodeAddresses;
+  for (const [i, target] of [4789, GENEVE_PORT].entries()) {
+    const addresses = serviceAddresses(20 + i);
+    const pods = [{ ...a, addresses: [v4, v6] as const }];
+    await setFrontends([{ kind: 'ClusterIP', protocol: 'UDP', port: 9000, target, addresses, pods }]);
+    const before = dropped();
+    raw(datagram(a, addresses[0], 9000, Buffer.from('x')));
+    assert.equal(dropped() - before, 1, `port ${target}`);
+  }
+});
 
 test(
   'a pod reaches the end of a tunnel neither at an address that its node answers beside its own, nor as a backend',

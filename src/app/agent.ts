@@ -304,6 +304,7 @@ const bgp = createAgentBgp({
   node: nodeName,
   addresses: self.addresses,
   podCidrs: self.podCidrs,
+  clusterCidrs: [...config.podCidrs, ...config.serviceCidrs, ...config.underlayCidrs],
   services: informers.services,
   plan: plan.state,
   ready: datapath.ready(),

@@ -43,6 +43,7 @@ export interface AgentBgpDeps {
   readonly node: string;
   readonly addresses: readonly string[];
   readonly podCidrs: readonly string[];
+  readonly clusterCidrs: readonly string[];
   readonly services: Informer<Service>;
   readonly plan: Pick<PlanState, 'services'>;
   readonly ready: Promise<void>;

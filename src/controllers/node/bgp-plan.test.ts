@@ -9,6 +9,7 @@ import type {
 } from '../../api/cilium-bgp-types.ts';
 import type { Service } from '../../api/types.ts';
 import { checkSpeakerConfig } from '../../bgp/config.ts';
+import { compileFilter } from '../../bgp/rib/filter.ts';
 import type { ServiceFrontend } from '../../datapath/plan/tables.ts';
 import { serviceOf } from '../testing.ts';
 import { type BgpNodeWorld, planInstances, routerIdOf } from './bgp-plan.ts';
@@ -39,6 +40,7 @@ const advertisement = (...advertisements: BgpAdvertisement[]): CiliumBgpAdvertis
 const world = (more: Partial<BgpNodeWorld> = {}): BgpNodeWorld => ({
   addresses: ['10.240.0.1', 'fd00:10:240::1'],
   podCidrs: ['10.244.1.0/24', 'fd00:10:244:1::/64'],
+  clusterCidrs: [],
   advertisements: [],
   blocks: [],
   pools: [],
@@ -188,10 +190,33 @@ test('without an AS number of its own an instance is none', () => {
 test('routes are taken only in the ranges that the annotation names', () => {
   const annotated = peerConfig({ families }, { 'heddle.dev/bgp-import': '10.0.0.0/8,::/0' });
   const [peer] = plan([tor], { peerConfig: () => annotated }).config?.peers ?? [];
-  assert.deepEqual(peer?.importFilter?.statements[0]?.match?.prefixes, [
+  assert.deepEqual(peer?.importFilter?.statements.at(-1)?.match?.prefixes, [
     { prefix: '10.0.0.0/8', ge: 8, le: 32 },
     { prefix: '::/0', ge: 0, le: 128 },
   ]);
+});
+
+test('whatever ranges are named, a peer takes over no pod, service or node, nor a part of their ranges', () => {
+  const annotated = peerConfig({ families }, { 'heddle.dev/bgp-import': '0.0.0.0/0,::/0' });
+  const clusterCidrs = ['10.244.0.0/16', 'fd00:10:244::/48', '10.96.0.0/16', '10.240.0.0/16'];
+  const blocks = [{ pool: 'more', cidrs: ['10.50.1.0/24'] }];
+  const [peer] = plan([tor], { peerConfig: () => annotated, clusterCidrs, blocks }).config?.peers ?? [];
+  const filter = compileFilter(peer?.importFilter ?? assert.fail());
+  const isTaken = (prefix: string) =>
+    filter({ prefix, attributes: { origin: 'igp', asPath: [] }, source: 'external', prependAs: 1 }) !==
+    undefined;
+  for (const prefix of [
+    '10.244.2.7/32',
+    '10.244.0.0/17',
+    '10.244.0.0/16',
+    'fd00:10:244:2::/64',
+    '10.96.0.1/32',
+    '10.240.0.2/32',
+    '10.50.1.9/32',
+  ])
+    assert.ok(!isTaken(prefix), prefix);
+  for (const prefix of ['0.0.0.0/0', '::/0', '10.0.0.0/8', '10.245.0.0/24', 'fd00:10:245::/48'])
+    assert.ok(isTaken(prefix), prefix);
 });
 
 test('ranges of pods are told with what the advertisements say of them together', () => {

@@ -8,8 +8,8 @@ import type {
 import { BGP_SECRETS, importRanges } from '../../api/cilium-bgp-words.ts';
 import type { PeerConfig, SpeakerConfig } from '../../bgp/config.ts';
 import type { Advertisement } from '../../bgp/local-routes.ts';
-import { type Filter, rejectAll } from '../../bgp/rib/filter.ts';
-import { bits, type Family, parseAddress, parseCidr, toBytes } from '../../lib/ip.ts';
+import { type Filter, type PrefixMatch, rejectAll } from '../../bgp/rib/filter.ts';
+import { bits, type Family, parseAddress, parseCidr, toBytes, tryParseCidr } from '../../lib/ip.ts';
 import { advertisementsFor, type RoutesWorld, type ToldPeer } from './bgp-routes.ts';
 
 export interface Gateway {
@@ -20,6 +20,8 @@ export interface Gateway {
 export interface BgpNodeWorld extends RoutesWorld {
   /** The node's own, IPv4 first. */
   readonly addresses: readonly string[];
+  /** Of the cluster's pods, services and nodes. */
+  readonly clusterCidrs: readonly string[];
   peerConfig(name: string): CiliumBgpPeerConfig | undefined;
   /** Of a Secret in `BGP_SECRETS`: its key `password`; undefined where there is no such Secret. */
   password(secret: string): { readonly text: string | undefined } | undefined;
@@ -117,7 +119,7 @@ function planPeer(peer: BgpNodePeer, localASN: number, world: BgpNodeWorld): Pla
       password: secret.text,
       ...heldAs(spec),
       ebgpMultihop: peer.peerASN === localASN ? undefined : spec.ebgpMultihop,
-      importFilter: takes(importRanges(held?.metadata.annotations)),
+      importFilter: takes(importRanges(held?.metadata.annotations), ownRanges(world)),
     },
   };
 }
@@ -138,22 +140,31 @@ function heldAs({ transport, families, timers, gracefulRestart }: CiliumBgpPeerC
   };
 }
 
-const takes = (ranges: readonly string[]): Filter => {
-  if (ranges.length === 0) return rejectAll;
-  return {
-    statements: [
-      {
-        match: {
-          prefixes: ranges.map((prefix) => {
-            const { family, length } = parseCidr(prefix);
-            return { prefix, ge: length, le: bits(family) };
-          }),
-        },
-        action: 'accept',
-      },
-    ],
-  };
+/** Where the kernel would believe a more exact route than its own: pods of all pools, services, nodes. */
+function ownRanges({ clusterCidrs, podCidrs, pools, blocks }: BgpNodeWorld): string[] {
+  const all = [
+    ...clusterCidrs,
+    ...podCidrs,
+    ...pools.flatMap(({ spec }) => [...(spec.ipv4?.cidrs ?? []), ...(spec.ipv6?.cidrs ?? [])]),
+    ...blocks.flatMap(({ cidrs = [] }) => cidrs),
+  ];
+  return [...new Set(all)].filter((text) => tryParseCidr(text) !== undefined);
+}
+
+const within = (prefix: string): PrefixMatch => {
+  const { family, length } = parseCidr(prefix);
+  return { prefix, ge: length, le: bits(family) };
 };
+
+const takes = (ranges: readonly string[], never: readonly string[]): Filter =>
+  ranges.length === 0
+    ? rejectAll
+    : {
+        statements: [
+          { match: { prefixes: never.map(within) }, action: 'reject' },
+          { match: { prefixes: ranges.map(within) }, action: 'accept' },
+        ],
+      };
 
 function placeOf(
   { peerAddress, peerInterface, autoDiscovery }: BgpNodePeer,

@@ -97,6 +97,7 @@ function agent(
     node: 'node-1',
     addresses: ['10.240.0.1'],
     podCidrs: ['10.244.1.0/24'],
+    clusterCidrs: ['10.244.0.0/16', '10.96.0.0/16'],
     secrets: () => ({
       get: (name) => (passwords.has(name) ? { text: passwords.get(name) } : undefined),
       onChange: (listener) => void heard.push(listener),

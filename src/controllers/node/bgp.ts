@@ -32,6 +32,8 @@ export interface NodeBgpDeps {
   /** Of the node, IPv4 first. */
   readonly addresses: readonly string[];
   readonly podCidrs: readonly string[];
+  /** Of the cluster's pods, services and nodes: nobody tells where these are. */
+  readonly clusterCidrs: readonly string[];
   /** This node's only. */
   readonly nodeConfigs: Informer<CiliumBgpNodeConfig>;
   readonly blocks: Pick<Informer<CiliumNode>, 'get' | 'onChange' | 'synced'>;
@@ -119,6 +121,7 @@ export function createNodeBgp(deps: NodeBgpDeps): NodeBgp {
       planInstances(config, {
         addresses: deps.addresses,
         podCidrs: deps.podCidrs,
+        clusterCidrs: deps.clusterCidrs,
         blocks: blocks.get(node)?.spec.ipam?.pools?.allocated ?? [],
         pools: pools.list(),
         advertisements: advertisements.list(),

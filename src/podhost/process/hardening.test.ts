@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { run } from '../../kernel/spawn.ts';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
-import { add, outputOf, processPod, sh } from './test-pods.ts';
+import { add, outputOf, processPod, sh, statusOf } from './test-pods.ts';
 
 let node: TestNode;
 beforeEach(async () => {
@@ -170,4 +171,35 @@ test('a path with a way back does not lead out of the container, where bwrap wor
     [`${made}-file`, `${made}-folder`].filter((path) => existsSync(path)),
     [],
   );
+});
+
+// As CVE-2024-21626: who enters a container has folders of the machine open.
+test('a working directory that has become a link leads a command to nothing of the machine', async () => {
+  await node.startHost();
+  const mount = { volumeMounts: [{ name: 'w', mountPath: '/w' }], workingDir: '/w/d' };
+  const made = sh('main', 'mkdir /w/d', { ...mount, name: 'made', workingDir: '/w' });
+  add(
+    node,
+    processPod('linked', [sh('main', 'sleep 1000', mount)], {
+      volumes: [{ name: 'w', emptyDir: {} }],
+      initContainers: [made],
+    }),
+  );
+  await eventually('it runs', () => statusOf(node, 'linked')?.state?.running);
+  const folder = join(node.folder, 'state/pods/uid-linked/volumes/w/d');
+  const look = async (target: string) => {
+    rmSync(folder, { recursive: true });
+    symlinkSync(target, folder);
+    const { argv, env } = await node.host
+      .find('shop', 'linked')!
+      .processes()!
+      .enter(undefined, ['echo', 'here'], { tty: false });
+    const { code, stdout } = await run(
+      argv.filter((word) => word !== '--control'),
+      { env },
+    );
+    return code === 0 ? stdout : 'not started';
+  };
+  assert.equal(await look('/tmp'), 'here\n');
+  for (let fd = 3; fd < 16; fd++) assert.equal(await look(`/proc/self/fd/${fd}`), 'not started');
 });

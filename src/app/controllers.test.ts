@@ -76,6 +76,7 @@ async function setUp(t: TestContext) {
     nodes: [],
     podCidrs: ['10.244.0.0/16', 'fd00:10:244::/48'],
     serviceCidrs: ['10.96.0.0/16', 'fd00:10:96::/112'],
+    underlayCidrs: ['10.240.0.0/24', 'fd00:10:240::/64'],
     dnsAddresses: ['10.96.0.10', 'fd00:10:96::a'],
     apiServer,
   };

@@ -53,7 +53,7 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
 
 async function takeLock({ paths, force, onStep }: StopOptions): Promise<Lock | undefined> {
   const holder = lockHolder(paths.lock);
-  if (holder?.what === 'supervisor') await endSupervisor(holder, paths, force === true, onStep);
+  if (holder?.what === 'supervisor') await endSupervisor(holder, force === true, onStep);
   try {
     return await waitForLock(paths.lock, 'heddle down', PATIENCE);
   } catch (error) {
@@ -63,27 +63,23 @@ async function takeLock({ paths, force, onStep }: StopOptions): Promise<Lock | u
   }
 }
 
-async function endSupervisor(
-  holder: Holder,
-  paths: ClusterPaths,
-  force: boolean,
-  onStep: (text: string) => void,
-): Promise<void> {
+async function endSupervisor(holder: Holder, force: boolean, onStep: (text: string) => void): Promise<void> {
   if (!force) {
     onStep(`asking the supervisor (pid ${holder.pid}) to stop`);
     signalTo(holder, 'SIGTERM');
-    if (await lets(paths, holder, PATIENCE)) return;
+    if (await ends(holder, PATIENCE)) return;
     onStep(`it did not stop within ${PATIENCE / 1000} s`);
   }
   onStep(`killing the supervisor (pid ${holder.pid})`);
   signalTo(holder, 'SIGKILL');
-  await lets(paths, holder, 5000);
+  await ends(holder, 5000);
 }
 
-async function lets(paths: ClusterPaths, holder: Holder, ms: number): Promise<boolean> {
+/** Not only lets go of the lock: Node.js writes to the compile cache when a process exits. */
+async function ends(holder: Holder, ms: number): Promise<boolean> {
   const end = performance.now() + ms;
   while (performance.now() < end) {
-    if (!isHolderAlive(holder) || !existsSync(paths.lock)) return true;
+    if (!isHolderAlive(holder)) return true;
     await sleep(20);
   }
   return false;

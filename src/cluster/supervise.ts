@@ -86,10 +86,10 @@ async function takeDown({ paths, log }: SuperviseDeps, { processes, lock, purge 
   processes.abandon();
   await sayFarewell(paths, log);
   await tearDown(paths);
-  if (purge) {
-    const rest = removeDataDir(paths);
-    if (rest.length > 0) log.warn('files that are not the cluster’s stay', { files: rest });
-  }
+  // Kept, it is locked until this process ends: Node.js writes to the compile cache in it at the very end.
+  if (!purge) return;
+  const rest = removeDataDir(paths);
+  if (rest.length > 0) log.warn('files that are not the cluster’s stay', { files: rest });
   lock.release();
 }
 

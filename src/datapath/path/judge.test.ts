@@ -55,6 +55,24 @@ test('a path that loses packets of any size is never a black hole', async () => 
   );
 });
 
+test('a path whose end dies while it is judged is no black hole', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 8, max: 60 }),
+      fc.integer({ min: 1, max: 20 }),
+      fc.nat(0xffffffff),
+      async (lives, percent, seed) => {
+        const { probe, sent } = pathOf(1500, percent / 100, seed);
+        const dying = (length: number) =>
+          // The first large packet is lost, or there would be nothing to find out.
+          sent() === 0 || sent() >= lives ? probe(Infinity) : probe(length);
+        assert.notEqual((await judgePath({ probe: dying, ...sizes })).state, 'black-hole');
+      },
+    ),
+    { numRuns: 400 },
+  );
+});
+
 test('nobody there is no black hole either', async () => {
   assert.deepEqual(await judgePath({ ...pathOf(0, 0, 1), ...sizes }), { state: 'unreachable' });
 });

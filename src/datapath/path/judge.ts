@@ -7,6 +7,8 @@
 /** Milliseconds until the answer; undefined where none came in `timeoutMs`. */
 export type Probe = (length: number, timeoutMs: number) => Promise<number | undefined>;
 
+type Answer = ReturnType<Probe>;
+
 export type PathVerdict =
   | { readonly state: 'proved'; readonly rtt: number; readonly loss: number }
   | { readonly state: 'unreachable' }
@@ -32,7 +34,7 @@ export interface JudgeOptions {
 
 const FIRST_TIMEOUT = 3000;
 /** A slow machine answers late, whatever the path does. */
-const LEAST_TIMEOUT = 1000;
+export const LEAST_TIMEOUT = 1000;
 const FEW = 8;
 const PAIRS = 12;
 const MOST_PAIRS = 96;
@@ -52,10 +54,11 @@ export async function judgePath({ probe, full, small }: JudgeOptions): Promise<P
   let sent = 0;
   let passed = 0;
   while (sent < MOST_PAIRS) {
-    const [short, large] = await Promise.all([
-      several(PAIRS, () => probe(small, timeout)),
-      several(PAIRS, () => probe(full, timeout)),
-    ]);
+    const [short, large] = await inTurns(
+      PAIRS,
+      () => probe(small, timeout),
+      () => probe(full, timeout),
+    );
     sent += PAIRS;
     passed += short.length;
     rtts.push(...short);
@@ -66,6 +69,8 @@ export async function judgePath({ probe, full, small }: JudgeOptions): Promise<P
     const edge = await bisect(probe, { small, full, timeout, loss: (sent - passed + 1) / (sent + 2) });
     // A large one came through after all.
     if (edge.passes >= full) return { state: 'proved', rtt: least(rtts), loss };
+    // Whoever died meanwhile answers nothing.
+    if ((await several(PAIRS, () => probe(small, timeout))).length === 0) return { state: 'unreachable' };
     return { state: 'black-hole', ...edge, rtt: least(rtts), loss };
   }
   return { state: 'lossy', loss: 1 - passed / sent };
@@ -75,6 +80,14 @@ export async function judgePath({ probe, full, small }: JudgeOptions): Promise<P
 async function several(count: number, probe: () => Promise<number | undefined>): Promise<number[]> {
   const answers = await Promise.all(Array.from({ length: count }, probe));
   return answers.filter((rtt) => rtt !== undefined);
+}
+
+/** One of each after the other: an end that dies, or a full queue, meets both alike. */
+async function inTurns(count: number, one: () => Answer, other: () => Answer): Promise<[number[], number[]]> {
+  const pairs = Array.from({ length: count }, () => [one(), other()] as const);
+  const answered = async (answers: readonly Answer[]) =>
+    (await Promise.all(answers)).filter((rtt) => rtt !== undefined);
+  return [await answered(pairs.map(([rtt]) => rtt)), await answered(pairs.map(([, rtt]) => rtt))];
 }
 
 const least = (values: readonly number[]): number => Math.min(...values);

@@ -8,7 +8,7 @@ import { errorText } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { RemoteNode } from '../plan/tables.ts';
 import { probeAddress } from './address.ts';
-import { judgePath, type PathVerdict, type Probe } from './judge.ts';
+import { judgePath, LEAST_TIMEOUT, type PathVerdict, type Probe } from './judge.ts';
 import { familyOf, pathText } from './words.ts';
 
 export interface PathReport {
@@ -36,6 +36,8 @@ export interface PathWatchDeps {
   readonly interval?: number;
   /** Milliseconds before a black hole is looked at again, to be sure. Default 5,000. */
   readonly confirm?: number;
+  /** Milliseconds between single large packets into a black hole that is known: it may be mended. Default 10,000. */
+  readonly again?: number;
 }
 
 export interface PathWatch {
@@ -58,6 +60,7 @@ export interface PathWatch {
 
 const INTERVAL = 60_000;
 const CONFIRM = 5_000;
+const AGAIN = 10_000;
 const LOOK = 1000;
 /** Between round trips that are measured. */
 const GAP = 20;
@@ -74,11 +77,13 @@ interface Known {
   /** Black holes that were seen once: they count when they are seen again. */
   suspected: boolean;
   due: number;
+  /** Until then a known black hole is only asked whether it is one still. */
+  stands: number;
   busy: boolean;
 }
 
 export function createPathWatch(deps: PathWatchDeps): PathWatch {
-  const { node, underlayMtu, clock, log } = deps;
+  const { node, underlayMtu, clock, log, again = AGAIN } = deps;
   const known = new Map<string, Known>();
   const probeOf =
     (to: string): Probe =>
@@ -110,15 +115,36 @@ export function createPathWatch(deps: PathWatchDeps): PathWatch {
   async function look(remote: RemoteNode, one: Known): Promise<void> {
     one.busy = true;
     try {
+      if (clock.monotonic() < one.stands && (await swallowsStill(remote, one))) {
+        one.due = clock.monotonic() + again;
+        return;
+      }
       const reports = await prove(remote);
       const hole = reports.some(({ verdict }) => verdict.state === 'black-hole');
       const sure = !hole || one.suspected;
       one.suspected = hole;
-      one.due = clock.monotonic() + (sure ? interval() : (deps.confirm ?? CONFIRM));
-      if (sure) tell(one, reports);
+      const now = clock.monotonic();
+      one.due = now + (!sure ? (deps.confirm ?? CONFIRM) : hole ? again : interval());
+      if (!sure) return;
+      one.stands = hole ? now + interval() : now;
+      tell(one, reports);
     } finally {
       one.busy = false;
     }
+  }
+
+  /** None of the large packets that it swallowed arrives now. */
+  async function swallowsStill(remote: RemoteNode, { reports }: Known): Promise<boolean> {
+    const holes = reports.filter(({ verdict }) => verdict.state === 'black-hole');
+    const rtts = await Promise.all(
+      holes.map(({ family, verdict }) => {
+        const cidr = remote.podCidrs.find((each) => familyOf(each) === family);
+        const rtt = verdict.state === 'black-hole' ? verdict.rtt : 0;
+        if (cidr === undefined) return Promise.resolve(undefined);
+        return deps.probe(probeAddress(cidr), deps.podMtu(), LEAST_TIMEOUT + 4 * rtt);
+      }),
+    );
+    return rtts.every((rtt) => rtt === undefined);
   }
 
   function tell(one: Known, reports: PathReport[]): void {
@@ -141,7 +167,7 @@ export function createPathWatch(deps: PathWatchDeps): PathWatch {
       const key = JSON.stringify([remote, deps.encapsulation()]);
       const before = known.get(remote.node);
       if (before?.key === key) return [remote, before];
-      const fresh: Known = { key, reports: [], suspected: false, due: 0, busy: false };
+      const fresh: Known = { key, reports: [], suspected: false, due: 0, stands: 0, busy: false };
       known.set(remote.node, fresh);
       return [remote, fresh];
     });

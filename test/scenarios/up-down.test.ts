@@ -11,30 +11,11 @@ import { difference, type Inventory, takeInventory } from '../../src/cluster/sna
 import { cgroupPath } from '../../src/cluster/teardown.ts';
 import { cgroupTreePids } from '../../src/kernel/cgroup.ts';
 import { schemaViolations } from '../schema.ts';
+import { assertAsBefore, concerns } from './as-before.ts';
 import { type LocalCluster, localCluster, root } from './local-cluster.ts';
 import { freePort } from '../../src/cluster/ports.ts';
 
 const manifests = join(root, 'test/manifests/echo');
-
-/** Of the machine itself, whoever else makes namespaces on it meanwhile, and of this cluster. */
-function concerns({ dataDir, paths }: LocalCluster): (line: string) => boolean {
-  const shared = ['links', 'addresses', 'routes', 'routingTables', 'tables', 'sysctls'];
-  return (line) =>
-    shared.some((part) => line.slice(2).startsWith(`${part}:`)) ||
-    line.includes(paths.id) ||
-    line.includes(dataDir);
-}
-
-/** Nothing of the cluster is left, and the machine is as it was. */
-async function assertAsBefore(before: Inventory, cluster: LocalCluster): Promise<void> {
-  let rest: string[] = [];
-  for (let tries = 0; tries < 600; tries++) {
-    rest = difference(before, takeInventory(), concerns(cluster));
-    if (rest.length === 0) break;
-    await sleep(100);
-  }
-  assert.deepEqual(rest, []);
-}
 
 /** What changed on the machine itself while a cluster runs. */
 const touched = (before: Inventory, cluster: LocalCluster): string[] =>

@@ -2,12 +2,13 @@
 import { isAbsolute } from 'node:path';
 import type { Command } from 'commander';
 import { installPlugin, type Installed, uninstallPlugin } from '../cni/install.ts';
-import { DEFAULT_SOCKET } from '../cni/standalone/config.ts';
+import { DEFAULT_SOCKET, DEFAULT_STATE } from '../cni/standalone/config.ts';
 import { HeddleError } from '../lib/errors.ts';
+import { createLog } from '../lib/log.ts';
 import { PLUGIN_FILE } from './agent.ts';
 import { agentStatus, statusText } from './cni-status.ts';
 import type { CliDeps } from './deps.ts';
-import { outputFormat } from './flags.ts';
+import { outputFormat, requireRoot } from './flags.ts';
 
 const examples = `
 Examples:
@@ -15,6 +16,7 @@ Examples:
   heddle cni install --bin-dir /usr/lib/cni --network podman    for Debian's podman with network_backend = "cni"
   heddle cni status                                             what the agent serves; exit code 1 where none answers
   heddle cni uninstall
+  heddle cni uninstall --purge                                  and all that the agent made: links, rules, books, leases
 
 install and uninstall may run any number of times; files of others are never touched.`;
 
@@ -23,6 +25,12 @@ interface Flags {
   confDir: string;
   network: string;
   socket: string;
+}
+
+interface PurgeFlags extends Flags {
+  purge?: boolean;
+  force?: boolean;
+  stateDir: string;
 }
 
 export function register(program: Command, deps: CliDeps): void {
@@ -43,10 +51,17 @@ export function register(program: Command, deps: CliDeps): void {
       check(flags);
       tell(await installPlugin({ ...flags, pluginFile: PLUGIN_FILE }), 'written', 'is as it should be', deps);
     });
-  verb('uninstall', 'remove both').action(async (flags: Flags) => {
-    check(flags);
-    tell(await uninstallPlugin(flags), 'removed', 'was not there', deps);
-  });
+  verb('uninstall', 'remove both')
+    .option('--purge', 'and all that the standalone agent made on this machine, in the kernel and on disk')
+    .option('--force', 'with --purge: also while containers are attached, which lose their network')
+    .option('--state-dir <dir>', 'with --purge: stateDir of the agent', DEFAULT_STATE)
+    .option('--socket <path>', 'with --purge: the socket of the agent', DEFAULT_SOCKET)
+    .action(async (flags: PurgeFlags) => {
+      check(flags);
+      if (flags.purge) await purgeAll(flags, deps);
+      else if (flags.force) throw new HeddleError('BadFlag', '--force belongs to --purge');
+      tell(await uninstallPlugin(flags), 'removed', 'was not there', deps);
+    });
   cni
     .command('status')
     .description('show the standalone agent that runs: networks, containers, ranges, answers')
@@ -58,6 +73,16 @@ export function register(program: Command, deps: CliDeps): void {
       const status = await agentStatus(socket);
       deps.stdout.write(format === 'json' ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status));
     });
+}
+
+async function purgeAll({ stateDir, socket, force = false }: PurgeFlags, deps: CliDeps): Promise<void> {
+  requireAbsolute('--state-dir', stateDir);
+  requireRoot(deps.isRoot, 'removing network interfaces of containers');
+  const { purge } = await import('../cni/standalone/purge.ts');
+  const log = createLog({ level: 'warn', fields: { process: 'purge' } });
+  const removed = await purge({ stateDir, socket, force, log });
+  for (const what of removed) deps.stdout.write(`${what} removed\n`);
+  if (removed.length === 0) deps.stdout.write('the agent has left nothing on this machine\n');
 }
 
 /** @throws HeddleError `BadFlag` */

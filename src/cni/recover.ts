@@ -55,7 +55,8 @@ export async function recover(deps: RecoverDeps): Promise<string[]> {
   ];
 }
 
-function isWhole(allocation: Allocation, name: string, links: ReadonlyMap<string, Link>): boolean {
+/** Whether what the book says of it is there. `name`: of its link. */
+export function isWhole(allocation: Allocation, name: string, links: ReadonlyMap<string, Link>): boolean {
   const { chained, making, main, meta, netns = '' } = detailsOf(allocation);
   if (making) return false;
   if (chained !== undefined) return links.has(chained);

@@ -6,7 +6,7 @@ import { detach } from './attach.ts';
 import { attachmentKey, baseAttachment, type Details, detailsOf } from './attachment.ts';
 import { undressChained } from './chained.ts';
 import type { HostPorts } from './host-ports.ts';
-import { releaseSource } from './leases/source.ts';
+import { type DhcpLeases, releaseSource } from './leases/source.ts';
 import type { Mains } from './main/attach.ts';
 import { withRoute } from './main/inside.ts';
 import { removeSlave } from './main/slaves.ts';
@@ -15,10 +15,12 @@ import { hostInterfaceName } from './names.ts';
 import type { Attachment } from './types.ts';
 
 export interface UndoDeps {
-  readonly ipam: Ipam;
+  readonly ipam: Pick<Ipam, 'get' | 'release'>;
   readonly node: Route;
   readonly hostPorts?: HostPorts | undefined;
   readonly mains?: Mains | undefined;
+  /** Where there are no mains. */
+  readonly dhcp?: DhcpLeases | undefined;
   readonly metas?: Metas | undefined;
 }
 
@@ -37,7 +39,7 @@ export async function undo(deps: UndoDeps, attachment: Attachment, netns = ''): 
   if (details.firewall) await metas?.firewall.revoke(mark, details.firewall);
   if (details.tuning)
     inside((ns) => metas?.tuning.restore(ns, baseAttachment(attachment).ifName, details.tuning));
-  await releaseSource(details.source, attachment, mains?.dhcp);
+  await releaseSource(details.source, attachment, mains?.dhcp ?? deps.dhcp);
   if (details.main === 'macvlan' || details.main === 'ipvlan')
     inside((ns) => removeSlave(ns, attachment.ifName));
   else if (details.meta === undefined && details.chained === undefined) await detach(node, attachment);

@@ -65,6 +65,18 @@ export async function releaseHostLocal(folder: string, attachment: Attachment): 
   });
 }
 
+/** The folder, once no address of it is anybody's; what others have put there stays. True where it is gone now. */
+export async function removeUnused(folder: string): Promise<boolean> {
+  if (!fs.existsSync(folder)) return false;
+  return locked(folder, () => {
+    const names = fs.readdirSync(folder);
+    if (names.some((name) => name !== 'lock' && !name.startsWith(LAST))) return false;
+    for (const name of names) fs.rmSync(join(folder, name), { force: true });
+    fs.rmdirSync(folder);
+    return true;
+  });
+}
+
 /** Releases what is nobody's of `valid`; says what. */
 export async function sweepHostLocal(folder: string, valid: readonly Attachment[]): Promise<string[]> {
   if (!fs.existsSync(folder)) return [];

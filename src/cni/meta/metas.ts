@@ -9,6 +9,8 @@ export interface Firewall {
   allow(mark: string, rules: FirewallRules): Promise<void>;
   /** Nothing happens where nothing is allowed. */
   revoke(mark: string, rules: FirewallRules): Promise<void>;
+  /** Takes away what is allowed to whomever; how many rules that was. */
+  sweep(): Promise<number>;
   /** What is missing, in words. */
   missing(mark: string, rules: FirewallRules): Promise<string[]>;
 }

@@ -16,7 +16,7 @@ const API_VERSION = 'heddle.dev/v1alpha1';
 const KIND = 'StandaloneAgent';
 
 export const DEFAULT_SOCKET = '/run/heddle/cni.sock';
-const DEFAULT_STATE = '/var/lib/heddle/cni';
+export const DEFAULT_STATE = '/var/lib/heddle/cni';
 const DEFAULT_MTU = 1500;
 /** The first two and, of IPv4, the last address are never given. */
 const SMALLEST = { 4: 29, 6: 125 } as const;

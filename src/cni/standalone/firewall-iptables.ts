@@ -61,6 +61,19 @@ export function createIptablesFirewall(run: Argv): FirewallBackend {
         await commit(family, [...gone, ...lastRites(there, gone.length)]);
       }
     },
+    async sweep() {
+      let swept = 0;
+      for (const family of FAMILIES) {
+        const there = await list(family);
+        if (!there.includes(`-N ${CHAIN}`)) continue;
+        const gone = there
+          .filter((line) => line.startsWith(`-A ${CHAIN} `) && line.includes(' --comment '))
+          .map((line) => line.replace(/^-A/, '-D'));
+        await commit(family, [...gone, ...lastRites(there, gone.length)]);
+        swept += gone.length;
+      }
+      return swept;
+    },
     async lacking(mark, rules) {
       const there = (await Promise.all(FAMILIES.map(list))).flat();
       const jump = (lines: readonly string[]) => lines.some((line) => isJump(line));

@@ -15,6 +15,7 @@ interface Rule extends Chain {
 }
 
 const COMMENT = 'heddle-cni';
+const startOf = (mark: string): string => `${COMMENT} ${mark} `;
 
 export function createNftFirewall(nft: Nft): FirewallBackend {
   function parts(kind: 'chain' | 'rule', command: string): Record<string, unknown>[] {
@@ -40,30 +41,37 @@ export function createNftFirewall(nft: Nft): FirewallBackend {
       }))
       .filter(({ family }) => ['ip', 'ip6', 'inet'].includes(family));
 
-  const rulesOf = (mark: string): Rule[] =>
+  const rulesOf = (start: string): Rule[] =>
     chains().flatMap((chain) =>
       parts('rule', `list chain ${chain.family} ${chain.table} ${chain.name}`)
-        .filter(({ comment }) => typeof comment === 'string' && comment.startsWith(`${COMMENT} ${mark} `))
+        .filter(({ comment }) => typeof comment === 'string' && comment.startsWith(start))
         .map(({ handle, comment }) => ({ ...chain, handle: Number(handle), comment: String(comment) })),
     );
 
   const removal = ({ family, table, name, handle }: Rule): string =>
     `delete rule ${family} ${table} ${name} handle ${handle}`;
 
+  function remove(rules: readonly Rule[]): number {
+    if (rules.length > 0) nft.run(rules.map(removal).join('\n'));
+    return rules.length;
+  }
+
   return {
     async allow(mark, { addresses }) {
       const commands = [
-        ...rulesOf(mark).map(removal),
+        ...rulesOf(startOf(mark)).map(removal),
         ...chains().flatMap((chain) => addresses.flatMap((address) => insertions(chain, address, mark))),
       ];
       if (commands.length > 0) nft.run(commands.join('\n'));
     },
     async revoke(mark) {
-      const commands = rulesOf(mark).map(removal);
-      if (commands.length > 0) nft.run(commands.join('\n'));
+      remove(rulesOf(startOf(mark)));
+    },
+    async sweep() {
+      return remove(rulesOf(`${COMMENT} `));
     },
     async lacking(mark, { addresses }) {
-      const there = rulesOf(mark);
+      const there = rulesOf(startOf(mark));
       return addresses.filter((address) =>
         chains()
           .filter((chain) => speaks(chain, address))

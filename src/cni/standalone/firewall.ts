@@ -15,6 +15,8 @@ import { type Argv, createIptablesFirewall, hasIptables } from './firewall-iptab
 export interface FirewallBackend {
   allow(mark: string, rules: FirewallRules): Promise<void>;
   revoke(mark: string): Promise<void>;
+  /** All that is marked as ours; how many rules that was. */
+  sweep(): Promise<number>;
   /** Addresses that lack a rule. */
   lacking(mark: string, rules: FirewallRules): Promise<string[]>;
 }
@@ -38,6 +40,12 @@ export function createFirewall({ nft, run }: { nft: Nft; run: Argv }): Firewall 
     },
     allow: (mark, rules) => alone(() => backends[rules.backend].allow(mark, rules)),
     revoke: (mark, rules) => alone(() => backends[rules.backend].revoke(mark)),
+    sweep: () =>
+      alone(
+        async () =>
+          (await backends.nftables.sweep()) +
+          ((await hasIptables(run)) ? await backends.iptables.sweep() : 0),
+      ),
     missing: (mark, rules) =>
       alone(async () =>
         (await backends[rules.backend].lacking(mark, rules)).map(

@@ -46,10 +46,6 @@ export const bridgeTableCommands = (): string =>
     `add rule ${BRIDGE_TABLE} origin iifname @checked iifname . ether saddr != @senders counter drop comment "not the container's link address"`,
   ].join('\n');
 
-/** `add` and `delete`, so that neither a table that is there nor one that is not is an error. */
-export const removalCommands = (): string =>
-  [TABLE, BRIDGE_TABLE].map((table) => `add table ${table}\ndelete table ${table}`).join('\n');
-
 function mapCommands(family: Family): string[] {
   const address = typeOf(family);
   const target = `${address} . inet_service`;

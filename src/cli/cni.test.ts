@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { request, type RequestOptions } from 'node:http';
-import { testHost } from '../cni/testing/host.ts';
+import { ROOT, testHost } from '../cni/testing/host.ts';
 import { connectTcp } from '../kernel/sockets.ts';
 import { needsRoot } from '../kernel/test-netns.ts';
 import { agentStatus, durationText, statusText } from './cni-status.ts';
 
+const deep = process.env['HEDDLE_DEEP'] === '1';
 const it = (name: string, fn: (t: TestContext) => Promise<void>) => test(name, { skip: needsRoot }, fn);
 
 function metricsOn(by: RequestOptions): Promise<string> {
@@ -20,8 +22,19 @@ function metricsOn(by: RequestOptions): Promise<string> {
   });
 }
 
-it('a standalone agent says what it serves, and counts what it answers, on the socket of its plugin', async (t) => {
+/** Rules of the machine's own, that the function `firewall` adds to. */
+const FILTER =
+  'add table inet guard\nadd chain inet guard forward { type filter hook forward priority 0; policy drop; }';
+
+it('a standalone agent says what it serves, and a purge leaves nothing of it', async (t) => {
   const host = await testHost(t, { metrics: '127.0.0.1:9469' });
+  assert.equal((await host.run(['nft', '-f', '-'], {}, FILTER)).code, 0);
+  const inventory = async () => [
+    ...host.inventory(),
+    (await host.run(['nft', '-s', 'list', 'ruleset'])).stdout,
+    (await host.run(['ls', '-A', host.folder])).stdout.replace(/^(agent\.log|container-.*)\n/gm, ''),
+  ];
+  const untouched = await inventory();
   await assert.rejects(agentStatus(host.socket), { code: 'CniAgentAway' });
   await host.startAgent();
   const config = {
@@ -71,6 +84,42 @@ it('a standalone agent says what it serves, and counts what it answers, on the s
     assert.match(metrics, line);
   const loopback = await connectTcp(host.ns, { host: '127.0.0.1', port: 9469, timeoutMs: 60_000 });
   assert.match(await metricsOn({ createConnection: () => loopback }), /^heddle_cni_attachments/m);
+
+  const bridged = {
+    type: 'heddle-bridge',
+    bridge: 'cni7',
+    isGateway: true,
+    ipMasq: true,
+    ipam: { type: 'host-local', dataDir: host.folder, subnet: '10.7.0.0/24' },
+    firewall: { backend: 'nftables' },
+    tuning: { mtu: 1400 },
+  };
+  host.container('two');
+  const two = await host.cni('ADD', 'two', bridged);
+  assert.equal(two.code, 0, JSON.stringify(two.out));
+  assert.match((await inventory()).join('\n'), /comment "heddle-cni hd/);
+  await host.stopAgent('SIGKILL');
+  const none = `${host.folder}/none`;
+  const args = `cni uninstall --bin-dir ${none} --conf-dir ${none} --purge --state-dir ${host.folder}/state`;
+  const heddle = [process.execPath, '--disable-warning=ExperimentalWarning', join(ROOT, 'src/app/heddle.ts')];
+  const uninstall = (...flags: string[]) =>
+    host.run([...heddle, ...args.split(' '), '--socket', host.socket, ...flags]);
+  const during = await inventory();
+  const refused = await uninstall();
+  assert.equal(refused.code, 1);
+  assert.match(
+    refused.stderr,
+    /one\/eth0, two\/eth0 would lose the network; nothing was removed.*CniAttached/,
+  );
+  assert.deepEqual(await inventory(), during);
+  const orphan = 'insert rule inet guard forward ip saddr 10.7.0.9 accept comment "heddle-cni hd0 10.7.0.9"';
+  assert.equal((await host.run(['nft', '-f', '-'], {}, orphan)).code, 0);
+  const purged = await uninstall('--force');
+  assert.equal(purged.code, 0, purged.stderr);
+  for (const what of ['one/eth0 of none/one', 'link cni7', '1 rule of nobody', 'table inet heddle-cni'])
+    assert.ok(purged.stdout.includes(what), purged.stdout);
+  assert.deepEqual(await inventory(), untouched);
+  if (deep) assert.match((await uninstall()).stdout, /^the agent has left nothing on this machine$/m);
 });
 
 test('durations are told by their two largest parts', () => {

@@ -66,7 +66,7 @@ export async function judgePath({ probe, full, small }: JudgeOptions): Promise<P
     if (large.length > 0) return { state: 'proved', rtt: least(large), loss };
     if (passed === 0) return { state: 'unreachable' };
     if (chanceOf(passed, sent) >= CHANCE) continue;
-    const edge = await bisect(probe, { small, full, timeout, loss: (sent - passed + 1) / (sent + 2) });
+    const edge = await searchEdge(probe, { small, full, timeout, loss: (sent - passed + 1) / (sent + 2) });
     // A large one came through after all.
     if (edge.passes >= full) return { state: 'proved', rtt: least(rtts), loss };
     // Whoever died meanwhile answers nothing.
@@ -99,6 +99,16 @@ export function chanceOf(passed: number, sent: number): number {
   return chance;
 }
 
+/** Sizes that are tried at once: more would not fit the queue of a slow link. */
+const AT_ONCE = 3;
+
+/** Evenly spread, in order; at least one where there is any. */
+const between = (least: number, most: number): number[] => [
+  ...new Set(
+    Array.from({ length: AT_ONCE }, (_, i) => least + Math.ceil(((most - least) * (i + 1)) / (AT_ONCE + 1))),
+  ).difference(new Set([most])),
+];
+
 interface Range {
   readonly small: number;
   readonly full: number;
@@ -107,7 +117,7 @@ interface Range {
   readonly loss: number;
 }
 
-async function bisect(
+async function searchEdge(
   probe: Probe,
   { small, full, timeout, loss }: Range,
 ): Promise<{ passes: number; fails: number }> {
@@ -116,9 +126,10 @@ async function bisect(
   let [passes, fails] = [small, full];
   for (;;) {
     while (fails - passes > 1) {
-      const middle = Math.floor((passes + fails) / 2);
-      if (await arrives(middle)) passes = middle;
-      else fails = middle;
+      const sizes = between(passes, fails);
+      const arrived = await Promise.all(sizes.map(arrives));
+      const largest = arrived.lastIndexOf(true);
+      [passes, fails] = [sizes[largest] ?? passes, sizes[largest + 1] ?? fails];
     }
     // The edge once more: where chance took all of that size, the search goes on above it.
     if (!(await arrives(fails))) return { passes, fails };

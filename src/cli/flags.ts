@@ -1,6 +1,6 @@
 /** Flags that several verbs share, and how their values are read. */
 import { dirname, join } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { DEFAULT_DATA_DIR } from '../cluster/paths.ts';
 import { HeddleError } from '../lib/errors.ts';
 
@@ -12,14 +12,24 @@ export const withDataDir = (command: Command): Command =>
       notEmpty,
       DEFAULT_DATA_DIR,
     )
-    .addOption(
-      new Option('--cluster <name>', `the cluster in ${clusterDir('NAME')}`)
-        .conflicts('dataDir')
-        .argParser(clusterName),
-    )
-    .on('option:cluster', (name: string) =>
-      command.setOptionValueWithSource('dataDir', clusterDir(name), 'cli'),
-    );
+    .option('--cluster <name>', `the cluster in ${clusterDir('NAME')}`, clusterName)
+    // Not by commander's "conflicts": a name sets the folder, and would be in conflict with itself.
+    .on('option:data-dir', () => refuseBoth(command))
+    .on('option:cluster', (name: string) => {
+      refuseBoth(command);
+      command.setOptionValueWithSource('dataDir', clusterDir(name), 'cli');
+    });
+
+/** @throws HeddleError `BadFlag` */
+function refuseBoth(command: Command): void {
+  const { cluster, dataDir } = command.opts<{ cluster?: string; dataDir: string }>();
+  if (cluster === undefined || command.getOptionValueSource('dataDir') !== 'cli') return;
+  if (dataDir === clusterDir(cluster)) return;
+  throw new HeddleError(
+    'BadFlag',
+    `--cluster "${cluster}" and --data-dir "${dataDir}": expected one of them`,
+  );
+}
 
 /** The data directory of a cluster by its name: those of one machine lie side by side. */
 export const clusterDir = (name: string): string => join(dirname(DEFAULT_DATA_DIR), name);

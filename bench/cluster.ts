@@ -35,7 +35,12 @@ const UP_MS = 600_000;
 const WRITERS = 64;
 export const ENDPOINTS = 3;
 
-export async function openCluster(t: Cleanup, count: number): Promise<BenchCluster> {
+/** `flags`: more of `up`. */
+export async function openCluster(
+  t: Cleanup,
+  count: number,
+  ...flags: readonly string[]
+): Promise<BenchCluster> {
   const dataDir = mkdtempSync(join(tmpdir(), `heddle-bench-${process.pid}-`));
   const heddle = async (...args: string[]) => {
     const argv = [join(ROOT, 'heddle'), ...args, '--data-dir', dataDir];
@@ -47,7 +52,7 @@ export async function openCluster(t: Cleanup, count: number): Promise<BenchClust
     rmSync(dataDir, { recursive: true, force: true });
   });
   const nodes = ['--nodes', String(count), '--timeout', `${UP_MS / 1000}s`];
-  await heddle('up', '--datapath', 'ebpf', ...nodes, '--detach', '--stand-in', '--api-port', '0');
+  await heddle('up', '--datapath', 'ebpf', ...nodes, '--detach', '--stand-in', '--api-port', '0', ...flags);
   return attachCluster(t, dataDir);
 }
 

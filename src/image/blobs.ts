@@ -5,7 +5,7 @@ import { join, normalize } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { compressionOf, decompressor } from './compression.ts';
-import { unpackError } from './layer.ts';
+import { tooLarge, unpackError } from './layer.ts';
 import { badArchive } from './tar-header.ts';
 import { createTarReader } from './tar-reader.ts';
 
@@ -32,10 +32,10 @@ export async function readDocument(blobs: Blobs, name: string): Promise<Buffer> 
 }
 
 /**
- * `spool`: where a compressed archive is unpacked to, so that its files can be found in it.
- * @throws HeddleError `BadArchive`, `NoSuchFile`
+ * `spool`: where a compressed archive is unpacked to, at most `maxBytes`, so that its files can be found in it.
+ * @throws HeddleError `BadArchive`, `DiskFull`, `ImageTooLarge`, `NoSuchFile`
  */
-export async function openBlobs(path: string, spool: string): Promise<Blobs> {
+export async function openBlobs(path: string, spool: string, maxBytes: number): Promise<Blobs> {
   const found = await stat(path).catch((cause: unknown) => {
     throw new HeddleError('NoSuchFile', `cannot read ${path}`, {
       hint: 'expected the folder of an OCI image layout, or a file of "docker save" or "skopeo copy"',
@@ -53,14 +53,26 @@ export async function openBlobs(path: string, spool: string): Promise<Blobs> {
   const compression = compressionOf(first);
   if (compression === 'none') return ofTar(path);
   try {
-    await pipeline(createReadStream(path), decompressor(compression), createWriteStream(spool));
+    const source = createReadStream(path);
+    await pipeline(source, decompressor(compression), limit(maxBytes, path), createWriteStream(spool));
   } catch (error) {
+    if (error instanceof HeddleError) throw error;
     throw errnoCode(error)?.startsWith('E') === true
       ? unpackError(path, error)
       : badArchive(`${path} cannot be decompressed`);
   }
   return ofTar(spool);
 }
+
+const limit = (maxBytes: number, path: string) =>
+  async function* (source: AsyncIterable<Buffer>) {
+    let left = maxBytes;
+    for await (const chunk of source) {
+      left -= chunk.length;
+      if (left < 0) throw tooLarge(`the archive ${path}`);
+      yield chunk;
+    }
+  };
 
 const inside = (name: string): string | undefined => {
   const path = normalize(name);

@@ -155,6 +155,9 @@ test('what is damaged, changed or no image is refused, and nothing of it is kept
   await code(w.from(w.file(Buffer.alloc(10_000))), 'BadArchive');
   await code(w.from(join(w.folder, 'nosuch')), 'NoSuchFile');
   await code(w.from(w.file(tarOfFiles(layout)), { maxBytes: 3 }), 'ImageTooLarge');
+  // What is decompressed on the way to be looked into takes room, too.
+  const bomb = Buffer.concat([tarOfFiles(layout), Buffer.alloc(2 << 20)]);
+  await code(w.from(w.file(gzipSync(bomb))), 'ImageTooLarge', /archive/);
   await code(
     w.from(w.file(tarOfFiles(layoutOf({ layers: LAYERS })))),
     'BadImageName',

@@ -43,7 +43,7 @@ export async function importImages(options: ImportOptions): Promise<Imported[]> 
   const { store, path } = options;
   const work = makeIncoming(store);
   try {
-    const blobs = await openBlobs(path, join(work.path, 'archive'));
+    const blobs = await openBlobs(path, join(work.path, 'archive'), options.maxBytes);
     const images = await findImages(blobs, options.architecture);
     if (options.name !== undefined && images.length > 1)
       throw new HeddleError('BadFlag', `--name "${options.name}": ${path} holds ${images.length} images`, {

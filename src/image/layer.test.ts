@@ -217,3 +217,9 @@ test('whatever a layer says, nothing outside of the root is made, changed or rem
     { numRuns: 60 },
   );
 });
+
+test('folders that an archive does not name count as well', { skip: needsRoot }, async (t) => {
+  const { apply } = unpacked(t);
+  const deep = Array.from({ length: 30 }, (_, i) => ({ name: `${i}${'/a'.repeat(40)}` }));
+  await refuses(apply(deep), /unpacks to more than is allowed/);
+});

@@ -31,12 +31,7 @@ export async function applyLayer(root: string, { reader, budget, skip, progress 
   const own = new Set<string>();
   const folders: { path: string; mtime: number }[] = [];
   for (let entry = await reader.next(); entry; entry = await reader.next()) {
-    budget.entries--;
-    budget.bytes -= Math.max(0, stored(entry));
-    if (budget.entries < 0 || budget.bytes < 0)
-      throw new HeddleError('ImageTooLarge', 'the image unpacks to more than is allowed', {
-        hint: '--max-size and --max-files say how much is',
-      });
+    spend(stored(entry));
     try {
       await apply(entry);
     } catch (error) {
@@ -47,9 +42,21 @@ export async function applyLayer(root: string, { reader, budget, skip, progress 
   for (const { path, mtime } of folders.toReversed())
     if (fs.lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) fs.utimesSync(path, mtime, mtime);
 
+  function spend(bytes: number): void {
+    budget.entries--;
+    budget.bytes -= Math.max(0, bytes);
+    if (budget.entries < 0 || budget.bytes < 0) throw tooLarge('the image');
+  }
+
+  /** A folder that the archive does not name. */
+  function made(path: string): void {
+    spend(0);
+    note(path);
+  }
+
   async function apply(entry: Entry): Promise<void> {
     if (entry.name.includes('\uFFFD')) return skip(entry.name, 'its name is not UTF-8');
-    const place = placeIn(root, entry.name, note)!;
+    const place = placeIn(root, entry.name, made)!;
     if (place.base === undefined) return entry.kind === 'folder' ? describe(root, entry) : undefined;
     if (place.base.startsWith(WHITEOUT)) return whiteOut(place, place.base);
     if (entry.attributes.length > 0) skip(entry.name, `extended attributes (${entry.attributes.join(', ')})`);
@@ -150,6 +157,11 @@ export async function applyLayer(root: string, { reader, budget, skip, progress 
     if (found.isDirectory()) for (const one of fs.readdirSync(path)) removeBelow(join(path, one));
   }
 }
+
+export const tooLarge = (what: string): HeddleError =>
+  new HeddleError('ImageTooLarge', `${what} unpacks to more than is allowed`, {
+    hint: '--max-size and --max-files say how much is',
+  });
 
 const stored = ({ pieces, size }: Entry): number =>
   pieces ? pieces.reduce((sum, { length }) => sum + length, 0) : size;

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { run } from '../kernel/spawn.ts';
 import { testFolder } from '../kernel/test-netns.ts';
 import { HeddleError } from '../lib/errors.ts';
-import { tarOf } from './testing/make.ts';
+import { paxRecord, tarOf } from './testing/make.ts';
 import { createTarReader, type Entry } from './tar-reader.ts';
 
 async function* pieces(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
@@ -129,3 +129,14 @@ function mendSum(bytes: Buffer, at: number): void {
   const sum = bytes.subarray(at, at + 512).reduce((all, byte) => all + byte, 0);
   bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
 }
+
+test('extended headers without end are refused, those for all entries as well', async () => {
+  const one = (type: string, key: string) => {
+    const bytes = tarOf([{ name: 'pax', type, content: paxRecord(key, 'x'.repeat(300_000)).toString() }]);
+    return bytes.subarray(0, -1024);
+  };
+  for (const type of ['x', 'g']) {
+    const many = Array.from({ length: 4 }, (_, i) => one(type, `key${i}`));
+    await assert.rejects(readAll(Buffer.concat([...many, tarOf([{ name: 'a' }])])), /extended headers/);
+  }
+});

@@ -39,7 +39,7 @@ export interface TarReader {
   content(): AsyncGenerator<Buffer>;
 }
 
-/** Bytes of an extended header, entries of an archive, pieces of a sparse file. */
+/** Bytes of the extended headers of an entry, pieces of a sparse file. */
 const MAX_EXTENDED = 1 << 20;
 const MAX_PIECES = 1 << 16;
 
@@ -50,6 +50,9 @@ export function createTarReader(source: AsyncIterable<Uint8Array>): TarReader {
   /** Of the entry that is being read: content, and blocks to fill up. */
   let left = 0;
   let padding = 0;
+  /** Bytes of extended headers: of the entry that is being read, and of those for all entries. */
+  let extended = 0;
+  let forAll = 0;
 
   function begin(size: number): void {
     left = size;
@@ -57,10 +60,11 @@ export function createTarReader(source: AsyncIterable<Uint8Array>): TarReader {
   }
 
   async function whole(header: Header): Promise<Buffer> {
-    if (header.size > MAX_EXTENDED)
-      throw badArchive(
-        `an extended header of ${header.size} bytes in the archive: at most ${MAX_EXTENDED} are read`,
-      );
+    extended += header.size;
+    if (header.kind === 'pax-global') forAll += header.size;
+    const most = Math.max(extended, forAll);
+    if (most > MAX_EXTENDED)
+      throw badArchive(`extended headers of ${most} bytes in the archive: at most ${MAX_EXTENDED} are read`);
     begin(header.size);
     const bytes = await input.exactly(header.size);
     left = 0;
@@ -83,6 +87,7 @@ export function createTarReader(source: AsyncIterable<Uint8Array>): TarReader {
     let pax = new Map(global);
     let name: string | undefined;
     let target: string | undefined;
+    extended = 0;
     for (;;) {
       const header = await nextHeader();
       if (!header) return drain();

@@ -4,12 +4,14 @@
  *
  *   STAGE            memory, in a mount namespace of our own: with us all mounts go
  *   STAGE/rootfs     the image's files, shared and read-only, as owned by the pod's ids; above them the container's own
+ *   STAGE/users      the user namespace of the pod's ids
  *   STAGE/sys        of the pod's network namespace, which the container's user namespace may not mount
  *   STAGE/mqueue     of the pod's IPC namespace, likewise
  *   /sys/fs/cgroup   cgroup2 alone, from our own cgroup down: runc makes its one below and finds no others
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/mount.h>
 #include <poll.h>
 #include <sched.h>
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,7 +30,7 @@
 
 #include "pause.h"
 
-enum { ID_COUNT = 65536, PATH_BYTES = 4096, DETACHED = 1 /* OPEN_TREE_CLONE */, EMPTY_PATH = 0x1000, FROM_EMPTY = 4 };
+enum { ID_COUNT = 65536, MAX_PROCESSES = 4096, PATH_BYTES = 4096, DETACHED = 1 /* OPEN_TREE_CLONE */, EMPTY_PATH = 0x1000, FROM_EMPTY = 4 };
 #ifndef MOUNT_ATTR_IDMAP
 #define MOUNT_ATTR_IDMAP 0x00100000
 #endif
@@ -84,7 +87,20 @@ static void write_ids(pid_t pid, const char *name, unsigned base) {
   close(fd);
 }
 
-/* A user namespace of the pod's ids, for the mount alone. */
+/*
+ * The kernel holds all users of a namespace together to the limit of processes of whoever made it, unless that was
+ * root: a container's root can become any user of its own, each of whom has a limit of processes to himself.
+ */
+static bool make_limited_namespace(unsigned base) {
+  struct rlimit processes = {MAX_PROCESSES, MAX_PROCESSES};
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct kept[2] = {{.effective = 1 << CAP_SYS_ADMIN, .permitted = 1 << CAP_SYS_ADMIN}};
+  return setrlimit(RLIMIT_NPROC, &processes) == 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 &&
+         setresgid(base, base, base) == 0 && setresuid(base, base, base) == 0 && syscall(SYS_capset, &header, kept) == 0 &&
+         unshare(CLONE_NEWUSER) == 0;
+}
+
+/* A user namespace of the pod's ids, of the mounts and of the container. */
 static int open_user_namespace(unsigned base) {
   int ready[2];
   char path[64], byte;
@@ -92,8 +108,8 @@ static int open_user_namespace(unsigned base) {
   pid_t child = fork();
   if (child < 0) fail("%s: %s", "fork", strerror(errno));
   if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (unshare(CLONE_NEWUSER) < 0 || write(ready[1], "", 1) != 1) _exit(1);
+    /* Now: a change of users would take it back. */
+    if (!make_limited_namespace(base) || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || write(ready[1], "", 1) != 1) _exit(1);
     for (;;) pause();
   }
   close(ready[1]);
@@ -110,8 +126,8 @@ static int open_user_namespace(unsigned base) {
 }
 
 /* What root owns on disk, the pod's root owns at `at`; likewise the others. */
-static void mount_mapped(const char *from, const char *at, unsigned base) {
-  struct mount_attr owners = {.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY, .userns_fd = (unsigned)open_user_namespace(base)};
+static void mount_mapped(const char *from, const char *at, int users) {
+  struct mount_attr owners = {.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY, .userns_fd = (unsigned)users};
   int tree = (int)syscall(SYS_open_tree, AT_FDCWD, from, DETACHED | O_CLOEXEC);
   if (tree < 0) fail("cannot open the image's files, %s: %s", from, strerror(errno));
   if (syscall(SYS_mount_setattr, tree, "", EMPTY_PATH, &owners, sizeof owners) < 0)
@@ -120,7 +136,16 @@ static void mount_mapped(const char *from, const char *at, unsigned base) {
   mkdir(at, 0755);
   if (syscall(SYS_move_mount, tree, "", AT_FDCWD, at, FROM_EMPTY) < 0) fail("cannot mount %s: %s", at, strerror(errno));
   close(tree);
-  close((int)owners.userns_fd);
+}
+
+/* A namespace stays as long as it is mounted somewhere. */
+static void mount_users(int users, const char *at) {
+  char path[64];
+  int file = open(at, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", users);
+  if (file < 0 || mount(path, at, NULL, MS_BIND, NULL) < 0) fail("cannot mount %s: %s", at, strerror(errno));
+  close(file);
+  close(users);
 }
 
 static void make_stage(const struct image *image) {
@@ -136,7 +161,9 @@ static void make_stage(const struct image *image) {
   snprintf(rootfs_path, sizeof rootfs_path, "/proc/self/fd/%d", rootfs);
   mkdir(image->stage, 0700);
   put_mount("tmpfs", image->stage, MS_NOSUID | MS_NODEV, "mode=0755");
-  mount_mapped(rootfs_path, staged(image, "image"), image->base);
+  int users = open_user_namespace(image->base);
+  mount_mapped(rootfs_path, staged(image, "image"), users);
+  mount_users(users, staged(image, "users"));
   /* Names without characters that options of mounts give a meaning. */
   mkdir(staged(image, "layer"), 0700);
   if (mount(layer_path, staged(image, "layer"), NULL, MS_BIND, NULL) < 0) fail("cannot mount %s: %s", image->layer, strerror(errno));
@@ -156,8 +183,11 @@ static int run_runc(const struct image *image, char *const rest[]) {
   pid_t pid = fork();
   if (pid == 0) {
     sigset_t none;
+    struct rlimit processes = {MAX_PROCESSES, MAX_PROCESSES};
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Handed on to the container; runc itself may not be allowed to set it there. */
+    if (setrlimit(RLIMIT_NPROC, &processes) < 0) fail("%s: %s", "setrlimit", strerror(errno));
     execvp(argv[0], argv);
     fail(errno == ENOENT ? "there is no %s on this machine: install the Debian package runc (%s)" : "cannot start %s: %s", image->runc,
          strerror(errno));

@@ -28,8 +28,6 @@ export interface ConfigOptions {
 }
 
 export const ID_COUNT = 65_536;
-/** Of one user of a pod, as for pods of processes. */
-const MAX_PROCESSES = 4096;
 
 /** As container runtimes have them for pods of Kubernetes. */
 const MASKED = `
@@ -83,14 +81,17 @@ export function runtimeConfig(options: ConfigOptions): object {
       env: Object.entries(options.env).map(([name, value]) => `${name}=${value}`),
       cwd: options.cwd,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      rlimits: [{ type: 'RLIMIT_NPROC', hard: MAX_PROCESSES, soft: MAX_PROCESSES }],
       noNewPrivileges: !mayGainPrivileges(container),
     },
     root: { path: `${stage}/rootfs`, readonly: container.securityContext?.readOnlyRootFilesystem === true },
     mounts: [...basicMounts(stage), ...options.mounts],
     linux: {
       // The pod's network, IPC and host name are those that runc is started in.
-      namespaces: ['pid', 'mount', 'user', 'cgroup'].map((type) => ({ type })),
+      namespaces: [
+        ...['pid', 'mount', 'cgroup'].map((type) => ({ type })),
+        // Made by heddle-pause: it holds all users of the pod together to a number of processes.
+        { type: 'user', path: `${stage}/users` },
+      ],
       uidMappings: ids,
       gidMappings: ids,
       // Below the container's own cgroup, which is all that runc sees.

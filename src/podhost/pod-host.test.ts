@@ -308,4 +308,32 @@ test('a port that a service asks for later is opened', async () => {
     });
     return result.ok;
   });
+  await toldOfAnnotations();
 });
+
+/** Of the pod that runs: what cannot be read is told, what can be is done, and both follow a change. */
+async function toldOfAnnotations(): Promise<void> {
+  const annotate = (annotations: Record<string, string>) => {
+    const pod = node.pods.get('uid-web')!;
+    add({ ...pod, metadata: { ...pod.metadata, annotations } });
+  };
+  const told = () =>
+    node.pods
+      .get('uid-web')!
+      .status!.conditions!.find(({ type }) => type === 'heddle.dev/StandInAnnotations');
+  const statusOf = async () => {
+    const to = { uid: 'uid-web', host: '127.0.0.1', port: 8080, kind: 'http' } as const;
+    return (await node.host.standIn.connect(to)).status;
+  };
+  annotate({ 'heddle.dev/stand-in-error-rate': '100%,status=507', 'heddle.dev/stand-in-latency': 'soon' });
+  const condition = await eventually('the pod says what is wrong', told);
+  assert.match(condition.message!, /^heddle\.dev\/stand-in-latency: "soon" must be a duration/);
+  assert.deepEqual(
+    node.events.map(({ pod, type, reason }) => [pod, type, reason]),
+    [['web', 'Warning', 'InvalidAnnotation']],
+  );
+  await eventually('answers are errors', async () => (await statusOf()) === 507);
+  annotate({});
+  await eventually('nothing is wrong any more', () => !told());
+  await eventually('answers are as before', async () => (await statusOf()) === 200);
+}

@@ -20,6 +20,7 @@ import type { PodRecord, Records } from './records.ts';
 import { refusal } from './refusal.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { StandInClient } from './stand-in/client.ts';
+import { behaviourOf, behaviourProblems } from './stand-in/behaviour.ts';
 import type { StandInPod } from './stand-in/types.ts';
 import { attachProcesses, type PodProcesses, type ProcessOptions } from './process/attach.ts';
 import { type PodStatus, podStatus } from './status.ts';
@@ -100,6 +101,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   let working: Promise<void> | undefined;
   let dirty = false;
   let servedPorts = '';
+  /** Problems of its annotations that an event told. */
+  let told = '';
   /** Ran before this agent did: its probes go on from where the API server says they were. */
   let adopted = false;
   /** Nothing of it is left on this node. */
@@ -171,10 +174,22 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     if (!pod) return;
     refused = refusal(pod, defaults);
     if (refused) return touchStatus();
+    tellProblems(pod);
     if (stage === 'new') await deps.slots(() => setUp(pod!));
     if (stage === 'attached') await start(pod);
     else if (stage === 'running') await refresh(pod);
     touchStatus();
+  }
+
+  const problemsOf = (current: Pod) =>
+    behaviourProblems(current, runtimeFor(current)).join('; ').slice(0, 1000);
+
+  /** Once for each text; the condition says it all the time. */
+  function tellProblems(current: Pod): void {
+    const problems = problemsOf(current);
+    if (problems !== told && problems !== '')
+      deps.processes.event?.(current, 'Warning', 'InvalidAnnotation', problems);
+    told = problems;
   }
 
   async function setUp(current: Pod): Promise<void> {
@@ -323,6 +338,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     containers: health?.containers() ?? new Map(),
     terminating: mustGo(),
     runtime: processes?.status(),
+    unheeded: pod ? problemsOf(pod) : '',
     trouble:
       refused ?? (error === undefined ? undefined : { reason: 'FailedCreatePodSandBox', message: error }),
     written,
@@ -330,7 +346,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   });
 
   const ports = () => portsOf(pod!, callbacks.extraPorts?.(pod!) ?? []);
-  const portsKey = (): string => (pod ? JSON.stringify(ports()) : servedPorts);
+  const portsKey = (): string => (pod ? JSON.stringify([ports(), behaviourOf(pod).behaviour]) : servedPorts);
 
   function servedBy(): StandInPod | undefined {
     if (!serving || !record || record.runtime) return undefined;
@@ -341,6 +357,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     const { nameservers, search, ndots } = resolvConfOf(pod, deps.dns);
     const resolv = { nameservers, search, ndots };
     const addresses = record.addresses ?? [];
+    const { behaviour } = behaviourOf(pod);
     return {
       uid,
       namespace,
@@ -353,6 +370,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       log: logFile(),
       resolv,
       draining: stage === 'draining',
+      ...(behaviour && { behaviour }),
     };
   }
 

@@ -35,6 +35,8 @@ export interface PodFacts {
   terminating: boolean;
   /** Undefined: a stand-in, or nothing was started yet. */
   runtime?: RuntimeStatus | undefined;
+  /** Why annotations of stand-ins that it has are passed over; empty: they are not. */
+  unheeded?: string;
   /** Why the pod does not come up. */
   trouble: { reason: string; message: string } | undefined;
   /** What was written last: newer than what the API server has told us. */
@@ -150,6 +152,8 @@ function finishedInit(
 
 /** There only where a limit is asked for and not set. */
 const LIMITS = 'heddle.dev/LimitsEnforced';
+/** … or an annotation `heddle.dev/stand-in-…` passed over. */
+const ANNOTATIONS = 'heddle.dev/StandInAnnotations';
 
 type Line = [type: string, ok: boolean, reason: string, message?: string];
 
@@ -188,8 +192,10 @@ function conditions(
     ...(facts.runtime?.unenforced
       ? [[LIMITS, false, 'NoController', facts.runtime.unenforced] satisfies Line]
       : []),
+    ...(facts.unheeded ? [[ANNOTATIONS, false, 'InvalidAnnotation', facts.unheeded] satisfies Line] : []),
   ];
-  const others = (pod.status?.conditions ?? []).filter(({ type }) => !mine.some(([own]) => own === type));
+  const isMine = (type: string) => type === ANNOTATIONS || mine.some(([own]) => own === type);
+  const others = (pod.status?.conditions ?? []).filter(({ type }) => !isMine(type));
   return [
     ...mine.map(([type, ok, reason, message]) => condition(pod, facts, type, ok, reason, message)),
     ...others,

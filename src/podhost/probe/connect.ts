@@ -140,7 +140,8 @@ function get(
       let text = '';
       res.setEncoding('utf8');
       res.on('data', (chunk: string) => {
-        if (text.length < 65_536) text += chunk;
+        // A tree of calls may be long.
+        if (text.length < 1 << 20) text += chunk;
       });
       res.on('error', fail);
       res.on('end', () => resolve({ status: res.statusCode, ...fromEcho(text) }));

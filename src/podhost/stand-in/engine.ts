@@ -1,6 +1,8 @@
 /** The stand-in application for all pods of a node: holds the wanted list, opens sockets, logs requests. */
 import type { Log } from '../../lib/log.ts';
 import { type AccessLog, createAccessLog } from './access-log.ts';
+import { type Behaviours, createBehaviours, type BehavioursDeps } from './behaviours.ts';
+import { callLine } from './call-line.ts';
 import type { Connection } from './connection.ts';
 import { createHttpEcho } from './http-echo.ts';
 import { createPodSockets, type PodSocketOpener, type PodSockets } from './pod-sockets.ts';
@@ -10,6 +12,7 @@ import type { StandInPod, StandInPodStatus } from './types.ts';
 export interface EngineDeps {
   /** Enters the pod's namespace; `identity` changes when another namespace takes the path. Throws when absent. */
   enter(netns: string): { open: PodSocketOpener; identity: string; close(): void };
+  call: BehavioursDeps['call'];
   log: Log;
   now(): Date;
   /** Connections of all pods together. Default 12,000. */
@@ -39,8 +42,18 @@ interface Served {
 export function createEngine(deps: EngineDeps): Engine {
   const { maxConnections = 12_000 } = deps;
   const served = new Map<string, Served>();
+  const behaviours: Behaviours = createBehaviours({
+    call: deps.call,
+    onCall: (pod, report) =>
+      served.get(pod.uid)?.log.write(`${deps.now().toISOString()} ${callLine(report)}`),
+  });
   const http = createHttpEcho({
     draining: ({ pod }) => served.get(pod.uid)?.pod.draining === true,
+    behave({ pod }, headers, asker) {
+      // The pod as it is asked for now: the connection may be older.
+      const now = served.get(pod.uid)?.pod;
+      return now && behaviours.onRequest(now, headers, asker);
+    },
     onRequest(connection, { protocol, method, path, status, bytes, probe }) {
       if (probe && status < 400) return;
       record(connection, `${protocol} ${method} ${path} ${status} ${bytes}B`);
@@ -81,6 +94,7 @@ export function createEngine(deps: EngineDeps): Engine {
   }
 
   function shut(entry: Served): void {
+    behaviours.drop(entry.pod.uid);
     entry.sockets?.close();
     entry.release();
     entry.sockets = undefined;
@@ -106,6 +120,7 @@ export function createEngine(deps: EngineDeps): Engine {
         });
       }
       entry.sockets!.apply(pod.tcp, pod.udp);
+      behaviours.apply(pod);
       entry.error = '';
     } catch (error) {
       shut(entry);

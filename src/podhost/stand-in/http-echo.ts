@@ -1,15 +1,20 @@
 /** HTTP/1.1 and h2c: every path answers 200 with what the pod saw of the request. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createServer2, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { acceptWebSocket, keyOf } from '../../lib/websocket.ts';
+import { keyOf } from '../../lib/websocket.ts';
 import type { Connection } from './connection.ts';
-import { answerGrpc } from './grpc.ts';
-import { type Echo, WHO_AM_I } from './types.ts';
+import type { Outcome } from './behave.ts';
+import { ECHO_METADATA } from './call.ts';
+import { BUDGET_HEADER } from './call-budget.ts';
+import { answerGrpc, failGrpc, isHealth } from './grpc.ts';
+import type { Echo } from './types.ts';
+import { serveWebSocket } from './websocket-echo.ts';
 
 /** Bytes of a request body that the answer repeats. */
 const MAX_BODY = 64 * 1024;
+/** Characters of metadata that tell of a tree of calls; more than that and clients would refuse the answer. */
+const MAX_METADATA = 48 * 1024;
 
 export interface RequestLine {
   protocol: string;
@@ -26,6 +31,12 @@ export interface HttpEchoDeps {
   handshakeMs?: number;
   /** Whether an answer now ends the connection, as its pod is about to go. */
   draining?(connection: Connection): boolean;
+  /** What happens before the answer to a request that is no probe; undefined: nothing. Never rejects. */
+  behave?(
+    connection: Connection,
+    headers: IncomingHttpHeaders,
+    asker: AbortController,
+  ): Promise<Outcome> | undefined;
   onRequest(connection: Connection, line: RequestLine): void;
 }
 
@@ -43,16 +54,61 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
   /** Only while `accept` runs: a session is made, and tells of itself, inside of it. */
   let entering: Connection | undefined;
 
+  /** Undefined at once where nothing is asked for: most pods, and all probes. */
+  function before(req: AnyRequest, res: AnyResponse, connection: Connection) {
+    if (!deps.behave || isProbe(req)) return undefined;
+    const asker = new AbortController();
+    const outcome = deps.behave(connection, req.headers, asker);
+    if (outcome) (res as ServerResponse).on('close', () => asker.abort(new Error('ECANCELED nobody waits')));
+    return outcome;
+  }
+
+  async function answerRpc(req: Http2ServerRequest, res: Http2ServerResponse, connection: Connection) {
+    const { failure, calls } = (isHealth(req.url) ? undefined : await before(req, res, connection)) ?? {};
+    const echo = connection.echo('gRPC');
+    const extra: Record<string, string> = {
+      'x-pod': echo.pod,
+      'x-node': echo.node,
+      'x-peer': echo.peer.address,
+    };
+    // For stand-ins that call this one: messages say nothing of the tree.
+    if (req.headers[BUDGET_HEADER] !== undefined) {
+      const tree: Echo = {
+        ...echo,
+        method: 'POST',
+        path: req.url,
+        headers: { ...req.headers },
+        ...(failure?.injected ? { injected: failure.message } : {}),
+        ...(calls ? { calls } : {}),
+      };
+      const text = Buffer.from(JSON.stringify(tree)).toString('base64');
+      if (text.length <= MAX_METADATA) extra[ECHO_METADATA] = text;
+    }
+    if (failure) failGrpc(req, res, extra, { code: failure.grpc, message: failure.message });
+    else answerGrpc(req, res, extra);
+    deps.onRequest(connection, {
+      protocol: 'gRPC',
+      method: 'POST',
+      path: req.url,
+      status: 200,
+      bytes: 0,
+      probe: isProbe(req),
+    });
+  }
+
   function answer(req: AnyRequest, res: AnyResponse, connection: Connection, protocol: string): void {
     const path = req.url ?? '/';
-    collect(req, (body, bytes) => {
-      const status = statusOf(path);
+    collect(req, async (body, bytes) => {
+      const { failure, calls } = (await before(req, res, connection)) ?? {};
+      const status = failure?.status ?? statusOf(path);
       const echo: Echo = {
         ...connection.echo(protocol),
         method: req.method,
         path,
         headers: { ...req.headers },
         ...(body.length > 0 ? { body: body.toString('utf8') } : {}),
+        ...(failure?.injected ? { injected: failure.message } : {}),
+        ...(calls ? { calls } : {}),
       };
       const last = deps.draining?.(connection) ?? false;
       if (last && protocol === 'HTTP/1.1') (res as ServerResponse).setHeader('connection', 'close');
@@ -118,16 +174,7 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
     if (!connection) return req.stream.close();
     if (!(req.headers['content-type'] ?? '').startsWith('application/grpc'))
       return answer(req, res, connection, 'HTTP/2');
-    const { pod, node, peer } = connection.echo('gRPC');
-    answerGrpc(req, res, { 'x-pod': pod, 'x-node': node, 'x-peer': peer.address });
-    deps.onRequest(connection, {
-      protocol: 'gRPC',
-      method: 'POST',
-      path: req.url,
-      status: 200,
-      bytes: 0,
-      probe: isProbe(req),
-    });
+    answerRpc(req, res, connection).catch(() => req.stream.close());
   });
 
   return {
@@ -143,37 +190,9 @@ export function createHttpEcho(deps: HttpEchoDeps): HttpEcho {
   };
 }
 
-interface Upgrading {
-  readonly socket: Duplex;
-  readonly head: Buffer;
-  readonly key: string;
-  readonly connection: Connection;
-}
-
-/** Messages come back as they were; WHO_AM_I is answered with an Echo. The first protocol offered is taken. */
-function serveWebSocket(req: IncomingMessage, { socket, head, key, connection }: Upgrading): void {
-  const [protocol = ''] = (req.headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim());
-  const peer = acceptWebSocket(socket, {
-    key,
-    protocol: /^[\w.+-]*$/.test(protocol) ? protocol : '',
-    head,
-    onMessage(payload, kind) {
-      const asked = payload.toString('latin1').trimEnd() === WHO_AM_I.trimEnd();
-      const answer = asked
-        ? Buffer.from(
-            JSON.stringify({ ...connection.echo('WebSocket'), path: req.url, headers: { ...req.headers } }),
-          )
-        : payload;
-      if (peer.send(answer, asked ? 'text' : kind)) return;
-      peer.pause();
-      peer.onceDrained(() => peer.resume());
-    },
-  });
-}
-
 const isProbe = (req: AnyRequest): boolean => req.headers['user-agent']?.startsWith('kube-probe/') ?? false;
 
-function collect(req: AnyRequest, onEnd: (body: Buffer, bytes: number) => void): void {
+function collect(req: AnyRequest, onEnd: (body: Buffer, bytes: number) => Promise<void>): void {
   const chunks: Buffer[] = [];
   let kept = 0;
   let bytes = 0;
@@ -185,7 +204,8 @@ function collect(req: AnyRequest, onEnd: (body: Buffer, bytes: number) => void):
     chunks.push(part);
   });
   req.on('error', () => {});
-  req.on('end', () => onEnd(Buffer.concat(chunks), bytes));
+  // Who has gone meanwhile is not answered.
+  req.on('end', () => void onEnd(Buffer.concat(chunks), bytes).catch(() => req.destroy()));
 }
 
 /** `/status/503` lets a caller choose; everything else succeeds. */

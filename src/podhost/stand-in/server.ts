@@ -1,12 +1,13 @@
 /** The stand-in server of a node: engine, control and memory put together. */
 import { fstatSync } from 'node:fs';
-import { closeNetns, openNetns } from '../../kernel/netns.ts';
+import { closeNetns, type Netns, openNetns } from '../../kernel/netns.ts';
 import { bindUdp, connectTcp, listenTcp } from '../../kernel/sockets.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { createStateFile } from '../../lib/state-file.ts';
 import { probe } from '../probe/connect.ts';
+import { call } from './call.ts';
 import { serveControl } from './control.ts';
 import { createEngine, type EngineDeps } from './engine.ts';
 import type { StandInConnect, StandInPod, StandInPods } from './types.ts';
@@ -23,7 +24,7 @@ export interface StandInServerOptions {
 export async function runStandInServer(options: StandInServerOptions, signal: AbortSignal): Promise<void> {
   const { log, clock } = options;
   const state = createStateFile<StandInPods>(options.statePath);
-  const engine = createEngine({ enter, log, now: () => new Date(clock.now()) });
+  const engine = createEngine({ enter, call: callFrom(clock), log, now: () => new Date(clock.now()) });
   const stopped = Promise.withResolvers<void>();
   signal.addEventListener('abort', () => stopped.resolve(), { once: true });
 
@@ -68,6 +69,31 @@ const enter: EngineDeps['enter'] = (path) => {
     close: () => closeNetns(ns),
   };
 };
+
+/** From the pod's namespace, which what is asked for too late does not find open any more. */
+const callFrom =
+  (clock: Clock): EngineDeps['call'] =>
+  async (pod, target, headers, signal) => {
+    let ns: Netns | undefined;
+    const inside = (): Netns => {
+      if (!ns) throw new Error('ECANCELED the call is over');
+      return ns;
+    };
+    try {
+      ns = openNetns(pod.netns);
+      return await call(target, headers, signal, {
+        resolv: pod.resolv,
+        connectTcp: async (to) => connectTcp(inside(), to),
+        bindUdp: (family) => bindUdp(inside(), family === 4 ? '0.0.0.0' : '::', 0),
+        now: () => clock.monotonic(),
+      });
+    } catch (error) {
+      return { url: target.url, ms: 0, error: errorText(error) };
+    } finally {
+      if (ns) closeNetns(ns);
+      ns = undefined;
+    }
+  };
 
 let port = Math.floor(Math.random() * 28_000);
 /** In turn through the range that systems use for outgoing connections. */

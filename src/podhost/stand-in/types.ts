@@ -1,5 +1,6 @@
 import type { ProbeRequest } from '../probe/connect.ts';
 import type { Resolver } from '../probe/resolve.ts';
+import type { Behaviour } from './behaviour.ts';
 
 /** What the agent asks of a node's stand-in server (PUT /pods). */
 export interface StandInPod {
@@ -17,6 +18,8 @@ export interface StandInPod {
   resolv: Resolver;
   /** It is to go: every HTTP answer is the last one of its connection, so that clients move on by themselves. */
   draining?: boolean;
+  /** What its annotations ask for; absent: it answers at once, and calls nobody. */
+  behaviour?: Behaviour;
 }
 
 export interface StandInPods {
@@ -48,6 +51,31 @@ export interface Echo {
   path?: string;
   headers?: Record<string, unknown>;
   body?: string;
+  /** Why the answer is an error, if it is one that was asked for. */
+  injected?: string;
+  /** What it called for this request, in the order of the annotation. */
+  calls?: CallReport[];
+}
+
+/** One call of a stand-in. */
+export interface CallReport {
+  url: string;
+  /** Milliseconds until the whole answer was there, or none was to come. */
+  ms: number;
+  /** Of HTTP. */
+  status?: number;
+  /** Of gRPC: 0 is success. */
+  grpcStatus?: number;
+  /** Where the connection went. */
+  remote?: { address: string; port: number };
+  /** Addresses in the order in which they were tried. */
+  attempts?: string[];
+  /** Errno name and words, where no answer came. */
+  error?: string;
+  /** Not made, to keep the tree small: nobody's failure. */
+  skipped?: string;
+  /** Of a stand-in: what it saw, and whom it called. Of others: the beginning of what they said. */
+  answer?: Echo | string;
 }
 
 /** A client that sends this line over raw TCP, or this datagram over UDP, is answered with an Echo as JSON. */

@@ -1,6 +1,7 @@
-/** A Service that changes its type loses what only the old type has, unless the same update sets it anew. */
+/** What an update of a Service means by what it leaves out: addresses stay, and a type's own fields go with it. */
 import type { IServiceSpec } from 'kubernetes-models/v1/ServiceSpec';
 import { sameJson } from '../lib/json.ts';
+import { keepAddresses } from './service-addresses.ts';
 import type { Service } from './types.ts';
 
 type Field = Exclude<keyof IServiceSpec, 'ports' | 'type'>;
@@ -30,11 +31,15 @@ const RULES: readonly {
   },
 ];
 
-/** A new object, or `now` itself. */
-export function dropTypeFields(now: Service, before: Service): Service {
+/**
+ * A Service that changes its type loses what only the old type has, unless the same update sets it anew. A new
+ * object, or `now` itself.
+ */
+export function prepareServiceUpdate(now: Service, before: Service): Service {
   if (!now.spec || !before.spec) return now;
   const spec = { ...now.spec };
   const old = before.spec;
+  keepAddresses(spec, old);
   for (const { fields, needs } of RULES)
     if (needs(old) && !needs(spec))
       for (const field of fields) if (sameJson(spec[field], old[field])) delete spec[field];

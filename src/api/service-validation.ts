@@ -1,7 +1,7 @@
 /** Services: which fields go together, by type. */
 import type { IServicePort } from 'kubernetes-models/v1/ServicePort';
 import type { IServiceSpec } from 'kubernetes-models/v1/ServiceSpec';
-import { type Address, tryParseAddress, tryParseCidr } from '../lib/ip.ts';
+import { tryParseAddress, tryParseCidr } from '../lib/ip.ts';
 import {
   duplicate,
   forbidden,
@@ -14,6 +14,7 @@ import {
 } from './field-error.ts';
 import { dns1123Label, dns1123Subdomain, portName, portNumber, qualifiedName } from './formats.ts';
 import { validateLabels } from './metadata.ts';
+import { isHeadless, validateAddresses, validateAddressUpdate } from './service-addresses.ts';
 import type { Service } from './types.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
@@ -30,6 +31,7 @@ export function* validateService(service: Service): Problems {
   yield* validatePorts(spec);
   if (spec.type === 'ExternalName') yield* validateExternalName(spec);
   else yield* validateAddresses(spec);
+  yield* validateHeadless(spec);
   yield* validateAffinity(spec);
   yield* validateOutside(spec);
   yield* validateTraffic(spec);
@@ -98,62 +100,9 @@ function* validateExternalName(spec: IServiceSpec): Problems {
   if (spec.ipFamilyPolicy) yield forbidden('spec.ipFamilyPolicy', words);
 }
 
-function* validateAddresses(spec: IServiceSpec): Problems {
-  const families = spec.ipFamilies ?? [];
-  const addresses = spec.clusterIPs ?? [];
-  yield* oneOf('spec.ipFamilyPolicy', spec.ipFamilyPolicy, [
-    'PreferDualStack',
-    'RequireDualStack',
-    'SingleStack',
-  ]);
-  for (const [i, family] of families.entries()) {
-    yield* oneOf(`spec.ipFamilies[${i}]`, family, ['IPv4', 'IPv6']);
-    if (families.indexOf(family) < i) yield duplicate(`spec.ipFamilies[${i}]`, family);
-  }
-  if (families.length > 2) yield invalid('spec.ipFamilies', families, 'may only hold up to 2 values');
-  if (addresses.length > 2) yield invalid('spec.clusterIPs', addresses, 'may only hold up to 2 values');
-  if (spec.ipFamilyPolicy === 'SingleStack') {
-    const words = "may be 'PreferDualStack' or 'RequireDualStack' when multiple ";
-    if (addresses.length > 1)
-      yield invalid('spec.ipFamilyPolicy', spec.ipFamilyPolicy, `${words}cluster IPs are specified`);
-    if (families.length > 1)
-      yield invalid('spec.ipFamilyPolicy', spec.ipFamilyPolicy, `${words}IP families are specified`);
-  }
-  if ((spec.clusterIP ?? '') !== (addresses[0] ?? ''))
-    yield invalid('spec.clusterIPs[0]', addresses[0] ?? '', 'first value must match `clusterIP`');
-  if (spec.clusterIP === 'None') {
-    if (spec.type !== 'ClusterIP')
-      yield invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`);
-    if (addresses.length > 1)
-      yield invalid(
-        'spec.clusterIPs',
-        addresses,
-        "cannot have more than one cluster IP when the first is 'None'",
-      );
-    return;
-  }
-  yield* validateClusterIps(addresses, families);
-}
-
-const familyName = (address: Address): string => `IPv${address.family}`;
-
-function* validateClusterIps(addresses: readonly string[], families: readonly string[]): Problems {
-  const seen: string[] = [];
-  for (const [i, text] of addresses.entries()) {
-    const at = `spec.clusterIPs[${i}]`;
-    const address = tryParseAddress(text);
-    if (!address) {
-      yield invalid(at, text, IP_WORDS);
-      continue;
-    }
-    const family = familyName(address);
-    const wanted = families[i];
-    if (wanted && wanted !== family)
-      yield invalid(at, text, `expected an ${wanted} value as indicated by \`ipFamilies[${i}]\``);
-    if (seen.includes(family))
-      yield invalid('spec.clusterIPs', addresses, 'may specify no more than one IP for each IP family');
-    seen.push(family);
-  }
+function* validateHeadless(spec: IServiceSpec): Problems {
+  if (isHeadless(spec) && spec.type !== 'ClusterIP')
+    yield invalid('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`);
 }
 
 function* validateAffinity(spec: IServiceSpec): Problems {
@@ -216,10 +165,7 @@ export function* validateServiceUpdate(now: Service, before: Service): Problems 
   const has = now.spec ?? {};
   const had = before.spec ?? {};
   if (has.type === 'ExternalName' || had.type === 'ExternalName') return;
-  if (had.clusterIP)
-    yield* immutable('spec.clusterIPs[0]', has.clusterIP, had.clusterIP, 'may not change once set');
-  const [first] = had.ipFamilies ?? [];
-  if (first) yield* immutable('spec.ipFamilies[0]', has.ipFamilies?.[0], first, 'may not change once set');
+  yield* validateAddressUpdate(has, had);
   const checked = ({ type, externalTrafficPolicy }: IServiceSpec): boolean =>
     type === 'LoadBalancer' && externalTrafficPolicy === 'Local';
   if (had.healthCheckNodePort && checked(has) && checked(had))

@@ -104,7 +104,7 @@ const bad: [string, unknown, RegExp][] = [
   ],
   [
     'two addresses of one family',
-    { ports: [{ port: 80 }], clusterIPs: ['10.0.0.1', '10.0.0.2'] },
+    { ports: [{ port: 80 }], clusterIP: '10.0.0.1', clusterIPs: ['10.0.0.1', '10.0.0.2'] },
     /one IP for each IP family/,
   ],
   [
@@ -119,9 +119,14 @@ const bad: [string, unknown, RegExp][] = [
   ],
   ['a family that is none', { ports: [{ port: 80 }], ipFamilies: ['IPv5'] }, /ipFamilies\[0\]: Unsupported/],
   [
-    'one stack of two families',
-    { ports: [{ port: 80 }], ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv4', 'IPv6'] },
-    /ipFamilyPolicy/,
+    'addresses without the first of them',
+    { ports: [{ port: 80 }], clusterIPs: ['10.0.0.1'] },
+    /clusterIPs: .*must be empty when `clusterIP` is not specified/,
+  ],
+  [
+    'no address and one',
+    { clusterIP: 'None', clusterIPs: ['None', '10.0.0.1'], ports: [{ port: 80 }] },
+    /clusterIPs: .*'None' must be the first and only value/,
   ],
   [
     'headless on every node',

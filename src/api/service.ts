@@ -3,7 +3,7 @@ import { ageColumn, joined, labelsText, nameColumn, text } from './columns.ts';
 import { define } from './define.ts';
 import { dns1035Label } from './formats.ts';
 import { SERVICE } from './kinds.ts';
-import { dropTypeFields } from './service-update.ts';
+import { prepareServiceUpdate } from './service-update.ts';
 import { validateService, validateServiceUpdate } from './service-validation.ts';
 import type { Service } from './types.ts';
 
@@ -60,8 +60,7 @@ function setDefaults(service: Service): void {
     if (port.targetPort === undefined || port.targetPort === 0 || port.targetPort === '')
       port.targetPort = port.port;
   }
-  if (spec.clusterIP && !spec.clusterIPs) spec.clusterIPs = [spec.clusterIP];
-  if (!spec.clusterIP && spec.clusterIPs?.[0]) spec.clusterIP = spec.clusterIPs[0];
+  if (spec.clusterIP && !spec.clusterIPs?.length) spec.clusterIPs = [spec.clusterIP];
   service.status ??= {};
   service.status.loadBalancer ??= {};
   for (const ingress of service.status.loadBalancer.ingress ?? []) if (ingress.ip) ingress.ipMode ??= 'VIP';
@@ -84,7 +83,7 @@ export const service = define<Service>({
     text('Selector', 'The pods it sends to.', (s) => labelsText(s.spec?.selector), true),
   ],
   setDefaults,
-  prepareUpdate: dropTypeFields,
+  prepareUpdate: prepareServiceUpdate,
   validate: validateService,
   validateUpdate: validateServiceUpdate,
   selectable: { 'spec.clusterIP': (s) => s.spec?.clusterIP ?? '', 'spec.type': (s) => s.spec?.type ?? '' },

@@ -1,7 +1,8 @@
-/** Cluster IPs: which families a Service gets, and an address of each. */
+/** Cluster IPs: an address of each family that a Service has. */
 import { randomInt } from 'node:crypto';
 import { invalid } from '../api/field-error.ts';
 import type { FieldError } from '../api/resource.ts';
+import { isHeadless } from '../api/service-addresses.ts';
 import type { Service } from '../api/types.ts';
 import {
   bits,
@@ -13,9 +14,7 @@ import {
   nth,
   tryParseAddress,
 } from '../lib/ip.ts';
-
-type FamilyName = 'IPv4' | 'IPv6';
-type Policy = 'SingleStack' | 'PreferDualStack' | 'RequireDualStack';
+import { type FamilyName, familyOf } from './service-families.ts';
 
 export interface Pool {
   readonly family: FamilyName;
@@ -52,38 +51,28 @@ export function createPool(cidr: Cidr): Pool {
 
 interface Taking {
   take(held: string): boolean;
+  /** What the Service has already: nobody asks again whether it may. */
+  readonly kept: ReadonlySet<string>;
   readonly reserved: ReadonlySet<string>;
 }
 
-export function claimAddresses(service: Service, pools: readonly Pool[], taking: Taking): FieldError[] {
-  const spec = (service.spec ??= {});
-  if (spec.type === 'ExternalName') return [];
-  const headless = spec.clusterIP === 'None';
-  const asked = headless ? [] : (spec.clusterIPs ?? []).filter((text) => text !== '').map(canonicalAddress);
-  const chosen = chooseFamilies(spec, asked, pools);
-  if ('errors' in chosen) return chosen.errors;
-  spec.ipFamilies = chosen.families;
-  spec.ipFamilyPolicy = chosen.policy;
-  if (headless) {
+/** An address of each family in `ipFamilies`: kept, as asked for, or drawn. */
+export function claimAddresses({ spec }: Service, pools: readonly Pool[], taking: Taking): FieldError[] {
+  if (!spec || spec.type === 'ExternalName') return [];
+  if (isHeadless(spec)) {
     spec.clusterIPs = ['None'];
     return [];
   }
+  const asked = (spec.clusterIPs ?? []).filter((text) => text !== '').map(canonicalAddress);
   const result: string[] = [];
-  for (const family of chosen.families) {
-    const pool = pools.find((one) => one.family === family)!;
+  for (const family of spec.ipFamilies ?? []) {
     const wanted = asked.find((text) => familyOf(text) === family);
+    const pool = pools.find((one) => one.family === family);
     const words = wanted === undefined ? undefined : refusal(wanted, pool, taking);
     if (words !== undefined)
       return [invalid('spec.clusterIPs', spec.clusterIPs, `failed to allocate IP ${wanted}: ${words}`)];
-    const address = wanted ?? pool.pick((text) => !taking.reserved.has(text) && taking.take(text));
-    if (address === undefined)
-      return [
-        invalid(
-          'spec.clusterIPs',
-          spec.clusterIPs ?? [],
-          `failed to allocate a serviceIP: range ${formatCidr(pool.cidr)} is full`,
-        ),
-      ];
+    const address = wanted ?? pool?.pick((text) => !taking.reserved.has(text) && taking.take(text));
+    if (address === undefined) return [noneLeft(spec.clusterIPs, family, pool)];
     result.push(address);
   }
   spec.clusterIPs = result;
@@ -91,49 +80,15 @@ export function claimAddresses(service: Service, pools: readonly Pool[], taking:
   return [];
 }
 
-const familyOf = (text: string): FamilyName | undefined => {
-  const address = tryParseAddress(text);
-  return address && `IPv${address.family}`;
-};
-
-function refusal(wanted: string, pool: Pool, { take }: Taking): string | undefined {
-  const address = tryParseAddress(wanted);
-  if (!address || !contains(pool.cidr, address))
-    return `the provided IP (${wanted}) is not in the valid range. The range of valid IPs is ${formatCidr(pool.cidr)}`;
-  return take(wanted) ? undefined : 'provided IP is already allocated';
+function noneLeft(asked: readonly string[] | undefined, family: string, pool: Pool | undefined): FieldError {
+  const why = pool ? `range ${formatCidr(pool.cidr)} is full` : `${family} is not configured on this cluster`;
+  return invalid('spec.clusterIPs', asked ?? [], `failed to allocate a serviceIP: ${why}`);
 }
 
-type Chosen =
-  | { readonly families: FamilyName[]; readonly policy: Policy }
-  | { readonly errors: FieldError[] };
-
-/** Without a policy a Service gets both families, unless it names one: see README.md. */
-function chooseFamilies(
-  spec: NonNullable<Service['spec']>,
-  asked: readonly string[],
-  pools: readonly Pool[],
-): Chosen {
-  const available = pools.map(({ family }) => family);
-  const named = (spec.ipFamilies ?? []) as FamilyName[];
-  for (const [i, family] of named.entries())
-    if (!available.includes(family))
-      return {
-        errors: [invalid(`spec.ipFamilies[${i}]`, family, 'not configured on this cluster')],
-      };
-  const first = [...named, ...asked.map(familyOf).filter((family) => family !== undefined)];
-  const all = [...new Set([...first, ...available])].filter((family) => available.includes(family));
-  const policy: Policy =
-    spec.ipFamilyPolicy ??
-    (named.length === 2 || asked.length === 2
-      ? 'RequireDualStack'
-      : named.length === 1 || available.length === 1
-        ? 'SingleStack'
-        : 'PreferDualStack');
-  if (policy === 'RequireDualStack' && all.length < 2)
-    return {
-      errors: [
-        invalid('spec.ipFamilyPolicy', policy, 'this cluster is not configured for dual-stack services'),
-      ],
-    };
-  return { families: policy === 'SingleStack' ? all.slice(0, 1) : all, policy };
+function refusal(wanted: string, pool: Pool | undefined, { take, kept }: Taking): string | undefined {
+  if (kept.has(wanted)) return undefined;
+  const address = tryParseAddress(wanted);
+  if (!pool || !address || !contains(pool.cidr, address))
+    return `the provided IP (${wanted}) is not in the valid range. The range of valid IPs is ${pool ? formatCidr(pool.cidr) : 'empty'}`;
+  return take(wanted) ? undefined : 'provided IP is already allocated';
 }

@@ -26,11 +26,17 @@ export function claimNodePorts({ spec }: Service, take: Take): FieldError[] {
   }
   const given = spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts === false ? [] : ports;
   for (const [i, port] of given.entries()) {
-    port.nodePort ||= draw((number) => take(held(port, number)));
+    port.nodePort ||= sameNumber(port, ports, take) ?? draw((number) => take(held(port, number)));
     if (!port.nodePort)
       return [{ type: 'FieldValueInvalid', field: `spec.ports[${i}].nodePort`, message: FULL }];
   }
   return claimHealthCheck(spec, take);
+}
+
+/** As Kubernetes: one port by several protocols (DNS's) has one node port, if that is free. */
+function sameNumber(port: Port, ports: readonly Port[], take: Take): number | undefined {
+  const number = ports.find((other) => other.port === port.port && other.nodePort)?.nodePort;
+  return number && take(held(port, number)) ? number : undefined;
 }
 
 /** Where balancers outside ask a node whether it has an endpoint; one for the whole Service. */

@@ -11,8 +11,11 @@ import type { Entry, Store } from '../store/types.ts';
 import { claimAddresses, createPool } from './allocate-addresses.ts';
 import { claimNodePorts } from './allocate-node-ports.ts';
 import { objectOf, prefixOf } from './objects.ts';
+import { settleFamilies } from './service-families.ts';
 
 export interface ServiceAddresses {
+  /** Fills in policy and families in place, before validation. `before`: of an update. */
+  settle(service: Service, before?: Service): FieldError[];
   /**
    * Fills in `spec` of a validated Service in place. `before`: what it holds already, on update. The result
    * undoes the claims, for when the write fails.
@@ -43,6 +46,7 @@ export function createServiceAddresses(store: Store, ranges: AllocationRanges): 
   };
   const prefix = prefixOf(SERVICE);
   for (const entry of store.list(prefix).items) follow(undefined, entry, entry.key);
+  const families = pools.map(({ family }) => family);
   const close = store.watch(prefix, store.revision(), (events) => {
     for (const { before, now, key } of events) follow(before, now, key);
   });
@@ -53,6 +57,7 @@ export function createServiceAddresses(store: Store, ranges: AllocationRanges): 
       const nodePorts = [...holders.keys()].filter((held) => held.includes('/')).length;
       return { nodePorts, addresses: holders.size - nodePorts };
     },
+    settle: (service, before) => settleFamilies((service.spec ??= {}), before?.spec, families),
     claim(key, service, before) {
       const kept = new Set(before ? heldBy(before) : []);
       const claimed: string[] = [];
@@ -67,7 +72,7 @@ export function createServiceAddresses(store: Store, ranges: AllocationRanges): 
         for (const held of claimed) if (holders.get(held) === key) holders.delete(held);
       };
       const errors = [
-        ...claimAddresses(service, pools, { take, reserved }),
+        ...claimAddresses(service, pools, { take, kept, reserved }),
         ...claimNodePorts(service, take),
       ];
       if (errors.length > 0) release();

@@ -1,4 +1,4 @@
-/** What an update of a Service keeps of what was given out to it. */
+/** What an update of a Service keeps of the node ports that were given out to it. */
 import type { Service } from '../api/types.ts';
 import { needsHealthCheck } from './allocate-node-ports.ts';
 
@@ -9,26 +9,6 @@ import { needsHealthCheck } from './allocate-node-ports.ts';
 export function inheritAllocations(service: Service, before: Service): void {
   const spec = (service.spec ??= {});
   const old = before.spec ?? {};
-  const needs = spec.type !== 'ExternalName';
-  if (needs && old.type !== 'ExternalName') {
-    if (!spec.clusterIP && !spec.clusterIPs?.length) {
-      spec.clusterIP = old.clusterIP;
-      spec.clusterIPs = old.clusterIPs;
-    }
-    spec.ipFamilies ??= old.ipFamilies;
-    spec.ipFamilyPolicy ??= old.ipFamilyPolicy;
-    // Asked down to one family: the second address goes with it.
-    if (spec.ipFamilyPolicy === 'SingleStack' && old.ipFamilyPolicy !== 'SingleStack') {
-      spec.clusterIPs = spec.clusterIPs?.slice(0, 1);
-      spec.ipFamilies = spec.ipFamilies?.slice(0, 1);
-    }
-  }
-  if (!needs && spec.clusterIP === old.clusterIP) {
-    delete spec.clusterIP;
-    delete spec.clusterIPs;
-    delete spec.ipFamilies;
-    delete spec.ipFamilyPolicy;
-  }
   inheritNodePorts(spec, old);
   if (needsHealthCheck(spec) && needsHealthCheck(old)) spec.healthCheckNodePort ||= old.healthCheckNodePort;
   dropUnused(spec, old);
@@ -47,14 +27,16 @@ function dropUnused(spec: NonNullable<Service['spec']>, old: NonNullable<Service
   if (spec.loadBalancerClass === old.loadBalancerClass) delete spec.loadBalancerClass;
 }
 
+/** As Kubernetes: a port is the same one as long as its name is. */
 function inheritNodePorts(spec: NonNullable<Service['spec']>, old: NonNullable<Service['spec']>): void {
   const exposed = (type: string | undefined) => type === 'NodePort' || type === 'LoadBalancer';
-  const key = (port: { protocol?: string; port: number }) => `${port.protocol ?? 'TCP'}/${port.port}`;
-  const held = new Map((old.ports ?? []).map((port) => [key(port), port.nodePort]));
+  if (!exposed(spec.type) || !exposed(old.type)) return;
+  const held = new Map((old.ports ?? []).map(({ name, nodePort }) => [name ?? '', nodePort]));
   const named = new Set((spec.ports ?? []).map(({ nodePort }) => nodePort));
   for (const port of spec.ports ?? []) {
-    const was = held.get(key(port));
-    if (exposed(spec.type) && !port.nodePort && was && !named.has(was)) port.nodePort = was;
-    if (!exposed(spec.type) && port.nodePort === was) delete port.nodePort;
+    const was = held.get(port.name ?? '');
+    if (port.nodePort || !was || named.has(was)) continue;
+    port.nodePort = was;
+    named.add(was);
   }
 }

@@ -60,6 +60,7 @@ async function createOnce(deps: WriteDeps, target: Target, given: KubeObject): P
     },
     deps,
   );
+  settle(deps, resource, object);
   const errors = resource.validate(object);
   if (errors.length > 0) throw invalid(resource.kind, name ?? '', errors);
   for (const text of resource.warnings(object)) target.warn(text);
@@ -79,6 +80,13 @@ async function createOnce(deps: WriteDeps, target: Target, given: KubeObject): P
     release();
     throw error;
   }
+}
+
+/** @throws ApiFailure 422 */
+function settle({ addresses }: WriteDeps, { kind }: Resource, object: KubeObject, before?: KubeObject): void {
+  if (kind !== SERVICE) return;
+  const errors = addresses.settle(object as unknown as Service, before as unknown as Service);
+  if (errors.length > 0) throw invalid(kind, object.metadata.name, errors);
 }
 
 function claim(
@@ -134,11 +142,13 @@ async function changeOnce(deps: WriteDeps, target: Target, change: Change, entry
   if (kind === SERVICE && subresource === '')
     inheritAllocations(next as unknown as Service, before as unknown as Service);
   admit({ operation: 'update', resource, namespace, name, subresource, user, object: next, before }, deps);
+  if (subresource === '') settle(deps, resource, next, before);
   const errors = [...resource.validate(next), ...resource.validateUpdate(next, before)];
   if (errors.length > 0) throw invalid(kind, name, dedupe(errors));
   if (subresource === '') for (const text of resource.warnings(next)) target.warn(text);
-  const release = claim(deps, resource, entry.key, next, before);
   const gone = isReleased(kind, next);
+  // Nothing is given to what goes with this write.
+  const release = gone || subresource !== '' ? () => {} : claim(deps, resource, entry.key, next, before);
   if (dryRun || (!gone && sameJson(next, before))) {
     release();
     return dryRun ? JSON.stringify(next) : entry.value;

@@ -32,7 +32,7 @@ export function flood(t: Pick<TestContext, 'after'>, pod: LabPod, draws: readonl
       for (let i = 0; i < BURST; i++, serial++) {
         const draw = draws[serial % draws.length]?.(serial);
         const src = pod.addresses[draw?.dst.includes(':') ? 1 : 0];
-        if (draw && socket.send(frame({ src, ...draw }))) sent++;
+        if (draw && socket.send(frame({ src, mac: pod.mac, ...draw }))) sent++;
       }
       await new Promise((resolve) => setImmediate(resolve));
     }

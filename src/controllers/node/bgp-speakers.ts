@@ -71,9 +71,15 @@ export function createSpeakers({ startSpeaker, memory, clearRoutes, log }: Speak
   }
 
   async function end(name: string, words: string): Promise<void> {
-    await running.get(name)?.speaker.close({ words });
+    const metric = metrics.get(name);
+    const found = running.get(name);
+    if (!found && metric === undefined) return;
+    await found?.speaker.close({ words });
+    // Of one that was not begun again, what an agent before has left.
+    if (!found && metric !== undefined) clearRoutes(metric);
     running.delete(name);
     metrics.delete(name);
+    restarting.delete(name);
     save();
   }
 

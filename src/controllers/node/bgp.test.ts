@@ -239,3 +239,14 @@ test('a speaker that cannot begin is tried again, and said', async (t) => {
   assert.equal(started[0]?.config.restarting, true, 'it has not been told to anybody yet');
   await eventually('no problem', () => bgp.problems().length === 0);
 });
+
+test('of an instance that cannot be any more, what an agent before has left in the kernel goes', async (t) => {
+  const client = await withObjects();
+  await client.patch(CILIUM_BGP_NODE_CONFIG, 'node-1', undefined, {
+    spec: { bgpInstances: [{ name: 'main' }] },
+  });
+  const { cleared, saved, started } = agent(t, client, { memory: { main: 1181 } });
+  await eventually('the routes gone', () => cleared.length > 0);
+  await eventually('nothing remembered', () => Object.keys(saved()).length === 0);
+  assert.deepEqual([cleared, started.length], [[1181], 0]);
+});

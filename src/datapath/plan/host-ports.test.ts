@@ -50,3 +50,20 @@ test('hostIP picks an address or a family; one that is not the node’s is said'
     /Pod shop\/web 127\.0\.0\.1 is no address of this node/,
   );
 });
+
+test('where tunnels end and paths are proved is no pod’s host port, and that is said', () => {
+  const plan = createPlan({ node: 'n' });
+  const set = (routing: Settings['routing']) => {
+    plan.setSettings({ ...settings, tunnelPort: 8472, ...(routing ? { routing } : {}) });
+    plan.update();
+    return [...plan.state.services.keys()].filter((key) => key.startsWith('192'));
+  };
+  const ports = [8472, 6081, 7248].map((hostPort) => ({ hostPort, containerPort: 1, protocol: 'udp' }));
+  plan.setHostPorts(web([...ports, { hostPort: 8472, containerPort: 1, protocol: 'TCP' }]));
+  assert.deepEqual(set(undefined), ['192.0.2.1|UDP|6081', '192.0.2.1|TCP|8472']);
+  assert.deepEqual(set({ sends: 'vxlan', accepts: ['vxlan', 'geneve'] }), ['192.0.2.1|TCP|8472']);
+  const said = plan
+    .problems({ name: 'x', capabilities: {} as never })
+    .flatMap(({ message }) => /host port (\d+\/UDP) is the node's own/.exec(message)?.[1] ?? []);
+  assert.deepEqual(said, ['8472/UDP', '6081/UDP', '7248/UDP']);
+});

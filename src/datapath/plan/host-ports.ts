@@ -1,5 +1,6 @@
 /** Ports of the node that lead to one pod on it: a node port with one backend, which sees who calls. */
 import { tryCanonical } from '../../lib/ip.ts';
+import { tunnelMarks } from '../routing.ts';
 import { protocolOf } from './endpoints.ts';
 import type { Problem } from './problems.ts';
 import type { BackendAddress, ServiceFrontend, Settings } from './tables.ts';
@@ -55,7 +56,18 @@ export function hostPortFrontends(
   );
 }
 
-function servedAt({ hostIP }: HostPortMapping, { nodeAddresses }: Settings): readonly string[] {
+/** PROBE_PORT of path/wire.ts */
+const PATH_PROBE_PORT = 7248;
+
+/** What other nodes send to this one: a pod that had it would be sent what is for all others. */
+const isNodes = ({ hostPort, protocol }: HostPortMapping, settings: Settings): boolean =>
+  protocol.toUpperCase() === 'UDP' &&
+  (hostPort === PATH_PROBE_PORT || tunnelMarks(settings).udpPorts.includes(hostPort));
+
+function servedAt(mapping: HostPortMapping, settings: Settings): readonly string[] {
+  const { hostIP } = mapping;
+  const { nodeAddresses } = settings;
+  if (isNodes(mapping, settings)) return [];
   if (hostIP === undefined || hostIP === '') return nodeAddresses;
   if (hostIP === '0.0.0.0' || hostIP === '::')
     return nodeAddresses.filter((address) => is6(address) === is6(hostIP));
@@ -63,16 +75,26 @@ function servedAt({ hostIP }: HostPortMapping, { nodeAddresses }: Settings): rea
   return nodeAddresses.filter((address) => address === text);
 }
 
-/** Addresses that are not the node's: nothing comes there that could be led on. */
+/** Addresses that are not the node's, where nothing comes that could be led on; ports that are the node's. */
 export function hostPortProblems(pods: readonly HostPortPod[], settings: Settings | undefined): Problem[] {
   if (!settings) return [];
   return pods.flatMap(({ pod, ports }) =>
     ports
       .filter((mapping) => servedAt(mapping, settings).length === 0)
-      .map(({ hostIP, hostPort }) => ({
-        object: `Pod ${pod}`,
-        field: 'spec.containers[].ports[].hostIP',
-        message: `${hostIP} is no address of this node (${settings.nodeAddresses.join(', ')}): host port ${hostPort} is not served`,
-      })),
+      .map((mapping) => ({ object: `Pod ${pod}`, ...whyNot(mapping, settings) })),
   );
+}
+
+function whyNot(mapping: HostPortMapping, settings: Settings): Omit<Problem, 'object'> {
+  const { hostIP, hostPort } = mapping;
+  const field = 'spec.containers[].ports[]';
+  if (isNodes(mapping, settings))
+    return {
+      field: `${field}.hostPort`,
+      message: `host port ${hostPort}/UDP is the node's own, for packets and path probes of other nodes: it is not served`,
+    };
+  return {
+    field: `${field}.hostIP`,
+    message: `${hostIP} is no address of this node (${settings.nodeAddresses.join(', ')}): host port ${hostPort} is not served`,
+  };
 }

@@ -9,7 +9,7 @@ const FAMILIES = [4, 6] as const;
 const ipOf = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
 
 export function lowerSettings(settings: Settings | undefined, services: boolean): KernelObject[] {
-  if (!settings) return [postrouting([], services), ...guards([], [])];
+  if (!settings) return [postrouting([], services), ...guards([], [], [])];
   const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks } = settings;
   const { controlAddresses = [] } = settings;
   return [
@@ -26,13 +26,17 @@ export function lowerSettings(settings: Settings | undefined, services: boolean)
         ...podRules(settings),
         ...deniedRules(settings),
       ],
-      [`oifname "${podLinks}*" oifname != @interfaces ${dropAs('unknown-link')}`],
+      [
+        `oifname "${podLinks}*" oifname != @interfaces ${dropAs('unknown-link')}`,
+        ...backendRules(tunnelMarks(settings), 'daddr'),
+      ],
+      backendRules(tunnelMarks(settings), 'saddr !='),
     ),
   ];
 }
 
 /** A pod's link is up before its policy is here: until then nothing passes, whoever runs in the pod already. */
-function guards(incoming: readonly string[], outgoing: readonly string[]): Chain[] {
+function guards(incoming: readonly string[], outgoing: readonly string[], local: readonly string[]): Chain[] {
   const guard = (name: string, hook: string, rules: readonly string[]): Chain => ({
     type: 'chain',
     name,
@@ -42,6 +46,8 @@ function guards(incoming: readonly string[], outgoing: readonly string[]): Chain
   return [
     guard('guard-in', 'prerouting priority raw', incoming),
     guard('guard-out', 'forward priority filter', outgoing),
+    // After IPVS, which finds its backends in this hook.
+    guard('guard-local', 'input priority 300', local),
   ];
 }
 
@@ -51,6 +57,17 @@ const tunnelRules = ({ udpPorts, gre }: TunnelMarks): string[] =>
     FAMILIES.map(
       (family) =>
         `${what} fib daddr type local ${ipOf(family)} saddr != @tunnels${family} ${dropAs('tunnel')}`,
+    ),
+  );
+
+/**
+ * Who may say what a service's backends are may not speak for a node: what was for a service is not for a tunnel's end
+ * before it is translated, and where it is sent on to another node it would come in the name of this one.
+ */
+const backendRules = ({ udpPorts }: TunnelMarks, end: 'saddr !=' | 'daddr'): string[] =>
+  udpPorts.flatMap((port) =>
+    FAMILIES.map(
+      (family) => `udp dport ${port} ${ipOf(family)} ${end} @tunnels${family} ${dropAs('tunnel')}`,
     ),
   );
 

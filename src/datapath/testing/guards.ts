@@ -7,7 +7,7 @@ import { bindUdp } from '../../kernel/sockets.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { parseAddress, toBytes } from '../../lib/ip.ts';
 import type { PacketFlow } from '../packet.ts';
-import { createCluster, type OpenBackend } from './cluster.ts';
+import { createCluster, type OpenBackend, serviceAddresses } from './cluster.ts';
 import { settled, witness } from './packets.ts';
 import { dialTcp, dialUdp, serveTcp, serveUdp } from './traffic.ts';
 import { vtepMac } from '../vtep.ts';
@@ -35,14 +35,20 @@ export function wrapped(to: { mac: string; src: string; dst: string; port: numbe
   return Buffer.concat([head, ethernet, ip, udp]);
 }
 
-/** A datagram to the tunnels' port of `host`. */
-export async function sendTo(t: TestContext, ns: Netns, host: string, data: Buffer): Promise<void> {
+/** A datagram to the tunnels' port of `host`, or another. */
+export async function sendTo(
+  t: TestContext,
+  ns: Netns,
+  host: string,
+  data: Buffer,
+  port = 4789,
+): Promise<void> {
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
   t.after(() => void socket.close());
   // Listening at once: a descriptor that is bound has nothing to wait for.
   socket.bind({ fd: bindUdp(ns, host.includes(':') ? '::' : '0.0.0.0', 0) });
   await new Promise<void>((resolve, reject) =>
-    socket.send(data, 4789, host, (error) => (error ? reject(error) : resolve())),
+    socket.send(data, port, host, (error) => (error ? reject(error) : resolve())),
   );
 }
 
@@ -67,7 +73,7 @@ export function guardsContract(name: string, openBackend: OpenBackend): void {
         assert.equal((await dialUdp(a.ns, dst, 8081)).server, 'server');
       }
       await settled(
-        () => arrived.filter(({ dport }) => dport === 8081).length === 2,
+        () => new Set(arrived.flatMap(({ dport, dst }) => (dport === 8081 ? [dst] : []))).size === 2,
         () => JSON.stringify(arrived),
       );
       assert.deepEqual(
@@ -81,6 +87,44 @@ export function guardsContract(name: string, openBackend: OpenBackend): void {
       await settled(
         () => arrived.some(({ dport }) => dport === 7000),
         () => 'a frame of the other node itself',
+      );
+    },
+  );
+
+  void test(
+    `${name}: the end of a tunnel is no service's backend, for pods and for clients outside`,
+    options,
+    async (t) => {
+      const { lab, pod, setFrontends } = await createCluster(t, openBackend);
+      const [a, b, c] = [pod('a'), pod('b'), pod('c')];
+      const arrived: PacketFlow[] = [];
+      for (const { ns } of [b, c]) witness(t, ns, (flow) => void arrived.push(flow));
+      const first = lab.nodes[0]!.remote.addresses[0] ?? '';
+      for (const [i, { remote }] of lab.nodes.entries()) {
+        const [v4 = '', v6 = ''] = remote.addresses;
+        const [dst, src] = i === 0 ? [b, c] : [c, b];
+        const ends = { target: 4789, pods: [{ ...a, node: remote.node, addresses: [v4, v6] as const }] };
+        const addresses = serviceAddresses(20 + i);
+        await setFrontends([
+          { kind: 'ClusterIP', protocol: 'UDP', port: 9000, addresses, ...ends },
+          { kind: 'NodePort', protocol: 'UDP', port: 30_090, ...ends },
+        ]);
+        const inner = (port: number): Buffer =>
+          wrapped({ mac: vtepMac(v4), src: src.addresses[0], dst: dst.addresses[0], port });
+        await sendTo(t, a.ns, addresses[0], inner(7000 + i), 9000).catch(() => {});
+        await sendTo(t, lab.outside, first, inner(7010 + i), 30_090);
+      }
+      for (const each of [b, c]) {
+        serveUdp(t, each.ns, [each.addresses[0]], 8081, 'server');
+        assert.equal((await dialUdp(a.ns, each.addresses[0], 8081)).server, 'server');
+      }
+      await settled(
+        () => new Set(arrived.flatMap(({ dport, dst }) => (dport === 8081 ? [dst] : []))).size === 2,
+        () => JSON.stringify(arrived),
+      );
+      assert.deepEqual(
+        arrived.map(({ dport }) => dport).filter((port) => port !== 8081),
+        [],
       );
     },
   );

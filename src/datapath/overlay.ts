@@ -126,9 +126,11 @@ export function createOverlay(route: OverlayRoute, options: OverlayOptions): Ove
   }
 
   function compare(nodes: Iterable<RemoteNode>, how: Routing, cidrs: readonly string[]) {
-    const list = piecesOf(nodes, how);
+    const all = [...nodes];
+    const list = piecesOf(all, how);
     const wanted = new Map(list.map((piece) => [piece.id, piece]));
-    const found = actual(cidrs);
+    // Blocks of pools may be outside of the ranges that the cluster began with.
+    const found = actual([...cidrs, ...all.flatMap((node) => node.podCidrs)]);
     const right = new Set(found.map(({ text }) => text));
     const ids = new Set(found.map(({ id }) => id));
     return [

@@ -25,6 +25,7 @@ export interface PieceRoute {
     dev: string;
     src?: string;
     onlink?: boolean;
+    ifReachable?: boolean;
     metric?: number;
     tunnel?: TunnelEnd;
   }): void;
@@ -80,6 +81,8 @@ export function createPieces(route: PieceRoute, { vni, local }: { vni: number; l
           ...(via === undefined ? {} : { via }),
           ...(src === undefined ? {} : { src }),
           ...(tunnel ? { tunnel } : {}),
+          // One node that is on no link of ours must not keep the others from being reached.
+          ifReachable: !tunnelNames.has(dev),
           onlink: via !== undefined && !via.includes(':') && tunnelNames.has(dev),
         }),
       remove: () => void route.deleteRoute({ dst, dev, metric }),

@@ -97,3 +97,36 @@ test('a node that goes over to another way keeps its connections', { skip: needs
     from = to;
   }
 });
+
+test('without a tunnel, blocks of pools are routed like all ranges of pods, and a node that is nowhere near costs the others nothing', {
+  skip: needsRoot,
+}, (t) => {
+  const lab = createLab(t, 2);
+  const [one, two] = lab.nodes;
+  const { route, settings } = one!;
+  const overlay = createOverlay(route, {
+    vni: 72,
+    port: 4789,
+    mtu: mtuOf,
+    nodeAddresses: settings.nodeAddresses,
+  });
+  const state = stateOf(lab, one!, only('native'));
+  const block = { ...two!.remote, podCidrs: [...two!.remote.podCidrs, '10.99.2.0/24'] };
+  const odd = { node: 'odd', addresses: ['203.0.113.77'], podCidrs: ['10.244.9.0/24'] };
+  const there = () => route.routes().map(({ dst }) => dst);
+  overlay.prune({ ...state, routes: new Map([['node-2', block]]) });
+  assert.deepEqual(overlay.verify({ ...state, routes: new Map([['node-2', block]]) }), []);
+  overlay.apply([{ table: 'routes', key: 'odd', value: odd }]);
+  overlay.apply([{ table: 'routes', key: 'node-2', value: two!.remote }]);
+  assert.ok(!there().includes('10.99.2.0/24'));
+  const routes = new Map([
+    ['odd', odd],
+    ['node-2', block],
+  ]);
+  overlay.prune({ ...state, routes });
+  assert.ok(there().includes('10.99.2.0/24'));
+  assert.ok(
+    overlay.verify({ ...state, routes }).some(({ what }) => what.includes('10.244.9.0/24')),
+    'it is said',
+  );
+});

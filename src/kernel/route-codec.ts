@@ -170,6 +170,8 @@ export interface RouteOptions {
   src?: string;
   /** `via` is reached through `dev` though no address of `dev` says so. */
   onlink?: boolean;
+  /** Not written where no link leads to `via`; else that is an error. */
+  ifReachable?: boolean;
   /** The destination is on the link itself; the default where there is no `via`. */
   scopeLink?: boolean;
   /** Default 254, main. */

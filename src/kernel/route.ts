@@ -279,7 +279,9 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
     },
     replaceRoute(route) {
       const dev = route.dev === undefined ? undefined : indexOf(route.dev);
-      socket.request(make(RTM.NEWROUTE, REPLACE, `set the ${routeText(route)}`, routeParts(route, dev)));
+      const request = make(RTM.NEWROUTE, REPLACE, `set the ${routeText(route)}`, routeParts(route, dev));
+      if (route.ifReachable) socket.attempt(request, 'ENETUNREACH', 'EHOSTUNREACH');
+      else socket.request(request);
     },
     replaceMultipath(route, hops) {
       const links = hops.map(({ via, dev }) => ({ via, link: indexOf(dev) }));

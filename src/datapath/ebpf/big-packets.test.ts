@@ -12,8 +12,9 @@ import { errnoCode } from '../../lib/errors.ts';
 import { serviceAddresses } from '../testing/cluster.ts';
 import { OUTSIDE } from '../testing/lab.ts';
 import { FAMILIES, NODE_PORT, wish } from '../testing/service-lab.ts';
+import { tooBig } from '../testing/too-big.ts';
 import { serveTcp } from '../testing/traffic.ts';
-import { oddCluster, PORT } from './core/testing/odd-lab.ts';
+import { capture, oddCluster, PORT } from './core/testing/odd-lab.ts';
 
 const options = { skip: needsRoot };
 
@@ -89,6 +90,7 @@ test('who sends what does not fit the tunnel is told, and goes on with less', op
   }
   for (const each of [b, c]) serveTcp(t, each.ns, 8080, each.name);
   await setFrontends([wish('NodePort', [c])]);
+  const frames = capture(t, a.ns);
   for (const family of FAMILIES) {
     const headers = family === 0 ? 28 : 48;
     const send = sendWhole(t, a.ns, family, c.addresses[family], 1470 - headers);
@@ -97,6 +99,10 @@ test('who sends what does not fit the tunnel is told, and goes on with less', op
     let said = '';
     await settledSoon(async () => (said = await send()) !== 'sent');
     assert.equal(said, 'EMSGSIZE');
+    const told = () =>
+      frames.map((frame) => tooBig(frame)).find((each) => each?.family === (family === 0 ? 4 : 6));
+    await settledSoon(() => Promise.resolve(told() !== undefined));
+    assert.deepEqual([told()?.mtu, told()?.length], [1450, 1470]);
     assert.equal(await fits(), 'sent');
     assert.ok(await echoes(a.ns, c.addresses[family], 8080, 2 << 20), 'between pods');
     const node = lab.nodes[0]?.remote.addresses[family] ?? '';

@@ -104,3 +104,16 @@ test('a node that dies while its black hole is known is dead, and no black hole 
   assert.deepEqual(watch.blackHoles(), []);
   assert.equal(watch.condition().status, 'Unknown');
 });
+
+test('a node that was not there yet is asked again soon, one that stays away ever more seldom', async (t) => {
+  const { watch, clock, path, sent } = watched(t, { carries: 0, loss: 0 });
+  await clock.pass(10_000);
+  path.carries = 1500;
+  await clock.pass(15_000);
+  assert.equal(watch.condition().status, 'True');
+  path.carries = 0;
+  await clock.pass(30 * MINUTE);
+  const before = sent();
+  await clock.pass(30 * MINUTE);
+  assert.ok(sent() - before <= 30 * 17, 'at most once a minute');
+});

@@ -62,6 +62,8 @@ const INTERVAL = 60_000;
 const CONFIRM = 5_000;
 const AGAIN = 10_000;
 const LOOK = 1000;
+/** Twice that after the first look that nothing was answered, and doubled with each one more. */
+const SILENT = 1000;
 /** Between round trips that are measured. */
 const GAP = 20;
 /** Nodes that are asked at once, and per second in the long run. */
@@ -79,6 +81,8 @@ interface Known {
   due: number;
   /** Until then a known black hole is only asked whether it is one still. */
   stands: number;
+  /** Looks in a row that nothing was answered. */
+  silent: number;
   busy: boolean;
 }
 
@@ -124,7 +128,10 @@ export function createPathWatch(deps: PathWatchDeps): PathWatch {
       const sure = !hole || one.suspected;
       one.suspected = hole;
       const now = clock.monotonic();
-      one.due = now + (!sure ? (deps.confirm ?? CONFIRM) : hole ? again : interval());
+      one.silent = reports.every(({ verdict }) => verdict.state === 'unreachable') ? one.silent + 1 : 0;
+      // Nodes of a cluster that comes up are not all there at once.
+      const later = one.silent > 0 ? Math.min(interval(), SILENT * 2 ** one.silent) : interval();
+      one.due = now + (!sure ? (deps.confirm ?? CONFIRM) : hole ? again : later);
       if (!sure) return;
       one.stands = hole ? now + interval() : now;
       tell(one, reports);
@@ -167,7 +174,7 @@ export function createPathWatch(deps: PathWatchDeps): PathWatch {
       const key = JSON.stringify([remote, deps.encapsulation()]);
       const before = known.get(remote.node);
       if (before?.key === key) return [remote, before];
-      const fresh: Known = { key, reports: [], suspected: false, due: 0, stands: 0, busy: false };
+      const fresh: Known = { key, reports: [], suspected: false, due: 0, stands: 0, silent: 0, busy: false };
       known.set(remote.node, fresh);
       return [remote, fresh];
     });

@@ -2,6 +2,7 @@
 import type { Server } from 'node:https';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { registry } from '../api/registry.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { errnoCode, errorText, HeddleError } from '../lib/errors.ts';
@@ -92,6 +93,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   started = true;
 
   const servers: Server[] = [];
+  /** Connections that the servers no longer know how to close, and still wait for. */
+  const upgraded = new Set<Duplex>();
   return {
     async listen(at) {
       const server = createServer(
@@ -105,7 +108,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         },
         handler,
       );
-      server.on('upgrade', onUpgrade);
+      server.on('upgrade', (request, socket, head) => {
+        upgraded.add(socket);
+        socket.once('close', () => upgraded.delete(socket));
+        onUpgrade(request, socket, head);
+      });
       server.on('tlsClientError', (error) => log.debug('TLS handshake failed', { error: errorText(error) }));
       const bound = await bind(server, at);
       servers.push(server);
@@ -117,6 +124,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       for (const server of servers) server.closeIdleConnections();
       const timer = setTimeout(() => {
         for (const server of servers) server.closeAllConnections();
+        for (const socket of upgraded) socket.destroy();
       }, deadlineMs);
       await Promise.all(closed);
       clearTimeout(timer);

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { farewell } from '../lib/farewell.ts';
 import type { SpdyTransport } from '../lib/spdy/session.ts';
 import { acceptWebSocket, chooseProtocol, keyOf, type WebSocketServer } from '../lib/websocket.ts';
 import { authorize } from './authorize.ts';
@@ -104,7 +105,8 @@ function upgradeToSpdy({ request, socket, head }: Arrival, known: readonly strin
 
 function refuse(socket: Duplex, failure: ApiFailure): void {
   const body = JSON.stringify(statusOf(failure));
-  socket.end(
+  farewell(
+    socket,
     `HTTP/1.1 ${failure.code} ${failure.reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }

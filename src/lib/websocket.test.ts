@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { acceptWebSocket, createFrameReader, encodeFrame } from './websocket.ts';
@@ -90,3 +91,59 @@ test('a connection that was slowed down ends with its client, though nobody read
   ws.close();
   if (!ws.closed.aborted) await once(ws.closed, 'abort');
 });
+
+/** A connection whose client takes nothing until `readOn`. */
+function unread() {
+  let taken: (() => void) | undefined;
+  let isRead = false;
+  const socket = new Duplex({
+    read() {},
+    write(_chunk, _encoding, done) {
+      if (isRead) done();
+      else taken = done;
+    },
+  });
+  const readOn = () => {
+    isRead = true;
+    taken?.();
+  };
+  return { socket, readOn };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const REPLY = Buffer.alloc(16 << 10);
+
+for (const [what, opcode] of [
+  ['pings', 9],
+  ['questions', 2],
+] as const)
+  test(`a client that reads nothing of the answers to its ${what} has few of them waiting`, async (t) => {
+    const { socket, readOn } = unread();
+    t.after(() => socket.destroy());
+    let asked = 0;
+    const ws = acceptWebSocket(socket, {
+      key: 'k',
+      protocol: '',
+      head: Buffer.alloc(0),
+      onMessage(payload) {
+        assert.equal(payload.readUInt32BE(0), asked++);
+        if (ws.send(REPLY)) return;
+        ws.pause();
+        ws.onceDrained(ws.resume);
+      },
+    });
+    const question = (i: number) => {
+      const payload = Buffer.alloc(100);
+      payload.writeUInt32BE(i);
+      return masked(opcode, payload);
+    };
+    socket.push(Buffer.concat(Array.from({ length: 2000 }, (_, i) => question(i))));
+    await turn();
+    assert.ok(socket.writableLength < 128 << 10, `${socket.writableLength} bytes wait`);
+    readOn();
+    const isOver = () => opcode !== 2 || asked === 2000;
+    for (let round = 0; !isOver(); round++) {
+      assert.ok(round < 100_000, `${asked} questions were answered`);
+      await turn();
+    }
+  });

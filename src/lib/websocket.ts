@@ -2,11 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { farewell } from './farewell.ts';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const Opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
-/** Milliseconds that the other side has to answer the end of a connection. */
-const FAREWELL_MS = 10_000;
 /** Milliseconds between pings to a client that is not read from: it could go, and nobody would notice. */
 const ASK_MS = 5_000;
 /** Longest message taken, bytes. */
@@ -67,21 +66,39 @@ export function acceptWebSocket(
     closing = true;
     const payload = Buffer.alloc(2);
     payload.writeUInt16BE(code);
-    socket.end(encodeFrame(Opcode.close, payload));
-    // Paused, it would never hear that the other side has gone as well.
-    socket.resume();
-    const farewell = setTimeout(() => socket.destroy(), FAREWELL_MS);
-    farewell.unref();
-    socket.once('close', () => clearTimeout(farewell));
+    farewell(socket, encodeFrame(Opcode.close, payload));
   };
-  const read = createFrameReader((opcode, payload) => {
+  let held = false;
+  const onceDrained = (go: () => void) => {
+    if (!socket.writableNeedDrain || socket.destroyed) return go();
+    const once = () => {
+      socket.off('drain', once);
+      socket.off('close', once);
+      go();
+    };
+    socket.on('drain', once);
+    socket.on('close', once);
+  };
+  /** RFC 6455 section 5.5.3: who is slow to take answers is owed that to the last ping alone. */
+  let owed: Buffer | undefined;
+  const answerPing = (payload: Buffer) => {
+    const waits = owed !== undefined;
+    owed = payload;
+    if (waits) return;
+    onceDrained(() => {
+      if (owed && !closing) socket.write(encodeFrame(Opcode.pong, owed));
+      owed = undefined;
+    });
+  };
+  const take = (opcode: number, payload: Buffer) => {
     if (opcode === Opcode.close) close();
-    else if (opcode === Opcode.ping) socket.write(encodeFrame(Opcode.pong, payload));
+    else if (opcode === Opcode.ping) answerPing(payload);
     else if (opcode === Opcode.binary || opcode === Opcode.text)
       onMessage(payload, opcode === Opcode.text ? 'text' : 'binary');
-  });
+  };
+  const read = createFrameReader(take, () => held || closing || socket.destroyed);
   const feed = (chunk: Buffer) => {
-    if (closing) return;
+    if (closing || socket.destroyed) return;
     try {
       read(chunk);
     } catch {
@@ -101,19 +118,11 @@ export function acceptWebSocket(
   return {
     protocol,
     send: (payload, kind = 'binary') => closing || socket.write(encodeFrame(Opcode[kind], payload)),
-    onceDrained(go) {
-      if (!socket.writableNeedDrain || socket.destroyed) return go();
-      const once = () => {
-        socket.off('drain', once);
-        socket.off('close', once);
-        go();
-      };
-      socket.on('drain', once);
-      socket.on('close', once);
-    },
+    onceDrained,
     close,
     pause() {
       if (closing || socket.destroyed) return;
+      held = true;
       socket.pause();
       asking ??= setInterval(() => {
         if (!closing) socket.write(encodeFrame(Opcode.ping, Buffer.alloc(0)));
@@ -121,7 +130,9 @@ export function acceptWebSocket(
     },
     resume() {
       stopAsking();
-      socket.resume();
+      held = false;
+      feed(NOTHING);
+      if (!held) socket.resume();
     },
     closed: gone.signal,
   };
@@ -151,30 +162,65 @@ interface Frame {
   size: number;
 }
 
-/** Feeds on chunks as they come; fragments are put together. @throws Error for what no client may send */
-export function createFrameReader(onMessage: (opcode: number, payload: Buffer) => void) {
-  let rest: Buffer = Buffer.alloc(0);
-  let first = 0;
-  let parts: Buffer[] = [];
+const NOTHING: Buffer = Buffer.alloc(0);
+
+/** A buffer that grows: fragments may be many, and each alone costs more than its bytes. */
+function createPile() {
+  let room: Buffer = NOTHING;
   let size = 0;
+  return {
+    add(bytes: Buffer) {
+      size += bytes.length;
+      if (size > MAX_MESSAGE) throw new Error(`a message is longer than ${MAX_MESSAGE} bytes`);
+      if (size > room.length)
+        room = Buffer.concat([room.subarray(0, size - bytes.length)], Math.max(1024, 2 * size));
+      bytes.copy(room, size - bytes.length);
+    },
+    take(): Buffer {
+      const whole = room.subarray(0, size);
+      [room, size] = [NOTHING, 0];
+      return whole;
+    },
+  };
+}
+
+/**
+ * Feeds on chunks as they come; fragments are put together. While `isHeld`, what came is kept, until the next chunk.
+ * @throws Error for what no client may send
+ */
+export function createFrameReader(
+  onMessage: (opcode: number, payload: Buffer) => void,
+  isHeld: () => boolean = () => false,
+) {
+  let rest: Buffer = NOTHING;
+  let first = 0;
+  let reading = false;
+  const pile = createPile();
   const take = ({ final, opcode, payload }: Frame) => {
     if (opcode >= Opcode.close) return onMessage(opcode, payload);
     if ((opcode === Opcode.continuation) !== first > 0) throw new Error('a fragment is out of order');
+    if (final && opcode !== Opcode.continuation) return onMessage(opcode, payload);
     if (opcode !== Opcode.continuation) first = opcode;
-    parts.push(payload);
-    size += payload.length;
-    if (size > MAX_MESSAGE) throw new Error(`a message is longer than ${MAX_MESSAGE} bytes`);
+    pile.add(payload);
     if (!final) return;
-    const message = Buffer.concat(parts);
     const kind = first;
-    [first, parts, size] = [0, [], 0];
-    onMessage(kind, message);
+    first = 0;
+    onMessage(kind, pile.take());
   };
   return (chunk: Buffer): void => {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (let frame = parseFrame(rest); frame; frame = parseFrame(rest)) {
-      rest = rest.subarray(frame.size);
-      take(frame);
+    // Whoever takes a message may end the hold: what is left has its turn here.
+    if (reading) return;
+    reading = true;
+    try {
+      while (!isHeld()) {
+        const frame = parseFrame(rest);
+        if (!frame) return;
+        rest = rest.subarray(frame.size);
+        take(frame);
+      }
+    } finally {
+      reading = false;
     }
   };
 }

@@ -1,5 +1,6 @@
 /** What carries SPDY: the connection itself after an upgrade, or a WebSocket as a tunnel. */
 import type { Duplex } from 'node:stream';
+import { farewell } from '../../lib/farewell.ts';
 import type { SpdyTransport } from '../../lib/spdy/session.ts';
 import type { WebSocketServer } from '../../lib/websocket.ts';
 
@@ -8,9 +9,6 @@ export interface Carrier {
   /** Nothing can come or go any more. */
   onGone(): void;
 }
-
-/** Milliseconds that the other side has to take what was sent and to close. */
-const FAREWELL_MS = 10_000;
 
 /** `head`: bytes that came with the request. */
 export function socketTransport(socket: Duplex, head: Buffer, carrier: Carrier): SpdyTransport {
@@ -35,11 +33,7 @@ export function socketTransport(socket: Duplex, head: Buffer, carrier: Carrier):
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     close() {
-      if (socket.writableEnded || socket.destroyed) return;
-      socket.end();
-      const farewell = setTimeout(() => socket.destroy(), FAREWELL_MS);
-      farewell.unref();
-      socket.once('close', () => clearTimeout(farewell));
+      if (!socket.writableEnded) farewell(socket);
     },
   };
 }

@@ -52,6 +52,10 @@ export function spdyPortForward(deps: ForwardDeps, carry: (carrier: Carrier) => 
     }
     half[type] = stream;
     halves.set(request, half);
+    // One that the client takes back has no other to wait for.
+    stream.once('close', () => {
+      if (halves.get(request)?.[type] === stream) giveUp(request);
+    });
     // Clients say nothing on it; its end is what is waited for.
     if (type === 'error') stream.resume();
     const { data, error } = half;
@@ -64,6 +68,7 @@ export function spdyPortForward(deps: ForwardDeps, carry: (carrier: Carrier) => 
   function giveUp(request: string): void {
     const half = halves.get(request);
     halves.delete(request);
+    clearTimeout(half?.late);
     half?.data?.destroy();
     half?.error?.end(`timed out waiting for the streams of request ${request}`);
   }

@@ -20,22 +20,34 @@ export interface Pair {
   readonly error: Writable;
 }
 
+/** Milliseconds that the pod has to end its half when the client ended its own and then went. */
+const FAREWELL_MS = 10_000;
+
 /** Joins `data` with the pod's port until both are done, or either breaks. */
 export function forwardPair({ kubelets, ref, stopping }: ForwardDeps, { port, data, error }: Pair): void {
   const gone = new AbortController();
+  let late: NodeJS.Timeout | undefined;
+  const giveUp = () => gone.abort(new Error('the client closed the connection'));
   data.once('close', () => {
-    // At its end, what was said last is still on its way to the pod.
-    if (!data.readableEnded) gone.abort(new Error('the client closed the connection'));
+    if (!data.readableEnded) giveUp();
+    // What was said last is still on its way to the pod, whose answer nobody hears.
+    else if (!data.writableFinished) late = setTimeout(giveUp, FAREWELL_MS).unref();
   });
+  if (data.destroyed) giveUp();
   const signal = AbortSignal.any([gone.signal, stopping]);
   kubelets.forward(ref, port, signal).then(
     (pod) => {
       pod.on('error', () => pod.destroy());
-      signal.addEventListener('abort', () => pod.destroy(), { once: true });
+      const end = () => void pod.destroy();
+      signal.addEventListener('abort', end, { once: true });
       if (signal.aborted) pod.destroy();
       data.pipe(pod);
       pod.pipe(data);
+      data.once('close', () => pod.resume());
       pod.once('close', () => {
+        clearTimeout(late);
+        // `stopping` would keep all that the listener knows as long as the server runs.
+        signal.removeEventListener('abort', end);
         // Broken off or at its end: nothing more comes, and what the client still says has nobody to go to.
         if (!data.writableEnded) data.end();
         data.resume();

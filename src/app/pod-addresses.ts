@@ -15,9 +15,10 @@ import type { ClusterPaths } from '../cluster/paths.ts';
 import { watchOrphans } from '../cni/orphans.ts';
 import type { PluginDeps } from '../cni/plugin.ts';
 import { exposeIpam } from '../controllers/node/ipam-metrics.ts';
+import { type IpamReport, ipamReport } from '../controllers/node/ipam-report.ts';
 import { runPodBlocks } from '../controllers/node/pod-blocks.ts';
 import { type AddressedNamespace, podWishes } from '../controllers/node/pod-wishes.ts';
-import { blocksOf, ledgerOf } from '../controllers/pod-blocks-ledger.ts';
+import { blocksOf } from '../controllers/pod-blocks-ledger.ts';
 import { createIpam, type Ipam } from '../ipam/ipam.ts';
 import type { Route } from '../kernel/route.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -38,20 +39,6 @@ export interface PodAddressesDeps {
   readonly ownPods: Pick<Informer<Pod>, 'get'>;
   readonly clock: Clock;
   readonly log: Log;
-}
-
-/** What the agent tells of its node's addresses. */
-export interface IpamView {
-  readonly usage: ReturnType<Ipam['usage']>;
-  readonly addresses: readonly { owner: string; addresses: readonly string[]; sticky: boolean }[];
-  readonly kept: ReturnType<Ipam['kept']>;
-  /** As all nodes see them: whose each block is. */
-  readonly pools: readonly {
-    name: string;
-    spec: CiliumPodIpPool['spec'];
-    blocks: Readonly<Record<string, string>>;
-  }[];
-  readonly reservations: readonly { name: string; cidrs: readonly string[] }[];
 }
 
 /** Milliseconds after which an API server is asked again for a kind that it did not have. */
@@ -125,23 +112,7 @@ export async function openPodAddresses(deps: PodAddressesDeps): Promise<PodAddre
       return podWishes(pod, deps.namespaces.get(namespace), podPools.list());
     },
     routes: {
-      'GET /ipam': json(
-        (): IpamView => ({
-          usage: ipam.usage(),
-          addresses: ipam.list().map(({ label, addresses, sticky }) => ({
-            owner: label,
-            addresses,
-            sticky: sticky !== undefined,
-          })),
-          kept: ipam.kept(),
-          pools: podPools.list().map((pool) => ({
-            name: pool.metadata.name,
-            spec: pool.spec,
-            blocks: ledgerOf(pool).blocks,
-          })),
-          reservations: reserved(),
-        }),
-      ),
+      'GET /ipam': json((): IpamReport => ipamReport(ipam, podPools.list(), reserved())),
     },
     tasks({ metrics, route, attachments }) {
       const { repaired } = exposeIpam(metrics, ipam);

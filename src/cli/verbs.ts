@@ -48,6 +48,11 @@ export const verbs: readonly Verb[] = [
     summary: 'look into the data path of nodes',
     load: () => import('./datapath.ts'),
   },
+  {
+    name: 'ipam',
+    summary: 'show whose the addresses of pods are, and how full pools are',
+    load: () => import('./ipam.ts'),
+  },
   { name: 'bgp', summary: 'look into the BGP sessions of nodes', load: () => import('./bgp.ts') },
   {
     name: 'doctor',

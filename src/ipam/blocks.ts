@@ -27,13 +27,17 @@ export interface Group {
 export interface Usage {
   readonly pool: string;
   readonly cidr: string;
+  /** Reserved ones that somebody asked for among them. */
   readonly taken: number;
-  /** How many can be taken at most. */
+  /** How many can be taken at most by those that ask for no address; all that are not reserved. */
   readonly size: number;
+  /** Released a moment ago: given once no other is free. */
   readonly cooling: number;
-  /** Kept for former owners. */
+  /** Kept for former owners: given once nothing else is left. */
   readonly kept: number;
   readonly reserved: number;
+  /** Given at once. */
+  readonly free: number;
   /** Nothing more is given of it. */
   readonly retired: boolean;
 }
@@ -122,17 +126,18 @@ export function createBlockSet({ home, never, coolingMs }: BlockOptions): BlockS
     usage: (now) =>
       all().flatMap(({ pool, blocks, retired }) =>
         [...blocks, ...retired].map((block) => {
-          const kept = block.kept(now).length;
-          const { cidr, taken, size, reserved: set_aside } = block;
-          const cooling = block.cooling().length;
+          const { resting, kept } = block.waiting(now);
+          const { cidr, taken, size, reserved: setAside } = block;
+          const free = size + setAside - block.used(now);
           return {
             pool,
             cidr,
             taken,
             size,
-            cooling,
+            cooling: resting,
             kept,
-            reserved: set_aside,
+            reserved: setAside,
+            free,
             retired: !blocks.includes(block),
           };
         }),
@@ -167,10 +172,19 @@ export function sumByPool(
   usage: readonly Usage[],
 ): (Omit<Usage, 'cidr' | 'retired'> & { cidrs: string[] })[] {
   const sums = new Map<string, Omit<Usage, 'cidr' | 'retired'> & { cidrs: string[] }>();
-  for (const { pool, cidr, taken, size, cooling, kept, reserved, retired } of usage) {
+  for (const { pool, cidr, taken, size, cooling, kept, reserved, free, retired } of usage) {
     if (retired) continue;
     const key = `${pool} ${familyOf(cidr)}`;
-    const sum = sums.get(key) ?? { pool, cidrs: [], taken: 0, size: 0, cooling: 0, kept: 0, reserved: 0 };
+    const sum = sums.get(key) ?? {
+      pool,
+      cidrs: [],
+      taken: 0,
+      size: 0,
+      cooling: 0,
+      kept: 0,
+      reserved: 0,
+      free: 0,
+    };
     sum.cidrs.push(cidr);
     sums.set(key, {
       ...sum,
@@ -179,6 +193,7 @@ export function sumByPool(
       cooling: sum.cooling + cooling,
       kept: sum.kept + kept,
       reserved: sum.reserved + reserved,
+      free: sum.free + free,
     });
   }
   return [...sums.values()];

@@ -93,6 +93,8 @@ export interface Ipam {
   unused(pool: string): string[];
   /** Addresses that wait for their former owners. */
   kept(): Kept[];
+  /** Addresses that rest, with the time of their release in milliseconds since 1970. */
+  cooling(): { address: string; since: number }[];
   /** Told when needs may have changed. */
   onChange(listener: () => void): void;
 }
@@ -332,18 +334,16 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
         log.warn('the blocks of pools are not on disk', { error: String(error) }),
       );
     },
-    setReserved: (cidrs) => blocks.setReserved(cidrs),
+    setReserved(cidrs) {
+      blocks.setReserved(cidrs);
+      changed();
+    },
     needs() {
       const now = clock.now();
       for (const [key, { until }] of wanting) if (until <= now) wanting.delete(key);
       return blocks.groups().map(({ pool, family, blocks: own }) => {
-        const used = own.reduce(
-          (sum, block) =>
-            sum +
-            block.taken +
-            new Set([...block.kept(now), ...block.cooling()].map((one) => one.address)).size,
-          0,
-        );
+        // Reserved ones too: whoever gives blocks counts these as if pods could have them.
+        const used = own.reduce((sum, block) => sum + block.used(now), 0);
         const waiting = [...wanting.values()].filter(({ groups }) =>
           groups.some((group) => group.pool === pool && group.family === family),
         );
@@ -353,6 +353,14 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     grows: (pool) => blocks.of(pool)?.some((group) => group.grows) ?? false,
     unused: (pool) => blocks.unused(pool, clock.now()),
     kept: () => everyBlock().flatMap((block) => block.kept(clock.now())),
+    cooling() {
+      const waiting = new Set(
+        everyBlock().flatMap((block) => block.kept(clock.now()).map(({ address }) => address)),
+      );
+      return everyBlock()
+        .flatMap((block) => block.cooling())
+        .filter(({ address }) => !waiting.has(address));
+    },
     onChange: (listener) => void listeners.push(listener),
   };
 }

@@ -59,6 +59,10 @@ export interface Pool {
   readonly size: number;
   /** How many of the range are reserved. */
   readonly reserved: number;
+  /** How many are not free: taken, resting, kept or reserved, each counted once. */
+  used(now: number): number;
+  /** Of those that may be given, but not at once: resting, and kept for somebody. */
+  waiting(now: number): { resting: number; kept: number };
   cooling(): { address: string; since: number }[];
   restoreCooling(address: string, since: number): void;
   kept(now: number): Kept[];
@@ -158,6 +162,19 @@ export function createPool(options: PoolOptions): Pool {
     },
     get reserved() {
       return sizeOf(reserved);
+    },
+    used(now) {
+      thaw(now);
+      const touched = new Set([...taken, ...resting.keys(), ...keeping.keys()]);
+      return sizeOf(reserved) + [...touched].filter((offset) => !holder(reserved, offset)).length;
+    },
+    waiting(now) {
+      thaw(now);
+      const open = [...new Set([...resting.keys(), ...keeping.keys()])].filter(
+        (offset) => !holder(reserved, offset),
+      );
+      const kept = open.filter((offset) => keeping.has(offset)).length;
+      return { resting: open.length - kept, kept };
     },
     take(now, level, within) {
       thaw(now);

@@ -44,7 +44,10 @@ export function takenError(address: string, owners: readonly Allocation[]): Hedd
 }
 
 /** Those with the most addresses, by what made them: a pod of a ReplicaSet is named after it. */
-export function biggestUsers(owners: readonly Allocation[], most = 3): { name: string; count: number }[] {
+export function biggestUsers(
+  owners: readonly Pick<Allocation, 'label'>[],
+  most = 3,
+): { name: string; count: number }[] {
   const byWorkload = new Map<string, number>();
   for (const { label } of owners) {
     const workload = label.replace(/((-[a-z0-9]{5,10})?-[a-z0-9]{5}|-\d+)$/, '');
@@ -79,9 +82,13 @@ export function exhausted(group: Group, owners: readonly Allocation[], spans?: r
     .map(({ name, count }) => `${name} (${count})`)
     .join(', ');
   const size = blocks.reduce((sum, block) => sum + block.size, 0);
+  const reserved = blocks.reduce((sum, block) => sum + block.reserved, 0);
+  const all = size > 0 ? `all ${size} are taken` : `all ${reserved} are reserved`;
+  const more = size > 0 && reserved > 0 ? `, ${reserved} more are reserved` : '';
+  const most = users === '' ? '' : `, most by ${users}`;
   return new HeddleError(
     'AddressesExhausted',
-    `no address left in the pool ${pool} on this node (${ranges}): all ${size} are taken, most by ${users || 'nobody known'}`,
-    { hint },
+    `no address left in the pool ${pool} on this node (${ranges}): ${all}${more}${most}`,
+    { hint: reserved > 0 ? `${hint}; reserved ones are in IPReservation objects` : hint },
   );
 }

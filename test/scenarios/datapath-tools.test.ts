@@ -37,6 +37,25 @@ test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, 
   const podOf = (app: string) =>
     pods.items.map(({ metadata }) => metadata.name).find((name) => name.startsWith(`${app}-`)) ?? '';
 
+  await t.test('pools, blocks and addresses of pods are as the cluster has them', async () => {
+    const { pools } = await ask<{ pools: { pool: string; cidrs: string[] }[] }>('ipam-show', 'ipam', 'show');
+    assert.deepEqual(
+      pools.map(({ pool, cidrs }) => [pool, ...cidrs]),
+      [
+        ['default', '10.244.0.0/16'],
+        ['default', 'fd00:10:244::/48'],
+      ],
+    );
+    const cart = await cluster.must('get', 'pod', podOf('cart'), '-n', 'shop', '-o', 'json');
+    const { podIP } = (JSON.parse(cart) as { status: { podIP: string } }).status;
+    const has = ['ipam', 'addresses', '--ip', podIP];
+    const { addresses } = await ask<{ addresses: { owner: string }[] }>('ipam-addresses', ...has);
+    assert.deepEqual(
+      addresses.map(({ owner }) => owner),
+      [`shop/${podOf('cart')}`],
+    );
+  });
+
   await t.test('dumps, status and counters are what their schemas say', async () => {
     const { tables } = await ask<{ tables: Record<string, { node: string }[]> }>(
       'datapath-dump',

@@ -69,13 +69,14 @@ export function statusOf({ config, ipam, answers, limits, startedAt }: StatusDep
     stateDir: config.stateDir,
     uptimeSeconds: Math.floor((performance.now() - startedAt) / 1000),
     networks: [...byNetwork].map(([name, all]) => ({ name, attachments: all.length })),
-    ranges: sumByPool(ipam.usage()).map(({ cidrs, taken, size, cooling, kept, reserved }) => ({
+    ranges: sumByPool(ipam.usage()).map(({ cidrs, taken, size, cooling, kept, reserved, free }) => ({
       cidr: cidrs.join(', '),
       taken,
       size,
       cooling,
       kept,
       reserved,
+      free,
     })),
     attachments,
     answers: answers(),

@@ -11,13 +11,13 @@ export interface IpamMetrics {
 export function exposeIpam(metrics: Metrics, ipam: Pick<Ipam, 'usage'>): IpamMetrics {
   const familyOf = (cidr: string | undefined) => (cidr?.includes(':') ? 'IPv6' : 'IPv4');
   metrics.sampled('gauge', 'heddle_ipam_addresses', 'Addresses of the node’s blocks, by what they are.', () =>
-    sumByPool(ipam.usage()).flatMap(({ pool, cidrs, taken, size, cooling, kept, reserved }): Sample[] =>
+    sumByPool(ipam.usage()).flatMap(({ pool, cidrs, taken, cooling, kept, reserved, free }): Sample[] =>
       Object.entries({
         taken,
         cooling,
         kept,
         reserved,
-        free: Math.max(0, size - taken - cooling - kept),
+        free,
       }).map(([state, value]) => ({ labels: { pool, family: familyOf(cidrs[0]), state }, value })),
     ),
   );

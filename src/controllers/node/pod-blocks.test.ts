@@ -135,3 +135,13 @@ test('where the pool has no more blocks, a pod is refused at once, and served wh
   await ipam.release(owner(3).key);
   assert.equal((await ipam.allocate(owner(5))).addresses.length, 1);
 });
+
+test('blocks of which all is reserved do not keep a node from getting further ones', async (t) => {
+  const { client, ipam } = await setUp(t);
+  await cluster(client);
+  await eventually('the pool is known', () => ipam.grows('default'));
+  ipam.setReserved(['10.0.0.0/27']);
+  const waiting = ipam.allocate(owner(0));
+  await controlled(client, () => ipam.list().length === 1);
+  assert.deepEqual((await waiting).addresses, ['10.0.0.34']);
+});

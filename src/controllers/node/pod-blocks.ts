@@ -160,7 +160,9 @@ function requests(ipam: Ipam, known: ReadonlySet<string>): PoolRequest[] {
   const byPool = new Map<string, NonNullable<PoolRequest['needed']>>();
   for (const { pool, family, addresses } of ipam.needs()) {
     if (!known.has(pool)) continue;
-    const count = pool === DEFAULT_POOL ? Math.ceil(addresses / AHEAD + 1) * AHEAD : addresses;
+    const some = pool === DEFAULT_POOL ? Math.ceil(addresses / AHEAD + 1) * AHEAD : addresses;
+    // A reservation of IPv6 may be more than a whole number of JSON can say.
+    const count = Math.min(some, Number.MAX_SAFE_INTEGER);
     if (count > 0) byPool.set(pool, { ...byPool.get(pool), [FIELD[family]]: count });
   }
   return [...byPool]

@@ -157,7 +157,7 @@ const reservationOf = ({ reservations }: IpamReport, address: string): string | 
 export const reservationRows = (nodes: readonly NodeIpam[]): { name: string; cidrs: readonly string[] }[] => [
   ...new Map(
     nodes.flatMap(({ answer }) =>
-      answer.reservations.map(({ name, cidrs }) => [`${name} ${cidrs}`, { name, cidrs }]),
+      answer.reservations.map(({ name, cidrs }) => [`${name} ${cidrs.join()}`, { name, cidrs }]),
     ),
   ).values(),
 ];

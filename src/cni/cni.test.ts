@@ -196,7 +196,8 @@ test('a full pool is told with its range', async () => {
   const { out } = await cni('ADD', podNetns('pod'));
   assert.equal(out!.code, 101);
   assert.match(out!.msg, /10\.9\.1\.0\/24.*shop\/many \(253\)/);
-  assert.equal((await cni('STATUS', '')).out!.code, 50);
+  // Whoever runs goes on, and the node stays Ready.
+  assert.equal((await cni('STATUS', '')).code, 0);
 });
 
 test('GC removes what the runtime does not list', async () => {

@@ -1,5 +1,4 @@
 /** What the plugin of type `heddle-cni` does, in the agent, with the node's address pools and namespace. */
-import { DEFAULT_POOL, sumByPool } from '../ipam/blocks.ts';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import type { Log } from '../lib/log.ts';
 import { closeNetns, type Netns } from '../kernel/netns.ts';
@@ -179,11 +178,8 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
       }),
     check: (request) => checkAttachment(request, deps),
     async status() {
-      const full = sumByPool(ipam.usage()).find(
-        ({ pool, taken, size }) => pool === DEFAULT_POOL && taken >= size,
-      );
-      if (full && !ipam.grows(DEFAULT_POOL))
-        throw new CniError(CniCode.notAvailable, `no address left in ${full.cidrs.join(', ')}`);
+      // A full pool is said to whom it concerns, by the ADD (101): others still get addresses of other pools, and a
+      // runtime that is told 50 has the node NotReady, whose pods Kubernetes then evicts.
       const limits = deps.limits?.() ?? [];
       if (limits.length > 0) throw new CniError(CniCode.limited, limits.join('; '));
     },

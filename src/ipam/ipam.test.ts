@@ -166,3 +166,110 @@ test('many allocations at once share few writes and stay distinct', async () => 
   const again = await createIpam({ cidrs: ['10.9.0.0/24', 'fd00:9::/64'], path, log: silentLog });
   assert.equal(again.list().length, 200);
 });
+
+test('what is reserved is given to nobody but who asks for the very address', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(fc.integer({ min: 2, max: 14 }), { minLength: 1, maxLength: 12 }),
+      fc.array(fc.nat(20), { maxLength: 40 }),
+      async (reserved, list) => {
+        const ipam = await createIpam({
+          cidrs: ['10.9.0.0/28'],
+          path: fresh(),
+          log: silentLog,
+          coolingMs: 0,
+        });
+        const aside = reserved.map((last) => `10.9.0.${last}`);
+        ipam.setReserved(aside);
+        for (const n of list) {
+          if (ipam.get(owner(n).key)) await ipam.release(owner(n).key);
+          else
+            await ipam.allocate(owner(n)).catch((error: unknown) => {
+              assert.equal(ipam.list().length, 13 - aside.length, String(error));
+            });
+        }
+        const given = ipam.list().flatMap(({ addresses }) => addresses);
+        assert.deepEqual(
+          given.filter((address) => aside.includes(address)),
+          [],
+        );
+        const wanted = { addresses: aside.slice(0, 1) };
+        assert.deepEqual((await ipam.allocate(owner('router'), wanted)).addresses, wanted.addresses);
+        await ipam.release(owner('router').key);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
+const four = (path: string, clock: Clock): Promise<Ipam> =>
+  createIpam({ cidrs: ['10.9.0.0/29'], path, log: silentLog, clock });
+const sticky = (n: number) => ({ ...owner(n), sticky: 600_000 });
+
+test('a sticky address waits for its owner, over a restart too, and comes back to it', async () => {
+  const [path, clock] = [fresh(), heldClock()];
+  const ipam = await four(path, clock);
+  const { addresses } = await ipam.allocate(sticky(1));
+  await ipam.release(owner(1).key);
+  clock.at += 300_000;
+  for (let i = 2; i < 6; i++) assert.notDeepEqual((await ipam.allocate(owner(i))).addresses, addresses);
+  const again = await four(path, clock);
+  const back = { ...sticky(1), key: 'pod-anew/eth0' };
+  assert.deepEqual((await again.allocate(back)).addresses, addresses);
+});
+
+test('a sticky address is given to others once nothing else is left, or its time is over', async () => {
+  const clock = heldClock();
+  const ipam = await four(fresh(), clock);
+  const { addresses } = await ipam.allocate(sticky(1));
+  await ipam.release(owner(1).key);
+  await ipam.allocate(owner(2));
+  await ipam.release(owner(2).key);
+  for (let i = 3; i < 7; i++) assert.notDeepEqual((await ipam.allocate(owner(i))).addresses, addresses);
+  assert.deepEqual((await ipam.allocate(owner(7))).addresses, addresses, 'better than none');
+  await ipam.release(owner(3).key);
+  assert.notDeepEqual((await ipam.allocate(sticky(1))).addresses, addresses, 'it is another’s by now');
+  const late = await four(fresh(), clock);
+  await late.allocate(sticky(1));
+  await late.release(owner(1).key);
+  clock.at += 600_001;
+  assert.deepEqual(late.kept(), []);
+});
+
+test('of several blocks the address that has rested longest is given first', async () => {
+  const clock = heldClock();
+  const ipam = await createIpam({ cidrs: ['10.9.0.0/30'], path: fresh(), log: silentLog, clock });
+  ipam.setPools(new Map([['default', { families: [4], blocks: ['10.9.8.0/30'], grows: false }]]));
+  const [first, second] = [await ipam.allocate(owner(1)), await ipam.allocate(owner(2))];
+  assert.deepEqual([first.addresses, second.addresses], [['10.9.0.2'], ['10.9.8.2']]);
+  await ipam.release(second.key);
+  clock.at += 10;
+  await ipam.release(first.key);
+  assert.deepEqual((await ipam.allocate(owner(3))).addresses, second.addresses);
+  assert.deepEqual((await ipam.allocate(owner(4))).addresses, first.addresses);
+  await assert.rejects(ipam.allocate(owner(5)), /10\.9\.0\.0\/30, 10\.9\.8\.0\/30\): all 2 are taken/);
+});
+
+test('the words for a full pool tell what is taken from what is reserved', async () => {
+  const ipam = await four(fresh(), heldClock());
+  ipam.setReserved(['10.9.0.4/30']);
+  for (let i = 0; i < 2; i++) await ipam.allocate(owner(i));
+  await assert.rejects(
+    ipam.allocate(owner(2)),
+    /all 2 are taken, 3 more are reserved, most by shop\/web \(2\)/,
+  );
+  const none = await four(fresh(), heldClock());
+  none.setReserved(['10.9.0.0/29']);
+  await assert.rejects(none.allocate(owner(0)), /10\.9\.0\.0\/29\): all 5 are reserved$/);
+});
+
+test('a pod that was refused and goes is no need any more, and whoever asks for blocks hears of it', async () => {
+  const ipam = await createIpam({ cidrs: ['10.9.0.0/30'], path: fresh(), log: silentLog });
+  await ipam.allocate(owner(1));
+  await assert.rejects(ipam.allocate(owner(2)), { code: 'AddressesExhausted' });
+  assert.equal(ipam.needs()[0]?.addresses, 2);
+  let told = 0;
+  ipam.onChange(() => told++);
+  await ipam.release(owner(2).key);
+  assert.deepEqual([told, ipam.needs()[0]?.addresses], [1, 1]);
+});

@@ -304,7 +304,7 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
       return held;
     },
     async release(key) {
-      wanting.delete(key);
+      if (wanting.delete(key)) changed();
       if (!drop(key)) return;
       changed();
       await save();

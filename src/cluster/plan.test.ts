@@ -146,3 +146,14 @@ test('nonsense is refused with an error a user can read, never a crash', () => {
     ),
   );
 });
+
+test('--node-mask says how large nodes’ blocks are, of one family or both, and is refused where it cannot be', () => {
+  const blocks = (nodeMask: string, more = {}) =>
+    planCluster(request({ nodeMask, ...more })).nodes[1]?.podCidrs;
+  assert.deepEqual(blocks('26'), ['10.244.0.64/26', 'fd00:10:244:1::/64']);
+  assert.deepEqual(blocks('26,80'), ['10.244.0.64/26', 'fd00:10:244:0:1::/80']);
+  assert.deepEqual(planCluster(request({ nodeMask: '26' })).nodeMask, { 4: 26, 6: 64 });
+  for (const bad of ['', '15', '30', '24,47', '24,126', '24,64,1', 'x', '/24', '-1'])
+    assert.throws(() => blocks(bad), { code: 'BadFlag' }, bad);
+  assert.throws(() => blocks('16'), { code: 'RangeTooSmall' });
+});

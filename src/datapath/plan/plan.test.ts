@@ -157,3 +157,27 @@ test('a node without ranges or addresses is no route yet', () => {
   plan.setNode({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-2' } });
   assert.deepEqual(plan.update(), []);
 });
+
+test('the route of another node follows its blocks, whichever is heard of first, and its first ones stay', () => {
+  const node = {
+    apiVersion: 'v1' as const,
+    kind: 'Node' as const,
+    metadata: { name: 'node-2' },
+    spec: { podCIDRs: ['10.244.1.0/24'] },
+    status: { addresses: [{ type: 'InternalIP' as const, address: '10.240.0.2' }] },
+  };
+  const plan = createPlan({ node: 'node-1' });
+  const state = emptyState();
+  const cidrs = () => {
+    applyChanges(state, plan.update());
+    return state.routes.get('node-2')?.podCidrs;
+  };
+  plan.setNodeBlocks('node-2', ['10.244.9.0/24']);
+  assert.equal(cidrs(), undefined);
+  plan.setNode(node);
+  assert.deepEqual(cidrs(), ['10.244.1.0/24', '10.244.9.0/24']);
+  plan.setNodeBlocks('node-2', ['10.244.7.0/24', '10.244.1.0/24']);
+  assert.deepEqual(cidrs(), ['10.244.1.0/24', '10.244.7.0/24']);
+  plan.setNodeBlocks('node-2', []);
+  assert.deepEqual(cidrs(), ['10.244.1.0/24']);
+});

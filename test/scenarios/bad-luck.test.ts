@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clusterPaths } from '../../src/cluster/paths.ts';
+import { deepOnly } from './deep-only.ts';
 import { execute, localCluster, type Outcome, root, type Status, upCluster } from './local-cluster.ts';
 
 type Heddle = (verb: string, ...args: string[]) => Promise<Outcome>;
@@ -134,7 +135,9 @@ test('what was acknowledged survives a kill -9 of the API server in the middle o
 });
 
 for (const name of ['we ird "$(x)%s\'éü;&\nnl', 'deep/'.repeat(60)])
-  test(`a data directory called ${JSON.stringify(name.slice(0, 30))} works as any other`, async (t) => {
+  test(`a data directory called ${JSON.stringify(name.slice(0, 30))} works as any other`, {
+    skip: name.startsWith('deep/') && deepOnly('a folder with odd letters runs it'),
+  }, async (t) => {
     const parent = mkdtempSync(join(tmpdir(), 'heddle-names-'));
     t.after(() => rmSync(parent, { recursive: true, force: true }));
     const dataDir = join(parent, name);

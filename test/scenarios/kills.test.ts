@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { otherDatapath } from './deep-only.ts';
 import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
 import { slowness } from './slowness.ts';
 import { placeIn, startTraffic, type Traffic, targetsOf } from './traffic.ts';
@@ -106,7 +107,10 @@ async function killUnderTraffic(
   assert.equal(await inKernel(cluster), before, 'a restart changes nothing in the kernel');
 }
 
-test('no connection notices that the agent of nftables was killed', { timeout: 120_000 }, async (t) => {
+test('no connection notices that the agent of nftables was killed', {
+  timeout: 120_000,
+  skip: otherDatapath('nftables'),
+}, async (t) => {
   const cluster = await upCluster(t, manifests, '--datapath', 'nftables');
   await killUnderTraffic(t, { cluster, name: 'agent-node-1', inKernel: ruleset });
 });

@@ -12,6 +12,7 @@ import { createEdgePart, type EdgeDeps } from './edge/part.ts';
 import { openPrograms } from './loader.ts';
 import { SOCKET_MAPS, socketGlobals } from './services/attach.ts';
 import { createServicesPart } from './services/part.ts';
+import { unneededPrograms } from './unneeded.ts';
 import { createXdpPart } from './xdp/part.ts';
 
 export interface OpenEbpfDeps {
@@ -40,6 +41,7 @@ export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
     maxEntries,
     globals: socketGlobals(),
     learned: SOCKET_MAPS,
+    skip: unneededPrograms(),
   });
   const services = createServicesPart({ programs, cgroup, ns, log });
   const edge = createEdgePart({

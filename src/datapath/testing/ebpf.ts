@@ -9,6 +9,7 @@ import { createEbpfBackend } from '../ebpf/backend.ts';
 import { SERVICE_CAPABILITIES } from '../ebpf/capabilities.ts';
 import { createEdgePart } from '../ebpf/edge/part.ts';
 import { openPrograms, type Programs } from '../ebpf/loader.ts';
+import { unneededPrograms } from '../ebpf/unneeded.ts';
 import type { Part } from '../ebpf/part.ts';
 import { SOCKET_MAPS, socketGlobals } from '../ebpf/services/attach.ts';
 import { createXdpPart } from '../ebpf/xdp/part.ts';
@@ -87,6 +88,7 @@ export const openEbpfWith =
       maxEntries: { policy_entries: 8192, ...maxEntries },
       globals: socketGlobals(),
       learned: SOCKET_MAPS,
+      skip: unneededPrograms(),
     });
     const counted = countWrites(programs);
     const backend = createEbpfBackend({

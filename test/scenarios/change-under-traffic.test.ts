@@ -7,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { takeInventory } from '../../src/cluster/snapshot.ts';
 import { kubectl } from '../kubectl.ts';
 import { root, upCluster } from './local-cluster.ts';
-import { slowness } from './slowness.ts';
 import { placeIn, startTraffic, targetsOf } from './traffic.ts';
 
 interface Listed {
@@ -55,26 +54,28 @@ test('what is rolled, scaled, deleted or killed under traffic', { timeout: 180_0
       assert.ok(counts.new > 20 && counts.kept > 20, JSON.stringify(counts));
     });
 
-  await t.test('a stand-in server that is killed is back in a second', async (t) => {
-    const server = (await pods('server')).find(({ spec }) => spec.nodeName === 'node-2');
-    assert.ok(server, 'a server is on node-2');
-    const pid = standInServer('node-2', cluster.dataDir);
-    const running = await traffic(t);
-    await sleep(300);
-    process.kill(pid, 'SIGKILL');
-    const allowed = 1500 * (await slowness());
-    await sleep(2 * allowed);
-    const { failures } = await running.stop();
-    const times = failures.map(({ at }) => at);
-    const span = times.length === 0 ? 0 : Math.max(...times) - Math.min(...times);
-    assert.ok(span < allowed, `requests failed for ${span} ms, of ${allowed}`);
-  });
+  await t.test(
+    'a stand-in server that is killed comes back by itself, and then no request fails',
+    async (t) => {
+      const server = (await pods('server')).find(({ spec }) => spec.nodeName === 'node-2');
+      assert.ok(server, 'a server is on node-2');
+      const killed = standInServer('node-2', cluster.dataDir);
+      process.kill(killed ?? assert.fail('no stand-in server of node-2 runs'), 'SIGKILL');
+      for (let i = 0; ; i++) {
+        const running = await traffic(t);
+        await sleep(1000);
+        const { failures, counts } = await running.stop();
+        const now = standInServer('node-2', cluster.dataDir);
+        if (now !== killed && failures.length === 0 && counts.new > 20 && counts.kept > 20) break;
+        assert.ok(i < 60, `requests fail: ${JSON.stringify(failures.slice(-3))}`);
+      }
+    },
+  );
 });
 
-function standInServer(node: string, dataDir: string): number {
+function standInServer(node: string, dataDir: string): number | undefined {
   const line = takeInventory()['processes']?.find((text) =>
     ['/stand-in-server.ts', dataDir, node].every((part) => text.includes(part)),
   );
-  assert.ok(line, `no stand-in server of ${node} runs`);
-  return Number(line.split(' ')[0]);
+  return line === undefined ? undefined : Number(line.split(' ')[0]);
 }

@@ -4,6 +4,7 @@ import type { NodePaths } from '../cluster/paths.ts';
 import { setPodMtu } from '../cni/pod-mtu.ts';
 import { setUpNode } from '../datapath/node-setup.ts';
 import { createOverlay, type Overlay } from '../datapath/overlay.ts';
+import { refuseTaken } from '../datapath/tunnel-links.ts';
 import { openRoute, type Route } from '../kernel/route.ts';
 import { readSysctl, writeSysctl } from '../kernel/sysctl.ts';
 import { probeTunnels } from '../kernel/tunnel-features.ts';
@@ -41,6 +42,7 @@ export function openGround({ config, self, paths, uplink, program, pods, log }: 
     configured: config.routing ?? 'vxlan',
     mtuOf,
     features: () => features,
+    refuseTaken: (tunnel) => refuseTaken(route, tunnel),
     isIpv6Only: self.addresses.every((address) => address.includes(':')),
     program,
     pods,

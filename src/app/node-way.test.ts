@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { PodMtu } from '../cni/pod-mtu.ts';
-import type { Encapsulation } from '../datapath/encapsulation.ts';
+import type { Encapsulation, Tunnel } from '../datapath/encapsulation.ts';
 import type { Routing } from '../datapath/plan/tables.ts';
 import { ROUTE_STEPS } from '../datapath/route-steps.ts';
 import type { TunnelFeatures } from '../kernel/tunnel-features.ts';
+import { HeddleError } from '../lib/errors.ts';
 import { silentLog } from '../lib/log.ts';
 import { createNodeWay, podMtuBy } from './node-way.ts';
 
@@ -32,6 +33,9 @@ function rig(t: TestContext) {
       configured,
       mtuOf: podMtuBy({ addresses: ['10.0.0.1'], podCidrs: ['10.1.0.0/24', 'fd00::/64'] }, () => 1500),
       features: () => features,
+      refuseTaken(tunnel) {
+        if (tunnel === foreign.name) throw new HeddleError('TunnelNameTaken', tunnel);
+      },
       isIpv6Only: false,
       program: async (routing) => {
         programmed.push(routing);
@@ -42,7 +46,8 @@ function rig(t: TestContext) {
       log: silentLog,
     });
   const hold = (until: Promise<void>) => void (held = until);
-  return { path, start, programmed, sizes, pods, hold };
+  const foreign: { name?: Tunnel } = {};
+  return { path, start, programmed, sizes, pods, hold, foreign };
 }
 
 test('an agent that dies amid a change goes on from there, also after an earlier change was complete', async (t) => {
@@ -101,4 +106,14 @@ test('what the kernel lacks and what is no step is refused, and changes nothing'
     writeFileSync(path, torn);
     assert.deepEqual(start('vxlan').now().accepts, ['vxlan'], torn);
   }
+});
+
+test('a step to a tunnel whose name another link has is refused before anything is written', async (t) => {
+  const { path, start, programmed, foreign } = rig(t);
+  const way = start('vxlan');
+  foreign.name = 'gre';
+  await assert.rejects(way.step('accept', 'gre'), { code: 'TunnelNameTaken' });
+  assert.deepEqual([way.now().accepts, programmed, existsSync(path)], [['vxlan'], [], false]);
+  delete foreign.name;
+  assert.deepEqual((await way.step('accept', 'gre')).accepts, ['vxlan', 'gre']);
 });

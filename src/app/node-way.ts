@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { PodLink, PodMtu } from '../cni/pod-mtu.ts';
 import type { NodeConfig } from '../cluster/config.ts';
-import { type Encapsulation, ENCAPSULATIONS, podMtu } from '../datapath/encapsulation.ts';
+import { type Encapsulation, ENCAPSULATIONS, podMtu, type Tunnel } from '../datapath/encapsulation.ts';
 import type { Routing } from '../datapath/plan/tables.ts';
 import { ROUTE_STEPS, takeStep, wayOf, type WayOfNode } from '../datapath/route-steps.ts';
 import type { TunnelFeatures } from '../kernel/tunnel-features.ts';
@@ -37,6 +37,8 @@ export interface NodeWayDeps {
   features(): TunnelFeatures;
   /** The underlay's. */
   readonly isIpv6Only: boolean;
+  /** Whether its link can have its name. @throws HeddleError `TunnelNameTaken` */
+  refuseTaken(tunnel: Tunnel): void;
   /** Resolves when the data path has it. */
   program(routing: Routing): Promise<void>;
   /** Pods that have links now. */
@@ -48,7 +50,7 @@ export interface NodeWayDeps {
 export interface NodeWay {
   now(): WayOfNode;
   routing(): Routing;
-  /** @throws HeddleError `RouteStep`, `NoTunnel`, `UnderlayMtu`, `BadRequest` */
+  /** @throws HeddleError `RouteStep`, `NoTunnel`, `TunnelNameTaken`, `UnderlayMtu`, `BadRequest` */
   step(step: string, to: string): Promise<WayOfNode>;
   /** Pods have come: one that was made while a step was taken may be as before it. */
   podsChanged(): void;
@@ -102,6 +104,7 @@ export function createNodeWay(deps: NodeWayDeps): NodeWay {
     const next = takeStep(way, known, goal, mtuOf);
     // Of a step that was taken before an agent died, the other nodes rely on no less.
     if (sameJson(next, way)) return program();
+    if (goal !== 'native' && !way.accepts.includes(goal)) deps.refuseTaken(goal);
     const before = way;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     await replaceFile(path, `${JSON.stringify(next)}\n`, { mode: 0o600, synced: true });

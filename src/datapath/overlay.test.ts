@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { openRoute } from '../kernel/route.ts';
 import { needsRoot } from '../kernel/test-netns.ts';
 import { createOverlay, type WayState } from './overlay.ts';
-import type { RemoteNode } from './plan/tables.ts';
+import { type RemoteNode, SETTINGS_KEY } from './plan/tables.ts';
 import { createLab } from './testing/lab.ts';
 import { vtepLinkLocal, vtepMac } from './vtep.ts';
 
@@ -73,4 +73,59 @@ test('routes follow the nodes, and what is done by hand is undone', { skip: need
     route.routes().filter(({ dev, protocol }) => dev === link().index && protocol === 72),
     [],
   );
+});
+
+test("another's link by the name of a tunnel stays as it is, and is named; ours, and ours half made, are mended", {
+  skip: needsRoot,
+}, (t) => {
+  const node = createLab(t, 1).nodes[0]!;
+  const route = openRoute(node.ns);
+  t.after(() => route.close());
+  const { nodeAddresses } = node.settings;
+  const options = { vni: 7, port: 4789, mtu: 1450, nodeAddresses };
+  const overlay = createOverlay(route, options);
+  const wanted = asMap(remote(21));
+  const own = { name: 'vxlan0', vni: 7, port: 4789, local: nodeAddresses[0]! };
+  const foreign: [string, () => void][] = [
+    ['a bridge', () => route.addBridge({ name: 'vxlan0' })],
+    ['a VXLAN of another number', () => route.addVxlan({ ...own, vni: 9 })],
+    ['one of the same number that somebody uses', () => route.addVxlan({ ...own, alias: 'mine' })],
+  ];
+  for (const [what, make] of foreign) {
+    make();
+    route.setLink('vxlan0', { up: true });
+    const before = route.link('vxlan0');
+    assert.throws(() => overlay.prune(wanted), { code: 'TunnelNameTaken', message: /vxlan0/ }, what);
+    assert.ok(
+      overlay.verify(wanted).some((each) => each.what.includes('which was not made here')),
+      what,
+    );
+    assert.deepEqual(route.link('vxlan0'), before, what);
+    route.deleteLink('vxlan0');
+    overlay.prune(wanted);
+    assert.deepEqual(overlay.verify(wanted), [], 'once the name is free');
+    route.deleteLink('vxlan0');
+  }
+  const ours: [string, () => void][] = [
+    ['of another number', () => route.addVxlan({ ...own, vni: 9, alias: 'heddle:overlay' })],
+    ['without its mark yet', () => route.addVxlan(own)],
+  ];
+  for (const [what, make] of ours) {
+    make();
+    overlay.prune(wanted);
+    assert.deepEqual(overlay.verify(wanted), [], what);
+    assert.equal(route.link('vxlan0')?.alias, 'heddle:overlay', what);
+    route.deleteLink('vxlan0');
+  }
+  // No kernel needs to have GENEVE for its name to be taken.
+  route.addBridge({ name: 'geneve0' });
+  const both: WayState = {
+    ...wanted,
+    settings: new Map([
+      [SETTINGS_KEY, { ...node.settings, routing: { sends: 'vxlan', accepts: ['vxlan', 'geneve'] } }],
+    ]),
+  };
+  assert.throws(() => overlay.prune(both), { code: 'TunnelNameTaken', message: /geneve0 \(bridge\)/ });
+  assert.equal(route.link('vxlan0'), undefined, 'nothing was begun');
+  assert.equal(route.link('geneve0')?.kind, 'bridge');
 });

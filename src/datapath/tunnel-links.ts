@@ -1,5 +1,6 @@
 /** The node's own links of tunnels: what each must be, and making it so. */
 import type { RouteTunnelOptions, VxlanOptions } from '../kernel/route.ts';
+import { HeddleError } from '../lib/errors.ts';
 import type { Difference } from './backend.ts';
 import { type Encapsulation, type Tunnel, TUNNELS } from './encapsulation.ts';
 import { GENEVE_PORT, TUNNEL_LINKS } from './routing.ts';
@@ -21,7 +22,10 @@ export interface TunnelLinkRoute {
   link(name: string): TunnelLink | undefined;
   addVxlan(options: VxlanOptions): void;
   addRouteTunnel(options: RouteTunnelOptions): void;
-  setLink(name: string, change: { up?: boolean; mtu?: number; mac?: string; ipv6Addresses?: 'none' }): void;
+  setLink(
+    name: string,
+    change: { up?: boolean; mtu?: number; mac?: string; alias?: string; ipv6Addresses?: 'none' },
+  ): void;
   deleteLink(name: string): boolean;
 }
 
@@ -38,10 +42,27 @@ export interface TunnelLinksOptions {
 
 const ALIAS = 'heddle:overlay';
 
-type Problem = 'missing' | 'other' | 'settings';
+/** `taken`: by a link that was not made here. */
+type Problem = 'missing' | 'other' | 'settings' | 'taken';
+
+/** Somebody else's link has the name of ours. @throws HeddleError `TunnelNameTaken` */
+export function refuseTaken(route: Pick<TunnelLinkRoute, 'link'>, tunnel: Tunnel): void {
+  const link = route.link(TUNNEL_LINKS[tunnel]);
+  if (link && link.alias !== ALIAS) throw taken(link);
+}
+
+const taken = ({ name, kind = 'other', alias }: TunnelLink): HeddleError =>
+  new HeddleError(
+    'TunnelNameTaken',
+    `the link ${name} (${kind}${alias === undefined ? '' : `, "${alias}"`}) was not made here, and the tunnel to other nodes needs its name`,
+    { hint: `remove or rename it (ip link set ${name} down name …), or choose another way between nodes` },
+  );
 
 export interface TunnelLinks {
-  /** Makes those that are missing and mends the others; leaves those that are not `wanted`. */
+  /**
+   * Makes those that are missing and mends the others; leaves those that are not `wanted`.
+   * @throws HeddleError `TunnelNameTaken` before anything is touched
+   */
   mend(wanted: readonly Tunnel[]): Difference[];
   /** Removes ours that are not `wanted`. */
   removeOthers(wanted: readonly Tunnel[]): Difference[];
@@ -71,6 +92,9 @@ export function createTunnelLinks(route: TunnelLinkRoute, options: TunnelLinksOp
   function problemOf(tunnel: Tunnel): Problem | undefined {
     const link = route.link(TUNNEL_LINKS[tunnel]);
     if (!link) return 'missing';
+    // An alias comes by a message of its own: who was killed before it left a link that is not up yet.
+    const isHalfMade = link.alias === undefined && !link.up && isSame(tunnel, link);
+    if (link.alias !== ALIAS) return isHalfMade ? 'settings' : 'taken';
     if (!isSame(tunnel, link)) return 'other';
     const right = link.up && link.mtu === options.mtu(tunnel) && (!hasMac(tunnel) || link.mac === mac);
     return right ? undefined : 'settings';
@@ -91,6 +115,7 @@ export function createTunnelLinks(route: TunnelLinkRoute, options: TunnelLinksOp
     if (problem === 'other') route.deleteLink(name);
     if (problem !== 'settings') make(tunnel);
     const mtu = options.mtu(tunnel);
+    if (problem === 'settings') route.setLink(name, { alias: ALIAS, ipv6Addresses: 'none' });
     route.setLink(name, { ...(hasMac(tunnel) ? { mac } : {}), mtu, up: true });
     return [difference(problem, name)];
   }
@@ -101,7 +126,10 @@ export function createTunnelLinks(route: TunnelLinkRoute, options: TunnelLinksOp
       .filter((name) => route.link(name)?.alias === ALIAS);
 
   return {
-    mend: (wanted) => wanted.flatMap(mendOne),
+    mend(wanted) {
+      for (const tunnel of wanted) if (problemOf(tunnel) === 'taken') refuseTaken(route, tunnel);
+      return wanted.flatMap(mendOne);
+    },
     removeOthers: (wanted) =>
       others(wanted).map((name) => {
         route.deleteLink(name);
@@ -119,5 +147,5 @@ export function createTunnelLinks(route: TunnelLinkRoute, options: TunnelLinksOp
 
 const difference = (problem: Problem, name: string): Difference => ({
   kind: problem === 'missing' ? 'missing' : 'changed',
-  what: `link ${name}`,
+  what: problem === 'taken' ? `link ${name}, which was not made here` : `link ${name}`,
 });

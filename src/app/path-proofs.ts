@@ -39,9 +39,10 @@ export function openPathProofs(deps: PathProofsDeps): PathProofs {
       nodad: true,
       noSource: true,
     });
-  const ends = openPathEnds({ addresses: [...self.addresses, ...probed] });
+  const ends = openPathEnds({ addresses: [...self.addresses, ...probed], log });
   const watch = createPathWatch({
     probe: ends.probe,
+    silent: ends.silent,
     nodes: () => [...state.routes.values()],
     node: self.name,
     encapsulation: () => routingOf(state.settings.get(SETTINGS_KEY)).sends,

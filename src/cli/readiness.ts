@@ -13,6 +13,7 @@ export interface KubeLike {
 interface Condition {
   readonly type: string;
   readonly status: string;
+  readonly reason?: string;
   readonly message?: string;
   readonly lastHeartbeatTime?: string;
 }

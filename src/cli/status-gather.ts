@@ -192,9 +192,11 @@ async function askApi(paths: ClusterPaths): Promise<ApiAnswers> {
   }
 }
 
-/** A node with a path that lies works on, for packets that are small. */
+/** A node with a path that lies works on, for packets that are small; one whose port is taken answers no probes. */
 const troubleOf = ({ status }: KubeLike): string | undefined =>
-  status?.conditions?.find((one) => one.type === 'heddle.dev/PathMTU' && one.status === 'False')?.message;
+  status?.conditions?.find(
+    (one) => one.type === 'heddle.dev/PathMTU' && (one.status === 'False' || one.reason === 'PortTaken'),
+  )?.message;
 
 /** Pods that are done are not counted. */
 async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<ObjectRow[]> {

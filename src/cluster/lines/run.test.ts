@@ -10,7 +10,7 @@ import { judgePath, type PathVerdict } from '../../datapath/path/judge.ts';
 import { closeNetns, deleteNetns, openNetns } from '../../kernel/netns.ts';
 import { openRoute } from '../../kernel/route.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
-import { createLog } from '../../lib/log.ts';
+import { createLog, silentLog } from '../../lib/log.ts';
 import type { ClusterConfig, NodeConfig } from '../config.ts';
 import { planCluster } from '../plan.ts';
 import { createTopology } from '../topology.ts';
@@ -100,7 +100,7 @@ function nodeEnds(later: ReturnType<typeof undoing>, config: ClusterConfig, self
       nodad: true,
       noSource: true,
     });
-  const ends = openPathEnds({ addresses: [...self.addresses, ...probed], ns });
+  const ends = openPathEnds({ addresses: [...self.addresses, ...probed], ns, log: silentLog });
   later(() => ends.close());
   return ends;
 }

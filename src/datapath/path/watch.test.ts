@@ -117,3 +117,19 @@ test('a node that was not there yet is asked again soon, one that stays away eve
   await clock.pass(30 * MINUTE);
   assert.ok(sent() - before <= 30 * 17, 'at most once a minute');
 });
+
+test('a node that answers no probes because its port is taken says so', () => {
+  const watch = createPathWatch({
+    probe: () => Promise.resolve(undefined),
+    silent: () => ['UDP 10.240.0.11:7248 is taken'],
+    nodes: () => [],
+    node: 'a',
+    encapsulation: () => 'vxlan',
+    podMtu: () => 1450,
+    underlayMtu: 1500,
+    clock: handClock(),
+    log: silentLog,
+  });
+  const { status, reason, message } = watch.condition();
+  assert.deepEqual([status, reason, message], ['Unknown', 'PortTaken', 'UDP 10.240.0.11:7248 is taken']);
+});

@@ -22,6 +22,8 @@ export interface PathReport {
 
 export interface PathWatchDeps {
   probe(to: string, length: number, timeoutMs: number): Promise<number | undefined>;
+  /** Where this node answers no probes of others, in words. */
+  silent?(): readonly string[];
   /** All others, as they are now. */
   nodes(): readonly RemoteNode[];
   readonly node: string;
@@ -231,6 +233,9 @@ export function createPathWatch(deps: PathWatchDeps): PathWatch {
         if (swallowing.length > 3) texts.push(`and ${swallowing.length - 3} more`);
         return { type: CONDITION, status: 'False', reason: 'BlackHole', message: texts.join('; ') };
       }
+      const silent = deps.silent?.() ?? [];
+      if (silent.length > 0)
+        return { type: CONDITION, status: 'Unknown', reason: 'PortTaken', message: silent.join('; ') };
       if (known.size > 0 && reports.every(({ verdict }) => verdict.state !== 'proved'))
         return {
           type: CONDITION,

@@ -197,7 +197,7 @@ static __noinline struct flow *begin_flow(struct __sk_buff *skb, const struct pa
 	}
 	set_decision(flow, &j, at->generation);
 	/* Known before the entry is: the next packet may be on its way, by the short one. */
-	if (at->translated || (at->origin != ORIGIN_NODE && !at->untranslated && answers_translated(p)))
+	if (at->translated || (!at->untranslated && answers_translated(p)))
 		flow->flags |= FLOW_TRANSLATED;
 	if (reply || is_midstream(p)) {
 		if (cut)
@@ -387,11 +387,17 @@ static __always_inline int carry_from(struct __sk_buff *skb, struct packet *p, _
 	flow = settle(skb, p, at);
 	if (!flow)
 		return TC_ACT_SHOT;
+	if (!at->translated && !at->untranslated && (flow->flags & FLOW_TRANSLATED)) {
+		int result = translate_reply(skb, p);
+
+		if (result == TR_DROP)
+			return drop(skb, DROP_FAULT);
+		/* It is at its pod's link already: what answers from outside of the cluster comes by the stack. */
+		if (result == TR_DONE)
+			return origin == ORIGIN_NODE ? TC_ACT_OK : forward_to(skb, p);
+	}
 	if (origin == ORIGIN_NODE)
 		return TC_ACT_OK;
-	if (!at->translated && !at->untranslated && (flow->flags & FLOW_TRANSLATED) &&
-	    translate_reply(skb, p) == TR_DONE)
-		return forward_to(skb, p);
 	return forward_packet(skb, &flow->way[at->way & 1]);
 }
 

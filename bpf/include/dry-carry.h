@@ -83,8 +83,7 @@ static __always_inline int dry_decide(struct packet *p, struct dry_answer *answe
 		dry_drop(answer, DROP_POLICY);
 		return 0;
 	}
-	if (origin != ORIGIN_NODE && result != TR_DONE &&
-	    dry_follow(p, NAT_AT_POD | NAT_REPLY, NAT_AT_POD | NAT_REPLY))
+	if (result != TR_DONE && dry_follow(p, NAT_AT_POD | NAT_REPLY, NAT_AT_POD | NAT_REPLY))
 		answer->flags |= DRY_KNOWN_TRANSLATION;
 	return dry_forward(p, answer);
 }

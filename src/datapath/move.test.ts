@@ -61,6 +61,10 @@ test('connections of pods, of nodes and of the outside, through all that transla
     wish('ClusterIP', [pod('a')], { addresses: serviceAddresses(3) }),
     wish('NodePort', [pod('b')]),
     wish('NodePort', [pod('c')], { port: NODE_PORT + 1 }),
+    wish('ClusterIP', [{ ...pod('b'), name: 'outside', node: '', addresses: OUTSIDE }], {
+      addresses: serviceAddresses(4),
+      target: 9000,
+    }),
     wish('ClusterIP', [pod('c')], { protocol: 'UDP' }),
   ];
   await cluster.setFrontends(wishes);
@@ -78,6 +82,7 @@ test('connections of pods, of nodes and of the outside, through all that transla
       ['a pod to another node', pod('a').ns, ...service(2)],
       ['a pod to itself', pod('a').ns, ...service(3)],
       ['a pod to the outside', pod('a').ns, OUTSIDE[family], 9000],
+      ['a pod to the outside by a service', pod('a').ns, ...service(4)],
       ['a pod straight', pod('a').ns, pod('c').addresses[family], TARGETS.TCP],
       ['a node to its pod', node.ns, ...service(1)],
       ['a node to another’s', node.ns, ...service(2)],

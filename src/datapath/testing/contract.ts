@@ -10,6 +10,7 @@ import { createCluster, type OpenBackend, serviceAddresses } from './cluster.ts'
 import { GATEWAYS, knowPods, OUTSIDE } from './lab.ts';
 import { settled } from './packets.ts';
 import { balanceContract } from './balance-contract.ts';
+import { elsewhereContract } from './elsewhere-contract.ts';
 import { serviceContract } from './service-contract.ts';
 import { slicedTest } from './pace.ts';
 import { type Answer, connectedError, dialTcp, dialUdp, keepTcp, serveTcp, serveUdp } from './traffic.ts';
@@ -416,5 +417,6 @@ export function packetContract(name: string, openBackend: OpenBackend): void {
   });
 
   serviceContract(name, openBackend);
+  elsewhereContract(name, openBackend);
   balanceContract(name, openBackend);
 }

@@ -122,6 +122,21 @@ export function sctpContract(name: string, openBackend: OpenBackend): void {
     }
   });
 
+  it('a backend of SCTP that is outside of the cluster answers pods', async (t, c) => {
+    const outside = { ...c.pod('b'), name: 'outside', ns: c.lab.outside, node: '', addresses: OUTSIDE };
+    const ends = wish('ClusterIP', [outside], { protocol: 'SCTP' });
+    if (!offers(c, ends)) return;
+    await c.setFrontends([ends]);
+    for (const family of FAMILIES) {
+      const to = serviceAddresses(1)[family];
+      assert.deepEqual(await dial(c.pod('a').ns, to, 80), {
+        server: 'outside',
+        seen: c.lab.nodes[0]!.remote.addresses[family],
+      });
+      await echoLarge(t, c.pod('a').ns, to, 80);
+    }
+  });
+
   it('a pod reaches itself through its own service of SCTP', async (_t, c) => {
     const ends = wish('ClusterIP', [c.pod('a')], { protocol: 'SCTP' });
     if (!offers(c, ends)) return;

@@ -117,7 +117,7 @@ function parse(text: string): Answer {
   return { server: server ?? '', seen: seen ?? '' };
 }
 
-/** One datagram (again after 50 ms each), and its answer. */
+/** One datagram (again after 50 ms each), and its answer, which comes from whom was asked. */
 export function dialUdp(
   ns: Netns,
   host: string,
@@ -142,7 +142,9 @@ export function dialUdp(
       );
     const stop = afterSilence(options.timeoutMs ?? SILENCE_MS, () => finish({ why: 'ETIMEDOUT' }));
     const again = setInterval(send, 50);
-    socket.once('message', (data) => finish(parse(data.toString())));
+    socket.once('message', (data, from) =>
+      finish(from.address === host ? parse(data.toString()) : { why: `${from.address} answers` }),
+    );
     socket.on('error', (error) => finish({ why: errnoCode(error) ?? '' }));
     const address = options.localAddress ?? (isV6 ? '::' : '0.0.0.0');
     socket.bind({ fd: bindUdp(ns, address, options.localPort ?? 0) }, send);

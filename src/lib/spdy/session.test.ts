@@ -151,6 +151,33 @@ test('what nobody reads stops the transport, and it goes on when it is read', as
   await until(() => !peer.paused);
 });
 
+for (const [what, streams, size] of [
+  ['many streams', 400, 1000],
+  ['small pieces', 2, 4],
+] as const)
+  test(`what nobody reads stops the transport at a bound of the whole session: ${what}`, async () => {
+    const open: SpdyStream[] = [];
+    const peer = createTestPeer(() => (one) => void open.push(one));
+    for (let i = 0; i < streams; i++) peer.syn(2 * i + 1);
+    await until(() => open.length === streams);
+    let pieces = 0;
+    while (!peer.paused) {
+      peer.session.feed(dataFrame(2 * (pieces % streams) + 1, Buffer.alloc(size)));
+      pieces++;
+      assert.ok(
+        pieces * (size + 256) < 2 << 20,
+        'it is paused before two MiB, what holds the pieces included',
+      );
+      if (pieces % 64 === 0) await setImmediate();
+    }
+    // What one of them leaves unread holds up no other, once there is room again.
+    for (const one of open.slice(1)) one.resume();
+    await until(() => !peer.paused);
+    open[0]!.destroy();
+    peer.session.close();
+    assert.equal(peer.end!.error, undefined);
+  });
+
 test('a client that keeps windows is never sent more than they allow, and all of it in the end', async () => {
   let stream: SpdyStream | undefined;
   const peer = createTestPeer(() => (one) => void (stream = one));

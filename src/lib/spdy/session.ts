@@ -39,6 +39,10 @@ const MAX_WINDOW = 2 ** 31 - 1;
 const MAX_STREAMS = 4096;
 /** Bytes of a stream that nobody reads before nothing more is read at all. */
 const STALL_AT = 4 * WINDOW;
+/** The same of all streams together, with what it takes to hold each piece. */
+const STALL_ALL_AT = 16 * WINDOW;
+/** Bytes that a piece takes besides its payload, roughly. */
+const PIECE = 256;
 /** Bytes of answers that the client owes us the reading of. */
 const MAX_OWED = 1 << 20;
 const INITIAL_WINDOW_SIZE = 7;
@@ -59,6 +63,7 @@ export function createSpdySession(options: SpdyOptions): SpdySession {
   let drained: (() => void)[] = [];
   let asking: NodeJS.Timeout | undefined;
   let owed = 0;
+  let unread = 0;
   let lastId = 0;
   let working = false;
   let ended = false;
@@ -74,6 +79,12 @@ export function createSpdySession(options: SpdyOptions): SpdySession {
       clearInterval(asking);
       transport.resume();
     }
+  }
+
+  /** Bytes that came for streams and that nobody has taken, more or less. */
+  function hold(bytes: number): void {
+    unread += bytes;
+    if (!ended) stall(streams, unread > STALL_ALL_AT);
   }
 
   /** For all who wait, one wait at the transport. */
@@ -143,6 +154,8 @@ export function createSpdySession(options: SpdyOptions): SpdySession {
       },
       keepsWindows: () => window.kept,
       consumed: (bytes, isOpen) => credit(isOpen ? id : undefined, bytes),
+      came: (bytes) => hold(bytes + PIECE),
+      taken: (bytes, pieces) => hold(-bytes - pieces * PIECE),
       overfull: (isOn) => stall(stream, isOn),
       limit: STALL_AT,
       closed(status) {

@@ -10,6 +10,10 @@ export interface StreamDeps {
   keepsWindows(): boolean;
   /** `done` once there is room for more. */
   send(payload: Uint8Array, fin: boolean, done: () => void): void;
+  /** A piece waits for the reader. */
+  came(bytes: number): void;
+  /** The reader has taken pieces, or they were thrown away. */
+  taken(bytes: number, pieces: number): void;
   /** The reader has taken `bytes`; `isOpen`: more of this stream may come. */
   consumed(bytes: number, isOpen: boolean): void;
   /** More than `limit` bytes wait for the reader, or no longer do. */
@@ -35,6 +39,7 @@ export function createSpdyStream(deps: StreamDeps): SpdyStream {
   let sendWindow = deps.sendWindow;
   /** Bytes that came and that the reader has not taken. */
   let untaken = 0;
+  let pieces = 0;
   let theirEnd = false;
   let ourEnd = false;
   let status: number | undefined = Reset.cancel;
@@ -43,9 +48,10 @@ export function createSpdyStream(deps: StreamDeps): SpdyStream {
 
   const duplex = new Duplex({
     allowHalfOpen: true,
+    // More is asked for when all has been taken, no sooner: so what waits is known.
+    readableHighWaterMark: 0,
     read() {
-      const taken = untaken;
-      untaken = 0;
+      const taken = takeAll();
       if (overfull) deps.overfull((overfull = false));
       deps.consumed(taken, !theirEnd);
     },
@@ -59,8 +65,7 @@ export function createSpdyStream(deps: StreamDeps): SpdyStream {
     },
     destroy(error, done) {
       blocked = undefined;
-      deps.consumed(untaken, false);
-      untaken = 0;
+      deps.consumed(takeAll(), false);
       deps.closed(theirEnd && ourEnd ? undefined : status);
       done(error);
     },
@@ -68,6 +73,13 @@ export function createSpdyStream(deps: StreamDeps): SpdyStream {
 
   // Who works on it hears of its end by 'close' as well.
   duplex.on('error', () => {});
+
+  function takeAll(): number {
+    const bytes = untaken;
+    deps.taken(bytes, pieces);
+    untaken = pieces = 0;
+    return bytes;
+  }
 
   function sendAll(bytes: Buffer, done: () => void): void {
     if (duplex.destroyed) return;
@@ -91,7 +103,11 @@ export function createSpdyStream(deps: StreamDeps): SpdyStream {
       }
       theirEnd = fin;
       untaken += payload.length;
-      if (payload.length > 0) duplex.push(payload);
+      if (payload.length > 0) {
+        pieces++;
+        deps.came(payload.length);
+        duplex.push(payload);
+      }
       if (fin) duplex.push(null);
       if (untaken > deps.limit && !overfull && !duplex.destroyed) deps.overfull((overfull = true));
     },

@@ -7,8 +7,9 @@ import type { SpdyTransport } from '../lib/spdy/session.ts';
 import { acceptWebSocket, chooseProtocol, keyOf, type WebSocketServer } from '../lib/websocket.ts';
 import { authorize } from './authorize.ts';
 import { ApiFailure, badRequest, methodNotAllowed, noSuchPath, statusOf, unavailable } from './failure.ts';
+import type { ResourceInfo } from './request-info.ts';
 import { callOf, failureOf, type HandlerDeps, NO_BODY, understand } from './handler.ts';
-import { type CommandStreams, commandQuery, runCommand } from './streaming/command.ts';
+import { type CommandDeps, type CommandStreams, commandQuery, runCommand } from './streaming/command.ts';
 import { CHANNEL_PROTOCOLS, channelStreams } from './streaming/command-channels.ts';
 import { COMMAND_PROTOCOLS, spdyCommand } from './streaming/command-spdy.ts';
 import type { ForwardDeps } from './streaming/port-forward.ts';
@@ -30,9 +31,19 @@ export function createUpgrade(deps: HandlerDeps): OnUpgrade {
       serve(deps, { request, socket, head });
       (socket as Socket).setKeepAlive(true, KEEP_ALIVE_MS);
     } catch (error) {
-      refuse(socket, failureOf(error));
+      const failure = failureOf(error);
+      deps.instruments.refused(infoOf(request), failure.code);
+      refuse(socket, failure);
     }
   };
+}
+
+function infoOf(request: IncomingMessage): ResourceInfo | undefined {
+  try {
+    return understand(request).resource;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A request with its connection, which has not been answered. */
@@ -56,12 +67,17 @@ function serve(deps: HandlerDeps, arrival: Arrival): void {
   if (arrival.request.method !== 'GET' && !isSpdy(arrival)) throw methodNotAllowed();
   const { kubelets, stopping, log } = deps;
   if (!kubelets) throw unavailable('this API server knows no nodes that have pods');
-  const forward = { kubelets, ref: refOf(deps, call), stopping, log };
-  if (subresource === 'portforward') return portForward(arrival, info.query, forward);
-  const query = commandQuery(subresource, info.query);
-  const run = (streams: CommandStreams) => runCommand({ ...forward, query }, streams);
-  if (isSpdy(arrival)) return spdyCommand(query, upgradeToSpdy(arrival, COMMAND_PROTOCOLS), run);
-  run(channelStreams(query, acceptOn(arrival, CHANNEL_PROTOCOLS).accept));
+  const onFailure = () => deps.instruments.failed(subresource);
+  const forward = { kubelets, ref: refOf(deps, call), stopping, log, onFailure };
+  if (subresource === 'portforward') portForward(arrival, info.query, forward);
+  else command(arrival, { ...forward, query: commandQuery(subresource, info.query) });
+  deps.instruments.session(call.info, isSpdy(arrival) ? 'SPDY' : 'WebSocket', arrival.socket);
+}
+
+function command(arrival: Arrival, deps: CommandDeps): void {
+  const run = (streams: CommandStreams) => runCommand(deps, streams);
+  if (isSpdy(arrival)) spdyCommand(deps.query, upgradeToSpdy(arrival, COMMAND_PROTOCOLS), run);
+  else run(channelStreams(deps.query, acceptOn(arrival, CHANNEL_PROTOCOLS).accept));
 }
 
 function portForward(arrival: Arrival, query: URLSearchParams, deps: ForwardDeps): void {

@@ -46,7 +46,7 @@ export function agentRoutes(deps: AgentRoutesDeps): {
   upgrades: Record<string, UpgradeHandler>;
 } {
   const { podHost, datapath, backend, flowLog, metrics } = deps;
-  const pods = podHostRoutes({ host: podHost, node: deps.node });
+  const pods = podHostRoutes({ host: podHost, node: deps.node, metrics });
   return {
     routes: {
       ...pods.routes,

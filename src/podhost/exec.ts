@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { HeddleError } from '../lib/errors.ts';
 import { type AttachTarget, startAttach } from './exec-attach.ts';
 import { type CommandTarget, startCommand } from './exec-command.ts';
+import { type LogTarget, startLog } from './exec-log.ts';
 import {
   createFrameReader,
   type ExecStart,
@@ -15,7 +16,7 @@ import {
 
 export interface ExecDeps {
   /** @throws HeddleError `PodNotHere` and others that say why not */
-  target(asked: ExecStart): Promise<CommandTarget | AttachTarget>;
+  target(asked: ExecStart): Promise<CommandTarget | AttachTarget | LogTarget>;
 }
 
 /** What works on a request once it has begun. */
@@ -53,8 +54,7 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
     try {
       const asked = parseStart(payload);
       const target = await deps.target(asked);
-      session =
-        'holder' in target ? await startAttach(target, asked, socket) : startCommand(target, asked, socket);
+      session = await start(target, asked, socket);
       if (gone) session.hangUp();
       for (const [type, bytes] of early.splice(0)) pass(type, bytes);
     } catch (error) {
@@ -82,6 +82,15 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
   socket.on('close', hangUp);
   socket.on('end', hangUp);
   if (head.length > 0) onData(head);
+}
+
+async function start(
+  target: CommandTarget | AttachTarget | LogTarget,
+  asked: ExecStart,
+  socket: Duplex,
+): Promise<Session> {
+  if ('holder' in target) return startAttach(target, asked, socket);
+  return 'log' in target ? startLog(target, asked, socket) : startCommand(target, asked, socket);
 }
 
 /** @throws HeddleError `ExecFailed` */

@@ -12,6 +12,7 @@ import { serveSocket } from '../lib/socket-server.ts';
 import { callSocket } from '../lib/unix-http.ts';
 import { execOverSocket } from './exec-protocol.ts';
 import { forwardOverSocket } from './forward-protocol.ts';
+import { createMetrics } from '../lib/metrics.ts';
 import { podHostRoutes } from './http.ts';
 import type { ProbeResult } from './probe/connect.ts';
 import { createTestNode, eventually, isReady, type TestNode, testPod } from './test-node.ts';
@@ -30,7 +31,7 @@ beforeEach(async () => {
   socketPath = join(node.folder, 'agent.sock');
   server = await serveSocket({
     socketPath,
-    ...podHostRoutes({ host: node.host, node: 'node-1' }),
+    ...podHostRoutes({ host: node.host, node: 'node-1', metrics: createMetrics() }),
     log: silentLog,
   });
 });
@@ -183,6 +184,53 @@ test('a port of the pod is reached from inside of it; each end of the connection
   node.pods.delete('uid-web');
   node.changed();
   await assert.rejects(once(open, 'close'), { code: 'ExecFailed' });
+});
+
+test('attach to a stand-in shows what it logs from then on; a terminal ends it by Ctrl-C', async () => {
+  const path = node.host.find('shop', 'web')!.logFile();
+  await eventually('a log', async () => (await get('/logs/shop/web')).includes('starts on'));
+  for (const terminal of [undefined, { onResize: () => {} }]) {
+    const stdin = new PassThrough();
+    const stdout = new PassThrough();
+    const leave = new AbortController();
+    let seen = '';
+    stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    const attached = execOverSocket(socketPath, {
+      namespace: 'shop',
+      pod: 'web',
+      stdin,
+      stdout,
+      stderr: new PassThrough(),
+      signal: leave.signal,
+      ...(terminal ? { terminal } : {}),
+    }).catch((error: unknown) => error);
+    const line = terminal ? 'in a terminal' : 'plain';
+    // Whether it looks already nobody tells.
+    await eventually('the line', async () => {
+      if (seen === '') await appendFile(path, `${line}\n`);
+      return seen !== '';
+    });
+    assert.equal(seen.split('\n')[0], terminal ? `${line}\r` : line);
+    if (terminal) {
+      stdin.write('\u0003');
+      assert.equal(await attached, 0);
+    } else {
+      leave.abort(new Error('enough'));
+      assert.match(String(await attached), /enough/);
+    }
+  }
+});
+
+test('a log of a stand-in is cut by time and size, as others are', async () => {
+  const path = node.host.find('shop', 'web')!.logFile();
+  await eventually('a log', async () => (await get('/logs/shop/web')).includes('starts on'));
+  await appendFile(path, '2030-01-01T00:00:00.000Z late\nand more of it\n');
+  const since = '/logs/shop/web?sinceTime=2029-01-01T00:00:00Z';
+  assert.equal(await get(since), '2030-01-01T00:00:00.000Z late\nand more of it\n');
+  assert.equal(await get(`${since}&limitBytes=4`), '2030');
+  assert.equal(await get('/logs/shop/web?timestamps=true&tail=1&follow=false'), 'and more of it\n');
+  assert.match(await get('/logs/shop/web?container=nosuch'), /nosuch is not valid for pod web/);
+  assert.match(await get('/logs/shop/web?previous=true'), /previous terminated container .* not found/);
 });
 
 test('what cannot be run is said', async () => {

@@ -7,13 +7,16 @@
  *   GET  /pods                          → {pods: LocalPod[], …PodHostStatus}
  */
 import { HeddleError } from '../lib/errors.ts';
+import type { Metrics } from '../lib/metrics.ts';
 import { json, type Routes, readJson, sendJson, type UpgradeHandler } from '../lib/socket-server.ts';
+import { findContainer } from './containers.ts';
 import { serveExec } from './exec.ts';
 import type { ExecStart } from './exec-protocol.ts';
 import { serveForward } from './forward.ts';
 import type { ForwardStart } from './forward-protocol.ts';
 import { hostnameOf, podFiles } from './files.ts';
 import { jailed } from './jail.ts';
+import { countStreams } from './http-metrics.ts';
 import { sendLog } from './send-log.ts';
 import type { PodHost } from './pod-host.ts';
 import type { PodWorker } from './pod-worker.ts';
@@ -23,6 +26,7 @@ import { podUserId } from './user-id.ts';
 export interface PodHostRoutesDeps {
   host: PodHost;
   node: string;
+  metrics: Metrics;
 }
 
 export function podHostRoutes(deps: PodHostRoutesDeps): {
@@ -30,6 +34,7 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
   upgrades: Record<string, UpgradeHandler>;
 } {
   const { host } = deps;
+  const counted = countStreams(deps.metrics);
 
   function find(namespace: string, name: string): PodWorker {
     const worker = host.find(namespace, name);
@@ -59,14 +64,8 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
     const { ended } = worker;
     const processes = worker.processes();
     if (processes && !argv) return processes.attach(asked.container, tty);
-    if (!argv)
-      throw new HeddleError(
-        'AttachRefused',
-        `pod ${worker.label} is a stand-in, which has nothing to attach to`,
-        {
-          hint: 'kubectl logs shows what it serves; kubectl exec runs a command in it',
-        },
-      );
+    if (worker.pod) findContainer(worker.pod, asked.container);
+    if (!argv) return { log: worker.logFile(), ended };
     const { netns } = local;
     if (processes) return { netns, ended, ...(await processes.enter(asked.container, argv, { tty })) };
     const hostname = worker.pod ? hostnameOf(worker.pod) : local.name;
@@ -94,11 +93,11 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
 
   return {
     routes: {
-      async 'GET /logs/'(req, res, url) {
+      'GET /logs/': counted.request('containerLogs', async (req, res, url) => {
         const [, , namespace, name] = url.pathname.split('/').map(decodeURIComponent);
         const worker = find(namespace ?? '', name ?? '');
         await sendLog(worker, req, res, url.searchParams);
-      },
+      }),
       async 'POST /probe'(req, res) {
         const asked = await readJson<ProbeRequest & { namespace: string; pod: string }>(req);
         const { namespace, pod, ...rest } = asked;
@@ -107,8 +106,10 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
       'GET /pods': json(() => ({ ...host.status(), local: host.localPods() })),
     },
     upgrades: {
-      'POST /exec': (req, socket, head) => serveExec(req, socket, head, { target }),
-      'POST /port-forward': (req, socket, head) => serveForward(req, socket, head, { target: forwardTarget }),
+      'POST /exec': counted.upgrade('exec', (req, socket, head) => serveExec(req, socket, head, { target })),
+      'POST /port-forward': counted.upgrade('portForward', (req, socket, head) =>
+        serveForward(req, socket, head, { target: forwardTarget }),
+      ),
     },
   };
 }

@@ -2,9 +2,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { systemClock } from '../lib/clock.ts';
 import { HeddleError } from '../lib/errors.ts';
+import { findContainer } from './containers.ts';
+import { createLineReader, type LogView, plainRenderer } from './log-view.ts';
 import { readLog } from './logs.ts';
 import type { PodWorker } from './pod-worker.ts';
-import { createCriReader, type LogView } from './process/cri-log.ts';
+import { createCriReader } from './process/cri-log.ts';
 
 /** Followed until the reader, the container or the pod goes away. */
 export async function sendLog(
@@ -45,39 +47,57 @@ const LOOK_MS = 200;
 
 function sourceOf(worker: PodWorker, query: URLSearchParams, signal: AbortSignal): Source {
   const processes = worker.processes();
-  if (!processes) return { path: worker.logFile(), until: signal, through: (write) => write };
   const container = query.get('container') ?? undefined;
-  const { path, running } = processes.log(container, flag(query, 'previous'));
+  const view = viewOf(query);
   const over = new AbortController();
+  const until = AbortSignal.any([signal, over.signal]);
+  const through =
+    (makeReader: (write: (text: Buffer) => Promise<void>) => ReturnType<typeof createLineReader>) =>
+    (write: (text: Buffer) => Promise<void>) => {
+      const reader = makeReader(write);
+      return async (chunk: Buffer) => {
+        await reader.take(chunk);
+        if (reader.isFull()) over.abort();
+      };
+    };
+  if (!processes) {
+    if (worker.pod) findContainer(worker.pod, container);
+    if (flag(query, 'previous')) throw noPrevious(container ?? 'stand-in', worker.label);
+    const render = plainRenderer(view);
+    return {
+      path: worker.logFile(),
+      until,
+      through: through((write) => createLineReader(view, render, write)),
+    };
+  }
+  const { path, running } = processes.log(container, flag(query, 'previous'));
   const isOver = () => {
     const now = processes.log(container, false);
     return now.path !== path || !now.running;
   };
   const look = async () => {
-    while (!isOver()) await systemClock.sleep(LOOK_MS, signal);
+    while (!isOver()) await systemClock.sleep(LOOK_MS, until);
     over.abort();
   };
   if (running) void look().catch(() => {});
   else over.abort();
+  return { path, until, through: through((write) => createCriReader(view, write)) };
+}
+
+function viewOf(query: URLSearchParams): LogView {
   const limitBytes = wholeNumber(query, 'limitBytes');
   const sinceTime = query.get('sinceTime');
-  const view: LogView = {
+  return {
     timestamps: flag(query, 'timestamps'),
     ...(limitBytes === undefined ? {} : { limitBytes }),
     ...(sinceTime === null ? {} : { since: Date.parse(sinceTime) }),
   };
-  return {
-    path,
-    until: AbortSignal.any([signal, over.signal]),
-    through(write) {
-      const reader = createCriReader(view, write);
-      return async (chunk) => {
-        await reader.take(chunk);
-        if (reader.isFull()) over.abort();
-      };
-    },
-  };
 }
+
+const noPrevious = (container: string, pod: string) =>
+  new HeddleError('NoPreviousRun', `previous terminated container "${container}" in pod "${pod}" not found`, {
+    hint: 'a stand-in is never started again',
+  });
 
 function wholeNumber(query: URLSearchParams, name: string): number | undefined {
   const text = query.get(name);

@@ -80,7 +80,7 @@ test('docs/metrics.md lists the metrics that the code makes, and no others', () 
     .filter((path) => path.startsWith('src/') && !path.endsWith('.test.ts'))
     .flatMap((path) => [
       ...readFileSync(join(root, path), 'utf8').matchAll(
-        /\b((?:heddle|workqueue|apiserver|container_network|iptables_rules)_[a-z_]+)\b/g,
+        /\b((?:heddle|workqueue|apiserver|kubelet_http|container_network|iptables_rules)_[a-z_]+)\b/g,
       ),
     ])
     .map((m) => m[1] ?? '');

@@ -57,10 +57,12 @@ export interface CommandDeps {
   ref: PodRef;
   query: CommandQuery;
   stopping: AbortSignal;
+  onFailure?(): void;
 }
 
 /** Returns at once; the command and the connection go on. */
-export function runCommand({ kubelets, ref, query, stopping }: CommandDeps, streams: CommandStreams): void {
+export function runCommand(deps: CommandDeps, streams: CommandStreams): void {
+  const { kubelets, ref, query, stopping } = deps;
   const { stdout, stderr } = streams;
   const { container, argv } = query;
   const request: CommandRequest = {
@@ -75,7 +77,10 @@ export function runCommand({ kubelets, ref, query, stopping }: CommandDeps, stre
   };
   kubelets
     .exec(request)
-    .then(exitStatus, failed)
+    .then(exitStatus, (error: unknown) => {
+      if (!request.signal.aborted) deps.onFailure?.();
+      return failed(error);
+    })
     .then(async (status) => {
       // All that it printed comes before how it ended.
       await Promise.all([stdout, stderr].map((stream) => finished(stream.end(), { readable: false })));

@@ -10,6 +10,7 @@ export interface ForwardDeps {
   ref: PodRef;
   stopping: AbortSignal;
   log: Log;
+  onFailure?(): void;
 }
 
 export interface Pair {
@@ -24,7 +25,10 @@ export interface Pair {
 const FAREWELL_MS = 10_000;
 
 /** Joins `data` with the pod's port until both are done, or either breaks. */
-export function forwardPair({ kubelets, ref, stopping }: ForwardDeps, { port, data, error }: Pair): void {
+export function forwardPair(
+  { kubelets, ref, stopping, onFailure }: ForwardDeps,
+  { port, data, error }: Pair,
+): void {
   const gone = new AbortController();
   let late: NodeJS.Timeout | undefined;
   const giveUp = () => gone.abort(new Error('the client closed the connection'));
@@ -55,6 +59,7 @@ export function forwardPair({ kubelets, ref, stopping }: ForwardDeps, { port, da
       });
     },
     (why: unknown) => {
+      if (!signal.aborted) onFailure?.();
       data.resume();
       data.end();
       error.end(errorText(why));

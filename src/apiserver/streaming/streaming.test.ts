@@ -122,6 +122,42 @@ test('a client library forwards ports over two channels each', async () => {
   client.close();
 });
 
+test('a log is asked for in numbers that make sense, in the words of Kubernetes', async () => {
+  for (const [query, code, words] of [
+    [
+      'tailLines=-1',
+      422,
+      /PodLogOptions "" is invalid: tailLines: Invalid value: -1: must be greater than or/,
+    ],
+    ['limitBytes=0', 422, /limitBytes: Invalid value: 0: must be greater than 0/],
+    ['sinceSeconds=0', 422, /sinceSeconds: Invalid value: 0/],
+    ['sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z', 422, /at most one of `sinceTime` or `sinceSeconds`/],
+    ['tailLines=some', 400, /unable to parse tailLines "some"/],
+    ['sinceTime=then', 400, /unable to parse sinceTime "then"/],
+    ['tailLines=1', 400, /no log/],
+  ] as const) {
+    const answer = await api.request('GET', `${path}/log?${query}`);
+    assert.equal(answer.status, code, query);
+    assert.match(answer.json.message, words);
+  }
+});
+
+test('sessions are counted: begun, open, failed, and their bytes', async () => {
+  const read = async () => (await api.request('GET', '/metrics')).text;
+  const client = await dialWebSocket('ports=81', 'v4.channel.k8s.io');
+  await client.messages(3);
+  client.close();
+  const isOver = /longrunning_requests\{resource="pods",subresource="portforward",verb="CONNECT"\} 0/;
+  let text = await read();
+  // The connection's end is heard of a moment later.
+  for (const end = Date.now() + 60_000; !isOver.test(text) && Date.now() < end; ) text = await read();
+  assert.match(text, isOver);
+  assert.match(text, /heddle_streaming_sessions_total\{kind="portforward",transport="WebSocket"\} [1-9]/);
+  assert.match(text, /heddle_streaming_failures_total\{kind="portforward"\} [1-9]/);
+  assert.match(text, /heddle_streaming_bytes_total\{direction="sent",kind="portforward"\} [1-9]/);
+  assert.match(text, /apiserver_request_total\{code="101",resource="pods",verb="CONNECT"\} [1-9]/);
+});
+
 test('what is no way to a pod is refused as Kubernetes does', async () => {
   const upgrade = (headers: Record<string, string>, query = '') =>
     api.request('POST', `${path}/portforward${query}`, { headers: { connection: 'Upgrade', ...headers } });

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { silentLog } from '../../lib/log.ts';
 import { serveSocket } from '../../lib/socket-server.ts';
 import { execOverSocket, type ExecOptions, type TerminalSize } from '../exec-protocol.ts';
+import { createMetrics } from '../../lib/metrics.ts';
 import { podHostRoutes } from '../http.ts';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
 import { importBusybox, ociPod } from '../oci/testing.ts';
@@ -18,7 +19,7 @@ beforeEach(async () => {
   node = await createTestNode();
   await node.startHost();
   socketPath = join(node.folder, 'agent.sock');
-  const routes = podHostRoutes({ host: node.host, node: 'node-1' });
+  const routes = podHostRoutes({ host: node.host, node: 'node-1', metrics: createMetrics() });
   server = await serveSocket({ socketPath, ...routes, log: silentLog });
 });
 afterEach(async () => {

@@ -4,6 +4,7 @@ import type { Pod, Service } from '../../api/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { ImageStore } from '../../image/store.ts';
 import { HeddleError } from '../../lib/errors.ts';
+import { findContainer } from '../containers.ts';
 import type { AttachTarget } from '../exec-attach.ts';
 import type { CheckDeps } from '../health/check.ts';
 import { createOciLauncher } from '../oci/oci-launcher.ts';
@@ -107,17 +108,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     clock,
   });
 
-  /** A container's name may be left out where there is one, or one is marked as the default. */
-  function find(asked: string | undefined): Container {
-    const { spec, metadata } = podOrFail();
-    const all = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];
-    const wanted = asked ?? metadata.annotations?.['kubectl.kubernetes.io/default-container'] ?? all[0]?.name;
-    const found = all.find((one) => one.name === wanted);
-    if (found) return found;
-    throw new HeddleError('NoSuchContainer', `container ${wanted} is not valid for pod ${name}`, {
-      hint: `it has ${all.map((one) => one.name).join(', ')}`,
-    });
-  }
+  const find = (asked: string | undefined): Container => findContainer(podOrFail(), asked);
 
   function findRunning(asked: string | undefined): { container: Container; pid: number } {
     const container = find(asked);

@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts';
-import { testBpffs } from '../../kernel/test-netns.ts';
 import { silentLog } from '../../lib/log.ts';
 import type { Backend } from '../backend.ts';
 import { createEbpfBackend } from '../ebpf/backend.ts';
@@ -16,6 +15,7 @@ import { createXdpPart } from '../ebpf/xdp/part.ts';
 import { createServicesPart } from '../ebpf/services/part.ts';
 import { emptyCgroup, ownCgroup } from '../ebpf/services/testing/rig.ts';
 import { createOverlay } from '../overlay.ts';
+import { type KeptPins, takePins } from './kept-pins.ts';
 import type { LabNode } from './lab.ts';
 
 type After = Pick<TestContext, 'after'>;
@@ -29,14 +29,14 @@ export interface OpenedEbpf extends Backend {
 const OBJECTS = join(import.meta.dirname, '../../../build/bpf');
 
 /** A node's pins stay while its lab is there: a second backend is the agent started again. */
-const pinDirs = new WeakMap<LabNode, string>();
+const pinsOfNodes = new WeakMap<LabNode, KeptPins>();
 
-function pinDirOf(t: After, node: LabNode): string {
-  const known = pinDirs.get(node);
-  if (known !== undefined) return known;
-  const folder = testBpffs(t);
-  pinDirs.set(node, folder);
-  return folder;
+function pinsOf(t: After, node: LabNode, options: unknown): KeptPins {
+  const key = JSON.stringify(options);
+  const pins = pinsOfNodes.get(node) ?? takePins(t, key);
+  pinsOfNodes.set(node, pins);
+  if (pins.key !== key) pins.spoil();
+  return pins;
 }
 
 export interface EbpfOptions {
@@ -81,15 +81,18 @@ export const openEbpfWith =
   ({ objectDir = OBJECTS, maxEntries, parts, hooks = true }: EbpfOptions) =>
   (t: After, node: LabNode): OpenedEbpf => {
     const { ns, route, settings } = node;
+    const sizes = { policy_entries: 8192, ...maxEntries };
+    const pins = pinsOf(t, node, { objectDir, sizes });
     const programs = openPrograms({
       objectDir,
-      pinDir: pinDirOf(t, node),
+      pinDir: pins.folder,
       log: silentLog,
-      maxEntries: { policy_entries: 8192, ...maxEntries },
+      maxEntries: sizes,
       globals: socketGlobals(),
       learned: SOCKET_MAPS,
       skip: unneededPrograms(),
     });
+    const closed = pins.opened();
     const counted = countWrites(programs);
     const backend = createEbpfBackend({
       programs: counted.programs,
@@ -112,8 +115,10 @@ export const openEbpfWith =
     let sent = 0;
     let open = true;
     const close = () => {
-      if (open) backend.close();
+      if (!open) return;
       open = false;
+      backend.close();
+      closed();
     };
     const counting =
       <A, R>(call: (argument: A) => Promise<R>) =>

@@ -1,10 +1,10 @@
 /** What Services say wrongly, and what they ask for that a backend cannot do: said aloud, never silently ignored. */
 import type { Service } from '../../api/types.ts';
-import { tryParseCidr } from '../../lib/ip.ts';
+import { tryParseAddress, tryParseCidr } from '../../lib/ip.ts';
 import type { Backend, ServiceCapabilities } from '../backend.ts';
 import { routingOf } from '../routing.ts';
 import { ALGORITHMS, BALANCE, FORWARDING, FORWARDINGS, forwardingOf, rangeTexts } from './service-words.ts';
-import { isClusterRange, serviceKey } from './services.ts';
+import { isClusterRange, servedFamilies, serviceKey } from './services.ts';
 import type { BackendAddress, Protection, ServiceFrontend, Settings } from './tables.ts';
 
 export interface Problem {
@@ -48,18 +48,25 @@ export function serviceProblems(service: Service, settings: Settings | undefined
         field: 'spec.loadBalancerSourceRanges',
         message: `${JSON.stringify(text)} is no range of addresses: nobody is let in by it`,
       })),
-    ...(service.spec?.externalIPs ?? []).flatMap((text, i) =>
-      isClusterRange(text, settings)
-        ? [
-            {
-              object,
-              field: `spec.externalIPs[${i}]`,
-              message: `${text} is of the cluster's own services or pods: not served`,
-            },
-          ]
-        : [],
-    ),
+    ...(service.spec?.externalIPs ?? []).flatMap((text, i) => {
+      const why = unservedExternal(text, service, settings);
+      return why === undefined
+        ? []
+        : [{ object, field: `spec.externalIPs[${i}]`, message: `${text} is ${why}` }];
+    }),
   ];
+}
+
+function unservedExternal(
+  text: string,
+  service: Service,
+  settings: Settings | undefined,
+): string | undefined {
+  if (isClusterRange(text, settings)) return "of the cluster's own services or pods: not served";
+  const families = servedFamilies(service);
+  const family = tryParseAddress(text)?.family;
+  if (families.size === 0 || family === undefined || families.has(family)) return undefined;
+  return `of IPv${family}, which the Service does not have in spec.ipFamilies: not served`;
 }
 
 function directReturnProblem(service: Service, settings: Settings | undefined): Problem[] {

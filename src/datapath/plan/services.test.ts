@@ -86,17 +86,44 @@ const balancer = (more: Partial<Spec> = {}, metadata = {}) =>
   );
 const ending = { ready: false, serving: true, terminating: true };
 
+test('a Service is served in its own families alone, whatever addresses nodes and balancers have', () => {
+  const four = ['10.240.0.11', '10.240.1.5', '10.96.0.1', '192.0.2.1'];
+  const six = ['2001:db8::1', 'fd00:10:240::11', 'fd00:10:96::1'];
+  const cases = [
+    { clusterIPs: ['10.96.0.1', 'fd00:10:96::1'], want: [...four, ...six] },
+    { clusterIPs: ['10.96.0.1'], want: four },
+    { clusterIPs: ['fd00:10:96::1'], want: six },
+  ];
+  for (const { clusterIPs, want } of cases) {
+    const [clusterIP = ''] = clusterIPs;
+    const ipFamilies = clusterIPs.map((text) => (text.includes(':') ? 'IPv6' : 'IPv4'));
+    const externalIPs = ['192.0.2.1', '2001:db8::1'];
+    const plan = planOf(balancer({ clusterIP, clusterIPs, ipFamilies, externalIPs }));
+    const found = new Set([...plan.state.services.values()].map(({ address }) => address));
+    assert.deepEqual([...found].sort(), want);
+    assert.deepEqual(
+      plan.problems({ name: 'any', capabilities: everything }).map(({ field }) => field),
+      externalIPs.flatMap((text, i) => (found.has(text) ? [] : [`spec.externalIPs[${i}]`])),
+    );
+  }
+});
+
 test('a node port is a frontend at each own address of the node', () => {
-  const plan = planOf(service(), [slice([at(2, 'node-2')])]);
+  const plan = planOf(service({ clusterIPs: ['10.96.0.1', 'fd00:10:96::1'] }), [slice([at(2, 'node-2')])]);
   assert.deepEqual(
     [...plan.state.services.values()].map(({ kind, address, port }) => `${kind} ${address} ${port}`),
-    ['ClusterIP 10.96.0.1 80', 'NodePort 10.240.0.11 30080', 'NodePort fd00:10:240::11 30080'],
+    [
+      'ClusterIP 10.96.0.1 80',
+      'ClusterIP fd00:10:96::1 80',
+      'NodePort 10.240.0.11 30080',
+      'NodePort fd00:10:240::11 30080',
+    ],
   );
   plan.setSettings({ ...settings, nodePortAddresses: ['10.240.0.12'] });
   plan.update();
   assert.deepEqual(
     [...plan.state.services.keys()],
-    [CLUSTER, '10.240.0.12|TCP|30080'],
+    [CLUSTER, 'fd00:10:96::1|TCP|80', '10.240.0.12|TCP|30080'],
     'only where node ports are asked for',
   );
 });

@@ -80,14 +80,10 @@ function frontendOf(
 }
 
 function addressesOf({ service, settings }: ServiceView): FrontendAddress[] {
-  const spec = service.spec;
-  if (!spec || spec.type === 'ExternalName') return [];
-  const cluster = placed('ClusterIP', spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? '']);
-  // Headless.
-  if (cluster.length === 0) return [];
+  const spec = service.spec ?? {};
+  const cluster = clusterAddresses(service);
   const exposed = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
-  return [
-    ...cluster,
+  const others = [
     ...placed('LoadBalancer', balancerTexts(service)),
     ...placed('NodePort', exposed ? (settings?.nodePortAddresses ?? settings?.nodeAddresses ?? []) : []),
     ...placed(
@@ -95,7 +91,19 @@ function addressesOf({ service, settings }: ServiceView): FrontendAddress[] {
       (spec.externalIPs ?? []).filter((text) => !isClusterRange(text, settings)),
     ),
   ];
+  const families = servedFamilies(service);
+  return [...cluster, ...others.filter(({ family }) => families.has(family))];
 }
+
+/** None: it is headless, or another name of something. */
+function clusterAddresses({ spec }: Service): FrontendAddress[] {
+  if (!spec || spec.type === 'ExternalName') return [];
+  return placed('ClusterIP', spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? '']);
+}
+
+/** Those that it has cluster addresses of, as `spec.ipFamilies` says: in another it is nowhere, at nodes and outside neither. */
+export const servedFamilies = (service: Service): ReadonlySet<Family> =>
+  new Set(clusterAddresses(service).map(({ family }) => family));
 
 const placed = (kind: FrontendKind, texts: readonly string[]): FrontendAddress[] =>
   texts.flatMap((text) => {

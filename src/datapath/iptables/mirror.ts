@@ -11,15 +11,15 @@ import { createHeld } from '../held.ts';
 import { baseObjects } from './base.ts';
 import type { Edit } from './diff.ts';
 import { lowerFrontend } from './lower.ts';
-import { BAGS, equal, idOf, type TableObject, type TableState } from './objects.ts';
+import { BAGS, equal, type Family, idOf, type TableObject, type TableState } from './objects.ts';
 
 export interface Mirror {
   readonly plan: PlanState;
   /** Writes changes in; what they change in the kernel's tables. */
   update(changes: readonly Change[]): Edit[];
   objects(): TableState;
-  /** Chains of `BAGS` → how many rules stand at their end, see `parseSave`. */
-  tails(): ReadonlyMap<string, number>;
+  /** Chains of `BAGS` of a family → how many rules stand at their end, see `parseSave`. */
+  tails(family: Family): ReadonlyMap<string, number>;
 }
 
 const SETTINGS = 'settings';
@@ -42,10 +42,10 @@ export function createMirror(state: PlanState): Mirror {
   return {
     plan,
     objects: held.objects,
-    tails: () =>
+    tails: (family) =>
       new Map(
         [...held.objects().values()].flatMap((object) =>
-          object.type === 'chain' && BAGS.has(object.name)
+          object.type === 'chain' && object.family === family && BAGS.has(object.name)
             ? [[`${object.table} ${object.name}`, object.rules.length] as const]
             : [],
         ),

@@ -82,13 +82,37 @@ test('what is restored by differences is what the mirror holds, and what a listi
       }
       assert.deepEqual(edits(state, mirror.objects()), []);
       const listed = ([4, 6] as const).flatMap((family) => [
-        ...parseSave(save(kernels[family]), family, mirror.tails()).objects,
+        ...parseSave(save(kernels[family]), family, mirror.tails(family)).objects,
       ]);
       assert.deepEqual(edits(new Map(listed), mirror.objects()), []);
       assert.deepEqual(edits(createMirror(plan.state).objects(), mirror.objects()), []);
     }),
     { numRuns: 100 },
   );
+});
+
+test('chains that end differently by family are read as they were written: clusters of one family', () => {
+  for (const serviceCidrs of [['10.96.0.0/16'], ['fd00:10:96::/112'], ['10.96.0.0/16', 'fd00:10:96::/112']]) {
+    const plan = createPlan({ node: 'node-1' });
+    plan.setSettings({
+      node: 'node-1',
+      nodeAddresses: ['10.240.0.1', 'fd00:10:240::1'],
+      nodePodCidrs: [],
+      podCidrs: [],
+      serviceCidrs,
+      underlayCidrs: [],
+      podLinks: 'lxc',
+      tunnelPort: 4789,
+    });
+    plan.update();
+    const mirror = createMirror(plan.state);
+    const listed = ([4, 6] as const).flatMap((family) => {
+      const kernel = empty();
+      restore(kernel, restoreInput(edits(new Map(), mirror.objects()), mirror.objects()).get(family) ?? '');
+      return [...parseSave(save(kernel), family, mirror.tails(family)).objects];
+    });
+    assert.deepEqual(edits(new Map(listed), mirror.objects()), [], serviceCidrs.join());
+  }
 });
 
 test('rules and chains of others are nobody’s difference', () => {

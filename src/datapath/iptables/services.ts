@@ -59,9 +59,10 @@ export function createIptablesServices(deps: IptablesDeps): Part {
     return mirror;
   }
 
-  async function read(tails: ReadonlyMap<string, number>): Promise<Kernel> {
+  async function read(tails: Mirror['tails']): Promise<Kernel> {
     const listings = [];
-    for (const family of FAMILIES) listings.push(parseSave(await programs.save(family), family, tails));
+    for (const family of FAMILIES)
+      listings.push(parseSave(await programs.save(family), family, tails(family)));
     counts = new Map();
     for (const listing of listings)
       for (const [table, count] of listing.counts) counts.set(table, (counts.get(table) ?? 0) + count);
@@ -82,14 +83,14 @@ export function createIptablesServices(deps: IptablesDeps): Part {
 
   async function converge(wanted: Mirror): Promise<Difference[]> {
     const objects = wanted.objects();
-    const list = unlike(await read(wanted.tails()), objects);
+    const list = unlike(await read(wanted.tails), objects);
     await send(list, objects);
     return list.map(difference);
   }
 
   /** What was written must be what is listed, or every prune would write it again. */
   async function prove(wanted: Mirror): Promise<void> {
-    const left = unlike(await read(wanted.tails()), wanted.objects());
+    const left = unlike(await read(wanted.tails), wanted.objects());
     if (left.length > 0)
       log.warn(
         'iptables lists some of what was written in other words: it will be written again at each start',
@@ -133,7 +134,7 @@ export function createIptablesServices(deps: IptablesDeps): Part {
     },
     async verify() {
       const current = applied();
-      const chains = unlike(await read(current.tails()), current.objects()).map(difference);
+      const chains = unlike(await read(current.tails), current.objects()).map(difference);
       return [...chains, ...loopbackDifferences(deps.sysctls)];
     },
     async translated() {
@@ -145,7 +146,7 @@ export function createIptablesServices(deps: IptablesDeps): Part {
       mirror = undefined;
       deps.sysctls.write(ROUTE_LOCALNET, '0');
       try {
-        await send(unlike(await read(new Map()), NOTHING), NOTHING);
+        await send(unlike(await read(() => new Map()), NOTHING), NOTHING);
       } catch (error) {
         // Without its programs there is nothing of it.
         if (errnoCode(error) !== 'IptablesMissing') throw error;

@@ -1,27 +1,24 @@
-/** Clusters of one family: the demo's verdicts hold on each as they do on one of both. */
-import assert from 'node:assert/strict';
+/** Clusters of one family and of both: one suite of assertions holds on each, under each data path. */
+import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Report } from '../../src/demo/report.ts';
-import { deepOnly, otherDatapath } from './deep-only.ts';
-import { localCluster } from './local-cluster.ts';
+import { deepOnly } from './deep-only.ts';
+import { checkFamilies } from './families.ts';
+import type { Family } from './family-cluster.ts';
+import { root, upCluster } from './local-cluster.ts';
 
-for (const [family, datapath, number] of [
-  ['ipv6', 'ebpf', 6],
-  ['ipv4', 'ebpf', 4],
-  ['ipv4', 'nftables', 4],
-  ['ipv6', 'nftables', 6],
-  ['ipv6', 'iptables', 6],
-] as const)
-  test(`a cluster of ${family} alone, under ${datapath}, lets through and denies what the policies say`, {
-    timeout: 300_000,
-    skip: family === 'ipv6' ? otherDatapath(datapath) : deepOnly('IPv6 alone runs the scenario'),
-  }, async (t) => {
-    const cluster = await localCluster(t);
-    const flags = ['--ip-family', family, '--datapath', datapath, '--api-port', String(cluster.apiPort)];
-    const demo = await cluster.heddle('demo', '--once', '-o', 'json', ...flags);
-    assert.equal(demo.code, 0, demo.stderr);
-    const { attempts, mismatches, allowed, denied } = JSON.parse(demo.stdout) as Report;
-    assert.equal(mismatches, 0);
-    assert.ok(allowed > 50 && denied > 50, `${allowed} allowed, ${denied} denied`);
-    assert.deepEqual([...new Set(attempts.map((attempt) => attempt.family))], [number]);
-  });
+const KINDS: readonly (readonly [string, readonly Family[]])[] = [
+  ['ipv6', [6]],
+  ['ipv4', [4]],
+  ['dual', [4, 6]],
+];
+
+for (const datapath of ['ebpf', 'nftables', 'iptables'])
+  for (const [kind, families] of KINDS)
+    test(`a cluster of ${kind === 'dual' ? 'both families' : `${kind} alone`}, under ${datapath}`, {
+      timeout: 300_000,
+      skip: `${datapath} ${kind}` !== 'ebpf ipv6' && deepOnly('eBPF runs it with IPv6 alone'),
+    }, async (t) => {
+      const flags = ['-f', join(root, 'examples/shop'), '--ip-family', kind, '--datapath', datapath];
+      const cluster = await upCluster(t, join(root, 'test/manifests/families'), ...flags);
+      await checkFamilies(t, cluster, families);
+    });

@@ -1,10 +1,11 @@
 /** Bridges and their ports beyond what a link is: hairpin, isolation, VLANs (linux/if_bridge.h). */
-import { attribute, nested, text, u8 } from './netlink.ts';
+import { attribute, type Attributes, nested, parseAttributes, text, u32, u8 } from './netlink.ts';
 import { linkHeader } from './link-codec.ts';
 import { NETLINK_ROUTE, openNetlink } from './netlink-socket.ts';
 import type { Netns } from './netns.ts';
 
 const RTM_NEWLINK = 16;
+const RTM_GETLINK = 18;
 const RTM_SETLINK = 19;
 const AF_BRIDGE = 7;
 const IFLA_LINKINFO = 18;
@@ -15,6 +16,9 @@ const BRIDGE_VLAN_FILTERING = 7;
 const BRIDGE_VLAN_INFO = 2;
 const VLAN = { PVID: 2, UNTAGGED: 4, RANGE_BEGIN: 8, RANGE_END: 16 } as const;
 const RTM_DELLINK = 17;
+const IFLA_EXT_MASK = 29;
+/** RTEXT_FILTER_BRVLAN_COMPRESSED: VLANs that follow each other are a range. */
+const VLAN_RANGES = 4;
 
 export interface BridgeLink {
   readonly ifindex: number;
@@ -46,6 +50,58 @@ export function filterVlans(bridge: BridgeLink): void {
     linkHeader(bridge.ifindex),
     info,
   ]);
+}
+
+export interface PortVlan {
+  readonly first: number;
+  readonly last: number;
+  /** Frames without a tag belong to it. */
+  readonly pvid: boolean;
+  /** Its frames leave without a tag. */
+  readonly untagged: boolean;
+}
+
+/** Of a port; empty where it is in none. @throws HeddleError `Netlink` */
+export function vlansOf({ ifindex, ns }: BridgeLink): PortVlan[] {
+  const header = linkHeader();
+  header[0] = AF_BRIDGE;
+  const socket = openNetlink(NETLINK_ROUTE, ns);
+  try {
+    const parts = [header, u32(IFLA_EXT_MASK, VLAN_RANGES)];
+    const all = socket.dump(
+      { type: RTM_GETLINK, flags: 0, what: 'list VLANs of bridges', parts },
+      ({ body }) => (body.readInt32LE(4) === ifindex ? parseAttributes(body, 16) : undefined),
+    );
+    return all.flatMap((attributes) => (attributes ? parseVlans(attributes) : []));
+  } finally {
+    socket.close();
+  }
+}
+
+function parseVlans(attributes: Attributes): PortVlan[] {
+  const found: PortVlan[] = [];
+  let first: number | undefined;
+  for (const { type, data } of eachOf(attributes.get(IFLA_AF_SPEC) ?? Buffer.alloc(0))) {
+    if (type !== BRIDGE_VLAN_INFO) continue;
+    const [flags, vlan] = [data.readUInt16LE(0), data.readUInt16LE(2)];
+    if (flags & VLAN.RANGE_BEGIN) first = vlan;
+    else {
+      const pvid = (flags & VLAN.PVID) !== 0;
+      found.push({ first: first ?? vlan, last: vlan, pvid, untagged: (flags & VLAN.UNTAGGED) !== 0 });
+      first = undefined;
+    }
+  }
+  return found;
+}
+
+/** Attributes of which one type comes many times. */
+function* eachOf(data: Buffer): Generator<{ type: number; data: Buffer }> {
+  for (let at = 0; at + 4 <= data.length; ) {
+    const length = data.readUInt16LE(at);
+    if (length < 4) return;
+    yield { type: data.readUInt16LE(at + 2) & 0x3fff, data: data.subarray(at + 4, at + length) };
+    at += (length + 3) & ~3;
+  }
 }
 
 /** Frames without a tag belong to `vlan`, and its frames leave without one. */

@@ -30,11 +30,13 @@ export const IFLA = {
   NET_NS_FD: 28,
 } as const;
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+const BRPORT_HAIRPIN = 4;
 const BRPORT_ISOLATED = 33;
 const VETH_INFO_PEER = 1;
 const MACVLAN_MODE = 1;
 const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
 const IPVLAN_MODE = 1;
+const BRIDGE_VLAN_FILTERING = 7;
 const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
 const VXLAN = {
   ID: 1,
@@ -77,6 +79,12 @@ export interface Link {
   readonly vxlan: { vni: number; port: number; local: string | undefined } | undefined;
   /** Of a tunnel to which each route says the other end. */
   readonly tunnel: { readonly byRoute: boolean; readonly port: number | undefined } | undefined;
+  /** Of macvlan and ipvlan. */
+  readonly mode?: string | undefined;
+  /** Of a bridge's port. */
+  readonly port?: { readonly hairpin: boolean; readonly isolated: boolean } | undefined;
+  /** Of a bridge: it tells VLANs apart. */
+  readonly filtersVlans?: boolean | undefined;
 }
 
 /** A tunnel link to which each route says where its packets go, and which hears all who send to it. */
@@ -305,7 +313,26 @@ export function parseLink({ body }: Message): Link {
     peer: kind === 'veth' ? u32Of(attributes.get(IFLA.LINK)) : undefined,
     vxlan: kind === 'vxlan' ? parseVxlan(info.get(INFO.DATA)) : undefined,
     tunnel: parseRouteTunnel(kind, info.get(INFO.DATA)),
+    ...parseOwn(kind, info.get(INFO.DATA)),
+    ...(textOf(info.get(INFO.SLAVE_KIND)) === 'bridge' ? { port: parsePort(info.get(INFO.SLAVE_DATA)) } : {}),
   };
+}
+
+function parsePort(data: Buffer | undefined): Link['port'] {
+  const attributes = parseAttributes(data ?? Buffer.alloc(0));
+  const is = (type: number): boolean => attributes.get(type)?.[0] === 1;
+  return { hairpin: is(BRPORT_HAIRPIN), isolated: is(BRPORT_ISOLATED) };
+}
+
+function parseOwn(kind: string | undefined, data: Buffer | undefined): Pick<Link, 'mode' | 'filtersVlans'> {
+  if (!data || (kind !== 'macvlan' && kind !== 'ipvlan' && kind !== 'bridge')) return {};
+  const attributes = parseAttributes(data);
+  if (kind === 'bridge') return { filtersVlans: attributes.get(BRIDGE_VLAN_FILTERING)?.[0] === 1 };
+  const [names, number] =
+    kind === 'macvlan'
+      ? [macvlanModes, u32Of(attributes.get(MACVLAN_MODE))]
+      : [ipvlanModes, attributes.get(IPVLAN_MODE)?.readUInt16LE(0)];
+  return { mode: Object.entries(names).find(([, value]) => value === number)?.[0] };
 }
 
 function parseRouteTunnel(kind: string | undefined, data: Buffer | undefined): Link['tunnel'] {

@@ -15,6 +15,8 @@ import { type HostLocalConfig, type HostLocalRange, valueOf } from './host-local
 import type { Lease, LeasedAddress } from './types.ts';
 
 const LAST = 'last_reserved_ip.';
+/** Whose an address is to be, before its file is there: one who is killed between leaves no address without an owner. */
+const CLAIM = '.heddle-claim';
 /** Milliseconds that another may hold the lock. */
 const LOCK_PATIENCE = 20_000;
 
@@ -62,6 +64,7 @@ export async function releaseHostLocal(folder: string, attachment: Attachment): 
   if (!fs.existsSync(folder)) return;
   await locked(folder, () => {
     for (const address of heldBy(folder, attachment)) fs.rmSync(join(folder, address), { force: true });
+    fs.rmSync(join(folder, CLAIM), { force: true });
   });
 }
 
@@ -70,7 +73,7 @@ export async function removeUnused(folder: string): Promise<boolean> {
   if (!fs.existsSync(folder)) return false;
   return locked(folder, () => {
     const names = fs.readdirSync(folder);
-    if (names.some((name) => name !== 'lock' && !name.startsWith(LAST))) return false;
+    if (names.some((name) => name !== 'lock' && name !== CLAIM && !name.startsWith(LAST))) return false;
     for (const name of names) fs.rmSync(join(folder, name), { force: true });
     fs.rmdirSync(folder);
     return true;
@@ -185,14 +188,19 @@ interface Claim {
 }
 
 function claim(folder: string, { address, wanted, index, attachment }: Claim): void {
+  const claimed = join(folder, CLAIM);
+  fs.rmSync(claimed, { force: true });
   try {
-    fs.writeFileSync(join(folder, address), ownerText(attachment), { flag: 'wx', mode: 0o644 });
+    fs.writeFileSync(claimed, ownerText(attachment), { mode: 0o644 });
+    if (!wanted) fs.writeFileSync(join(folder, `${LAST}${index}`), address, { mode: 0o644 });
+    fs.linkSync(claimed, join(folder, address));
   } catch (error) {
     if (errnoCode(error) !== 'EEXIST') throw error;
     const owner = readOwner(folder, address).replace('\r\n', '/');
     throw new CniError(CniCode.taken, `the address ${address} belongs to ${owner}`);
+  } finally {
+    fs.rmSync(claimed, { force: true });
   }
-  if (!wanted) fs.writeFileSync(join(folder, `${LAST}${index}`), address, { mode: 0o644 });
 }
 
 const exhausted = (set: readonly HostLocalRange[]): CniError =>

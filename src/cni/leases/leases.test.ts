@@ -3,7 +3,8 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { testFolder } from '../../kernel/test-netns.ts';
+import { mountTmpfs, unmountLazy } from '../../kernel/mount.ts';
+import { needsRoot, testFolder } from '../../kernel/test-netns.ts';
 import { CniError } from '../error.ts';
 import { bridgeOf, ipvlanOf, macvlanOf } from '../main/config.ts';
 import { firewallOf, tuningOf } from '../meta/config.ts';
@@ -11,7 +12,13 @@ import type { CniRequest, NetConf } from '../types.ts';
 import { wishesOf } from '../wishes.ts';
 import { dhcpOf } from './dhcp/config.ts';
 import { hostLocalOf } from './host-local-config.ts';
-import { obtainHostLocal, parseResolvConf, releaseHostLocal, sweepHostLocal } from './host-local.ts';
+import {
+  obtainHostLocal,
+  parseResolvConf,
+  releaseHostLocal,
+  removeUnused,
+  sweepHostLocal,
+} from './host-local.ts';
 import { staticLease } from './static.ts';
 
 const request = (config: NetConf, args: Record<string, string> = {}): CniRequest => ({
@@ -52,6 +59,53 @@ test('host-local gives every address but the gateway once, round and round, and 
     'c8\r\neth0',
     'as the reference writes it',
   );
+});
+
+test('host-local: a full disk leaves no address without an owner, nor does one who was killed', {
+  skip: needsRoot,
+}, async (t) => {
+  let dataDir = '';
+  // What is named first ends first.
+  t.after(() => unmountLazy(dataDir));
+  dataDir = testFolder(t);
+  mountTmpfs(dataDir, { size: '64k' });
+  const ranges = [[{ subnet: '10.0.0.0/29' }], [{ subnet: 'fd00::/64' }]];
+  const config = hostLocalOf(request({ ipam: { type: 'host-local', dataDir, ranges } }));
+  const addresses = () => fs.readdirSync(config.folder).filter((name) => /^(10|fd)/.test(name));
+  fs.mkdirSync(config.folder);
+  const ballast = join(dataDir, 'ballast');
+  const fill = (free: number) => {
+    const size = 4096 * 8;
+    fs.rmSync(ballast, { force: true });
+    try {
+      fs.writeFileSync(ballast, Buffer.alloc(16 * size));
+    } catch {
+      // As much as there was room for.
+    }
+    fs.truncateSync(ballast, fs.statSync(ballast).size - free * 4096);
+  };
+  // At every page that it could need, until it has all.
+  for (let free = 0; ; free++) {
+    assert.ok(free < 8);
+    fill(free);
+    const ended = await obtainHostLocal(config, at('c1'), []).then(
+      () => true,
+      (error: unknown) => {
+        assert.equal((error as { code?: unknown }).code, 'ENOSPC');
+        return false;
+      },
+    );
+    if (ended) break;
+    assert.deepEqual(addresses(), [], `${free} pages free`);
+  }
+  fs.rmSync(ballast);
+  assert.equal(addresses().length, 2);
+  fs.writeFileSync(join(config.folder, '.heddle-claim'), 'of one who was killed');
+  await obtainHostLocal(config, at('c2'), []);
+  await releaseHostLocal(config.folder, at('c1'));
+  await releaseHostLocal(config.folder, at('c2'));
+  fs.writeFileSync(join(config.folder, '.heddle-claim'), 'of one who was killed');
+  assert.equal(await removeUnused(config.folder), true);
 });
 
 test('host-local: a set of several ranges is used up one after the other; a failed set leaves nothing', async (t) => {

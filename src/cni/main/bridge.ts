@@ -14,7 +14,7 @@ import { formatAddress, formatCidr, nth, overlaps, parseCidr } from '../../lib/i
 import { CniCode, CniError } from '../error.ts';
 import type { Lease } from '../leases/types.ts';
 import { hostInterfaceName, macAddresses, unfinishedAlias } from '../names.ts';
-import { bridgeOf, type BridgeConfig } from './config.ts';
+import { bridgeOf, type BridgeConfig, DEFAULT_VLAN, hasVlans } from './config.ts';
 import { bare, bringUp, giveAddresses, giveRoutes, is6, withDefaults } from './inside.ts';
 import type { Main, MainContext, MadeLink, Settled } from './types.ts';
 
@@ -77,7 +77,7 @@ function ensureBridge(node: Route, config: BridgeConfig, mtu: number | undefined
   const bridge = needed(node, name);
   const link = { ifindex: bridge.index, ns: node.ns };
   if (promisc) writeLinkSettings(link, { promisc });
-  if (config.vlan !== undefined || config.trunk.length > 0) filterVlans(link);
+  if (hasVlans(config)) filterVlans(link);
   if (!bridge.up) node.setLink(name, { up: true });
   return bridge;
 }
@@ -88,10 +88,13 @@ function needed(node: Route, name: string): Link {
   throw new CniError(CniCode.failed, `the link ${name} is gone, somebody removed it`);
 }
 
-function joinVlans(port: BridgeLink, { vlan, trunk, keepDefaultVlan }: BridgeConfig): void {
+/** Out of the default VLAN first: it may be one of those that are asked for. */
+function joinVlans(port: BridgeLink, config: BridgeConfig): void {
+  const { vlan, trunk, keepDefaultVlan } = config;
+  if (!hasVlans(config)) return;
+  if (!keepDefaultVlan) leaveVlan(port, DEFAULT_VLAN);
   if (vlan !== undefined) joinVlan(port, vlan);
   for (const [first, last] of trunk) joinTagged(port, first, last);
-  if (!keepDefaultVlan && vlan !== 1) leaveVlan(port, 1);
 }
 
 interface Given {

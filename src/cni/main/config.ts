@@ -29,6 +29,12 @@ export interface BridgeConfig {
 }
 
 const VLANS = [1, 4094] as const;
+/** Every port of a bridge is in it until it leaves (default_pvid). */
+export const DEFAULT_VLAN = 1;
+
+/** Without, a bridge need not tell VLANs apart, and preserveDefaultVlan means nothing, as in the reference. */
+export const hasVlans = ({ vlan, trunk }: Pick<BridgeConfig, 'vlan' | 'trunk'>): boolean =>
+  vlan !== undefined || trunk.length > 0;
 
 /** @throws CniError invalidConfig */
 export function bridgeOf(config: NetConf): BridgeConfig {
@@ -55,14 +61,15 @@ export function bridgeOf(config: NetConf): BridgeConfig {
   return read;
 }
 
-function trunkOf(value: unknown): [number, number][] {
-  return listOf(value, 'vlanTrunk').map((each, index) => {
+function trunkOf(value: unknown): (readonly [number, number])[] {
+  return listOf(value, 'vlanTrunk').flatMap((each, index) => {
     const at = `vlanTrunk[${index}]`;
-    const { id, minID, maxID } = fieldsOf(each, at);
-    const [first, last] = [numberOf(minID ?? id, at, VLANS), numberOf(maxID ?? id, at, VLANS)];
-    if (first === undefined || last === undefined || first > last)
+    const fields = fieldsOf(each, at);
+    const [id, first, last] = ['id', 'minID', 'maxID'].map((key) => numberOf(fields[key], at, VLANS));
+    const isRange = first !== undefined && last !== undefined && first <= last;
+    if (!isRange && (first !== undefined || last !== undefined || id === undefined))
       throw wrong(at, each, 'an id, or minID and maxID, from 1 to 4094');
-    return [first, last];
+    return [...(id === undefined ? [] : [[id, id] as const]), ...(isRange ? [[first, last] as const] : [])];
   });
 }
 

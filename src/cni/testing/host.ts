@@ -20,7 +20,10 @@ import type { CniResult } from '../types.ts';
 export const ROOT = join(import.meta.dirname, '../../..');
 const PLUGIN = join(ROOT, 'build/heddle-cni');
 /** Milliseconds that anything may take on a machine that is busy. */
-const PATIENCE = 90_000;
+const PATIENCE = 90_000 * Number(process.env['HEDDLE_PATIENCE'] ?? 1);
+
+/** As a shell says SIGKILL. */
+const KILLED = 137;
 
 export type Answer = CniResult & { code: number; msg: string; details?: string };
 
@@ -42,6 +45,8 @@ export interface Host {
     config?: object,
     env?: Record<string, string>,
   ): Promise<{ code: number; out: Answer | undefined }>;
+  /** Kills every heddle-cni that runs now: their calls end with code 137. */
+  killCalls(): void;
   run(argv: readonly string[], env?: Record<string, string>, input?: string): Promise<RunResult>;
   /** Done before the machine goes, the last-named first. */
   atEnd(work: () => Promise<unknown>): void;
@@ -80,6 +85,7 @@ export async function testHost(
   const outside = createNetns(join(folder, 'outside'));
   const containers: Netns[] = [];
   let agent: ChildProcess | undefined;
+  let calls = new AbortController();
   const socket = join(folder, 'cni.sock');
   const configFile = join(folder, 'agent.yaml');
   fs.writeFileSync(
@@ -150,6 +156,10 @@ export async function testHost(
       await until('the agent to serve', () => {
         assert.equal(started.exitCode, null, fs.readFileSync(join(folder, 'agent.log'), 'utf8'));
         return fs.existsSync(socket);
+      }).catch((error: unknown) => {
+        throw new Error(`${String(error)}\n${fs.readFileSync(join(folder, 'agent.log'), 'utf8')}`, {
+          cause: error,
+        });
       });
       return started;
     },
@@ -159,10 +169,16 @@ export async function testHost(
       containers.push(made);
       return made;
     },
+    killCalls() {
+      calls.abort();
+      calls = new AbortController();
+    },
     async cni(command, id, config = {}, env = {}) {
+      const { signal } = calls;
       const { code, stdout } = await run([PLUGIN], {
         netns: ns,
         timeoutMs: PATIENCE,
+        signal,
         input: JSON.stringify({ cniVersion: '1.1.0', name: 'test', type: 'heddle-cni', socket, ...config }),
         env: {
           CNI_COMMAND: command,
@@ -172,6 +188,9 @@ export async function testHost(
           CNI_PATH: '/usr/lib/cni',
           ...env,
         },
+      }).catch((error: unknown) => {
+        if (signal.aborted) return { code: KILLED, stdout: '' };
+        throw error;
       });
       return { code, out: stdout === '' ? undefined : (JSON.parse(stdout) as Answer) };
     },

@@ -8,6 +8,7 @@
  *   enter   one more program in a container that runs.
  *   stage   parts of volumes, for the program that makes a container's file system.
  *   session a program that somebody watches: in a terminal of its own, and hung up on when they go.
+ *   join    gives a program its groups of cgroup v1, and its place when memory is short.
  *   oci     makes the file system of a container of an image, has runc start it, and waits for its end.
  */
 #include <stdarg.h>
@@ -34,6 +35,7 @@ int main(int argc, char **argv) {
   if (!strcmp(verb, "enter")) return enter(argc, argv);
   if (!strcmp(verb, "stage")) return stage(argc, argv);
   if (!strcmp(verb, "session")) return session(argc, argv);
+  if (!strcmp(verb, "join")) return join(argc, argv);
   if (!strcmp(verb, "oci")) return oci(argc, argv);
-  die(2, "usage: heddle-pause hold|inside|enter|stage|session|oci ...");
+  die(2, "usage: heddle-pause hold|inside|enter|stage|session|join|oci ...");
 }

@@ -1,6 +1,6 @@
 /*
- * oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR: starts a container of an image, and
- * waits for its end. What runc reads is in the bundle; what it may see of the machine is here:
+ * oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR [--join GROUP]...: starts a container of
+ * an image, and waits for its end; each GROUP, of cgroup v1, gets the container alone. What runc reads is in the bundle; what it may see of the machine is here:
  *
  *   STAGE            memory, in a mount namespace of our own: with us all mounts go
  *   STAGE/rootfs     the image's files, shared and read-only, as owned by the pod's ids; above them the container's own
@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pause-groups.h"
 #include "pause.h"
 
 enum { ID_COUNT = 65536, MAX_PROCESSES = 4096, PATH_BYTES = 4096, DETACHED = 1 /* OPEN_TREE_CLONE */, EMPTY_PATH = 0x1000, FROM_EMPTY = 4 };
@@ -58,7 +59,9 @@ static struct image read_image(int argc, char **argv) {
     else if (!strcmp(argv[i], "--rootfs")) image.rootfs = value;
     else if (!strcmp(argv[i], "--layer")) image.layer = value;
     else if (!strcmp(argv[i], "--base")) image.base = (unsigned)strtoul(value, NULL, 10);
-    else die(2, "unknown flag %s", argv[i]);
+    else if (!strcmp(argv[i], "--join")) {
+      if (!groups_open(value)) fail("cannot open the cgroup %s: %s", value, strerror(errno));
+    } else die(2, "unknown flag %s", argv[i]);
   }
   if (!image.runc || !image.bundle || !image.stage || !image.rootfs || !image.layer || image.base == 0)
     die(2, "usage: heddle-pause oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR");
@@ -153,6 +156,7 @@ static void make_stage(const struct image *image) {
   if (unshare(CLONE_NEWNS | CLONE_NEWCGROUP) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
     fail("cannot make a %s namespace: %s", "mount", strerror(errno));
   put_mount("cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+  if (!groups_step_aside()) fail("cannot join the cgroup %s: %s", OWN_GROUP, strerror(errno));
   /* Opened before they might disappear behind the stage. */
   int layer = open(image->layer, O_PATH | O_DIRECTORY | O_CLOEXEC), rootfs = open(image->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (layer < 0 || rootfs < 0) fail("cannot open %s: %s", layer < 0 ? image->layer : image->rootfs, strerror(errno));
@@ -266,6 +270,12 @@ int oci(int argc, char **argv) {
   umask(022);
   make_stage(&image);
   pid_t first = create(&image);
+  /* Until then it waits. */
+  if (!groups_give(first)) {
+    int why = errno;
+    kill(first, SIGKILL);
+    fail("cannot put the container into its %s: %s", "cgroups", strerror(why));
+  }
   if (run_runc(&image, start) != 0) {
     kill(first, SIGKILL);
     fail_as_runc_says(&image);

@@ -71,6 +71,7 @@ int inside(int argc, char **argv);
 int enter(int argc, char **argv);
 int stage(int argc, char **argv);
 int session(int argc, char **argv);
+int join(int argc, char **argv);
 int oci(int argc, char **argv);
 
 #endif

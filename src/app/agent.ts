@@ -36,6 +36,7 @@ import { createRecords } from '../dns/records.ts';
 import { createDnsServer } from '../dns/server.ts';
 import { DEFAULT_IMAGE_DIR, openStore } from '../image/store.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
+import { openCgroupSet } from '../kernel/cgroup-set.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
 import { connectTcp, listenTcp } from '../kernel/sockets.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -174,6 +175,7 @@ const pods = createPodController({
   reconcile: (wanted) => podHost.reconcile(wanted),
 });
 const cgroupMount = findCgroup2Mount() ?? '';
+const cgroups = openCgroupSet(cgroupMount, join(cgroupMount, nodePaths.cgroup, 'pods'));
 const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
 const network = watchNetwork(
   createConflist({
@@ -206,8 +208,7 @@ const podHost = createPodHost({
     program: join(BUILD, 'heddle-pause'),
     images: openStore(config.imageDir ?? DEFAULT_IMAGE_DIR),
     sockets: nodePaths.pauseSockets,
-    cgroup: join(cgroupMount, nodePaths.cgroup, 'pods'),
-    cgroupMount,
+    cgroups,
     objects: pods,
     services: pods.servicesOf,
     event: events.event,

@@ -9,6 +9,7 @@ import type { SupervisorStatus } from '../cluster/supervisor-protocol.ts';
 import { hasRuntime } from '../cluster/teardown.ts';
 import { probeBpf } from '../kernel/bpf/probe.ts';
 import { probe } from '../kernel/features.ts';
+import { type LimitFeatures, probeLimits } from '../kernel/limit-features.ts';
 import { probeTunnels } from '../kernel/tunnel-features.ts';
 import { pss } from '../kernel/process.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
@@ -50,6 +51,8 @@ export interface Status {
   /** What its nodes were started with; "heddle datapath status" says what each has now. */
   readonly datapath: string | null;
   readonly routing: RoutingStatus;
+  /** What limits of pods that run programs are set by; those that nothing sets, and why. */
+  readonly limits: LimitFeatures;
   readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
   readonly versions: { readonly node: string; readonly kernel: string };
 }
@@ -115,6 +118,7 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
       : null,
     datapath: config.datapath ?? null,
     routing: await gatherRouting(paths, config),
+    limits: probeLimits(),
     features: Object.entries({ ...probe(), ...probeTunnels(), ...probeBpf() }).map(([name, { ok, why }]) => ({
       name,
       ok,

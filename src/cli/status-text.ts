@@ -37,12 +37,19 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
     `datapath  ${status.datapath ?? 'none'}; Node.js ${status.versions.node}; Linux ${status.versions.kernel}`,
   );
   lines.push(`routing   ${routingWords(status.routing)}`);
+  lines.push(`limits    ${limitWords(status.limits)}`);
   const audit = auditLine(status.audit);
   if (audit !== undefined) lines.push(audit);
   lines.push(...bgpLines(status.bgp));
   if (missing.length > 0) lines.push(`missing   ${missing.join(', ')}`);
   return `${lines.join('\n')}\n`;
 }
+
+/** Where something sets them: by what; else why not. */
+const limitWords = (limits: Status['limits']): string =>
+  Object.entries(limits)
+    .map(([name, { by, why }]) => (by === null ? `no ${name} (${why})` : `${name} (${by})`))
+    .join(', ');
 
 function processTable(rows: readonly ProcessRow[], { color }: Pick<CliDeps, 'color'>): string {
   const table = new Table({

@@ -1,10 +1,11 @@
 /**
- * What clusters left on the machine whose processes are all gone: a cgroup without a process, a run directory without a
+ * What clusters left on the machine whose processes are all gone: cgroups (of v1, too) without a process, a run directory without a
  * cgroup. A cluster that somebody is in, though his supervisor died, is none: its pods go on.
  */
 import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { cgroupTreePids, findCgroup2Mount } from '../kernel/cgroup.ts';
+import { findV1Groups } from '../kernel/cgroup-v1.ts';
 import { type ClusterPaths, RUN_ROOT } from './paths.ts';
 import { tearDown } from './teardown.ts';
 
@@ -27,13 +28,14 @@ export function findShells(olderThan: number = Date.now() - SETTLED): Shell[] {
   const mount = findCgroup2Mount();
   // Who is in a cluster is not to be known without.
   if (mount === undefined) return [];
-  const cgroups = namesIn(mount).flatMap((name) => CGROUP.exec(name)?.[1] ?? []);
-  const ids = new Set([...namesIn(RUN_ROOT).filter((name) => ID.test(name)), ...cgroups]);
+  const unified = namesIn(mount).filter((name) => CGROUP.test(name));
+  const cgroups = [...unified.map((name) => join(mount, name)), ...findV1Groups((name) => CGROUP.test(name))];
+  const runDirs = namesIn(RUN_ROOT).filter((name) => ID.test(name));
+  const ids = new Set([...runDirs, ...cgroups.flatMap((path) => CGROUP.exec(basename(path))?.[1] ?? [])]);
   return [...ids].toSorted().flatMap((id) => {
-    const cgroup = cgroups.includes(id) ? join(mount, `heddle-${id}`) : undefined;
-    if (cgroup !== undefined && cgroupTreePids(cgroup).length > 0) return [];
-    const runDir = namesIn(RUN_ROOT).includes(id) ? join(RUN_ROOT, id) : undefined;
-    const left = [cgroup, runDir].filter((path) => path !== undefined);
+    const own = cgroups.filter((path) => basename(path) === `heddle-${id}`);
+    if (own.some((path) => cgroupTreePids(path).length > 0)) return [];
+    const left = runDirs.includes(id) ? [...own, join(RUN_ROOT, id)] : own;
     return left.every((path) => changedAt(path) <= olderThan) ? [{ id, left }] : [];
   });
 }

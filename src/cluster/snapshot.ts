@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
+import { findV1Groups } from '../kernel/cgroup-v1.ts';
 import { mounts } from '../kernel/mount.ts';
 import { openNft } from '../kernel/nft.ts';
 import { openRoute } from '../kernel/route.ts';
@@ -67,9 +68,12 @@ function sysctls(): string[] {
     .map((path) => `${path.slice(root.length + 1)} = ${readIfThere(path).trim()}`);
 }
 
+const isOurs = (name: string): boolean => name.startsWith('heddle');
+
 function cgroups(): string[] {
   const mount = findCgroup2Mount();
-  return mount === undefined ? [] : namesIn(mount).filter((name) => name.startsWith('heddle'));
+  const unified = mount === undefined ? [] : namesIn(mount).filter(isOurs);
+  return [...unified, ...findV1Groups(isOurs)];
 }
 
 /** Network namespaces that some process is in. */

@@ -5,6 +5,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupPids, findCgroup2Mount, killCgroup, moveToCgroup, removeCgroup } from '../kernel/cgroup.ts';
+import { findV1Groups } from '../kernel/cgroup-v1.ts';
 import { isMountPoint, unmountLazy } from '../kernel/mount.ts';
 import { removeEmpty } from './data-dir.ts';
 import { type ClusterPaths, RUN_ROOT } from './paths.ts';
@@ -31,6 +32,9 @@ export async function tearDown(paths: Pick<ClusterPaths, 'cgroup' | 'runDir'>): 
     killCgroup(cgroup);
     await removeCgroup(cgroup, { timeoutMs: 10_000 });
   }
+  // Those of cgroup v1 hold no others than its processes.
+  for (const group of findV1Groups((name) => name === paths.cgroup))
+    await removeCgroup(group, { timeoutMs: 10_000 });
   unmountLazy(paths.runDir);
   rmSync(paths.runDir, { recursive: true, force: true });
   removeEmpty(RUN_ROOT);

@@ -45,11 +45,6 @@ export function cgroupTreePids(path: string): number[] {
   return [...cgroupPids(path), ...children(path).flatMap((child) => cgroupTreePids(child))];
 }
 
-/** How often the kernel killed a process of it for want of memory; 0 where it does not count. */
-export function oomKills(path: string): number {
-  return Number(/^oom_kill (\d+)$/m.exec(readIfThere(join(path, 'memory.events')))?.[1] ?? 0);
-}
-
 /** Kills every process of the tree at once, those being forked included; nothing there is no error. */
 export function killCgroup(path: string): void {
   try {

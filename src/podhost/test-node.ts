@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { ConfigMap, Pod, Secret, Service } from '../api/types.ts';
-import { createCgroup, findCgroup2Mount, killCgroup, removeCgroup } from '../kernel/cgroup.ts';
+import { findCgroup2Mount, killCgroup } from '../kernel/cgroup.ts';
+import { type CgroupSet, openCgroupSet, removeSet } from '../kernel/cgroup-set.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { type CniServer, serveCni } from '../cni/server.ts';
@@ -35,6 +36,7 @@ export interface TestNode {
   configMaps: Map<string, ConfigMap>;
   secrets: Map<string, Secret>;
   services: Service[];
+  cgroups: CgroupSet;
   /** For pods of images. */
   images: ImageStore;
   host: PodHost;
@@ -63,8 +65,8 @@ export async function createTestNode(): Promise<TestNode> {
   const configMaps: TestNode['configMaps'] = new Map();
   const secrets: TestNode['secrets'] = new Map();
   const services: Service[] = [];
-  const cgroup = join(findCgroup2Mount() ?? '', basename(folder));
-  createCgroup(cgroup);
+  const cgroupMount = findCgroup2Mount() ?? '';
+  const cgroups = openCgroupSet(cgroupMount, join(cgroupMount, basename(folder)));
   const paths = new Set<string>();
   let cni: CniServer | undefined;
   let stopHost = new AbortController();
@@ -87,6 +89,7 @@ export async function createTestNode(): Promise<TestNode> {
     configMaps,
     secrets,
     services,
+    cgroups,
     images: openStore(join(folder, 'images')),
     host: undefined as unknown as PodHost,
     changed: () => node.host.reconcile([...pods.values()]),
@@ -122,8 +125,7 @@ export async function createTestNode(): Promise<TestNode> {
           program: join(root, 'build/heddle-pause'),
           images: node.images,
           sockets: join(folder, 'pause'),
-          cgroup,
-          cgroupMount: findCgroup2Mount() ?? '',
+          cgroups,
           objects: {
             configMap: async (namespace, name) => configMaps.get(`${namespace}/${name}`),
             secret: async (namespace, name) => secrets.get(`${namespace}/${name}`),
@@ -184,8 +186,8 @@ export async function createTestNode(): Promise<TestNode> {
     async close() {
       await node.stopHost();
       await node.stopStandIn();
-      killCgroup(cgroup);
-      await removeCgroup(cgroup, { timeoutMs: 30_000 });
+      killCgroup(cgroups.path);
+      await removeSet(cgroups, { timeoutMs: 30_000 });
       route.close();
       for (const path of [...paths, ns.path]) deleteNetns(path);
       closeNetns(ns);

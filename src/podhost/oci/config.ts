@@ -23,6 +23,8 @@ export interface ConfigOptions {
   stage: string;
   /** Without a filter of system calls. */
   unconfined: boolean;
+  /** `linux.resources`. */
+  resources: object;
   /** Volumes and files, outer ones first. */
   mounts: readonly Mount[];
 }
@@ -96,6 +98,7 @@ export function runtimeConfig(options: ConfigOptions): object {
       gidMappings: ids,
       // Below the container's own cgroup, which is all that runc sees.
       cgroupsPath: '/box',
+      resources: options.resources,
       ...(options.unconfined ? {} : { seccomp: defaultSeccomp() }),
       maskedPaths: MASKED,
       readonlyPaths: READ_ONLY,

@@ -5,15 +5,18 @@ import { join } from 'node:path';
 import type { Pod } from '../../api/types.ts';
 import type { ImageConfig } from '../../image/archive.ts';
 import type { ImageStore } from '../../image/store.ts';
+import { v1Paths } from '../../kernel/cgroup-set.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { replaceFile } from '../../lib/files.ts';
 import { podFiles } from '../files.ts';
 import { ConfigError, expand } from '../process/environment.ts';
-import type { Launcher, Made } from '../process/launcher.ts';
+import { joined, type Launcher, type Made } from '../process/launcher.ts';
+import { containerLimits } from '../process/limits.ts';
 import type { Container } from '../process/types.ts';
 import { capabilitiesOf, capabilityMask } from './capabilities.ts';
 import { mayGainPrivileges, runtimeConfig } from './config.ts';
 import { ImageError, imageOf } from './images.ts';
+import { resourcesOf } from './resources.ts';
 import { stageFolder, stagingOf } from '../process/stage.ts';
 import { podMounts } from './mounts.ts';
 import { signalNumber } from './signals.ts';
@@ -117,6 +120,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
       base: owner,
       stage: STAGE,
       unconfined: isUnconfined(container),
+      resources: resourcesOf(containerLimits(container), made.groups),
       mounts,
     });
     await mkdir(bundle, { recursive: true, mode: 0o700 });
@@ -128,6 +132,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
   }
 
   return {
+    limitsItself: true,
     async owners() {
       const own = base ?? (await hold());
       return { owner: own, group: (id) => own + id };
@@ -155,7 +160,9 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
             ...files,
           };
           const staged = stage ? [program, 'stage', ...stage, '--'] : [];
-          return [...staged, program, 'oci', ...Object.entries(flags).flat()];
+          const groups = v1Paths(made.groups).flatMap((path) => ['--join', path]);
+          const argv = [...staged, program, 'oci', ...Object.entries(flags).flat(), ...groups];
+          return joined(program, { score: made.score }, argv);
         },
       };
     },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Pod, Service } from '../../api/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { ImageStore } from '../../image/store.ts';
+import { below, type CgroupSet } from '../../kernel/cgroup-set.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import { findContainer } from '../containers.ts';
 import type { AttachTarget } from '../exec-attach.ts';
@@ -24,10 +25,8 @@ export interface ProcessOptions {
   images: ImageStore;
   /** Folder of the holders' sockets: private, its path short. */
   sockets: string;
-  /** Absolute path of the cgroup that the pods' cgroups are made in. */
-  cgroup: string;
-  /** The cgroup2 mount that it is in. */
-  cgroupMount: string;
+  /** The cgroups that the pods' cgroups are made in. */
+  cgroups: CgroupSet;
   objects: ObjectReaders;
   /** The services of a namespace, and the API server's own. */
   services?(namespace: string): readonly Service[];
@@ -93,8 +92,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),
     socketPath,
     netns,
-    cgroup: join(options.cgroup, uid),
-    cgroupMount: options.cgroupMount,
+    cgroups: below(options.cgroups, uid),
     addresses: () => deps.record().addresses ?? [],
     hostAddresses: deps.hostAddresses,
     clusterDomain: deps.clusterDomain,

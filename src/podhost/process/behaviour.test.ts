@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
@@ -200,14 +199,15 @@ test('a limit that this machine cannot set is said to be none', async () => {
   const resources = { limits: { memory: '64Mi', cpu: '500m' } };
   add(node, processPod('limited', [sh('main', forever, { resources })]));
   await eventually('it is Ready', () => isReady(node.pods.get('uid-limited')));
-  const own = join(findCgroup2Mount() ?? '', basename(node.folder));
-  const has = readFileSync(join(own, 'cgroup.controllers'), 'utf8');
-  const missing: string[] = ['memory', 'cpu'].filter((one) => !has.split(/\s+/).includes(one));
+  const { places } = node.cgroups;
+  const missing = (['memory', 'cpu'] as const).filter((one) => 'why' in places[one]);
   const condition = node.pods
     .get('uid-limited')!
     .status!.conditions!.find(({ type }) => type === 'heddle.dev/LimitsEnforced');
   assert.equal(condition?.status, missing.length > 0 ? 'False' : undefined);
   for (const one of missing) assert.match(condition?.message ?? '', new RegExp(one));
+  const told = node.events.filter(({ reason }) => reason === 'LimitsNotEnforced');
+  assert.equal(told.length, missing.length > 0 ? 1 : 0);
 });
 
 test('what a program writes is for other users of its pod to read, as its umask says', async () => {

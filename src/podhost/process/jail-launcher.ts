@@ -1,11 +1,12 @@
 /** Programs of the machine on a read-only view of its files: bwrap. */
 import { mkdir } from 'node:fs/promises';
 import type { Pod } from '../../api/types.ts';
+import { v1Paths } from '../../kernel/cgroup-set.ts';
 import { podFiles } from '../files.ts';
 import { containerArgv, workingFolder } from './argv.ts';
 import { commandOf, ConfigError } from './environment.ts';
 import { identityArgs, identityOf, identityProblem, outsideId } from './identity.ts';
-import type { Launcher } from './launcher.ts';
+import { joined, type Launcher } from './launcher.ts';
 import { stageFolder } from './stage.ts';
 
 export interface JailLauncherDeps {
@@ -20,6 +21,7 @@ const TERM = 15;
 
 export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): Launcher {
   return {
+    limitsItself: false,
     owners: async () => ({
       owner: 0,
       group: (id) => outsideId(pod().metadata.uid ?? '', id),
@@ -39,7 +41,7 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
         user: identity.user.outside,
         async command(made) {
           await mkdir(stageFolder(folder), { recursive: true, mode: 0o700 });
-          return containerArgv({
+          const argv = containerArgv({
             program,
             pod: pod(),
             container,
@@ -48,6 +50,7 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
             podFiles: podFiles(folder),
             ...made,
           });
+          return joined(program, { score: made.score, groups: v1Paths(made.groups) }, argv);
         },
       };
     },

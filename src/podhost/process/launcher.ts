@@ -1,8 +1,11 @@
 /** What makes a container's file system and starts its program: the one thing in which runtimes of programs differ. */
+import type { CgroupSet } from '../../kernel/cgroup-set.ts';
 import type { ContainerFiles } from './argv.ts';
 import type { Container } from './types.ts';
 
 export interface Launcher {
+  /** Limits of cgroup2 are its own to set: the container's group is below the one that it starts in. */
+  readonly limitsItself: boolean;
   /** Who owns what the agent writes into the pod's volumes, and the id of the pod's group `id`: as the host's files know them. */
   owners(): Promise<VolumeOwners>;
   /** Before anything of a run is made. @throws ConfigError while something it needs is missing */
@@ -40,4 +43,15 @@ export interface Made {
   env: Readonly<Record<string, string>>;
   argv: readonly string[];
   files: ContainerFiles;
+  /** The container's. */
+  groups: CgroupSet;
+  /** Its adjustment of the score when the machine is short of memory. */
+  score: number;
 }
+
+/** `argv` in groups of cgroup v1, with that score: see native/pause-join.c. */
+export const joined = (
+  program: string,
+  { score, groups = [] }: { score: number; groups?: readonly string[] },
+  argv: readonly string[],
+): string[] => [program, 'join', '--oom', String(score), ...groups, '--', ...argv];

@@ -3,8 +3,16 @@ import { availableParallelism, totalmem } from 'node:os';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod, Service } from '../../api/types.ts';
-import { createCgroup, killCgroup, oomKills, removeCgroup } from '../../kernel/cgroup.ts';
-import { handDown, setLimits } from '../../kernel/cgroup-limits.ts';
+import { killCgroup } from '../../kernel/cgroup.ts';
+import {
+  below,
+  type CgroupSet,
+  createSet,
+  limitSet,
+  oomKillsOf,
+  removeSet,
+  v1Paths,
+} from '../../kernel/cgroup-set.ts';
 import { run } from '../../kernel/spawn.ts';
 import { createBackoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -16,9 +24,9 @@ import type { ContainerDeps } from './container.ts';
 import { environmentOf, type EnvironmentSources } from './environment.ts';
 import type { FieldFacts } from './fields.ts';
 import { runHook } from './hooks.ts';
-import type { Launcher } from './launcher.ts';
+import { joined, type Launcher } from './launcher.ts';
 import { type ObjectReaders, readObjects } from './objects.ts';
-import { limitsOf, unenforcedWords } from './limits.ts';
+import { askedOf, containerLimits, oomScore, podLimits } from './limits.ts';
 import { findPause, type Pause, startPause } from './pause.ts';
 import { watchProbes } from './probes.ts';
 import { lastOfLog } from './cri-log.ts';
@@ -38,9 +46,8 @@ export interface MachineryDeps {
   logs: string;
   socketPath: string;
   netns: string;
-  /** Absolute path of the pod's cgroup, and of the mount that it is in. */
-  cgroup: string;
-  cgroupMount: string;
+  /** The pod's cgroups. */
+  cgroups: CgroupSet;
   addresses(): readonly string[];
   hostAddresses: readonly string[];
   clusterDomain: string;
@@ -62,8 +69,8 @@ export interface PodMachinery {
   renewVolumes(signal: AbortSignal): () => void;
   say: Say;
   imageId(container: string): string;
-  /** Kinds of limits that containers ask for and this machine does not set. */
-  unenforced(): string[];
+  /** Why limits that containers ask for are not set on this machine; undefined: they are. */
+  unenforced(): string | undefined;
   stop(): void;
   stopping(): boolean;
   /**
@@ -97,15 +104,15 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   let held: Pause | undefined;
   const stopping = new AbortController();
   const tokens = createTokens(deps.objects.token, clock);
-  /** Kinds of limits that were asked for and are not set. */
-  const unenforced = new Set<string>();
+  /** What an event has told of them. */
+  let toldUnenforced = '';
 
   const facts = (): FieldFacts => ({
     addresses: deps.addresses(),
     hostAddresses: deps.hostAddresses,
     node: { cpus: availableParallelism(), memory: totalmem() },
   });
-  const cgroupOf = (container: string) => join(deps.cgroup, `c-${container}`);
+  const groupsOf = (container: string) => below(deps.cgroups, `c-${container}`);
   const environmentFile = (name: string) => join(folder, `env-${name}`);
   const terminationFile = (name: string) => join(folder, `termination-${name}`);
   const logFile = (container: string, attempt: number) => join(deps.logs, container, `${attempt}.log`);
@@ -126,8 +133,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
           socketPath: deps.socketPath,
           hostname: nodenameOf(pod, deps.clusterDomain),
           netns: deps.netns,
-          cgroup: deps.cgroup,
-          ownCgroup: join(deps.cgroup, 'holder'),
+          cgroup: deps.cgroups.path,
+          ownCgroup: join(deps.cgroups.path, 'holder'),
           memory: memoryMounts(pod, folder, await launcher.owners()),
           clock,
         },
@@ -154,14 +161,33 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     await prepareVolumes(deps.pod(), folder, { ...facts(), ...objects, token }, await launcher.owners());
   }
 
-  function limit(container: Container, cgroup: string): void {
-    const asked = limitsOf(container);
-    if (asked === undefined) return;
-    handDown(deps.cgroupMount, cgroup);
-    const missing = setLimits(cgroup, asked);
-    if (missing.length === 0) return;
-    for (const one of missing) unenforced.add(one);
-    say('Warning', 'LimitsNotEnforced', `Container ${container.name}: ${unenforcedWords(missing)}`);
+  function unenforced(): string | undefined {
+    const missing = askedOf(deps.pod()).flatMap((name) => {
+      const place = deps.cgroups.places[name];
+      return 'why' in place ? [`${name} (${place.why})`] : [];
+    });
+    return missing.length === 0
+      ? undefined
+      : `limits of ${missing.join(' and ')} are not enforced on this machine`;
+  }
+
+  /** Once for each text; the condition says it all the time. */
+  function tellUnenforced(): void {
+    const words = unenforced();
+    if (words !== undefined && words !== toldUnenforced) say('Warning', 'LimitsNotEnforced', words);
+    toldUnenforced = words ?? '';
+  }
+
+  /** Made anew: what a command left behind goes, and the count of its kills for memory begins at nothing. */
+  async function makeGroups(container: Container): Promise<CgroupSet> {
+    const groups = groupsOf(container.name);
+    killCgroup(groups.path);
+    await removeSet(groups);
+    createSet(groups);
+    limitSet(deps.cgroups, podLimits(deps.pod()));
+    limitSet(groups, containerLimits(container), launcher.limitsItself ? 1 : undefined);
+    tellUnenforced();
+    return groups;
   }
 
   async function launch(to: Pause, container: Container, id: string, attempt: number): Promise<void> {
@@ -174,18 +200,14 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     // The last run and the one before it are kept, as a kubelet does.
     if (attempt >= 2) await removeLog(logFile(name, attempt - 2));
     const files = { environment: environmentFile(name), termination: terminationFile(name) };
-    const command = await plan.command({ env, argv, files });
+    const groups = await makeGroups(container);
+    const score = oomScore(deps.pod(), container, totalmem());
+    const command = await plan.command({ env, argv, files, groups, score });
     await writeFile(files.environment, environmentText(env), { mode: 0o600 });
     await makeTermination(files.termination, plan.user);
-    const cgroup = cgroupOf(name);
-    // Made anew: what a command left behind goes, and the count of its kills for memory begins at nothing.
-    killCgroup(cgroup);
-    await removeCgroup(cgroup);
-    createCgroup(cgroup);
-    limit(container, cgroup);
     if (attempt >= 1) to.forget(`${name}.${attempt - 1}`);
     const { stdin = false, stdinOnce: once = false, tty = false } = container;
-    to.start({ id, log, cgroup, argv: command, input: { stdin, once, tty } });
+    to.start({ id, log, cgroup: groups.path, argv: command, input: { stdin, once, tty } });
   }
 
   async function enter(
@@ -196,9 +218,12 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   ) {
     const watched = session ? ['--control', ...(session.tty ? ['--tty'] : [])] : [];
     const terminal: Record<string, string> = session?.tty ? { TERM: 'xterm' } : {};
-    const inside = await launcher.enter(container, cgroupOf(container.name));
+    const groups = groupsOf(container.name);
+    const inside = await launcher.enter(container, groups.path);
+    const entry = [deps.program, 'enter', String(pid), ...inside, ...watched, '--', ...argv];
+    const score = oomScore(deps.pod(), container, totalmem());
     return {
-      argv: [deps.program, 'enter', String(pid), ...inside, ...watched, '--', ...argv],
+      argv: joined(deps.program, { score, groups: v1Paths(groups) }, entry),
       env: { ...terminal, ...parseEnvironment(await readFile(environmentFile(container.name), 'utf8')) },
     };
   }
@@ -249,7 +274,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   return {
     say,
     imageId: launcher.imageId,
-    unenforced: () => [...unenforced],
+    unenforced,
     stop: () => stopping.abort(),
     stopping: () => stopping.signal.aborted,
     enter,
@@ -287,7 +312,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       launch: (to, id, attempt) => launch(to, container, id, attempt),
       lastWords: (code, attempt) => lastWords(container, code, attempt),
       stopSignal: () => launcher.stopSignal(container),
-      ranOutOfMemory: () => oomKills(cgroupOf(container.name)) > 0,
+      ranOutOfMemory: () => oomKillsOf(groupsOf(container.name)) > 0,
       async watch(attempt, signal) {
         const { postStart } = container.lifecycle ?? {};
         const wrong =
@@ -315,7 +340,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     }),
     kill() {
       const { containers = [], initContainers = [] } = deps.pod().spec ?? {};
-      for (const { name } of [...containers, ...initContainers]) killCgroup(cgroupOf(name));
+      for (const { name } of [...containers, ...initContainers]) killCgroup(groupsOf(name).path);
     },
     letGo() {
       held?.close();
@@ -324,8 +349,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     async dispose() {
       held?.close();
       held = undefined;
-      killCgroup(deps.cgroup);
-      await removeCgroup(deps.cgroup);
+      killCgroup(deps.cgroups.path);
+      await removeSet(deps.cgroups);
       await rm(deps.socketPath, { force: true });
       await rm(deps.logs, { recursive: true, force: true });
       await launcher.remove();

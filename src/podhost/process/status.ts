@@ -1,7 +1,6 @@
 /** A process pod's phase and container statuses, as a kubelet writes them. Pure. */
 import type { Pod } from '../../api/types.ts';
 import type { RuntimeStatus } from '../status.ts';
-import { unenforcedWords } from './limits.ts';
 import type { ContainerFacts, ContainerStatus } from './types.ts';
 import type { PodEnd } from './whole-pod.ts';
 
@@ -11,8 +10,8 @@ export interface PodParts {
   initFailed: boolean;
   /** The pod was ended as a whole. */
   ended: PodEnd | undefined;
-  /** Kinds of limits that are asked for and not set. */
-  unenforced: readonly string[];
+  /** Why limits that are asked for are not set; undefined: they are. */
+  unenforced: string | undefined;
   /** `imageID` of a container that runs or ran. */
   imageId(container: string): string;
 }
@@ -58,7 +57,7 @@ export function runtimeStatus(
     initialized: initialized || begun,
     containers: of(pod.spec?.containers),
     initContainers: of(pod.spec?.initContainers),
-    ...(unenforced.length > 0 ? { unenforced: unenforcedWords(unenforced) } : {}),
+    ...(unenforced === undefined ? {} : { unenforced }),
   };
 }
 

@@ -9,40 +9,23 @@ import { createEbpfBackend } from './backend.ts';
 import { SERVICE_CAPABILITIES } from './capabilities.ts';
 import type { CoreDeps } from './core/part.ts';
 import { createEdgePart, type EdgeDeps } from './edge/part.ts';
-import { openPrograms } from './loader.ts';
-import { SOCKET_MAPS, socketGlobals } from './services/attach.ts';
+import { type NodePrograms, openNodePrograms } from './node-programs.ts';
 import { createServicesPart } from './services/part.ts';
-import { unneededPrograms } from './unneeded.ts';
 import { createXdpPart } from './xdp/part.ts';
 
-export interface OpenEbpfDeps {
-  /** Folder of `<hook>.bpf.o`. */
-  readonly objectDir: string;
-  /** Of this node alone, in a bpffs. */
-  readonly pinDir: string;
+export interface OpenEbpfDeps extends NodePrograms {
   /** Folder of the cgroup that holds the node's processes and those of its pods. */
   readonly cgroup: string;
   /** The node's network namespace. */
   readonly ns: Netns;
   readonly route: CoreDeps['route'] & EdgeDeps['route'];
   readonly overlay: Overlay;
-  /** Entries of maps, by name: of `mapSizes`. Others are as large as the objects say. */
-  readonly maxEntries?: Readonly<Record<string, number>>;
-  readonly log: Log;
 }
 
 /** @throws HeddleError `BpfObject`, `BpfLoad`, `BpfLayout`, `Kernel` */
 export function openEbpfBackend(deps: OpenEbpfDeps): Backend {
-  const { objectDir, pinDir, cgroup, ns, route, overlay, maxEntries = {}, log } = deps;
-  const programs = openPrograms({
-    objectDir,
-    pinDir,
-    log,
-    maxEntries,
-    globals: socketGlobals(),
-    learned: SOCKET_MAPS,
-    skip: unneededPrograms(),
-  });
+  const { pinDir, cgroup, ns, route, overlay, log } = deps;
+  const programs = openNodePrograms(deps);
   const services = createServicesPart({ programs, cgroup, ns, log });
   const edge = createEdgePart({
     programs,

@@ -1,8 +1,7 @@
 /** The thread of prepare.ts. Lines of its log are messages to who started it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../../lib/log.ts';
-import { openPrograms } from './loader.ts';
-import { SOCKET_MAPS, socketGlobals } from './services/attach.ts';
+import { type NodePrograms, openNodePrograms } from './node-programs.ts';
 
 export type Line = readonly [level: Level, message: string, fields: Fields | undefined];
 
@@ -16,5 +15,4 @@ const log: Log = {
   with: () => log,
 };
 
-const given = workerData as { objectDir: string; pinDir: string; maxEntries: Record<string, number> };
-openPrograms({ ...given, log, globals: socketGlobals(), learned: SOCKET_MAPS }).close();
+openNodePrograms({ ...(workerData as Omit<NodePrograms, 'log'>), log }).close();

@@ -5,9 +5,8 @@ import { test } from 'node:test';
 import { needsBpf } from '../../kernel/bpf/test-object.ts';
 import { testBpffs } from '../../kernel/test-netns.ts';
 import { silentLog } from '../../lib/log.ts';
-import { openPrograms } from './loader.ts';
+import { openNodePrograms } from './node-programs.ts';
 import { prepareEbpf } from './prepare.ts';
-import { socketGlobals } from './services/attach.ts';
 
 const objectDir = join(import.meta.dirname, '../../../build/bpf');
 
@@ -22,13 +21,7 @@ test('programs that a thread has prepared are found by the opening, which loads 
   await prepareEbpf({ objectDir, pinDir, maxEntries, log: silentLog });
   const prepared = performance.now();
   delay.disable();
-  const programs = openPrograms({
-    objectDir,
-    pinDir,
-    maxEntries,
-    log: silentLog,
-    globals: socketGlobals(),
-  });
+  const programs = openNodePrograms({ objectDir, pinDir, maxEntries, log: silentLog });
   const opened = performance.now();
   t.after(() => programs.close());
   assert.deepEqual(programs.loaded, []);

@@ -4,19 +4,11 @@
  */
 import { Worker } from 'node:worker_threads';
 import { errorText } from '../../lib/errors.ts';
-import type { Log } from '../../lib/log.ts';
+import type { NodePrograms } from './node-programs.ts';
 import type { Line } from './prepare-thread.ts';
 
-export interface PrepareDeps {
-  /** As for `openEbpfBackend`. */
-  readonly objectDir: string;
-  readonly pinDir: string;
-  readonly maxEntries?: Readonly<Record<string, number>>;
-  readonly log: Log;
-}
-
 /** Never rejects: what was not prepared is loaded by opening the backend, which says what is wrong. */
-export function prepareEbpf({ objectDir, pinDir, maxEntries = {}, log }: PrepareDeps): Promise<void> {
+export function prepareEbpf({ objectDir, pinDir, maxEntries = {}, log }: NodePrograms): Promise<void> {
   return new Promise((resolve) => {
     const worker = new Worker(new URL('./prepare-thread.ts', import.meta.url), {
       workerData: { objectDir, pinDir, maxEntries },

@@ -173,8 +173,12 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
       turns.take(attachmentKey(request), async () => {
         const attachment = ownAttachment(request);
         const known = ipam.get(attachmentKey(attachment)) !== undefined;
-        await undo(deps, attachment, request.netns);
-        if (!known && deps.mains) await undoForeign(request);
+        try {
+          await undo(deps, attachment, request.netns);
+          if (!known && deps.mains) await undoForeign(request);
+        } catch (error) {
+          throw asCniError(error, `cannot detach ${request.ifName} of ${ownerOf(request).label}`);
+        }
       }),
     check: (request) => checkAttachment(request, deps),
     async status() {

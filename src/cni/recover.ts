@@ -7,11 +7,13 @@ import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import type { Link, Route } from '../kernel/route.ts';
 import { hostPrefix, routeToPod } from './attach.ts';
 import { attachmentOf, detailsOf, holderOf, rulesOf } from './attachment.ts';
+import { CniCode } from './error.ts';
 import type { HostPorts } from './host-ports.ts';
 import type { RulesKeeper } from './links.ts';
 import type { Mains } from './main/attach.ts';
 import type { Metas } from './meta/metas.ts';
 import { hostInterfaceName, isFinished, isOwned } from './names.ts';
+import { asCniError } from './plugin-error.ts';
 import { undo } from './undo.ts';
 
 export interface RecoverDeps {
@@ -39,8 +41,7 @@ export async function recover(deps: RecoverDeps): Promise<string[]> {
       const link = links.get(name);
       if (link && (link.alias === undefined || isOwned(link.alias)) && node.deleteLink(name))
         done.push(`link ${name}`);
-      await undo(deps, attachmentOf(allocation.key));
-      done.push(`addresses of ${allocation.label}`);
+      done.push(await takeBack(deps, allocation));
     }
   }
   for (const { name, alias } of links.values())
@@ -53,6 +54,18 @@ export async function recover(deps: RecoverDeps): Promise<string[]> {
     ...settleRules(deps.mains?.rules, kept),
     ...(await settleFirewall(deps.metas, kept)),
   ];
+}
+
+/** A full disk keeps no agent from serving those who are well: the book goes on to name it, for DEL, GC or the next start. */
+async function takeBack(deps: RecoverDeps, { key, label }: Allocation): Promise<string> {
+  try {
+    await undo(deps, attachmentOf(key));
+    return `addresses of ${label}`;
+  } catch (error) {
+    const failure = asCniError(error, `${key} of ${label} is taken back later`);
+    if (failure.code !== CniCode.io) throw error;
+    return failure.message;
+  }
 }
 
 /** Whether what the book says of it is there. `name`: of its link. */

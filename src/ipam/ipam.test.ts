@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -272,4 +272,20 @@ test('a pod that was refused and goes is no need any more, and whoever asks for 
   ipam.onChange(() => told++);
   await ipam.release(owner(2).key);
   assert.deepEqual([told, ipam.needs()[0]?.addresses], [1, 1]);
+});
+
+test('what a disk refused is still known, and is written once there is room', async () => {
+  const path = fresh();
+  const ipam = await createIpam({ cidrs, path, log: silentLog });
+  const held = await ipam.allocate({ ...owner(1), details: { making: true } });
+  // Where the next book is written: nobody can, as on a disk that is full.
+  await mkdir(`${path}.new`);
+  await assert.rejects(ipam.allocate({ ...owner(1), details: { making: false } }));
+  assert.deepEqual(ipam.get(held.key), held, 'what is needed to take it back');
+  await assert.rejects(ipam.allocate(owner(2)));
+  assert.equal(ipam.get(owner(2).key), undefined);
+  await assert.rejects(ipam.release(held.key));
+  await rmdir(`${path}.new`);
+  await ipam.release(held.key);
+  assert.deepEqual((await createIpam({ cidrs, path, log: silentLog })).list(), []);
 });

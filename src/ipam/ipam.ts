@@ -133,7 +133,13 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     kept: everyBlock().flatMap((block) => block.kept(clock.now())),
     pools: [...heldPools()],
   });
-  const save = () => file.save(snapshot);
+  /** Something that is done here is not on disk: whoever comes next tries again. */
+  let unsaved = false;
+  async function save(): Promise<void> {
+    unsaved = true;
+    await file.save(snapshot);
+    unsaved = false;
+  }
   const changed = () => {
     for (const listener of listeners) listener();
   };
@@ -296,7 +302,12 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
       try {
         await save();
       } catch (error) {
-        drop(owner.key);
+        // Who had something goes on to have it: what else is known of it there is needed to take it back.
+        if (had?.addresses.join() === addresses.join()) owners.set(owner.key, had);
+        else {
+          drop(owner.key);
+          if (had) adopt(had);
+        }
         throw error;
       } finally {
         changed();
@@ -305,8 +316,8 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     },
     async release(key) {
       if (wanting.delete(key)) changed();
-      if (!drop(key)) return;
-      changed();
+      if (drop(key)) changed();
+      else if (!unsaved) return;
       await save();
     },
     get: (key) => owners.get(key),

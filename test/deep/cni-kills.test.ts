@@ -1,5 +1,6 @@
 import { test } from 'node:test';
 import { killDuring } from '../../src/cni/testing/kills.ts';
+import { fillDisk } from '../../src/cni/testing/full-disk.ts';
 import { killMixed } from '../../src/cni/testing/mixed-kills.ts';
 
 const deep = process.env['HEDDLE_DEEP'] === '1';
@@ -24,3 +25,10 @@ for (const command of ['ADD', 'DEL'] as const) {
       t.diagnostic(`whole ${whole} times, in part ${part} times, and nothing of it ${nothing} times`);
     });
 }
+
+test('a full disk refuses what it has no room for, leaves nothing half made, and keeps no agent from starting', {
+  skip,
+}, async (t) => {
+  const { refused, done } = await fillDisk(t);
+  t.diagnostic(`refused ${refused} times, done ${done} times`);
+});

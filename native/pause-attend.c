@@ -107,8 +107,11 @@ static void read_control(struct attended *a, struct state *s) {
     s->size_length = 0;
     return;
   }
+  if (!a->is_patient) {
+    kill(a->program, SIGKILL);
+    _exit(128 + SIGKILL);
+  }
   /* The kernel tells the program of the end of its terminal by the same signal. */
-  if (!a->is_patient) _exit(128 + SIGKILL);
   a->control = -1;
   s->input = -1;
   close_terminal(a);

@@ -54,6 +54,7 @@ int read_identity(int argc, char **argv, int at, struct identity *who) {
     else if (!strcmp(flag, "--group")) who->group = read_pair(argv[at]);
     else if (!strcmp(flag, "--groups")) read_groups(argv[at], who);
     else if (!strcmp(flag, "--capabilities")) who->capabilities = strtoull(argv[at], NULL, 16);
+    else if (!strcmp(flag, "--seccomp")) read_profile(argv[at]), who->own_profile = true;
     else if (!strcmp(flag, "--cwd")) who->folder = argv[at];
     else if (!strcmp(flag, "--env")) who->environment = argv[at];
     else die(START_ERROR, "unknown flag %s", flag);
@@ -138,9 +139,11 @@ void become(const struct identity *who, bool make) {
   struct rlimit processes = {MAX_PROCESSES, MAX_PROCESSES};
   gid_t groups[MAX_GROUPS];
   setrlimit(RLIMIT_NPROC, &processes);
-  if (make && is_mapped(who)) make_user_namespace(who);
+  /* The machine's own capabilities are none that a container could have. */
+  if (make && (is_mapped(who) || who->capabilities)) make_user_namespace(who);
   /* Without no_new_privs only who still has capabilities may add a filter. */
-  if (who->new_privileges && !who->unconfined) filter_system_calls();
+  if (who->new_privileges && who->own_profile) apply_profile();
+  else if (who->new_privileges && !who->unconfined) filter_system_calls();
   drop_capabilities(who->capabilities);
   for (size_t i = 0; i < who->group_count; i++) groups[i] = who->groups[i].inside;
   if (setgroups(who->group_count, groups) < 0 || setresgid(who->group.inside, who->group.inside, who->group.inside) < 0 ||
@@ -149,5 +152,5 @@ void become(const struct identity *who, bool make) {
   keep_capabilities(who);
   if (who->new_privileges) return;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) die(START_ERROR, "no_new_privs: %s", strerror(errno));
-  if (!who->unconfined) filter_system_calls();
+  if (!who->unconfined && !who->own_profile) filter_system_calls();
 }

@@ -55,6 +55,8 @@ static void start_program(const struct identity *who, char **argv, int report) {
   else if (!is_in_our_root())
     snprintf(words, sizeof words, "%cthe working directory %s leads out of the container", FAILED, who->folder);
   else {
+    /* Last, as it may refuse what has been done until here. Who waits for the program has secrets of nobody's and cannot be traced. */
+    if (who->own_profile && !who->new_privileges) apply_profile();
     execvp(argv[0], argv);
     snprintf(words, sizeof words, "%ccannot start %s: %s", FAILED, argv[0],
              errno == ENOENT ? "no such program" : strerror(errno));

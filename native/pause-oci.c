@@ -1,5 +1,5 @@
 /*
- * oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR [--join GROUP]...: starts a container of
+ * oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR [--tty 1] [--join GROUP]...: starts a container of
  * an image, and waits for its end; each GROUP, of cgroup v1, gets the container alone. What runc reads is in the bundle; what it may see of the machine is here:
  *
  *   STAGE            memory, in a mount namespace of our own: with us all mounts go
@@ -23,8 +23,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +41,7 @@ enum { ID_COUNT = 65536, MAX_PROCESSES = 4096, PATH_BYTES = 4096, DETACHED = 1 /
 struct image {
   const char *runc, *bundle, *stage, *rootfs, *layer;
   unsigned base;
+  bool terminal; /* the container has one of its own */
 };
 
 /* As `inside` does it for a program that was never reached. */
@@ -58,13 +61,14 @@ static struct image read_image(int argc, char **argv) {
     else if (!strcmp(argv[i], "--stage")) image.stage = value;
     else if (!strcmp(argv[i], "--rootfs")) image.rootfs = value;
     else if (!strcmp(argv[i], "--layer")) image.layer = value;
+    else if (!strcmp(argv[i], "--tty")) image.terminal = !strcmp(value, "1");
     else if (!strcmp(argv[i], "--base")) image.base = (unsigned)strtoul(value, NULL, 10);
     else if (!strcmp(argv[i], "--join")) {
       if (!groups_open(value)) fail("cannot open the cgroup %s: %s", value, strerror(errno));
     } else die(2, "unknown flag %s", argv[i]);
   }
   if (!image.runc || !image.bundle || !image.stage || !image.rootfs || !image.layer || image.base == 0)
-    die(2, "usage: heddle-pause oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR");
+    die(2, "usage: heddle-pause oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR [--tty 1]");
   return image;
 }
 
@@ -223,13 +227,43 @@ static _Noreturn void fail_as_runc_says(const struct image *image) {
   fail("%s%s", words, "");
 }
 
-static pid_t create(const struct image *image) {
+/* runc makes the terminal in the container's devpts, and sends our end of it to this socket (its --console-socket). */
+static int listen_for_terminal(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s", path) >= sizeof address.sun_path) errno = ENAMETOOLONG;
+  else if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 1) == 0) return fd;
+  fail("cannot listen at %s: %s", path, strerror(errno));
+}
+
+/* It has been sent once runc has made the container. */
+static int receive_terminal(int listener) {
+  char name[256], space[CMSG_SPACE(sizeof(int))];
+  struct iovec part = {name, sizeof name};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+  int terminal, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+  if (fd < 0 || recvmsg(fd, &message, MSG_CMSG_CLOEXEC) < 0) fail("cannot take the container's %s: %s", "terminal", strerror(errno));
+  const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  if (!head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS || head->cmsg_len < CMSG_LEN(sizeof terminal))
+    fail("cannot take the container's %s: %s", "terminal", "runc sent none");
+  memcpy(&terminal, CMSG_DATA(head), sizeof terminal);
+  close(fd);
+  close(listener);
+  fcntl(terminal, F_SETFL, O_NONBLOCK);
+  return terminal;
+}
+
+static pid_t create(const struct image *image, int *terminal) {
   char text[32] = "", line[64];
-  const char *pid_file = staged(image, "pid");
-  char *const argv[] = {"create", "--bundle", (char *)image->bundle, "--pid-file", (char *)pid_file, "box", NULL};
-  int code = run_runc(image, argv);
+  const char *pid_file = staged(image, "pid"), *console = staged(image, "console");
+  int listener = image->terminal ? listen_for_terminal(console) : -1;
+  char *const plain[] = {"create", "--bundle", (char *)image->bundle, "--pid-file", (char *)pid_file, "box", NULL};
+  char *const with_terminal[] = {"create", "--bundle", (char *)image->bundle, "--pid-file", (char *)pid_file,
+                                 "--console-socket", (char *)console, "box", NULL};
+  int code = run_runc(image, image->terminal ? with_terminal : plain);
   if (code == START_ERROR) _exit(code);
   if (code != 0) fail_as_runc_says(image);
+  *terminal = image->terminal ? receive_terminal(listener) : -1;
   int fd = open(pid_file, O_RDONLY | O_CLOEXEC);
   if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) fail("cannot read %s: %s", pid_file, strerror(errno));
   close(fd);
@@ -269,7 +303,8 @@ int oci(int argc, char **argv) {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) fail("%s: %s", "subreaper", strerror(errno));
   umask(022);
   make_stage(&image);
-  pid_t first = create(&image);
+  int terminal;
+  pid_t first = create(&image, &terminal);
   /* Until then it waits. */
   if (!groups_give(first)) {
     int why = errno;
@@ -282,8 +317,10 @@ int oci(int argc, char **argv) {
   }
   if (write(REPORT_FD, &reached, 1) != 1) _exit(START_ERROR);
   close(REPORT_FD);
+  int signals = signalfd(-1, &ended, SFD_CLOEXEC);
+  if (image.terminal) attend(&(struct attended){.program = first, .signals = signals, .control = LIFE_FD, .terminal = terminal});
   /* Its output ends when the container's does. */
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = 0; fd <= 2; fd++) dup2(null, fd);
-  return wait_for(first, signalfd(-1, &ended, SFD_CLOEXEC));
+  return wait_for(first, signals);
 }

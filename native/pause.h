@@ -28,6 +28,7 @@ struct identity {
   struct id_pair user, group, groups[MAX_GROUPS];
   size_t group_count;
   bool unconfined; /* no filter of system calls */
+  bool own_profile; /* one that was read, instead of ours */
   bool terminal;   /* in one of its own */
   bool control;    /* CONTROL_FD is there */
   bool new_privileges; /* programs may gain some, as by setuid */
@@ -39,7 +40,7 @@ struct identity {
 /* Ends with `code` and a line of words on stderr. */
 _Noreturn void die(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Reads --user, --group, --groups, --unconfined, --new-privileges, --capabilities, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
+/* Reads --user, --group, --groups, --unconfined, --seccomp, --new-privileges, --capabilities, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
 int read_identity(int argc, char **argv, int at, struct identity *who);
 
 /* Gives up root, every capability that is not to be kept, and the way back. With `make`, into a user namespace of its own if ids differ. */
@@ -47,6 +48,10 @@ void become(const struct identity *who, bool make);
 
 /* Refuses the system calls that change the machine or look into other processes' keys. */
 void filter_system_calls(void);
+
+/* Likewise as a file of the agent's says; read while it can be. */
+void read_profile(const char *path);
+void apply_profile(void);
 
 /* Makes a terminal in the devpts that is at /dev/pts; our end of it. */
 int open_terminal(unsigned user, unsigned group, int *theirs);

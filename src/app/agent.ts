@@ -208,6 +208,7 @@ const podHost = createPodHost({
     program: join(BUILD, 'heddle-pause'),
     images: openStore(config.imageDir ?? DEFAULT_IMAGE_DIR),
     sockets: nodePaths.pauseSockets,
+    seccomp: nodePaths.seccomp,
     cgroups,
     objects: pods,
     services: pods.servicesOf,

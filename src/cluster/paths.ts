@@ -42,6 +42,8 @@ export interface NodePaths {
   /** Persistent state of one node: IPAM, CNI results, pod records. */
   readonly state: string;
   readonly podLogs: string;
+  /** Folder of profiles of system calls that pods name (`localhostProfile`). */
+  readonly seccomp: string;
   readonly agentSocket: string;
   /** Where the node stands in a change of the way between nodes; gone when the cluster goes down. */
   readonly routing: string;
@@ -81,6 +83,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
     node: (name) => ({
       state: join(data, 'nodes', name),
       podLogs: join(data, 'nodes', name, 'logs'),
+      seccomp: join(data, 'nodes', name, 'seccomp'),
       agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
       routing: join(runDir, 'nodes', `${name}.routing.json`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),

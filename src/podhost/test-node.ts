@@ -125,6 +125,7 @@ export async function createTestNode(): Promise<TestNode> {
           program: join(root, 'build/heddle-pause'),
           images: node.images,
           sockets: join(folder, 'pause'),
+          seccomp: join(folder, 'seccomp'),
           cgroups,
           objects: {
             configMap: async (namespace, name) => configMaps.get(`${namespace}/${name}`),

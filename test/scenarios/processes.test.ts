@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { kubectl, kubectlPath, type KubectlResult } from '../kubectl.ts';
+import { inTerminal } from '../terminal.ts';
 import { busyboxLayer, layoutOf, writeFiles } from '../../src/image/testing/make.ts';
 import { execute, root, upCluster } from './local-cluster.ts';
 
@@ -98,10 +99,39 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   await must(`cp ${mine} ${pod}:/data/theirs -c main`);
   await must(`cp ${pod}:/data/theirs ${mine}.back -c main`);
   assert.equal(readFileSync(`${mine}.back`, 'utf8'), input);
-  const terminal = `${kubectlPath()} --kubeconfig ${kubeconfig} -n work exec -it ${pod} -c main -- sh -c 'tty; exit 3'`;
-  const shown = await execute('script', ['--quiet', '--return', '--command', terminal, '/dev/null']);
-  assert.match(shown.stdout, /\/dev\/pts\/\d/);
-  assert.equal(shown.code, 3);
+  const typed = (words: string) => {
+    const one = inTerminal(`${kubectlPath()} --kubeconfig ${kubeconfig} -n work ${words}`);
+    t.after(one.close);
+    return one;
+  };
+  for (const where of [`${pod} -c main`, 'deploy/web']) {
+    const session = typed(`exec -it ${where} -- sh`);
+    session.type('tty; stty size; echo $((40 + 2))\n');
+    await session.said('/dev/pts/');
+    await session.said('44 133\r\n');
+    await session.said('42\r\n');
+    session.type('(echo go; sleep 100000)\n');
+    await session.said('\r\ngo\r\n');
+    session.type('\x03');
+    await session.said('^C');
+    await session.resize(101, 31);
+    session.type('until [ "$(stty size)" = "31 101" ]; do sleep 0.1; done; exit 3\n');
+    assert.equal(await session.over, 3, where);
+  }
+
+  // To a container that has a terminal: left, found again as it was.
+  const first = typed('attach -it shell');
+  first.type('mine=kept; stty size; echo got $((50 + 5))\n');
+  await first.said('44 133\r\n');
+  await first.said('got 55\r\n');
+  first.close();
+  await first.over;
+  const second = typed('attach -it shell');
+  second.type('echo $mine $((60 + 6)); exit 4\n');
+  await second.said('kept 66\r\n');
+  await second.over;
+  const codeOf = 'get pod shell -o jsonpath={.status.containerStatuses[0].state.terminated.exitCode}';
+  await eventually(codeOf, ({ stdout }) => stdout === '4');
 
   // Of an image: served, entered, logged.
   const page = 'served from an image\n';

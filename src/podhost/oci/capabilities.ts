@@ -1,4 +1,5 @@
 /** Capabilities of a container of an image. Pure. */
+import { CreateError } from '../process/environment.ts';
 import type { Container } from '../process/types.ts';
 
 /** By number (linux/capability.h). */
@@ -75,16 +76,27 @@ type Names = Container['securityContext'];
 const plain = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
 
 export function capabilityProblem(context: Names): string | undefined {
-  const refused = (context?.capabilities?.add ?? []).filter((name) => !ADDABLE.has(plain(name)));
+  const refused = (context?.capabilities?.add ?? []).filter(
+    (name) => plain(name) === 'ALL' || (isKnown(name) && !ADDABLE.has(plain(name))),
+  );
   return refused.length === 0 ? undefined : `capabilities.add: ${refused.join(', ')}`;
 }
 
-/** Sorted, as `CAP_CHOWN`. */
+const isKnown = (name: string): boolean => (ALL as readonly string[]).includes(plain(name));
+
+/** Those that are added, as the kernel knows them. @throws CreateError as containerd says it */
+export function addedCapabilities(context: Names): string[] {
+  const added = (context?.capabilities?.add ?? []).map((name) => `CAP_${plain(name)}`);
+  const unknown = added.find((name) => !isKnown(name));
+  if (unknown !== undefined) throw new CreateError(`unknown capability ${JSON.stringify(unknown)}`);
+  return [...new Set(added)].toSorted();
+}
+
+/** Sorted, as `CAP_CHOWN`. @throws CreateError */
 export function capabilitiesOf(context: Names): string[] {
-  const { add = [], drop = [] } = context?.capabilities ?? {};
-  const dropped = drop.map(plain);
+  const dropped = (context?.capabilities?.drop ?? []).map(plain);
   const kept = dropped.includes('ALL') ? [] : DEFAULT.filter((name) => !dropped.includes(name));
-  return [...new Set<string>([...kept, ...add.map(plain)])].toSorted().map((name) => `CAP_${name}`);
+  return [...new Set([...kept.map((name) => `CAP_${name}`), ...addedCapabilities(context)])].toSorted();
 }
 
 /** As in /proc/PID/status. */

@@ -1,5 +1,7 @@
 /** The config.json that runc reads (runtime-spec 1.0.2). Pure. */
 import type { Container } from '../process/types.ts';
+import { runcSeccomp } from '../seccomp/profile.ts';
+import type { Seccomp } from '../seccomp/wanted.ts';
 import { capabilitiesOf } from './capabilities.ts';
 import { defaultSeccomp } from './seccomp.ts';
 import type { ContainerUser } from './user.ts';
@@ -21,8 +23,7 @@ export interface ConfigOptions {
   base: number;
   /** Where the file system is made: see native/pause-oci.c. */
   stage: string;
-  /** Without a filter of system calls. */
-  unconfined: boolean;
+  seccomp: Seccomp;
   /** `linux.resources`. */
   resources: object;
   /** Volumes and files, outer ones first. */
@@ -70,6 +71,11 @@ const basicMounts = (stage: string): Mount[] => [
 export const mayGainPrivileges = ({ securityContext }: Container): boolean =>
   securityContext?.allowPrivilegeEscalation !== false;
 
+function seccompPart(wanted: Seccomp): { seccomp?: object } {
+  if (wanted === 'unconfined') return {};
+  return { seccomp: wanted === 'default' ? defaultSeccomp() : runcSeccomp(wanted) };
+}
+
 export function runtimeConfig(options: ConfigOptions): object {
   const { container, user, stage, base } = options;
   const capabilities = capabilitiesOf(container.securityContext);
@@ -77,7 +83,7 @@ export function runtimeConfig(options: ConfigOptions): object {
   return {
     ociVersion: '1.0.2',
     process: {
-      terminal: false,
+      terminal: container.tty === true,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.groups },
       args: options.argv,
       env: Object.entries(options.env).map(([name, value]) => `${name}=${value}`),
@@ -99,7 +105,7 @@ export function runtimeConfig(options: ConfigOptions): object {
       // Below the container's own cgroup, which is all that runc sees.
       cgroupsPath: '/box',
       resources: options.resources,
-      ...(options.unconfined ? {} : { seccomp: defaultSeccomp() }),
+      ...seccompPart(options.seccomp),
       maskedPaths: MASKED,
       readonlyPaths: READ_ONLY,
     },

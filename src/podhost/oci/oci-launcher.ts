@@ -13,6 +13,8 @@ import { ConfigError, expand } from '../process/environment.ts';
 import { joined, type Launcher, type Made } from '../process/launcher.ts';
 import { containerLimits } from '../process/limits.ts';
 import type { Container } from '../process/types.ts';
+import { profileText } from '../seccomp/profile.ts';
+import { hasOwnProfile, isUnconfined, seccompOf } from '../seccomp/wanted.ts';
 import { capabilitiesOf, capabilityMask } from './capabilities.ts';
 import { mayGainPrivileges, runtimeConfig } from './config.ts';
 import { ImageError, imageOf } from './images.ts';
@@ -29,6 +31,8 @@ export interface OciLauncherDeps {
   /** The pod's own folder. */
   folder: string;
   store: ImageStore;
+  /** Folder of the node's profiles of system calls. */
+  seccomp: string;
 }
 
 /** Of a container's last start, for an agent that comes later: a file in its bundle. */
@@ -44,7 +48,7 @@ interface Started {
 /** A folder that is there whoever runs; in the mount namespace of each container it is that container's own. */
 const STAGE = '/run/heddle';
 
-export function createOciLauncher({ pod, program, folder, store }: OciLauncherDeps): Launcher {
+export function createOciLauncher({ pod, program, folder, store, seccomp }: OciLauncherDeps): Launcher {
   const uid = () => pod().metadata.uid ?? '';
   const bundleOf = (container: string) => join(folder, `oci-${container}`);
   const startedFile = (container: string) => join(bundleOf(container), 'started.json');
@@ -76,8 +80,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
     return use.base;
   }
 
-  const isUnconfined = ({ securityContext }: Container): boolean =>
-    (securityContext?.seccompProfile ?? pod().spec?.securityContext?.seccompProfile)?.type === 'Unconfined';
+  const profileFile = (container: string) => join(bundleOf(container), 'seccomp');
 
   async function makeLayer(path: string, rootfs: string, owner: number): Promise<void> {
     await removeTree(path);
@@ -104,6 +107,10 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
       cwd,
     };
     const { mounts: volumes, stage } = stagingOf({ pod: pod(), container, folder, env: made.env });
+    const filter = seccompOf(pod(), container, {
+      folder: seccomp,
+      capabilities: capabilitiesOf(container.securityContext),
+    });
     if (stage) await mkdir(stageFolder(folder), { recursive: true, mode: 0o700 });
     const mounts = podMounts({
       container,
@@ -119,11 +126,12 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
       cwd,
       base: owner,
       stage: STAGE,
-      unconfined: isUnconfined(container),
+      seccomp: filter,
       resources: resourcesOf(containerLimits(container), made.groups),
       mounts,
     });
     await mkdir(bundle, { recursive: true, mode: 0o700 });
+    if (typeof filter !== 'string') await writeFile(profileFile(container.name), profileText(filter));
     await makeLayer(join(bundle, 'layer'), store.rootfs(image.id), owner);
     // It holds the environment.
     await writeFile(join(bundle, 'config.json'), JSON.stringify(config), { mode: 0o600 });
@@ -158,6 +166,7 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
             '--stage': STAGE,
             '--base': String(owner),
             ...files,
+            ...(container.tty ? { '--tty': '1' } : {}),
           };
           const staged = stage ? [program, 'stage', ...stage, '--'] : [];
           const groups = v1Paths(made.groups).flatMap((path) => ['--join', path]);
@@ -181,7 +190,8 @@ export function createOciLauncher({ pod, program, folder, store }: OciLauncherDe
         '--capabilities',
         capabilityMask(capabilitiesOf(container.securityContext)),
         ...(mayGainPrivileges(container) ? ['--new-privileges'] : []),
-        ...(isUnconfined(container) ? ['--unconfined'] : []),
+        ...(isUnconfined(pod(), container) ? ['--unconfined'] : []),
+        ...(hasOwnProfile(pod(), container) ? ['--seccomp', profileFile(container.name)] : []),
         '--cwd',
         cwd,
       ];

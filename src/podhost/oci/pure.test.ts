@@ -51,6 +51,11 @@ test('capabilities are the usual ones, less and more as the container says; thos
     capabilityProblem({ capabilities: { add: ['SYS_PTRACE', 'NET_ADMIN', 'ALL'] } }),
     'capabilities.add: NET_ADMIN, ALL',
   );
+  assert.equal(capabilityProblem({ capabilities: { add: ['FLY'] } }), undefined);
+  assert.throws(() => capabilitiesOf({ capabilities: { add: ['FLY'] } }), {
+    reason: 'CreateContainerError',
+    message: 'unknown capability "CAP_FLY"',
+  });
 });
 
 test('runc filters what heddle-pause filters', () => {

@@ -7,7 +7,6 @@ import { ociMountProblem } from './mounts.ts';
 export const ociRefusal = (pod: Pod) =>
   programRefusal(pod, 'oci', (_pod, container) => [
     !container.image && 'no image',
-    container.tty && 'tty',
     capabilityProblem(container.securityContext),
     ociMountProblem(container),
   ]);

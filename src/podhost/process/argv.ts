@@ -18,6 +18,8 @@ export interface ContainerFiles {
   environment: string;
   /** What the program leaves there is its last word. */
   termination: string;
+  /** Its own filter of system calls, as native/pause-profile.c reads it. */
+  profile?: string;
 }
 
 export interface ArgvOptions {
@@ -110,10 +112,12 @@ function commandLine(options: ArgvOptions): string[] {
     '--ro-bind',
     files.environment,
     `${OWN}/env`,
+    ...(files.profile === undefined ? [] : ['--ro-bind', files.profile, `${OWN}/seccomp`]),
     // The capabilities are given up again with the user, before the program starts.
     ...words('--remount-ro / --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --'),
     ...words(`${OWN}/pause inside --env ${OWN}/env${container.tty ? ' --tty' : ''}`),
     ...identityArgs(identity),
+    ...(files.profile === undefined ? [] : ['--seccomp', `${OWN}/seccomp`]),
     '--cwd',
     workingFolder(container),
     '--',

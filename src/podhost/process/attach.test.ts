@@ -10,7 +10,7 @@ import { createMetrics } from '../../lib/metrics.ts';
 import { podHostRoutes } from '../http.ts';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
 import { importBusybox, ociPod } from '../oci/testing.ts';
-import { add, logOf, processPod, sh } from './test-pods.ts';
+import { add, logOf, processPod, sh, statusOf } from './test-pods.ts';
 
 let node: TestNode;
 let server: Server;
@@ -55,27 +55,51 @@ function converse(pod: string, more: Partial<ExecOptions> = {}) {
 
 const terminal = { onResize: () => {} };
 
-test('a program in a terminal is attached to, left, attached to again, and ends by what is typed', async () => {
-  add(node, processPod('shell', [sh('main', 'PS1="> " exec sh -i', { stdin: true, tty: true })]));
-  await eventually('it is Ready', () => isReady(node.pods.get('uid-shell')));
-  const first = converse('shell', { terminal });
-  first.stdin.write('tty; echo $((40 + 2))\n');
-  await first.said('/dev/pts/0');
-  await first.said('42\r\n');
-  first.resize(133, 44);
-  // Its size is set before what is typed later is read.
-  first.stdin.write('stty size\n');
-  await first.said('44 133\r\n');
-  const onlooker = converse('shell', { terminal });
-  onlooker.stdin.write('echo $((50 + 5))\n');
-  await Promise.all([first.said('55\r\n'), onlooker.said('55\r\n')]);
-  first.stop.abort(new Error('the client vanished'));
-  await assert.rejects(first.over, /vanished/);
-  onlooker.stdin.write('exit\n');
-  assert.equal(await onlooker.over, 0);
-  assert.match(logOf(node, 'shell'), /44 133/);
-  await assert.rejects(converse('shell', { container: 'nosuch' }).over, { code: 'NoSuchContainer' });
-});
+const shell = { command: ['sh', '-c', 'PS1="> " exec sh -i'], stdin: true, tty: true };
+for (const [of, make] of [
+  ['the machine', async () => processPod('shell', [{ name: 'main', image: 'none', ...shell }])],
+  [
+    'an image',
+    async () => {
+      await importBusybox(node, 'test/busybox:1');
+      return ociPod('shell', shell);
+    },
+  ],
+] as const)
+  test(`a program of ${of} in a terminal is attached to, interrupted, left, attached to again, and ends by what is typed`, async () => {
+    add(node, await make());
+    await eventually('it is Ready', () => isReady(node.pods.get('uid-shell')));
+    const first = converse('shell', { terminal });
+    first.stdin.write('tty; echo $((40 + 2)) $TERM\n');
+    await first.said('/dev/pts/0');
+    await first.said('42 xterm\r\n');
+    first.resize(133, 44);
+    // Its size is set before what is typed later is read.
+    first.stdin.write('stty size\n');
+    await first.said('44 133\r\n');
+    const onlooker = converse('shell', { terminal });
+    onlooker.stdin.write('echo $((50 + 5))\n');
+    await Promise.all([first.said('55\r\n'), onlooker.said('55\r\n')]);
+    first.stdin.write('(echo go; sleep 100000); echo code $?\n');
+    await first.said('\r\ngo\r\n');
+    first.stdin.write('\x03');
+    await first.said('^C');
+    first.stdin.write('echo still $((60 + 6))\n');
+    await first.said('still 66\r\n');
+    first.stop.abort(new Error('the client vanished'));
+    await assert.rejects(first.over, /vanished/);
+    // The last of it arrives, however much there is.
+    onlooker.stdin.write('head -c 300000 /dev/zero | tr "\\0" x; echo; echo $((70 + 7)); exit 5\n');
+    assert.equal(await onlooker.over, 0);
+    await onlooker.said('x\r\n77\r\n');
+    await eventually('its code is known', () => {
+      const { state, lastState } = statusOf(node, 'shell') ?? {};
+      return (state?.terminated ?? lastState?.terminated)?.exitCode === 5;
+    });
+    await eventually('all is in the log', () => /77/.test(logOf(node, 'shell').slice(-40)));
+    assert.match(logOf(node, 'shell'), /44 133/);
+    await assert.rejects(converse('shell', { container: 'nosuch' }).over, { code: 'NoSuchContainer' });
+  });
 
 test('input that is given once is over when whoever gave it has gone; without a terminal none is handed out', async () => {
   const script = 'while read x; do echo "got $x"; done; echo over; sleep 1000';

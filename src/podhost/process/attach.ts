@@ -23,6 +23,8 @@ export interface ProcessOptions {
   program: string;
   /** For pods of images. */
   images: ImageStore;
+  /** Folder of the node's profiles of system calls. */
+  seccomp: string;
   /** Folder of the holders' sockets: private, its path short. */
   sockets: string;
   /** The cgroups that the pods' cgroups are made in. */
@@ -80,7 +82,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     return pod;
   };
   const socketPath = join(options.sockets, `${uid}.sock`);
-  const parts = { pod: podOrFail, program: options.program, folder: deps.folder };
+  const parts = { pod: podOrFail, program: options.program, folder: deps.folder, seccomp: options.seccomp };
   const machinery = createMachinery({
     pod: podOrFail,
     launcher:

@@ -22,6 +22,11 @@ export class ConfigError extends Error {
   readonly reason: string = 'CreateContainerConfigError';
 }
 
+/** … or what it asks for cannot be made. */
+export class CreateError extends ConfigError {
+  override readonly reason = 'CreateContainerError';
+}
+
 /** Names of the ConfigMaps and Secrets that the environment needs. */
 export function environmentNeeds(container: Container): { configMaps: string[]; secrets: string[] } {
   const from = container.envFrom ?? [];

@@ -137,6 +137,33 @@ for (const [who, securityContext] of [
     assert.equal(existsSync('/usr/bin/heddle-was-here'), false);
   });
 
+test('capabilities that are added are those of a user namespace of the container’s own', async () => {
+  await node.startHost();
+  const script = `grep -E '^Cap(Eff|Bnd):' /proc/self/status; mkdir -p /tmp/root/bin; chroot /tmp/root /x 2>&1
+    hostname other 2>&1; ip link set lo mtu 1400 2>&1; cat /proc/self/uid_map`;
+  const capabilities = { drop: ['ALL'], add: ['SYS_CHROOT', 'CAP_KILL'] };
+  const pod = (name: string, runAsUser?: number) =>
+    processPod(
+      name,
+      [
+        sh('main', script, {
+          securityContext: { capabilities, ...(runAsUser === undefined ? {} : { runAsUser }) },
+        }),
+      ],
+      { restartPolicy: 'Never' },
+    );
+  const root = await outputOf(node, pod('root', 0));
+  // The folder is empty: chroot itself was allowed.
+  assert.match(
+    root,
+    /^CapEff:\t0000000000040020\nCapBnd:\t0000000000040020\nchroot: failed to run command .*No such file/,
+  );
+  assert.match(root, /hostname: .*\n(RTNETLINK answers: )?.*(Operation not permitted|permitted)\n/);
+  const user = await outputOf(node, pod('user'));
+  assert.match(user, /^CapEff:\t0000000000000000\nCapBnd:\t0000000000040020\nchroot: cannot change root/);
+  assert.match(user, / 1\n$/);
+});
+
 test('what pods call by the same number are different users to the kernel', async () => {
   await node.startHost();
   const securityContext = { runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000, runAsNonRoot: true };

@@ -1,6 +1,8 @@
 /** Who a container's program is: the ids that its security context asks for, and those that the kernel knows it by. */
 import { createHash } from 'node:crypto';
 import type { Pod } from '../../api/types.ts';
+import { addedCapabilities, capabilityMask } from '../oci/capabilities.ts';
+import { isUnconfined } from '../seccomp/wanted.ts';
 import { podUserId } from '../user-id.ts';
 
 type Container = NonNullable<Pod['spec']>['containers'][number];
@@ -18,6 +20,8 @@ export interface Identity {
   groups: IdPair[];
   /** Without a filter of system calls. */
   unconfined: boolean;
+  /** That are kept, as `CAP_CHOWN`; of a user namespace of the container's own. */
+  capabilities: string[];
 }
 
 const FIRST = 0x4000_0000;
@@ -41,17 +45,17 @@ export function identityOf(pod: Pod, container: Container): Identity {
     ...(all.supplementalGroups ?? []),
   ]);
   more.delete(group);
-  const seccomp = own.seccompProfile ?? all.seccompProfile;
   return {
     user: pair(user),
     group: pair(group),
     groups: [...more].map(pair),
-    unconfined: seccomp?.type === 'Unconfined',
+    unconfined: isUnconfined(pod, container),
+    capabilities: addedCapabilities(own),
   };
 }
 
 /** For `heddle-pause inside` and `enter`. */
-export function identityArgs({ user, group, groups, unconfined }: Identity): string[] {
+export function identityArgs({ user, group, groups, unconfined, capabilities }: Identity): string[] {
   const text = ({ inside, outside }: IdPair) => `${inside}:${outside}`;
   return [
     '--user',
@@ -60,6 +64,7 @@ export function identityArgs({ user, group, groups, unconfined }: Identity): str
     text(group),
     ...(groups.length > 0 ? ['--groups', groups.map(text).join(',')] : []),
     ...(unconfined ? ['--unconfined'] : []),
+    ...(capabilities.length > 0 ? ['--capabilities', capabilityMask(capabilities)] : []),
   ];
 }
 

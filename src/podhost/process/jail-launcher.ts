@@ -1,8 +1,12 @@
 /** Programs of the machine on a read-only view of its files: bwrap. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Pod } from '../../api/types.ts';
 import { v1Paths } from '../../kernel/cgroup-set.ts';
 import { podFiles } from '../files.ts';
+import { addedCapabilities } from '../oci/capabilities.ts';
+import { profileText } from '../seccomp/profile.ts';
+import { hasOwnProfile, seccompOf } from '../seccomp/wanted.ts';
 import { containerArgv, workingFolder } from './argv.ts';
 import { commandOf, ConfigError } from './environment.ts';
 import { identityArgs, identityOf, identityProblem, outsideId } from './identity.ts';
@@ -15,11 +19,15 @@ export interface JailLauncherDeps {
   program: string;
   /** The pod's own folder. */
   folder: string;
+  /** Folder of the node's profiles of system calls. */
+  seccomp: string;
 }
 
 const TERM = 15;
 
-export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): Launcher {
+export function createJailLauncher({ pod, program, folder, seccomp }: JailLauncherDeps): Launcher {
+  const profileFile = (container: string) => join(folder, `seccomp-${container}`);
+
   return {
     limitsItself: false,
     owners: async () => ({
@@ -41,6 +49,12 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
         user: identity.user.outside,
         async command(made) {
           await mkdir(stageFolder(folder), { recursive: true, mode: 0o700 });
+          const filter = seccompOf(pod(), container, {
+            folder: seccomp,
+            capabilities: addedCapabilities(container.securityContext),
+          });
+          const profile = typeof filter === 'string' ? undefined : profileFile(container.name);
+          if (typeof filter !== 'string') await writeFile(profile!, profileText(filter), { mode: 0o600 });
           const argv = containerArgv({
             program,
             pod: pod(),
@@ -49,6 +63,7 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
             folder,
             podFiles: podFiles(folder),
             ...made,
+            files: { ...made.files, ...(profile === undefined ? {} : { profile }) },
           });
           return joined(program, { score: made.score, groups: v1Paths(made.groups) }, argv);
         },
@@ -57,6 +72,7 @@ export function createJailLauncher({ pod, program, folder }: JailLauncherDeps): 
     enter: async (container, cgroup) => [
       cgroup,
       ...identityArgs(identityOf(pod(), container)),
+      ...(hasOwnProfile(pod(), container) ? ['--seccomp', profileFile(container.name)] : []),
       '--cwd',
       workingFolder(container),
     ],

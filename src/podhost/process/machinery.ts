@@ -150,7 +150,14 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     const objects = await readObjects(deps.pod(), container, deps.objects);
     const pod = deps.pod();
     const services = serviceEnvOf(pod, deps.services());
-    const base = { PATH, ...ownBase, HOSTNAME: nodenameOf(pod, deps.clusterDomain), ...services };
+    const terminal: Record<string, string> = container.tty ? { TERM: 'xterm' } : {};
+    const base = {
+      PATH,
+      ...terminal,
+      ...ownBase,
+      HOSTNAME: nodenameOf(pod, deps.clusterDomain),
+      ...services,
+    };
     const sources: EnvironmentSources = { ...facts(), ...objects, base };
     return environmentOf(pod, container, sources);
   }

@@ -1,11 +1,9 @@
 /** What runtimes of programs do not do, by name: better no pod than one that is other than it was asked for. */
 import type { Pod } from '../../api/types.ts';
+import { capabilityProblem } from '../oci/capabilities.ts';
 import { mountProblem } from './argv.ts';
 import type { Container } from './types.ts';
 import { volumeProblems } from './volumes.ts';
-
-/** Without it the default of a user who is not root: ports below 1024 are open to everybody in a pod. */
-const HARMLESS = new Set(['NET_BIND_SERVICE']);
 
 /** What a container asks for that its runtime does not have, in words; anything else than a text is none. */
 export type OwnProblems = (pod: Pod, container: Container) => unknown[];
@@ -42,10 +40,9 @@ export function programRefusal(
 const all = (pod: Pod): Container[] => [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
 
 function ownProblems(pod: Pod, container: Container): unknown[] {
-  const added = (container.securityContext?.capabilities?.add ?? []).filter((name) => !HARMLESS.has(name));
   return [
     !container.command?.length && 'no command, and there is no image that has one',
-    added.length > 0 && `capabilities.add: ${added.join(', ')}`,
+    capabilityProblem(container.securityContext),
     mountProblem(pod, container),
   ];
 }
@@ -62,9 +59,8 @@ function containerProblems(pod: Pod, container: Container, own: OwnProblems): st
 
 /** A container does not run with less around it than it asks for. */
 function securityProblems(pod: Pod, { securityContext: own }: Container) {
-  const { seccompProfile, appArmorProfile, seLinuxOptions } = { ...pod.spec?.securityContext, ...own };
+  const { appArmorProfile, seLinuxOptions } = { ...pod.spec?.securityContext, ...own };
   return [
-    seccompProfile?.type === 'Localhost' && 'seccompProfile of type Localhost',
     appArmorProfile?.type === 'Localhost' && 'a profile of AppArmor',
     Object.keys(seLinuxOptions ?? {}).length > 0 && 'seLinuxOptions',
     own?.procMount === 'Unmasked' && 'procMount Unmasked',

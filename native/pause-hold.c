@@ -48,6 +48,7 @@ struct container {
   long long start, end;
   int code;
   bool started, told;
+  char *cgroup; /* where containers share processes: what of it is left when it ends */
   struct stream out, err;
   struct log log;
   int info, report, life;
@@ -64,6 +65,9 @@ struct client {
 
 static struct container *containers[MAX_CONTAINERS];
 static struct client clients[MAX_CLIENTS];
+/* Of the pod's containers together; 0: each has its own. SHARED_BASE: of their ids. */
+static pid_t shared;
+static unsigned shared_base;
 
 static long long now_ms(void) {
   struct timespec now;
@@ -145,6 +149,15 @@ static void read_report(struct container *c) {
   tell_made(c);
 }
 
+/* The program's end is not that of those that it has started. */
+static void kill_cgroup(const char *folder) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/cgroup.kill", folder);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd >= 0 && write(fd, "1", 1) < 0) fprintf(stderr, "cannot end what is in %s: %s\n", folder, strerror(errno));
+  close_fd(&fd);
+}
+
 static void end_container(struct container *c, int status) {
   c->monitor = 0;
   c->end = now_ms();
@@ -152,6 +165,7 @@ static void end_container(struct container *c, int status) {
   /* A monitor that was killed leaves its container behind, which may never stop writing. */
   if (c->first_fd >= 0) syscall(SYS_pidfd_send_signal, c->first_fd, SIGKILL, NULL, 0);
   close_fd(&c->first_fd);
+  if (c->cgroup) kill_cgroup(c->cgroup);
   close_fd(&c->life);
   close_fd(&c->source.in);
   c->source.control = -1;
@@ -175,9 +189,11 @@ static void end_container(struct container *c, int status) {
 
 static void reap(void) {
   int status;
-  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (pid == shared) die(1, "the pod's first process has ended");
     for (int i = 0; i < MAX_CONTAINERS; i++)
       if (containers[i] && containers[i]->monitor == pid) end_container(containers[i], status);
+  }
 }
 
 static void join_cgroup(const char *folder) {
@@ -186,6 +202,18 @@ static void join_cgroup(const char *folder) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, "0", 1) != 1) die(START_ERROR, "cannot join the cgroup %s: %s", folder, strerror(errno));
   close(fd);
+}
+
+/* For bwrap's --pidns, or for `oci`. */
+static void share_with_pod(void) {
+  char text[64];
+  snprintf(text, sizeof text, shared_base ? "%d" : "/proc/%d/ns/pid", shared);
+  if (shared_base) {
+    setenv(SHARED_WITH, text, 1);
+    return;
+  }
+  int fd = open(text, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || dup2(fd, SHARE_FD) < 0) die(START_ERROR, "cannot share the pod's processes: %s", strerror(errno));
 }
 
 static _Noreturn void become_monitor(const char *cgroup, char **argv, const int given[5], int input) {
@@ -200,6 +228,7 @@ static _Noreturn void become_monitor(const char *cgroup, char **argv, const int 
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
   if (*cgroup) join_cgroup(cgroup);
+  if (shared) share_with_pod();
   execvp(argv[0], argv);
   die(START_ERROR, "cannot start %s: %s", argv[0], strerror(errno));
 }
@@ -237,6 +266,7 @@ static void start(const char *id, const char *flags, const char *log, const char
   snprintf(c->id, sizeof c->id, "%s", id);
   containers[slot] = c;
   c->start = now_ms();
+  c->cgroup = shared && *cgroup ? strdup(cgroup) : NULL;
   c->out = (struct stream){.fd = -1, .name = "stdout", .heard = stream_heard, .owner = c};
   c->err = (struct stream){.fd = -1, .name = "stderr", .heard = stream_heard, .owner = c};
   c->source = (struct source){.in = -1, .control = -1, .once = strchr(flags, 'o'), .tty = strchr(flags, 't')};
@@ -269,6 +299,7 @@ static void kill_container(const char *id, int number) {
 static void forget(const char *id) {
   for (int i = 0; i < MAX_CONTAINERS; i++) {
     if (!containers[i] || containers[i]->monitor || strcmp(containers[i]->id, id)) continue;
+    free(containers[i]->cgroup);
     free(containers[i]);
     containers[i] = NULL;
   }
@@ -419,13 +450,19 @@ static void serve(int listener, int signals) {
   }
 }
 
-/* hold SOCKET HOSTNAME [PATH,OPTIONS]... */
+/* hold SOCKET HOSTNAME [--share BASE] [PATH,OPTIONS]... */
 int hold(int argc, char **argv) {
   sigset_t ended;
-  if (argc < 4) die(2, "usage: heddle-pause hold SOCKET HOSTNAME [PATH,OPTIONS]...");
+  if (argc < 4) die(2, "usage: heddle-pause hold SOCKET HOSTNAME [--share BASE] [PATH,OPTIONS]...");
   if (unshare(CLONE_NEWUTS | CLONE_NEWIPC) < 0 || sethostname(argv[3], strlen(argv[3])) < 0)
     die(1, "cannot make the pod's namespaces: %s", strerror(errno));
-  for (int i = 4; i < argc; i++) mount_memory(argv[i]);
+  int rest = 4;
+  if (argc > 5 && !strcmp(argv[4], "--share")) {
+    shared_base = (unsigned)strtoul(argv[5], NULL, 10);
+    shared = share_processes(shared_base, argv, argv[argc - 1] + strlen(argv[argc - 1]));
+    rest = 6;
+  }
+  for (int i = rest; i < argc; i++) mount_memory(argv[i]);
   for (int i = 0; i < MAX_CLIENTS; i++) clients[i].fd = -1;
   sigemptyset(&ended);
   sigaddset(&ended, SIGCHLD);

@@ -87,6 +87,7 @@ int inside(int argc, char **argv) {
   if (write(REPORT_FD, &reached, 1) != 1) _exit(START_ERROR);
   fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
   fcntl(LIFE_FD, F_SETFD, FD_CLOEXEC);
+  close_range(SHARE_FD, ~0U, 0);
   int at = read_identity(argc, argv, 2, &who);
   if (at >= argc) die(START_ERROR, "no command after --");
   if (who.environment) read_environment(who.environment);

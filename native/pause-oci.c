@@ -5,6 +5,7 @@
  *   STAGE            memory, in a mount namespace of our own: with us all mounts go
  *   STAGE/rootfs     the image's files, shared and read-only, as owned by the pod's ids; above them the container's own
  *   STAGE/users      the user namespace of the pod's ids
+ *   STAGE/pids       the PID namespace of the pod, where its containers share one (SHARED_WITH names its first process)
  *   STAGE/sys        of the pod's network namespace, which the container's user namespace may not mount
  *   STAGE/mqueue     of the pod's IPC namespace, likewise
  *   /sys/fs/cgroup   cgroup2 alone, from our own cgroup down: runc makes its one below and finds no others
@@ -108,7 +109,7 @@ static bool make_limited_namespace(unsigned base) {
 }
 
 /* A user namespace of the pod's ids, of the mounts and of the container. */
-static int open_user_namespace(unsigned base) {
+int open_user_namespace(unsigned base) {
   int ready[2];
   char path[64], byte;
   if (pipe2(ready, O_CLOEXEC) < 0) fail("%s: %s", "pipe", strerror(errno));
@@ -146,13 +147,21 @@ static void mount_mapped(const char *from, const char *at, int users) {
 }
 
 /* A namespace stays as long as it is mounted somewhere. */
-static void mount_users(int users, const char *at) {
+static void mount_namespace(int users, const char *at) {
   char path[64];
   int file = open(at, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   snprintf(path, sizeof path, "/proc/self/fd/%d", users);
   if (file < 0 || mount(path, at, NULL, MS_BIND, NULL) < 0) fail("cannot mount %s: %s", at, strerror(errno));
   close(file);
   close(users);
+}
+
+static int open_shared(const char *pid, const char *name) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%s/ns/%s", pid, name);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail("cannot open %s: %s", path, strerror(errno));
+  return fd;
 }
 
 static void make_stage(const struct image *image) {
@@ -169,9 +178,11 @@ static void make_stage(const struct image *image) {
   snprintf(rootfs_path, sizeof rootfs_path, "/proc/self/fd/%d", rootfs);
   mkdir(image->stage, 0700);
   put_mount("tmpfs", image->stage, MS_NOSUID | MS_NODEV, "mode=0755");
-  int users = open_user_namespace(image->base);
+  const char *shared = getenv(SHARED_WITH);
+  int users = shared ? open_shared(shared, "user") : open_user_namespace(image->base);
   mount_mapped(rootfs_path, staged(image, "image"), users);
-  mount_users(users, staged(image, "users"));
+  mount_namespace(users, staged(image, "users"));
+  if (shared) mount_namespace(open_shared(shared, "pid"), staged(image, "pids"));
   /* Names without characters that options of mounts give a meaning. */
   mkdir(staged(image, "layer"), 0700);
   if (mount(layer_path, staged(image, "layer"), NULL, MS_BIND, NULL) < 0) fail("cannot mount %s: %s", image->layer, strerror(errno));

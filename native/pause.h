@@ -10,6 +10,7 @@ enum {
   INFO_FD = 3,   /* bwrap says the pid of what it started */
   REPORT_FD = 4, /* we say how far we came: REACHED, then nothing, or FAILED and words */
   LIFE_FD = 5,   /* ends when the pod's holder does: the container goes with it */
+  SHARE_FD = 6,  /* for bwrap: the PID namespace that the pod's containers share, if they do */
 };
 /* Of `enter --control` and `session`: sizes of the terminal, and its end is the end of the program. */
 enum { CONTROL_FD = 3 };
@@ -52,6 +53,14 @@ void filter_system_calls(void);
 /* Likewise as a file of the agent's says; read while it can be. */
 void read_profile(const char *path);
 void apply_profile(void);
+
+/* The first process of a namespace that all containers of the pod are in; `base`: the first of the pod's ids, or 0 where
+ * containers have the machine's; what is from argv[0] to `end` is what others see of us. */
+pid_t share_processes(unsigned base, char **argv, char *end);
+/* Where `oci` finds it. */
+#define SHARED_WITH "HEDDLE_POD_PROCESSES"
+/* A user namespace of the pod's ids. */
+int open_user_namespace(unsigned base);
 
 /* Makes a terminal in the devpts that is at /dev/pts; our end of it. */
 int open_terminal(unsigned user, unsigned group, int *theirs);

@@ -20,7 +20,7 @@ export function inTerminal(command: string): Typed {
   const child = spawn(
     'script',
     ['--quiet', '--return', '--command', `tty; stty cols 133 rows 44; exec ${command}`, '/dev/null'],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
+    { stdio: ['pipe', 'pipe', 'ignore'] },
   );
   let text = '';
   let from = 0;

@@ -141,7 +141,7 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   await eventually('logs deploy/web', ({ stdout }) => stdout.includes('response:200'));
   assert.equal(await cluster.must('exec', 'deploy/web', '-n', 'work', '--', 'cat', '/srv/index.html'), page);
   const inUse = await image('rm', 'test/web:1');
-  assert.deepEqual([inUse.code, /in use by work\/web-/.test(inUse.stderr)], [1, true], inUse.stderr);
+  assert.deepEqual([inUse.code, /in use by .*work\/web-/.test(inUse.stderr)], [1, true], inUse.stderr);
   const webStarted = () => must('get pods -l app=web -o jsonpath={.items[0].status.containerStatuses}');
   const webBefore = await webStarted();
 

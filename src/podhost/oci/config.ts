@@ -26,6 +26,8 @@ export interface ConfigOptions {
   seccomp: Seccomp;
   /** `linux.resources`. */
   resources: object;
+  /** With the pod's other containers. */
+  sharesProcesses: boolean;
   /** Volumes and files, outer ones first. */
   mounts: readonly Mount[];
 }
@@ -96,7 +98,8 @@ export function runtimeConfig(options: ConfigOptions): object {
     linux: {
       // The pod's network, IPC and host name are those that runc is started in.
       namespaces: [
-        ...['pid', 'mount', 'cgroup'].map((type) => ({ type })),
+        options.sharesProcesses ? { type: 'pid', path: `${stage}/pids` } : { type: 'pid' },
+        ...['mount', 'cgroup'].map((type) => ({ type })),
         // Made by heddle-pause: it holds all users of the pod together to a number of processes.
         { type: 'user', path: `${stage}/users` },
       ],

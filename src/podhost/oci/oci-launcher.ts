@@ -128,6 +128,7 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
       stage: STAGE,
       seccomp: filter,
       resources: resourcesOf(containerLimits(container), made.groups),
+      sharesProcesses: pod().spec?.shareProcessNamespace === true,
       mounts,
     });
     await mkdir(bundle, { recursive: true, mode: 0o700 });

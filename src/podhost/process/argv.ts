@@ -96,7 +96,9 @@ function commandLine(options: ArgvOptions): string[] {
       : ['--perms', '1777', '--size', String(PRIVATE_BYTES), '--tmpfs', path];
   return [
     ...(stage ? [options.program, 'stage', ...stage, '--'] : []),
-    ...words('bwrap --unshare-pid --unshare-cgroup-try --as-pid-1 --die-with-parent --new-session'),
+    ...words('bwrap --unshare-cgroup-try --die-with-parent --new-session'),
+    // See SHARE_FD in native/pause.h. Without either, bwrap would show the machine's processes.
+    ...words(options.pod.spec?.shareProcessNamespace ? '--pidns 6' : '--unshare-pid --as-pid-1'),
     ...words('--info-fd 3 --clearenv'),
     ...hostFolders(podFiles),
     ...words('--proc /proc --dev /dev'),

@@ -125,6 +125,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
 
   async function openHolder(signal: AbortSignal): Promise<Pause> {
     const pod = deps.pod();
+    const owners = await launcher.owners();
     held =
       (await findPause(deps.socketPath)) ??
       (await startPause(
@@ -135,7 +136,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
           netns: deps.netns,
           cgroup: deps.cgroups.path,
           ownCgroup: join(deps.cgroups.path, 'holder'),
-          memory: memoryMounts(pod, folder, await launcher.owners()),
+          memory: memoryMounts(pod, folder, owners),
+          share: pod.spec?.shareProcessNamespace ? owners.owner : undefined,
           clock,
         },
         signal,

@@ -61,6 +61,8 @@ export interface PauseOptions {
   ownCgroup: string;
   /** `path,options` of each volume in memory. */
   memory: readonly string[];
+  /** The pod's containers see each other's processes: the first of the pod's ids, 0 where they have the machine's. */
+  share?: number | undefined;
   clock: Clock;
 }
 
@@ -99,8 +101,9 @@ export async function startPause(options: PauseOptions, signal: AbortSignal): Pr
 function spawnHolder(options: PauseOptions): () => string | undefined {
   const netns = openNetns(options.netns);
   try {
+    const share = options.share === undefined ? [] : ['--share', String(options.share)];
     const child = spawnIn({
-      argv: [options.program, 'hold', options.socketPath, options.hostname, ...options.memory],
+      argv: [options.program, 'hold', options.socketPath, options.hostname, ...share, ...options.memory],
       netns,
       cgroup: options.ownCgroup,
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -29,7 +29,6 @@ export function programRefusal(
     };
   const problems = [
     ...volumeProblems(pod),
-    ...(spec?.shareProcessNamespace ? ['shareProcessNamespace'] : []),
     ...(spec?.securityContext?.sysctls?.length ? ['sysctls'] : []),
     ...all(pod).flatMap((container) => containerProblems(pod, container, own)),
   ];

@@ -3,7 +3,7 @@
  * is synchronous. Lengths of what is behind a pointer are the caller's to check: `map.ts` does for maps.
  */
 import fs from 'node:fs';
-import { addressOf, errnoName, libc, systemError } from '../ffi.ts';
+import { addressOf, errnoName, libc, systemError, withoutSignals } from '../ffi.ts';
 
 export const COMMAND = {
   MAP_CREATE: 0,
@@ -108,7 +108,11 @@ export function programLoad({ type, code, attachType = 0 }: ProgramLoad): number
   view.setBigUint64(8, addressOf(code), true);
   view.setBigUint64(16, addressOf(license), true);
   view.setUint32(68, attachType, true);
-  return must(call(COMMAND.PROG_LOAD, bytes, code, license), 'load a program');
+  // As for objects: a signal would end the verifier's work with EAGAIN, and what is probed would count as missing.
+  return must(
+    withoutSignals(() => call(COMMAND.PROG_LOAD, bytes, code, license)),
+    'load a program',
+  );
 }
 
 export function btfLoad(types: Uint8Array): number {

@@ -55,6 +55,7 @@ under(uml, {
 });
 under(qemu, { files: ['src/kernel/*.test.ts'], timeout: 400 });
 under(qemu, { files: ['src/datapath/ipvs/contract.test.ts'], timeout: 900 });
+under(qemu, { files: ['src/datapath/ipvs/guards.test.ts'], timeout: 300 });
 // Whether an older kernel takes the eBPF programs, and they do there what they do here.
 under(qemu, { files: ['src/datapath/ebpf/stack.test.ts'], timeout: 200 });
 for (const file of ['contract.test.ts', 'contract-at-tc.test.ts'])

@@ -1,6 +1,7 @@
 /** Ranges of the cluster and the addresses that stand in for pods: to the outside, and to themselves. */
 import type { Settings } from '../plan/tables.ts';
 import { acceptsNative, TUNNEL_LINKS, type TunnelMarks, tunnelMarks } from '../routing.ts';
+import type { TableUse } from './base.ts';
 import { dropAs } from './drops.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { element, type Chain, type KernelObject } from './objects.ts';
@@ -8,8 +9,12 @@ import { element, type Chain, type KernelObject } from './objects.ts';
 const FAMILIES = [4, 6] as const;
 const ipOf = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
 
-export function lowerSettings(settings: Settings | undefined, services: boolean): KernelObject[] {
-  if (!settings) return [postrouting([], services), ...guards([], [], [])];
+export function lowerSettings(
+  settings: Settings | undefined,
+  { services, relayed }: TableUse,
+): KernelObject[] {
+  if (!settings)
+    return [postrouting([], services), ...guards([], [], []), ...(relayed ? [sentGuard([])] : [])];
   const { podCidrs, serviceCidrs, underlayCidrs, nodePodCidrs, nodeAddresses, podLinks } = settings;
   const { controlAddresses = [] } = settings;
   return [
@@ -32,17 +37,19 @@ export function lowerSettings(settings: Settings | undefined, services: boolean)
       ],
       backendRules(tunnelMarks(settings), 'saddr !='),
     ),
+    ...(relayed ? [sentGuard(relayedRules(tunnelMarks(settings)))] : []),
   ];
 }
 
+const guard = (name: string, hook: string, rules: readonly string[]): Chain => ({
+  type: 'chain',
+  name,
+  hook: `type filter hook ${hook}; policy accept;`,
+  rules,
+});
+
 /** A pod's link is up before its policy is here: until then nothing passes, whoever runs in the pod already. */
 function guards(incoming: readonly string[], outgoing: readonly string[], local: readonly string[]): Chain[] {
-  const guard = (name: string, hook: string, rules: readonly string[]): Chain => ({
-    type: 'chain',
-    name,
-    hook: `type filter hook ${hook}; policy accept;`,
-    rules,
-  });
   return [
     guard('guard-in', 'prerouting priority raw', incoming),
     guard('guard-out', 'forward priority filter', outgoing),
@@ -69,6 +76,18 @@ const backendRules = ({ udpPorts }: TunnelMarks, end: 'saddr !=' | 'daddr'): str
     FAMILIES.map(
       (family) => `udp dport ${port} ${ipOf(family)} ${end} @tunnels${family} ${dropAs('tunnel')}`,
     ),
+  );
+
+/** Of the output hook, by which IPVS sends on what was for a service. */
+const sentGuard = (rules: readonly string[]): Chain => guard('guard-sent', 'output priority filter', rules);
+
+/** As `backendRules`, where packets of the tunnel itself pass too: the kernel asked for its other end. */
+const relayedRules = ({ udpPorts }: TunnelMarks): string[] =>
+  udpPorts.flatMap((port) =>
+    FAMILIES.map((family) => {
+      const [ip, ends] = [ipOf(family), `@tunnels${family}`];
+      return `udp dport ${port} ${ip} daddr ${ends} ct original ${ip} daddr != ${ends} ${dropAs('tunnel')}`;
+    }),
   );
 
 /** What comes by none of these came by an uplink. */

@@ -4,6 +4,7 @@
  */
 import { type Family, tryParseAddress, tryParseCidr, bits, formatAddress } from '../../lib/ip.ts';
 import { type Change, type PlanState, type PlanTables, SETTINGS_KEY, TABLE_NAMES } from '../plan/tables.ts';
+import type { TableUse } from './base.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { lowerPolicy, lowerRule } from './lower-policy.ts';
 import { lowerFrontend, type SlotsOf } from './lower-services.ts';
@@ -14,9 +15,7 @@ import { element, type KernelObject } from './objects.ts';
 /** `services 10.96.0.1|TCP|80`, `nets 4` */
 export type Group = string;
 
-export interface Lowering {
-  /** False: services are somebody else's. */
-  readonly services: boolean;
+export interface Lowering extends TableUse {
   readonly slotsOf: SlotsOf;
 }
 
@@ -58,8 +57,8 @@ const each =
   };
 
 const lowerings = {
-  settings: (state: PlanState, _key: string, { services }: Lowering): KernelObject[] =>
-    lowerSettings(state.settings.get(SETTINGS_KEY), services),
+  settings: (state: PlanState, _key: string, use: Lowering): KernelObject[] =>
+    lowerSettings(state.settings.get(SETTINGS_KEY), use),
   rules: each('rules', lowerRule),
   policies: each('policies', lowerPolicy),
   identities: each('identities', (identity, cidr) => [

@@ -26,8 +26,8 @@ export function createMirror(
 ): Mirror {
   const plan = emptyState();
   const held = createHeld<KernelObject>({ idOf, equal });
-  const now = { services, slotsOf: slotsIn(held.find) };
-  const then = { services, slotsOf: slotsIn((id) => kernel.get(id)) };
+  const now = { services, relayed, slotsOf: slotsIn(held.find) };
+  const then = { services, relayed, slotsOf: slotsIn((id) => kernel.get(id)) };
 
   held.replace('base', baseObjects({ services, relayed }));
   applyChanges(plan, stateChanges(state));

@@ -33,7 +33,7 @@ static __noinline int is_forged(struct __sk_buff *skb, const struct packet *p, c
 	if (!owner.dst.words[3])
 		return 1;
 	start_route(&fib, &owner, skb->ifindex);
-	/* Unknown neighbours are not believed: the agent has the kernel know other nodes (edge/neighbours.ts). */
+	/* Unknown neighbours are not believed: the agent has the kernel know other nodes (datapath/neighbours.ts). */
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || bpf_skb_load_bytes(skb, 6, mac, 6))
 		return 1;
 	return fib.ifindex != skb->ifindex || *(__u16 *)mac != *(__u16 *)fib.dmac ||

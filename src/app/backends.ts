@@ -54,6 +54,11 @@ export interface Backends {
   lost(): number;
 }
 
+function repeat(seconds: number, work: () => void): () => void {
+  const timer = setInterval(work, seconds * 1000).unref();
+  return () => clearInterval(timer);
+}
+
 export function createBackends(deps: BackendsDeps): Backends {
   const { route, overlay, paths, objectDir, mapSizes, log } = deps;
   let nflog: Nflog | undefined;
@@ -64,6 +69,7 @@ export function createBackends(deps: BackendsDeps): Backends {
     return createNftablesBackend({
       ...use,
       nft: openNft(),
+      neighbours: { route, every: repeat },
       overlay,
       deleteFlows: (filter) => conntrack.delete(filter),
       listFlows: () => conntrack.list(),
@@ -111,10 +117,7 @@ export function createBackends(deps: BackendsDeps): Backends {
         sysctls,
         deleteFlows: (filter) => conntrack.delete(filter),
         listFlows: () => conntrack.list(),
-        every(seconds, work) {
-          const timer = setInterval(work, seconds * 1000).unref();
-          return () => clearInterval(timer);
-        },
+        every: repeat,
         log,
       });
       const policy = nftables({ table: 'heddle-policy-ipvs', services: false, relayed: true });

@@ -2,6 +2,7 @@
 import type { Log } from '../../lib/log.ts';
 import type { Backend, Capabilities, Counter, Difference } from '../backend.ts';
 import type { Overlay } from '../overlay.ts';
+import type { Change, PlanState } from '../plan/tables.ts';
 import { commandsFor, type Edit, edits, needsReplacement, replaceTable } from './diff.ts';
 import { readDrops } from './drops.ts';
 import { createEvents, type OpenNflog } from './events.ts';
@@ -9,6 +10,7 @@ import { createMirror, type Mirror } from './mirror.ts';
 import { ruleOfChain } from './names.ts';
 import type { KernelObject, KernelState } from './objects.ts';
 import { parseTable } from './parse.ts';
+import { concernsSenders, createSenders, senderPlan, type SendersDeps } from './senders.ts';
 import { type DeleteFlows, isStale, type ListFlows, translatedFlows, unsettled } from '../tracked-flows.ts';
 import { type AddFlows, trackedHandover } from '../tracked-handover.ts';
 
@@ -23,6 +25,8 @@ export interface NftablesDeps {
   relayed?: boolean;
   /** Opened in the node's namespace (`openNft`). */
   nft: { run(commands: string): string; json(commands: string): unknown; close(): void };
+  /** Without it nobody who sends for pods of another node is asked for his link address, where there is no tunnel. */
+  neighbours?: SendersDeps;
   /** Programs the routes; without it they are left to somebody else. */
   overlay?: Overlay;
   /** Ends what conntrack remembers of datagrams to backends that are gone; without it they stay until they time out. */
@@ -60,10 +64,15 @@ const capabilities: Capabilities = {
   },
 };
 
+/** How long a node that comes back with another link address is not believed. */
+const SENDERS_SECONDS = 2;
+
 export function createNftablesBackend(deps: NftablesDeps): Backend {
   const { nft, overlay, log, services = true, relayed = false } = deps;
   const table = `inet ${deps.table ?? 'heddle'}`;
   const events = createEvents(deps.openNflog, deps.now ?? Date.now);
+  const senders = deps.neighbours && createSenders(deps.neighbours);
+  const stopListening = deps.neighbours?.every?.(SENDERS_SECONDS, hearAgain);
   let mirror: Mirror | undefined;
 
   function send(commands: readonly string[]): void {
@@ -81,6 +90,21 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
     converge(current, listTable(nft, table));
   }
 
+  /** Who has answered since, or has another link address now. */
+  function hearAgain(): void {
+    if (!mirror || !senders) return;
+    try {
+      const list = mirror.update([], senders.refresh(mirror.plan));
+      try {
+        send(commandsFor(list, table));
+      } catch (error) {
+        mend(mirror, error);
+      }
+    } catch (error) {
+      log.warn('cannot follow the link addresses of other nodes; trying again', { error: String(error) });
+    }
+  }
+
   /** Sends what differs between the kernel and the mirror. */
   function converge(wanted: Mirror, actual: KernelState | undefined): Difference[] {
     const list = edits(actual ?? new Map(), wanted.objects());
@@ -88,6 +112,14 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
       send(replaceTable(wanted.objects(), actual !== undefined, table));
     else send(commandsFor(list, table));
     return list.map(difference);
+  }
+
+  /** Before a packet is asked for it: nodes whose link address is new. */
+  async function heardBefore(plan: PlanState, changes: readonly Change[]): Promise<string[]> {
+    if (!senders) return [];
+    const next = senderPlan(plan, changes);
+    await senders.learn(next);
+    return senders.refresh(next);
   }
 
   /** What was written must be what is listed, or every prune would write it again. */
@@ -106,7 +138,8 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
     async apply(changes) {
       const current = applied();
       const flows = services ? unsettled(changes, current.plan) : new Set<string>();
-      const list = current.update(changes);
+      const nodes = concernsSenders(changes) ? await heardBefore(current.plan, changes) : [];
+      const list = current.update(changes, nodes);
       try {
         send(commandsFor(list, table));
       } catch (error) {
@@ -116,8 +149,11 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
       if (flows.size > 0) deps.deleteFlows?.(isStale(current.plan, flows));
     },
     async prune(state) {
+      await senders?.learn(state);
+      senders?.refresh(state);
       const actual = listTable(nft, table);
-      const next = createMirror(state, actual ?? new Map(), { services, relayed });
+      const use = { services, relayed, linkAddresses: senders !== undefined };
+      const next = createMirror(state, actual ?? new Map(), use, senders?.macOf);
       const mended = converge(next, actual);
       if (mended.length > 0) prove(next);
       mirror = next;
@@ -144,6 +180,7 @@ export function createNftablesBackend(deps: NftablesDeps): Backend {
       if (listTable(nft, table)) nft.run(`delete table ${table}`);
     },
     close() {
+      stopListening?.();
       events.close();
       nft.close();
     },

@@ -29,6 +29,7 @@ function setsOf(family: 4 | 6): KernelObject[] {
     set(`heard${family}`, `type ${ip}`),
     set(`pod-nets${family}`, `type ${ip}; flags interval`),
     set(`remote-nets${family}`, `type ${ip}; flags interval`),
+    set(`remote-senders${family}`, `type ${ip} . ether_addr; flags interval`),
   ];
 }
 
@@ -108,13 +109,18 @@ export interface TableUse {
   readonly services: boolean;
   /** The other part sends requests of pods and of others on from the output hook, as IPVS does. */
   readonly relayed: boolean;
+  /** Without a tunnel, who sends for pods of another node is asked for his link address (senders.ts). */
+  readonly linkAddresses: boolean;
 }
 
 /**
  * `postrouting` is not here: it says this node's addresses, see lower-settings.ts. What no service has is refused by
  * whoever has the services: some of it he drops.
  */
-export const baseObjects = ({ services, relayed }: TableUse): readonly KernelObject[] => [
+export const baseObjects = ({
+  services,
+  relayed,
+}: Pick<TableUse, 'services' | 'relayed'>): readonly KernelObject[] => [
   ...BASE,
   forward(services ? unserved : []),
   base(

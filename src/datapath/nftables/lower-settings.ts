@@ -11,7 +11,7 @@ const ipOf = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
 
 export function lowerSettings(
   settings: Settings | undefined,
-  { services, relayed }: TableUse,
+  { services, relayed, linkAddresses }: TableUse,
 ): KernelObject[] {
   if (!settings)
     return [postrouting([], services), ...guards([], [], []), ...(relayed ? [sentGuard([])] : [])];
@@ -28,7 +28,7 @@ export function lowerSettings(
       [
         `iifname "${podLinks}*" iifname != @interfaces ${dropAs('unknown-link')}`,
         ...tunnelRules(tunnelMarks(settings)),
-        ...podRules(settings),
+        ...podRules(settings, linkAddresses),
         ...deniedRules(settings),
       ],
       [
@@ -96,18 +96,25 @@ const inside = (podLinks: string): string =>
 
 /**
  * At uplinks nobody is a pod of this node; and of other nodes none speaks to pods here, unless that is the way
- * between nodes: then those alone that some other node has.
+ * between nodes: then those alone that some other node has, from the link address by which it is reached.
  */
-function podRules(settings: Settings): string[] {
+function podRules(settings: Settings, linkAddresses: boolean): string[] {
   const { podLinks, podCidrs } = settings;
   return FAMILIES.flatMap((family) => {
     const [at, ip] = [inside(podLinks), ipOf(family)];
     const ranges = podCidrs.filter((cidr) => cidr.includes(':') === (family === 6));
-    const other = acceptsNative(settings) ? ` ${ip} saddr != @remote-nets${family}` : '';
+    const others = !acceptsNative(settings)
+      ? ['']
+      : [
+          ` ${ip} saddr != @remote-nets${family}`,
+          ...(linkAddresses ? [` ${ip} saddr . ether saddr != @remote-senders${family}`] : []),
+        ];
     return [
       `${at} ${ip} saddr @pod-nets${family} ${dropAs('spoofed')}`,
-      ...ranges.map(
-        (range) => `${at} ${ip} saddr ${range} ${ip} daddr @pod-nets${family}${other} ${dropAs('spoofed')}`,
+      ...ranges.flatMap((range) =>
+        others.map(
+          (other) => `${at} ${ip} saddr ${range} ${ip} daddr @pod-nets${family}${other} ${dropAs('spoofed')}`,
+        ),
       ),
     ];
   });

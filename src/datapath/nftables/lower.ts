@@ -3,7 +3,14 @@
  * but for address ranges, which are flattened together per family.
  */
 import { type Family, tryParseAddress, tryParseCidr, bits, formatAddress } from '../../lib/ip.ts';
-import { type Change, type PlanState, type PlanTables, SETTINGS_KEY, TABLE_NAMES } from '../plan/tables.ts';
+import {
+  type Change,
+  type PlanState,
+  type PlanTables,
+  type RemoteNode,
+  SETTINGS_KEY,
+  TABLE_NAMES,
+} from '../plan/tables.ts';
 import type { TableUse } from './base.ts';
 import { flatten, rangeText } from './flatten.ts';
 import { lowerPolicy, lowerRule } from './lower-policy.ts';
@@ -16,6 +23,8 @@ import { element, type KernelObject } from './objects.ts';
 export type Group = string;
 
 export interface Lowering extends TableUse {
+  /** Of another node's first address, by which its pods' packets come where there is no tunnel. */
+  readonly macOf: (address: string) => string | undefined;
   readonly slotsOf: SlotsOf;
 }
 
@@ -84,14 +93,10 @@ const lowerings = {
       element(`origins${familyOf(address)}`, `"${pod.interface}" . ${address}`),
     ]),
   ]),
-  // The tunnel's far end; the route itself is overlay.ts'.
-  routes: each('routes', ({ addresses, podCidrs }) => [
-    ...addresses.slice(0, 1).map((end) => element(`tunnels${familyOf(end)}`, end)),
-    ...addresses.map((address) => element(`heard${familyOf(address)}`, address)),
-    ...flatten(podCidrs.map((cidr) => [cidr, true] as const)).map((range) =>
-      element(`remote-nets${range.family}`, rangeText(range)),
-    ),
-  ]),
+  routes: (state: PlanState, key: string, { macOf }: Lowering): KernelObject[] => {
+    const node = state.routes.get(key);
+    return node === undefined ? [] : lowerNode(node, macOf(node.addresses[0] ?? ''));
+  },
   protection: each('protection', ({ denied }) =>
     flatten(denied.map((cidr) => [cidr, true] as const)).map((range) =>
       element(`denied${range.family}`, rangeText(range)),
@@ -102,6 +107,22 @@ const lowerings = {
     return frontend === undefined || !services ? [] : lowerFrontend(frontend, slotsOf);
   },
 };
+
+/** The route itself is overlay.ts'. */
+function lowerNode({ addresses, podCidrs }: Readonly<RemoteNode>, mac: string | undefined): KernelObject[] {
+  const ranges = flatten(podCidrs.map((cidr) => [cidr, true] as const));
+  return [
+    // The tunnel's far end.
+    ...addresses.slice(0, 1).map((end) => element(`tunnels${familyOf(end)}`, end)),
+    ...addresses.map((address) => element(`heard${familyOf(address)}`, address)),
+    ...ranges.flatMap((range) => [
+      element(`remote-nets${range.family}`, rangeText(range)),
+      ...(mac === undefined
+        ? []
+        : [element(`remote-senders${range.family}`, `${rangeText(range)} . ${mac}`)]),
+    ]),
+  ];
+}
 
 function lowerNets(identities: ReadonlyMap<string, number>, family: Family): KernelObject[] {
   const nets = [...identities].filter(([cidr]) => familyOf(cidr) === family && !isHost(cidr));

@@ -6,14 +6,17 @@ import { applyChanges, type Change, emptyState, type PlanState, stateChanges } f
 import { createHeld } from '../held.ts';
 import { baseObjects, type TableUse } from './base.ts';
 import { type Edit } from './diff.ts';
-import { groupOf, groupsOf, lowerGroup } from './lower.ts';
+import { groupOf, groupsOf, type Lowering, lowerGroup } from './lower.ts';
 import type { SlotsOf } from './lower-services.ts';
 import { mark } from './names.ts';
 import { elementId, equal, idOf, type KernelObject, type KernelState } from './objects.ts';
 
 export interface Mirror {
-  /** Writes changes in; what they change in the kernel's table. */
-  update(changes: readonly Change[]): Edit[];
+  /**
+   * Writes changes in; what they change in the kernel's table.
+   * @param nodes others, whose link addresses are not what they were
+   */
+  update(changes: readonly Change[], nodes?: readonly string[]): Edit[];
   readonly plan: PlanState;
   objects(): KernelState;
 }
@@ -22,12 +25,14 @@ export interface Mirror {
 export function createMirror(
   state: PlanState,
   kernel: KernelState,
-  { services = true, relayed = false }: Partial<TableUse> = {},
+  { services = true, relayed = false, linkAddresses = false }: Partial<TableUse> = {},
+  macOf: Lowering['macOf'] = () => undefined,
 ): Mirror {
   const plan = emptyState();
   const held = createHeld<KernelObject>({ idOf, equal });
-  const now = { services, relayed, slotsOf: slotsIn(held.find) };
-  const then = { services, relayed, slotsOf: slotsIn((id) => kernel.get(id)) };
+  const use = { services, relayed, linkAddresses, macOf };
+  const now = { ...use, slotsOf: slotsIn(held.find) };
+  const then = { ...use, slotsOf: slotsIn((id) => kernel.get(id)) };
 
   held.replace('base', baseObjects({ services, relayed }));
   applyChanges(plan, stateChanges(state));
@@ -38,9 +43,11 @@ export function createMirror(
   return {
     plan,
     objects: held.objects,
-    update(changes) {
+    update(changes, nodes = []) {
       applyChanges(plan, changes);
-      const touched = new Set(changes.map(groupOf));
+      const touched = new Set(
+        [...changes, ...nodes.map((key) => ({ table: 'routes', key }) as const)].map(groupOf),
+      );
       const next = [...touched].map((group) => ({ group, objects: lowerGroup(plan, group, now) }));
       for (const { group, objects } of next) held.replace(group, objects);
       return held.edits();

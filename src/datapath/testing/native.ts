@@ -22,8 +22,7 @@ async function sendFrom(t: TestContext, ns: Netns, from: string, to: string, por
   );
 }
 
-/** @param linkAddresses the backend asks for the link address of who sends, too */
-export function nativeContract(name: string, openBackend: OpenBackend, linkAddresses: boolean): void {
+export function nativeContract(name: string, openBackend: OpenBackend): void {
   void test(`${name}: without a tunnel pods are who they say, as far as their node says so`, {
     skip: needsRoot,
   }, async (t) => {
@@ -63,7 +62,7 @@ export function nativeContract(name: string, openBackend: OpenBackend, linkAddre
     );
     const heard = new Set(arrived.map(({ dport }) => dport));
     assert.deepEqual(
-      [7000, 7001, ...(linkAddresses ? [7002] : [])].filter((port) => heard.has(port)),
+      [7000, 7001, 7002].filter((port) => heard.has(port)),
       [],
     );
   });

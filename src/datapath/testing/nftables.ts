@@ -34,6 +34,7 @@ export function openNftables(
         return nft.run(commands);
       },
     },
+    neighbours: { route },
     overlay: createOverlay(route, { vni: 72, port: 4789, mtu: 1450, nodeAddresses: settings.nodeAddresses }),
     deleteFlows: (filter) => conntrack.delete(filter),
     listFlows: () => conntrack.list(),

@@ -9,7 +9,7 @@ import { openEbpf, openEbpfWith } from '../../testing/ebpf.ts';
 import { GATEWAYS, type LabNode } from '../../testing/lab.ts';
 import { sendPacket, settled, witness } from '../../testing/packets.ts';
 import type { Programs } from '../loader.ts';
-import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
+import { createNodeNeighbours, type NeighbourRoute } from '../../neighbours.ts';
 import { createEdgePart } from './part.ts';
 
 for (const who of ['another node', 'a pod of another node'])
@@ -138,7 +138,7 @@ test('nodes behind a gateway make it the neighbour; nodes by other links, or out
     askNeighbour: ({ dev, address }) => void asks.push(`${dev} ${address}`),
     deleteNeighbour: ({ dev, address }) => forgotten.push(`${dev} ${address}`) > 0,
   };
-  const neighbours = createEdgeNeighbours(route);
+  const neighbours = createNodeNeighbours(route);
   const owners = [...Object.keys(ways), '10.8.0.1'];
   const differences = [
     { kind: 'foreign', what: 'neighbour 10.240.0.99' },

@@ -12,7 +12,7 @@ import { dsrNames } from './dsr.ts';
 import { forgetAll, handedOver, takeOver } from './handover.ts';
 import { createEdgeHooks } from './hooks.ts';
 import { createEdgeRecords, EDGE_MAPS, type EdgeLinks, type EdgeMap, lowerEdge, NAT_PORTS } from './lower.ts';
-import { createEdgeNeighbours, type NeighbourRoute } from './neighbours.ts';
+import { createNodeNeighbours, type NeighbourRoute } from '../../neighbours.ts';
 import { recount } from './recount.ts';
 import { holdSysctls, releaseSysctls } from './sysctls.ts';
 import { translatedFlows } from './translated.ts';
@@ -63,7 +63,7 @@ export function createEdgePart(deps: EdgeDeps): EdgePart {
     value: programs.codec<NatValue>('struct nat_value'),
   }));
   const hooks = createEdgeHooks(programs, ns);
-  const neighbours = createEdgeNeighbours(route);
+  const neighbours = createNodeNeighbours(route);
   const sysctls = { read: deps.readSysctl, write: deps.writeSysctl };
   let state = emptyState();
   let attachedAt = 0;

@@ -1,9 +1,9 @@
 /**
- * Link addresses of other nodes, which the program at the uplink asks for to tell who is forged. The kernel alone
+ * Link addresses of other nodes, by which data paths tell who is forged at the uplink. The kernel alone
  * does not always know them: who asks for this node's IPv6 address does so in the name of a link-local one, and what
  * was learned is forgotten where the machine's neighbours are many.
  */
-import type { Difference } from '../../backend.ts';
+import type { Difference } from './backend.ts';
 
 export interface NeighbourRoute {
   links(): readonly { readonly index: number; readonly name: string }[];
@@ -21,7 +21,7 @@ export interface NeighbourRoute {
   deleteNeighbour(neighbour: { dev: string; address: string }): boolean;
 }
 
-export interface EdgeNeighbours {
+export interface NodeNeighbours {
   /** `owners`: addresses of other nodes; those behind a gateway make it the neighbour. Forgets all others. */
   prune(uplink: number, owners: readonly string[]): Difference[];
   verify(uplink: number, owners: readonly string[]): Difference[];
@@ -33,7 +33,7 @@ export interface EdgeNeighbours {
 
 const PROTOCOL = 72;
 
-export function createEdgeNeighbours(route: NeighbourRoute): EdgeNeighbours {
+export function createNodeNeighbours(route: NeighbourRoute): NodeNeighbours {
   const ours = () =>
     route.neighbours().filter(({ permanent, protocol }) => !permanent && protocol === PROTOCOL);
   const nameOf = (index: number) => route.links().find((link) => link.index === index)?.name;

@@ -25,6 +25,7 @@ import { metaKindOf } from './meta/config.ts';
 import type { Metas } from './meta/metas.ts';
 import { hostInterfaceName, ownerAlias } from './names.ts';
 import { openPod } from './open-pod.ts';
+import { type OwnDns, withOwnDns } from './own-dns.ts';
 import { asCniError } from './plugin-error.ts';
 import type { PodMtu } from './pod-mtu.ts';
 import { addressesIn, interfaceIn, mergeResults, prevResultOf } from './prev-result.ts';
@@ -53,6 +54,8 @@ export interface PluginDeps {
   sources?: readonly string[];
   /** Why containers that are there cannot be reached as they should, for STATUS. */
   limits?: () => string[];
+  /** A DNS that knows containers' names, for results. */
+  dns?: OwnDns;
   /** What is said of a pod's addresses elsewhere than in the request. @throws HeddleError */
   podWishes?: (pod: { namespace: string; name: string; uid: string }) => PodWishes;
   log: Log;
@@ -136,6 +139,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
         node,
         ipam,
         hostPorts,
+        dns: deps.dns,
       });
     if (prev && interfaceIn(prev, request.ifName) !== undefined) {
       const mark = hostInterfaceName(request);
@@ -156,7 +160,9 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, limit, defaults });
     hostPorts?.publish({ link: ends.hostInterface, label: owner.label, ports: wishes.ports, addresses });
     finish(node, ends.hostInterface, alias);
-    return resultOf(request, prev, allocation, { ...ends, mtu, dns: wishes.dns, defaults });
+    const families = new Set(defaults ? addresses.map((each) => (each.includes(':') ? 6 : 4)) : []);
+    const dns = withOwnDns(wishes.dns, deps.dns, families);
+    return resultOf(request, prev, allocation, { ...ends, mtu, dns, defaults });
   }
 
   return {

@@ -16,6 +16,8 @@ export interface Answer {
   readonly rcode: number;
   /** Said by who is responsible for the name. */
   readonly authoritative: boolean;
+  /** Whoever said it asks others, too (RA). */
+  readonly recursive?: boolean;
   readonly answers: readonly ResourceRecord[];
   readonly authorities: readonly ResourceRecord[];
   readonly additionals: readonly ResourceRecord[];

@@ -13,14 +13,18 @@ const rcodes: Readonly<Record<string, string>> = {
   16: 'BADVERS',
 };
 
-export function exposeDns(metrics: Metrics, server: DnsServer, records: Records): void {
+/** @param records of a cluster's services; without, what is said of names is said elsewhere */
+export function exposeDns(
+  metrics: Metrics,
+  server: Pick<DnsServer, 'stats' | 'listening'>,
+  records?: Pick<Records, 'size' | 'isSynced'>,
+): void {
   const responses = metrics.counter(
     'heddle_dns_responses_total',
     'DNS responses sent, by transport and code.',
   );
   const dropped = metrics.counter('heddle_dns_dropped_total', 'DNS queries that got no response, by reason.');
-  const names = metrics.gauge('heddle_dns_names', 'Names that services have.');
-  const synced = metrics.gauge('heddle_dns_synced', '1 once the names are complete.');
+  if (records) exposeNames(metrics, records);
   const listening = metrics.gauge('heddle_dns_listening', 'Sockets that listen for DNS queries.');
   const before = new Map<string, number>();
   const sinceLast = (key: string, now: number) => {
@@ -36,8 +40,15 @@ export function exposeDns(metrics: Metrics, server: DnsServer, records: Records)
     }
     for (const reason of ['malformed', 'overload'] as const)
       dropped.inc({ reason }, sinceLast(reason, stats[reason]));
+    listening.set(server.listening().length);
+  });
+}
+
+function exposeNames(metrics: Metrics, records: Pick<Records, 'size' | 'isSynced'>): void {
+  const names = metrics.gauge('heddle_dns_names', 'Names that services have.');
+  const synced = metrics.gauge('heddle_dns_synced', '1 once the names are complete.');
+  metrics.onCollect(() => {
     names.set(records.size);
     synced.set(records.isSynced ? 1 : 0);
-    listening.set(server.listening().length);
   });
 }

@@ -94,7 +94,7 @@ function responseTo(request: Message, answer: Answer): Message {
     authoritative: answer.authoritative,
     truncated: false,
     recursionDesired,
-    recursionAvailable: false,
+    recursionAvailable: answer.recursive === true,
     authenticData: false,
     checkingDisabled,
     rcode: answer.rcode,

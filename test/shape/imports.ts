@@ -62,6 +62,7 @@ export const edges: readonly Edge[] = [
   },
   { from: 'doctor', to: 'datapath', why: 'it judges what data paths tell of themselves' },
   { from: 'cni', to: 'ipam', why: 'ADD allocates addresses' },
+  { from: 'cni', to: 'dns', why: 'a standalone agent answers for the names of its containers' },
   {
     from: 'demo',
     to: 'podhost',

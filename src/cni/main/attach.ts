@@ -12,6 +12,7 @@ import { type Source, sourceOf } from '../leases/source.ts';
 import type { Lease } from '../leases/types.ts';
 import type { RulesKeeper } from '../links.ts';
 import { hostInterfaceName, ownerAlias } from '../names.ts';
+import { type OwnDns, waysOut, withOwnDns } from '../own-dns.ts';
 import { mergeResults } from '../prev-result.ts';
 import type { CniRequest, CniResult } from '../types.ts';
 import type { PodWishes, Wishes } from '../wishes.ts';
@@ -40,6 +41,7 @@ export interface AttachMainOptions extends Mains {
   readonly node: Route;
   readonly ipam: Ipam;
   readonly hostPorts: HostPorts | undefined;
+  readonly dns: OwnDns | undefined;
 }
 
 const mains: Readonly<Record<MainKind, (context: MainContext) => Main>> = {
@@ -79,7 +81,9 @@ export async function attachMain(options: AttachMainOptions): Promise<CniResult>
   limit(options, made);
   await publish(options, { main, made, lease, base });
   if (made.host) finish(node, made.host.name, alias);
-  return resultOf(prev, { request, made, lease, settled, dns: dnsOf(wishes, request, lease) });
+  const asked = dnsOf(wishes, request, lease);
+  const dns = main.routed ? withOwnDns(asked, options.dns, waysOut(settled.routes)) : asked;
+  return resultOf(prev, { request, made, lease, settled, dns });
 }
 
 /** What an earlier try, or an ADD of the same before, made; its addresses stay with it. */

@@ -5,6 +5,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { exposeDns } from '../../dns/metrics.ts';
 import { createIpam } from '../../ipam/ipam.ts';
 import { openConntrack } from '../../kernel/conntrack.ts';
 import { currentNetns } from '../../kernel/netns.ts';
@@ -12,7 +13,7 @@ import { openNft } from '../../kernel/nft.ts';
 import { openRoute, type Route } from '../../kernel/route.ts';
 import { run } from '../../kernel/spawn.ts';
 import { writeSysctl } from '../../kernel/sysctl.ts';
-import { HeddleError } from '../../lib/errors.ts';
+import { errorText, HeddleError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { aborted } from '../../lib/signals.ts';
 import { installPlugin } from '../install.ts';
@@ -24,6 +25,7 @@ import { serveCni } from '../server.ts';
 import { holdLock, holdNetwork } from './lock.ts';
 import type { StandaloneConfig } from './config.ts';
 import { createFirewall } from './firewall.ts';
+import { openAgentDns } from './dns.ts';
 import { enableForwarding, notForwarded } from './forwarding.ts';
 import { createHostPorts } from './host-ports.ts';
 import { createLinkRules } from './link-rules.ts';
@@ -83,12 +85,14 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
   for (const what of await recover({ node, ipam, hostPorts, sources, mains, metas }))
     log.warn('put right after an earlier run', { what });
 
+  const dns = openAgentDns({ config, node, ipam, log });
   const startedAt = performance.now();
   const limits = (): string[] =>
     notForwarded(families, ns).map((key) => `${key} is 0: packets of containers are not forwarded`);
   const status = () => statusOf({ config, ipam, answers: counted.answers, limits, startedAt });
   const counted = createAgentMetrics(status, nft);
   const { metrics } = counted;
+  if (dns) exposeDns(metrics, dns.server);
   const further = config.metrics ? await serveMetrics(config.metrics, { metrics, log }) : undefined;
   const server = await serveCni({
     socketPath: config.socket,
@@ -103,6 +107,7 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
       metas,
       sources,
       limits,
+      ...(dns ? { dns: dns.own } : {}),
       log,
     }),
     log,
@@ -111,7 +116,12 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
     await installPlugin({ ...config.install, pluginFile, network: config.name, socket: config.socket });
   log.info('serving CNI', { socket: config.socket, ranges: config.podRanges.join(', '), pid: process.pid });
 
+  const answering = dns?.server
+    .run(signal)
+    .catch((error: unknown) => log.error('names are not answered any more', { error: errorText(error) }));
   await aborted(signal);
+  await answering;
+  dns?.close();
   await server.close();
   await further?.close();
   await dhcp.close();

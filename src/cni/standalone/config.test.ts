@@ -22,6 +22,7 @@ test('the example is good, and has every field', () => {
     socket: '/run/heddle/cni.sock',
     stateDir: '/var/lib/heddle/cni',
     metrics: { host: '127.0.0.1', port: 9469 },
+    dns: { domain: 'dns.heddle', servers: undefined },
     install: { binDir: '/opt/cni/bin', confDir: '/etc/cni/net.d' },
   });
 });
@@ -46,6 +47,9 @@ const refused: readonly (readonly [string, RegExp])[] = [
     /metrics: "0\.0\.0\.0:9469"; expected an address of the/,
   ],
   ['{podRanges: [10.1.0.0/16], metrics: "127.0.0.1:99999"}', /metrics: "127\.0\.0\.1:99999"; expected/],
+  ['{podRanges: [10.1.0.0/16], dns: yes}', /spec\.dns: "yes"; expected fields/],
+  ['{podRanges: [10.1.0.0/16], dns: {domain: A_b}}', /spec\.dns\.domain: "A_b"; expected a domain/],
+  ['{podRanges: [10.1.0.0/16], dns: {servers: [x], port: 5}}', /dns\.port: unknown.*dns\.servers\[0\]: "x"/],
   ['{podRanges: [10.1.0.0/16], binDir: /b}', /binDir and confDir belong together/],
   [
     '{podRanges: [10.1.0.0/16], nodeAddresses: [10.1.0.1]}',

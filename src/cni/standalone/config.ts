@@ -11,6 +11,7 @@ import {
   tryParseCidr,
 } from '../../lib/ip.ts';
 import { isObject } from '../../lib/json.ts';
+import type { DnsConfig } from './dns.ts';
 
 const API_VERSION = 'heddle.dev/v1alpha1';
 const KIND = 'StandaloneAgent';
@@ -34,6 +35,8 @@ export interface StandaloneConfig {
   readonly masquerade: boolean;
   readonly socket: string;
   readonly stateDir: string;
+  /** Names of containers are answered in `domain`; not at all where it is undefined. */
+  readonly dns: DnsConfig | undefined;
   /** Where metrics are served beside the socket: an address of the loopback. */
   readonly metrics: { readonly host: string; readonly port: number } | undefined;
   /** Where the plugin and its list are put when the agent starts; nowhere without. */
@@ -74,6 +77,7 @@ function readSpec(spec: Fields, problems: string[]): Omit<StandaloneConfig, 'nam
       'socket',
       'stateDir',
       'metrics',
+      'dns',
       'binDir',
       'confDir',
     ],
@@ -94,6 +98,7 @@ function readSpec(spec: Fields, problems: string[]): Omit<StandaloneConfig, 'nam
     socket: path('socket', DEFAULT_SOCKET),
     stateDir: path('stateDir', DEFAULT_STATE),
     metrics: readMetrics(spec['metrics'], problems),
+    dns: readDns(spec['dns'], problems),
     install:
       binDir === undefined || confDir === undefined
         ? undefined
@@ -190,6 +195,24 @@ function readMetrics(value: unknown, problems: string[]): StandaloneConfig['metr
     `spec.metrics: ${show(value)}; expected an address of the loopback and a port, such as 127.0.0.1:9469`,
   );
   return undefined;
+}
+
+function readDns(value: unknown, problems: string[]): DnsConfig | undefined {
+  if (value === undefined) return undefined;
+  if (!isObject(value)) {
+    problems.push(`spec.dns: ${show(value)}; expected fields such as {domain: dns.heddle}`);
+    return undefined;
+  }
+  unknownFields(value, ['domain', 'servers'], 'spec.dns.', problems);
+  const { domain = 'dns.heddle', servers } = value;
+  const label = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+  const good =
+    typeof domain === 'string' && domain.length < 200 && new RegExp(`^${label}([.]${label})*$`).test(domain);
+  if (!good) problems.push(`spec.dns.domain: ${show(domain)}; expected a domain such as dns.heddle`);
+  return {
+    domain: String(domain),
+    servers: servers === undefined ? undefined : readAddresses(servers, 'dns.servers', problems),
+  };
 }
 
 function readPath(value: unknown, key: string, problems: string[]): string {

@@ -45,10 +45,10 @@ default_network = "test"
   };
 }
 
-test('podman: containers reach each other, host ports and chosen addresses work, rm leaves nothing', {
+test('podman: containers reach each other by address, name and alias, host ports and chosen addresses work, rm leaves nothing', {
   skip: needsRoot,
 }, async (t) => {
-  const host = await testHost(t, {}, { ownMounts: true });
+  const host = await testHost(t, { dns: { domain: 'dns.test', servers: [] } }, { ownMounts: true });
   const podman = podmanOf(host);
   host.atEnd(() => removeCgroups(CGROUP));
   await host.startAgent();
@@ -69,6 +69,8 @@ test('podman: containers reach each other, host ports and chosen addresses work,
     ...common,
     '--name',
     'web',
+    '--network-alias',
+    'db',
     '-p',
     '8080:80',
     '--ip',
@@ -101,6 +103,7 @@ test('podman: containers reach each other, host ports and chosen addresses work,
     );
   await fromTwo('http://10.9.1.80/name');
   await fromTwo(`http://[${web?.GlobalIPv6Address}]/name`);
+  for (const name of ['db', 'web', 'DB.dns.test']) await fromTwo(`http://${name}/name`);
   await fromTwo('http://192.0.2.1:8080/name');
   await fetch('the machine', 'http://127.0.0.1:8080/name');
   await fetch('the machine', 'http://127.0.0.1:8081/name');
@@ -110,4 +113,17 @@ test('podman: containers reach each other, host ports and chosen addresses work,
   await fromTwo('http://10.9.1.80/name');
   await podman('rm', '-af', '-t', '0');
   assert.deepEqual(host.inventory(), before);
+  const addresses = () => host.inventory().filter((line) => line.startsWith('address lo '));
+  assert.deepEqual(addresses(), [
+    'address lo 10.9.1.1/32',
+    'address lo 127.0.0.1/8',
+    'address lo ::1/128',
+    'address lo fd00:9:1::1/128',
+  ]);
+  await host.stopAgent();
+  assert.deepEqual(
+    addresses(),
+    ['address lo 127.0.0.1/8', 'address lo ::1/128'],
+    'nobody answers there any more',
+  );
 });

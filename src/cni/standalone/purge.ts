@@ -21,6 +21,7 @@ import { hostInterfaceName, isFinished, isOwned } from '../names.ts';
 import { isWhole } from '../recover.ts';
 import { undo } from '../undo.ts';
 import { DEFAULT_SOCKET } from './config.ts';
+import { DNS_FILE, removeDnsAddresses } from './dns.ts';
 import { createFirewall } from './firewall.ts';
 import { holdLock, holdNetwork, type Lock } from './lock.ts';
 import { BRIDGE_TABLE, TABLE } from './table.ts';
@@ -55,6 +56,7 @@ export async function purge({ stateDir, socket, force, log }: PurgeOptions): Pro
     return [
       ...(await removeAttachments({ book, node, firewall, stateDir, log })),
       ...removeLinks(node),
+      ...removeDnsAddresses(node, stateDir).map((address) => `the address ${address} of the DNS`),
       ...(await removeRules(nft, firewall)),
       ...removeFiles(stateDir, socket),
     ];
@@ -159,7 +161,9 @@ async function removeRules(nft: Nft, firewall: Removal['firewall']): Promise<str
 function removeFiles(stateDir: string, socket: string): string[] {
   const names = existsSync(stateDir) ? readdirSync(stateDir) : [];
   const ours = names
-    .filter((name) => [BOOK, LEASES, LOCK].some((own) => name === own || name.startsWith(`${own}.`)))
+    .filter((name) =>
+      [BOOK, LEASES, LOCK, DNS_FILE].some((own) => name === own || name.startsWith(`${own}.`)),
+    )
     .map((name) => join(stateDir, name));
   if (lstatSync(socket, { throwIfNoEntry: false })?.isSocket()) ours.push(socket);
   for (const path of ours) rmSync(path, { force: true });

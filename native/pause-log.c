@@ -24,12 +24,18 @@ void log_close(struct log *log) {
   *log = (struct log){.fd = -1};
 }
 
-/* One older file is kept. */
+static char *aged(char *name, size_t size, const struct log *log, int age) {
+  snprintf(name, size, age == 0 ? "%s" : "%s.%d", log->path, age);
+  return name;
+}
+
+/* Every file is a turn older, and the oldest goes: who reads along finds where it was by the file itself. */
 static void turn(struct log *log) {
-  char older[4096];
-  snprintf(older, sizeof older, "%s.1", log->path);
+  char from[4096], to[4096];
   /* Renamed already, where there was no room for the new file. */
-  if (rename(log->path, older) < 0 && errno != ENOENT) return;
+  bool is_there = access(log->path, F_OK) == 0;
+  for (int age = LOG_MAX_FILES - 2; is_there && age >= 0; age--)
+    if (rename(aged(from, sizeof from, log, age), aged(to, sizeof to, log, age + 1)) < 0 && errno != ENOENT) return;
   int fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return;
   close(log->fd);

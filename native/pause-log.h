@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { LINE_MAX_BYTES = 16 << 10, LOG_MAX_BYTES = 10 << 20 };
+/* A kubelet's containerLogMaxSize and containerLogMaxFiles; the file that is written is one of them. */
+enum { LINE_MAX_BYTES = 16 << 10, LOG_MAX_BYTES = 10 << 20, LOG_MAX_FILES = 5 };
 
 struct log {
   int fd;

@@ -20,6 +20,7 @@ import { errorText } from '../../lib/errors.ts';
 import { nodenameOf } from '../files.ts';
 import { check, type CheckDeps } from '../health/check.ts';
 import { type Probe, probePort } from '../ports.ts';
+import { logPaths } from '../logs.ts';
 import type { ContainerDeps } from './container.ts';
 import { environmentOf, type EnvironmentSources } from './environment.ts';
 import type { FieldFacts } from './fields.ts';
@@ -369,7 +370,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
 }
 
 async function removeLog(path: string): Promise<void> {
-  for (const one of [path, `${path}.1`]) await rm(one, { force: true });
+  for (const one of logPaths(path)) await rm(one, { force: true });
 }
 
 /** Written by the program; nothing else of the folder is within its reach. */

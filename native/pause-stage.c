@@ -63,14 +63,22 @@ static int open_folder(const char *path) {
 
 /* A mount of what is at `path` in the volume `root`, at no place yet. */
 static int take(const char *root, const char *path, const char *how, struct stat *kind) {
-  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
-  int folder = open_folder(root), at = find_or_make(folder, path, 0);
+  struct mount_attr attributes = {.attr_set = how[1] == 'o' ? MOUNT_ATTR_RDONLY : 0};
+  const char *base = strchr(how, ',');
+  /* Of the machine it may be a file. */
+  int folder = *path ? open_folder(root) : -1, at = *path ? find_or_make(folder, path, 0) : open(root, O_PATH | O_CLOEXEC);
   if (at < 0 || fstat(at, kind) < 0) die(START_ERROR, "failed to prepare subPath \"%s\": %s", path, strerror(errno));
   int tree = (int)syscall(SYS_open_tree, at, "", CLONE_TREE | O_CLOEXEC | AT_EMPTY_PATH);
   if (tree < 0) die(START_ERROR, "cannot take \"%s\" of a volume: %s", path, strerror(errno));
-  if (!strcmp(how, "ro") && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
-    die(START_ERROR, "cannot make \"%s\" read-only: %s", path, strerror(errno));
-  close(folder);
+  if (base) {
+    attributes.attr_set |= MOUNT_ATTR_IDMAP;
+    attributes.userns_fd = (unsigned)open_user_namespace((unsigned)strtoul(base + 1, NULL, 10));
+  }
+  if (attributes.attr_set && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+    die(START_ERROR, base ? "cannot map the owners of %s to the pod's: %s (its file system has no mapped mounts)" : "cannot make %s read-only: %s",
+        root, strerror(errno));
+  if (base) close((int)attributes.userns_fd);
+  if (folder >= 0) close(folder);
   close(at);
   return tree;
 }
@@ -97,8 +105,8 @@ static int new_place(int folder, const char *name, const struct stat *kind) {
 }
 
 /*
- * stage FOLDER [NAME ROOT PATH ro|rw]... -- PROGRAM...: what is at PATH of each volume ROOT appears as FOLDER/NAME, to
- * PROGRAM alone. A NAME may lie within an earlier one.
+ * stage FOLDER [NAME ROOT PATH ro|rw[,BASE]]... -- PROGRAM...: what is at PATH of each volume ROOT appears as FOLDER/NAME, to
+ * PROGRAM alone, its owners as BASE plus what they are. A NAME may lie within an earlier one.
  */
 int stage(int argc, char **argv) {
   if (argc < 5) die(2, "usage: heddle-pause stage FOLDER [NAME ROOT PATH ro|rw]... -- PROGRAM");

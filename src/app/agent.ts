@@ -189,6 +189,7 @@ const network = watchNetwork(
 const podHost = createPodHost({
   nodeName,
   standInByDefault: config.standIn,
+  allowHost: config.allowHost === true,
   runtimeByDefault: config.runtime,
   hostAddresses: self.addresses,
   paths: {

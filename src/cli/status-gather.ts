@@ -50,6 +50,8 @@ export interface Status {
   readonly bgp: BgpSummary | null;
   /** What its nodes were started with; "heddle datapath status" says what each has now. */
   readonly datapath: string | null;
+  /** Pods may have files of the machine (`up --allow-host`). */
+  readonly allowHost: boolean;
   readonly routing: RoutingStatus;
   /** What limits of pods that run programs are set by; those that nothing sets, and why. */
   readonly limits: LimitFeatures;
@@ -117,6 +119,7 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
         )
       : null,
     datapath: config.datapath ?? null,
+    allowHost: config.allowHost === true,
     routing: await gatherRouting(paths, config),
     limits: probeLimits(),
     features: Object.entries({ ...probe(), ...probeTunnels(), ...probeBpf() }).map(([name, { ok, why }]) => ({

@@ -38,6 +38,7 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   );
   lines.push(`routing   ${routingWords(status.routing)}`);
   lines.push(`limits    ${limitWords(status.limits)}`);
+  if (status.allowHost) lines.push('host      pods may have files of this machine (--allow-host)');
   const audit = auditLine(status.audit);
   if (audit !== undefined) lines.push(audit);
   lines.push(...bgpLines(status.bgp));

@@ -22,6 +22,7 @@ export interface UpFlags {
   file?: string[];
   config?: string;
   standIn?: boolean;
+  allowHost?: boolean;
   runtime?: string;
   imageDir?: string;
   publish?: string[];
@@ -72,6 +73,7 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
     ...nodesOf(flags, file, kept),
     apiPort,
     ...runtimes(flags, kept),
+    allowHost: flags.allowHost === true,
     imageDir: flags.imageDir === undefined ? kept?.imageDir : resolve(flags.imageDir),
     datapath: datapath.name,
     routing,

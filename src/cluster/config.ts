@@ -29,6 +29,8 @@ export interface ClusterConfig {
     readonly publishedPort: number;
   };
   readonly standIn: boolean;
+  /** Pods may have files of the machine (hostPath); of this start alone. */
+  readonly allowHost?: boolean;
   /** What pods run as that ask for no runtime; absent: as `standIn` says. */
   readonly runtime?: Runtime | undefined;
   /** Where images are kept; absent: the machine's place. */

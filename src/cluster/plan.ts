@@ -46,6 +46,8 @@ export interface ClusterRequest {
   /** On 127.0.0.1 of the machine. */
   readonly apiPort: number;
   readonly standIn: boolean;
+  /** Pods may have files of the machine. */
+  readonly allowHost?: boolean | undefined;
   readonly runtime?: Runtime | undefined;
   readonly imageDir?: string | undefined;
   readonly datapath: DatapathName;
@@ -110,6 +112,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
       publishedPort: request.apiPort,
     },
     standIn: request.standIn,
+    ...(request.allowHost ? { allowHost: true } : {}),
     ...(request.runtime === undefined ? {} : { runtime: request.runtime }),
     ...(request.imageDir === undefined ? {} : { imageDir: request.imageDir }),
     datapath: request.datapath,

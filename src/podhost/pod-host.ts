@@ -23,6 +23,8 @@ export interface PodHostOptions {
   nodeName: string;
   /** Pods that ask for no runtime are stand-ins: `heddle up --stand-in`. */
   standInByDefault: boolean;
+  /** Pods may have files of the machine: `heddle up --allow-host`. */
+  allowHost?: boolean | undefined;
   /** What pods run as that ask for no runtime: `heddle up --runtime`. */
   runtimeByDefault?: Runtime | undefined;
   /** Underlay addresses of the node, IPv4 first. */
@@ -126,6 +128,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
   const deps: WorkerDeps = {
     nodeName: options.nodeName,
     standInByDefault: options.standInByDefault,
+    allowHost: options.allowHost === true,
     runtimeByDefault: options.runtimeByDefault,
     hostAddresses: options.hostAddresses,
     paths,

@@ -31,6 +31,8 @@ export interface WorkerDeps {
   nodeName: string;
   /** Pods that ask for no runtime are stand-ins. */
   standInByDefault: boolean;
+  /** Pods may have files of the machine. */
+  allowHost: boolean;
   /** What pods run as that ask for no runtime; before standInByDefault. */
   runtimeByDefault: Runtime | undefined;
   hostAddresses: readonly string[];
@@ -172,7 +174,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   async function step(): Promise<void> {
     if (mustGo()) return takeDown();
     if (!pod) return;
-    refused = refusal(pod, defaults);
+    refused = refusal(pod, { ...defaults, allowHost: deps.allowHost });
     if (refused) return touchStatus();
     tellProblems(pod);
     if (stage === 'new') await deps.slots(() => setUp(pod!));

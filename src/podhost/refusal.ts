@@ -9,15 +9,21 @@ import type { Pod } from '../api/types.ts';
 import { ociRefusal } from './oci/refusal.ts';
 import { processRefusal } from './process/refusal.ts';
 
+export interface RefusalOptions extends RuntimeDefaults {
+  /** Pods may have files of the machine. */
+  allowHost?: boolean;
+}
+
 /** Why this pod is not run on a local cluster; undefined when it is. */
-export function refusal(pod: Pod, options: RuntimeDefaults): { reason: string; message: string } | undefined {
+export function refusal(pod: Pod, options: RefusalOptions): { reason: string; message: string } | undefined {
   return hostAccess(pod) ?? noRuntime(pod, options) ?? ofRuntime(pod, options);
 }
 
-function ofRuntime(pod: Pod, options: RuntimeDefaults) {
+function ofRuntime(pod: Pod, options: RefusalOptions) {
   const runtime = runtimeOf(pod, options);
-  if (runtime === 'process') return processRefusal(pod);
-  return runtime === 'oci' ? ociRefusal(pod) : undefined;
+  const { allowHost = false } = options;
+  if (runtime === 'process') return processRefusal(pod, allowHost);
+  return runtime === 'oci' ? ociRefusal(pod, allowHost) : undefined;
 }
 
 function noRuntime(pod: Pod, options: RuntimeDefaults) {
@@ -43,6 +49,6 @@ function hostAccess(pod: Pod) {
   if (refused.length === 0) return undefined;
   return {
     reason: 'HostAccessRefused',
-    message: `spec.${refused.join(', spec.')}: pods of a local cluster are kept apart from the machine`,
+    message: `spec.${refused.join(', spec.')}: pods of a local cluster are kept apart from the machine, with --allow-host, too`,
   };
 }

@@ -23,7 +23,14 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   });
   const imported = await image('import', writeFiles(join(home, 'web'), web), '--name', 'test/web:1');
   assert.equal(imported.code, 0, imported.stderr);
-  const cluster = await upCluster(t, join(root, 'test/manifests/processes'), '--nodes', '1', ...images);
+  const cluster = await upCluster(
+    t,
+    join(root, 'test/manifests/processes'),
+    '--nodes',
+    '1',
+    '--allow-host',
+    ...images,
+  );
   const { kubeconfig } = cluster.paths;
   const ask = (args: string, input?: string) =>
     kubectl(['-n', 'work', ...args.split(' ')], { kubeconfig, home, ...(input ? { input } : {}) });
@@ -166,6 +173,30 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   assert.equal(await must('logs -f once'), 'done\n');
   await eventually('get pod nosy', ({ stdout }) => stdout.includes('HostAccessRefused'));
   await eventually('get events', ({ stdout }) => /BackOff .*pod\/crash/.test(stdout));
+
+  // With --allow-host, what a pod names of the machine, as its root.
+  assert.match(await cluster.must('status'), /^host +pods may have files of this machine/m);
+  writeFileSync(join(home, 'secret'), 'of the machine\n', { mode: 0o600 });
+  const borrower = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'borrower', namespace: 'work', annotations: { 'heddle.dev/runtime': 'oci' } },
+    spec: {
+      restartPolicy: 'Never',
+      securityContext: { runAsUser: 0 },
+      volumes: [{ name: 'home', hostPath: { path: home, type: 'Directory' } }],
+      containers: [
+        {
+          name: 'main',
+          image: 'test/web:1',
+          command: ['cat', '/home/secret'],
+          volumeMounts: [{ name: 'home', mountPath: '/home', readOnly: true }],
+        },
+      ],
+    },
+  };
+  await must('apply -f -', JSON.stringify(borrower));
+  await eventually('logs borrower', ({ stdout }) => stdout === 'of the machine\n');
 
   // TERM first, and time to say good-bye.
   const [words] = await Promise.all([must(`logs -f ${pod} -c main`), must(`delete pod ${pod}`)]);

@@ -106,7 +106,13 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
       user,
       cwd,
     };
-    const { mounts: volumes, stage } = stagingOf({ pod: pod(), container, folder, env: made.env });
+    const { mounts: volumes, stage } = stagingOf({
+      pod: pod(),
+      container,
+      folder,
+      env: made.env,
+      base: owner,
+    });
     const filter = seccompOf(pod(), container, {
       folder: seccomp,
       capabilities: capabilitiesOf(container.securityContext),

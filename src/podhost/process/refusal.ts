@@ -8,25 +8,28 @@ import { volumeProblems } from './volumes.ts';
 /** What a container asks for that its runtime does not have, in words; anything else than a text is none. */
 export type OwnProblems = (pod: Pod, container: Container) => unknown[];
 
-export const processRefusal = (pod: Pod) => programRefusal(pod, 'process', ownProblems);
+export const processRefusal = (pod: Pod, allowHost = false) =>
+  programRefusal(pod, { runtime: 'process', allowHost }, ownProblems);
 
 export function programRefusal(
   pod: Pod,
-  runtime: string,
+  { runtime, allowHost }: { runtime: string; allowHost: boolean },
   own: OwnProblems,
 ): { reason: string; message: string } | undefined {
   const spec = pod.spec;
-  const host = [
-    ...(spec?.volumes ?? []).filter(({ hostPath }) => hostPath).map(({ name }) => `volume ${name}: hostPath`),
-    ...all(pod)
-      .filter(({ securityContext }) => securityContext?.privileged)
-      .map(({ name }) => `container ${name}: privileged`),
-  ];
-  if (host.length > 0)
-    return {
-      reason: 'HostAccessRefused',
-      message: `${host.join(', ')}: pods of a local cluster are kept apart from the machine`,
-    };
+  const paths = (spec?.volumes ?? []).filter(({ hostPath }) => hostPath);
+  const host = paths.map(({ name }) => `volume ${name}: hostPath`);
+  if (host.length > 0 && !allowHost)
+    return refused(
+      host,
+      'pods of a local cluster are kept apart from the machine, unless "heddle up --allow-host" says otherwise',
+    );
+  const privileged = all(pod).filter(({ securityContext }) => securityContext?.privileged);
+  if (privileged.length > 0)
+    return refused(
+      privileged.map(({ name }) => `container ${name}: privileged`),
+      'pods of a local cluster are kept apart from the machine, with --allow-host, too',
+    );
   const problems = [
     ...volumeProblems(pod),
     ...(spec?.securityContext?.sysctls?.length ? ['sysctls'] : []),
@@ -35,6 +38,11 @@ export function programRefusal(
   if (problems.length === 0) return undefined;
   return { reason: 'NotSupported', message: `the ${runtime} runtime does not have: ${problems.join('; ')}` };
 }
+
+const refused = (what: readonly string[], why: string) => ({
+  reason: 'HostAccessRefused',
+  message: `${what.join(', ')}: ${why}`,
+});
 
 const all = (pod: Pod): Container[] => [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
 

@@ -31,6 +31,8 @@ export interface StageOptions {
   env: Readonly<Record<string, string>>;
   /** What a path of the container is to whoever mounts there. Default: itself. */
   placed?(path: string): string;
+  /** The first of the pod's ids: what root owns of the machine's files, the pod's root owns there. Default: as it is. */
+  base?: number;
 }
 
 interface Place extends VolumeMount {
@@ -38,6 +40,8 @@ interface Place extends VolumeMount {
   inner: string;
   /** Programs of the pod write there. */
   open: boolean;
+  /** Of the machine. */
+  host: boolean;
   /** Of what is staged. */
   staged?: string;
 }
@@ -59,7 +63,8 @@ export function stagingOf(options: StageOptions): Staging {
   const mounts: VolumeMount[] = [];
   const add = (place: Place, name: string): void => {
     place.staged = name;
-    words.push(name, place.root, place.inner, place.readOnly ? 'ro' : 'rw');
+    const mapped = place.host && options.base !== undefined ? `,${options.base}` : '';
+    words.push(name, place.root, place.inner, `${place.readOnly ? 'ro' : 'rw'}${mapped}`);
   };
   for (const place of places) {
     const outer = places.findLast((one) => one !== place && one.staged && liesIn(place.path, one.path));
@@ -68,7 +73,7 @@ export function stagingOf(options: StageOptions): Staging {
       continue;
     }
     const holds = places.some((one) => one !== place && liesIn(one.path, place.path));
-    if (place.open && (place.inner !== '' || holds)) {
+    if (place.open && (place.host || place.inner !== '' || holds)) {
       const name = String(mounts.length);
       add(place, name);
       mounts.push({ source: join(stage, name), path: place.path, readOnly: place.readOnly });
@@ -87,7 +92,7 @@ function placeOf(
   const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
   if (inner.split('/').includes('..') || inner.startsWith('/'))
     throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
-  const root = volumeFolder(folder, name);
+  const root = volume?.hostPath?.path ?? volumeFolder(folder, name);
   const written = volume !== undefined && isWritten(volume);
   return {
     root,
@@ -96,6 +101,7 @@ function placeOf(
     path: placed(within(mountPath)),
     readOnly: readOnly === true || written,
     open: !written,
+    host: volume?.hostPath !== undefined,
   };
 }
 

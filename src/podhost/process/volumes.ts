@@ -18,6 +18,7 @@ import { quantityValue } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types.ts';
 import { type Data, ConfigError } from './environment.ts';
 import { type FieldFacts, fieldValue, resourceValue } from './fields.ts';
+import { hostPathProblem, prepareHostPath } from './host-path.ts';
 import type { VolumeOwners } from './launcher.ts';
 import { type TokenWish, wishOf } from './tokens.ts';
 
@@ -32,7 +33,7 @@ export interface VolumeSources extends FieldFacts {
 
 /** Kinds that hold what the agent writes: their content is trusted, and read-only. */
 const WRITTEN = ['configMap', 'secret', 'projected', 'downwardAPI'] as const;
-const KNOWN: readonly string[] = ['emptyDir', ...WRITTEN];
+const KNOWN: readonly string[] = ['emptyDir', 'hostPath', ...WRITTEN];
 
 export const kindOf = (volume: Volume): string =>
   Object.keys(volume).find((key) => key !== 'name' && volume[key as keyof Volume] !== undefined) ?? '';
@@ -51,7 +52,7 @@ export function volumeProblems(pod: Pod): string[] {
       ({ name }) =>
         `volume ${name}: a projected source other than configMap, secret, downwardAPI and serviceAccountToken`,
     );
-  return [...unknown, ...tokens];
+  return [...unknown, ...tokens, ...volumes.flatMap((volume) => hostPathProblem(volume) ?? [])];
 }
 
 const kindOfSource = (source: Source) =>
@@ -118,7 +119,8 @@ interface Preparing {
 async function prepareVolume(volume: Volume, preparing: Preparing): Promise<void> {
   const { pod, folder, owners } = preparing;
   const path = volumeFolder(folder, volume.name);
-  if (volume.emptyDir) await makeEmpty(path, owners.owner, fsGroupOf(pod, owners));
+  if (volume.hostPath) await prepareHostPath(volume.hostPath);
+  else if (volume.emptyDir) await makeEmpty(path, owners.owner, fsGroupOf(pod, owners));
   else if (isWritten(volume)) {
     await makeOpen(path);
     await fill(path, contentOf(volume, preparing), owners.owner, fsGroupOf(pod, owners));

@@ -1,7 +1,7 @@
 /** Bodies of type application/vnd.kubernetes.protobuf to the JSON they stand for. */
 import { unsupportedMediaType, badRequest } from '../failure.ts';
 import { type FieldSpec, messageSpec } from './messages.ts';
-import { bytesOf, numberOf, readFields, textOf, WireError, type WireValue } from './wire.ts';
+import { bytesOf, numberOf, readFields, textOf, WireError, type WireValue } from '../../lib/protobuf.ts';
 
 export const PROTOBUF = 'application/vnd.kubernetes.protobuf';
 const MAGIC = Buffer.from('k8s\0', 'latin1');

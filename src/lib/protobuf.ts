@@ -71,3 +71,30 @@ export function numberOf(value: WireValue): number {
   if (typeof value !== 'bigint') throw new WireError('expected a number, found bytes');
   return Number(value);
 }
+
+/** A number, negative ones as 64 bits. */
+export function varintBytes(value: bigint): Buffer {
+  const bytes: number[] = [];
+  for (let rest = BigInt.asUintN(64, value); ; rest >>= 7n) {
+    if (rest < 128n) return Buffer.from([...bytes, Number(rest)]);
+    bytes.push(Number(rest & 0x7fn) | 0x80);
+  }
+}
+
+/** A field that holds a number, or bytes of some length. */
+export function fieldBytes(number: number, value: WireValue): Buffer {
+  if (typeof value === 'bigint') return Buffer.concat([varintBytes(BigInt(number * 8)), varintBytes(value)]);
+  return Buffer.concat([varintBytes(BigInt(number * 8 + 2)), varintBytes(BigInt(value.length)), value]);
+}
+
+/** Numbers that stand packed in one field. @throws WireError */
+export function* packedNumbers(bytes: Uint8Array): Generator<bigint> {
+  for (let at = 0; at < bytes.length; ) {
+    let end = at;
+    while (bytes[end] !== undefined && bytes[end]! >= 0x80) end++;
+    // As a field of its own, which has one reader.
+    const one = Buffer.concat([Buffer.from([8]), bytes.subarray(at, end + 1)]);
+    for (const { value } of readFields(one)) yield value as bigint;
+    at = end + 1;
+  }
+}

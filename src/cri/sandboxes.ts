@@ -1,0 +1,22 @@
+/** Sandboxes by their labels: what a cluster has in a container runtime. */
+import type { Cri } from './client.ts';
+
+/** On every sandbox and container of ours. */
+export const CLUSTER_LABEL = 'heddle.dev/cluster';
+export const NODE_LABEL = 'heddle.dev/node';
+export const POD_LABEL = 'io.kubernetes.pod.uid';
+
+/** With their containers; how many there were. @throws HeddleError `CriUnavailable`, `CriFailed` */
+export async function removeSandboxes(
+  cri: Pick<Cri, 'listPodSandbox' | 'stopPodSandbox' | 'removePodSandbox'>,
+  labels: Readonly<Record<string, string>>,
+): Promise<number> {
+  const found = await cri.listPodSandbox(labels);
+  await Promise.all(
+    found.map(async ({ id }) => {
+      await cri.stopPodSandbox(id);
+      await cri.removePodSandbox(id);
+    }),
+  );
+  return found.length;
+}

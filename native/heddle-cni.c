@@ -3,11 +3,16 @@
  * the node's agent over a unix socket, prints what the agent answers and exits with the agent's code. It
  * decides nothing: VERSION is the one command it answers by itself, so that it works with no agent.
  *
+ * With "pods" in its configuration, a folder, it is called by the runtime of pods whose network a cluster's pod host
+ * makes: ADD goes to <pods>/<uid of the pod>.sock, with CNI_NETNS as any mount namespace can open it; all other
+ * commands succeed at once, for the pod host, and not the runtime, takes the network away.
+ *
  * Frame to the agent:    "HCNI1 <length>\n", then <length> bytes: "KEY=VALUE\0" for each CNI_* variable, an
  *                        empty string ("\0"), then standard input as it came.
  * Frame from the agent:  "HCNI1 <exit code> <length>\n", then <length> bytes for standard output.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -265,10 +270,16 @@ static void receive_all(int fd, struct buffer *reply, long deadline) {
   }
 }
 
-static void build_request(struct buffer *frame, const struct buffer *input) {
+/* `netns` stands for what CNI_NETNS says, if it is not empty. */
+static void build_request(struct buffer *frame, const struct buffer *input, const char *netns) {
   struct buffer body = {0};
   for (char **entry = environ; *entry; entry++)
-    if (strncmp(*entry, "CNI_", 4) == 0) append(&body, *entry, strlen(*entry) + 1);
+    if (strncmp(*entry, "CNI_", 4) == 0 && !(*netns && strncmp(*entry, "CNI_NETNS=", 10) == 0))
+      append(&body, *entry, strlen(*entry) + 1);
+  if (*netns) {
+    append_text(&body, "CNI_NETNS=");
+    append(&body, netns, strlen(netns) + 1);
+  }
   append(&body, "", 1);
   append(&body, input->data, input->length);
   char head[32];
@@ -297,6 +308,32 @@ static int print_version(void) {
   return 0;
 }
 
+/* The value of K8S_POD_UID in CNI_ARGS, as a name in a folder. */
+static void read_pod_uid(char *to, size_t size) {
+  static const char name[] = "K8S_POD_UID=";
+  const char *arguments = getenv("CNI_ARGS");
+  const char *at = arguments ? strstr(arguments, name) : NULL;
+  size_t length = at ? strcspn(at + strlen(name), ";") : 0;
+  if (length > 0 && length < size) {
+    memcpy(to, at + strlen(name), length);
+    to[length] = 0;
+  }
+  if (length == 0 || length >= size || *to == '.' || strchr(to, '/'))
+    fail(BAD_ENVIRONMENT, "CNI_ARGS", "there is no K8S_POD_UID: this network is for pods of Heddle's clusters");
+}
+
+/* Where the pod host listens that has asked for this pod; the namespace stays open while we wait for its answer. */
+static void find_pod_host(const char *folder, char *path, size_t size, char *netns, size_t netns_size) {
+  char uid[128];
+  read_pod_uid(uid, sizeof uid);
+  if ((size_t)snprintf(path, size, "%s/%s.sock", folder, uid) >= size)
+    fail(BAD_ENVIRONMENT, folder, "the path of the pod host's socket is too long");
+  const char *asked = getenv("CNI_NETNS");
+  int fd = open(asked ? asked : "", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(BAD_ENVIRONMENT, strerror(errno), "cannot open CNI_NETNS %s", asked ? asked : "");
+  snprintf(netns, netns_size, "/proc/%d/fd/%d", getpid(), fd);
+}
+
 int main(void) {
   const char *command = getenv("CNI_COMMAND");
   if (!command || !*command) {
@@ -315,10 +352,14 @@ int main(void) {
   }
   if (strcmp(command, "VERSION") == 0) return print_version();
 
-  char configured[256];
+  char configured[256], folder[256], netns[64] = "";
   const char *path = getenv("HEDDLE_CNI_SOCKET");
-  if (!path || !*path) path = find_string(&input, "socket", configured, sizeof configured) ? configured : DEFAULT_SOCKET;
-  build_request(&frame, &input);
+  if (find_string(&input, "pods", folder, sizeof folder)) {
+    if (strcmp(command, "ADD") != 0) return 0;
+    find_pod_host(folder, configured, sizeof configured, netns, sizeof netns);
+    path = configured;
+  } else if (!path || !*path) path = find_string(&input, "socket", configured, sizeof configured) ? configured : DEFAULT_SOCKET;
+  build_request(&frame, &input, netns);
   int fd = connect_agent(path);
   long deadline = now_ms() + REPLY_MS;
   send_all(fd, frame.data, frame.length, deadline);

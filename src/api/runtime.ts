@@ -1,10 +1,10 @@
 /** Which runtime a pod asks for: chosen by the pod or by the cluster, never guessed. */
 import type { KubeObject, Pod } from './types.ts';
 
-/** `stand-in`, `process` or `oci`; annotation of a pod, or of a template's pods. */
+/** `stand-in`, `process`, `oci` or `cri`; annotation of a pod, or of a template's pods. */
 export const RUNTIME_ANNOTATION = 'heddle.dev/runtime';
 
-export const RUNTIMES = ['stand-in', 'process', 'oci'] as const;
+export const RUNTIMES = ['stand-in', 'process', 'oci', 'cri'] as const;
 export type Runtime = (typeof RUNTIMES)[number];
 
 /** What pods get that ask for none. */

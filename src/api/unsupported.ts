@@ -165,7 +165,7 @@ export function findUnsupported(entries: readonly ManifestObject[], runtime?: st
     if (!findKind(object.apiVersion, object.kind)) return [report(entry.line, kindReason(entry), true)];
     const template = podTemplateOf(object);
     const runs =
-      template !== undefined && ['process', 'oci'].includes(askedRuntime(template) ?? runtime ?? '');
+      template !== undefined && ['process', 'oci', 'cri'].includes(askedRuntime(template) ?? runtime ?? '');
     const rows = (TABLE[object.kind] ?? []).filter(({ standIn }) => !(standIn && runs));
     return rows.flatMap((row) =>
       matches(object, row.path.split('.'), '')

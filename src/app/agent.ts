@@ -10,7 +10,7 @@ import { createEventRecorder } from '../client/events.ts';
 import { createInformer } from '../client/informer.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { nodeLabels } from '../cluster/node-labels.ts';
-import { clusterPaths } from '../cluster/paths.ts';
+import { clusterPaths, CRI_PODS } from '../cluster/paths.ts';
 import { createConflist, HEDDLE_LIST } from '../cni/conflist.ts';
 import { LINK_PREFIX } from '../cni/names.ts';
 import { removeOrphans } from '../cni/orphans.ts';
@@ -211,6 +211,14 @@ const podHost = createPodHost({
     sockets: nodePaths.pauseSockets,
     seccomp: nodePaths.seccomp,
     cgroups,
+    cri: {
+      endpoint: config.criEndpoint,
+      pods: CRI_PODS,
+      socketPath: nodePaths.criSocket,
+      cluster: config.id,
+      node: nodeName,
+      cgroup: join(nodePaths.cgroup, 'pods'),
+    },
     objects: pods,
     services: pods.servicesOf,
     event: events.event,

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { installPlugin, type Installed, uninstallPlugin } from '../cni/install.ts';
 import { DEFAULT_SOCKET, DEFAULT_STATE } from '../cni/standalone/config.ts';
 import { HeddleError } from '../lib/errors.ts';
+import { CRI_PODS } from '../cluster/paths.ts';
 import { createLog } from '../lib/log.ts';
 import { PLUGIN_FILE } from './agent.ts';
 import { agentStatus, statusText } from './cni-status.ts';
@@ -14,6 +15,7 @@ const examples = `
 Examples:
   heddle cni install                                            /opt/cni/bin/heddle-cni and /etc/cni/net.d/10-heddle.conflist
   heddle cni install --bin-dir /usr/lib/cni --network podman    for Debian's podman with network_backend = "cni"
+  heddle cni install --pods --network heddle-pods               for the containerd that runs pods of runtime cri
   heddle cni status                                             what the agent serves; exit code 1 where none answers
   heddle cni uninstall
   heddle cni uninstall --purge                                  and all that the agent made: links, rules, books, leases
@@ -47,9 +49,16 @@ export function register(program: Command, deps: CliDeps): void {
       .option('--network <name>', 'name of the network', 'heddle');
   verb('install', 'copy the plugin and write the list of its network')
     .option('--socket <path>', 'the socket of the agent', DEFAULT_SOCKET)
-    .action(async (flags: Flags) => {
+    .option('--pods', 'for a container runtime that runs pods of clusters (heddle.dev/runtime: cri)')
+    .action(async (flags: Flags & { pods?: boolean }) => {
       check(flags);
-      tell(await installPlugin({ ...flags, pluginFile: PLUGIN_FILE }), 'written', 'is as it should be', deps);
+      const pods = flags.pods ? CRI_PODS : undefined;
+      tell(
+        await installPlugin({ ...flags, pods, pluginFile: PLUGIN_FILE }),
+        'written',
+        'is as it should be',
+        deps,
+      );
     });
   verb('uninstall', 'remove both')
     .option('--purge', 'and all that the standalone agent made on this machine, in the kernel and on disk')

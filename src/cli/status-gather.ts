@@ -18,6 +18,7 @@ import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { requireRoot } from './flags.ts';
 import { isReady, type KubeLike, whyNotReady } from './readiness.ts';
+import { askRuntime, type ContainerRuntimeStatus } from './status-runtime.ts';
 import { type AuditSummary, askAudit } from './status-audit.ts';
 import { askBgp, type BgpSummary } from './status-bgp.ts';
 import { gatherRouting, type RoutingStatus } from './status-routing.ts';
@@ -55,6 +56,8 @@ export interface Status {
   readonly routing: RoutingStatus;
   /** What limits of pods that run programs are set by; those that nothing sets, and why. */
   readonly limits: LimitFeatures;
+  /** For pods of runtime `cri`. */
+  readonly containerRuntime: ContainerRuntimeStatus;
   readonly features: readonly { readonly name: string; readonly ok: boolean; readonly why: string | null }[];
   readonly versions: { readonly node: string; readonly kernel: string };
 }
@@ -122,6 +125,7 @@ export async function gatherStatus(paths: ClusterPaths, deps: CliDeps): Promise<
     allowHost: config.allowHost === true,
     routing: await gatherRouting(paths, config),
     limits: probeLimits(),
+    containerRuntime: await askRuntime(config.criEndpoint),
     features: Object.entries({ ...probe(), ...probeTunnels(), ...probeBpf() }).map(([name, { ok, why }]) => ({
       name,
       ok,

@@ -4,6 +4,7 @@ import type { CliDeps } from './deps.ts';
 import { auditLine } from './status-audit.ts';
 import { bgpLines } from './status-bgp.ts';
 import type { ProcessRow, Status } from './status-gather.ts';
+import { runtimeLine } from './status-runtime.ts';
 import { routingWords } from './status-routing.ts';
 
 const MB = 1 << 20;
@@ -31,6 +32,7 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   for (const { name, why } of pods?.waiting.slice(0, 20) ?? [])
     lines.push(`  ${name}: ${why ?? 'not Ready'}`);
   for (const { from, to } of status.publish) lines.push(`published  ${from} → ${to}`);
+  lines.push(runtimeLine(status.containerRuntime));
   const missing = status.features.filter(({ ok }) => !ok).map(({ name, why }) => `${name} (${why})`);
   lines.push(
     '',

@@ -10,6 +10,7 @@ import { type ClusterPaths, clusterPaths, DEFAULT_DATA_DIR } from '../cluster/pa
 import { API_PORT, type ClusterRequest, MAX_NODES, type NodeSpec, planCluster } from '../cluster/plan.ts';
 import { freePort, isPortFree } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
+import { socketOf } from '../cri/endpoint.ts';
 import { errnoCode, HeddleError } from '../lib/errors.ts';
 import { type Family, parseCidr } from '../lib/ip.ts';
 import { chooseDatapath } from './choose-datapath.ts';
@@ -25,6 +26,7 @@ export interface UpFlags {
   allowHost?: boolean;
   runtime?: string;
   imageDir?: string;
+  criEndpoint?: string;
   publish?: string[];
   detach?: boolean;
   apiPort?: string;
@@ -75,6 +77,7 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
     ...runtimes(flags, kept),
     allowHost: flags.allowHost === true,
     imageDir: flags.imageDir === undefined ? kept?.imageDir : resolve(flags.imageDir),
+    criEndpoint: criEndpoint(flags.criEndpoint) ?? kept?.criEndpoint,
     datapath: datapath.name,
     routing,
     mapMemory: flags.mapMemory === undefined ? kept?.mapMemory : share('--map-memory', flags.mapMemory),
@@ -148,6 +151,10 @@ function runtimes(
   if (flags.standIn || runtime !== undefined) return { standIn: flags.standIn === true, runtime };
   return { standIn: kept?.standIn ?? false, runtime: kept?.runtime };
 }
+
+/** @throws HeddleError `BadFlag` */
+const criEndpoint = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : `unix://${socketOf(text)}`;
 
 type Ranges = Pick<
   ClusterRequest,

@@ -32,12 +32,19 @@ export function register(program: Command, deps: CliDeps): void {
     .option('-f, --file <path>', 'apply manifests: a file or a folder (repeatable)', collect)
     .option('--config <file>', 'the cluster itself, as a file (docs/cluster-file.md); also found among -f')
     .option('--stand-in', 'run pods as stand-ins that need no images')
-    .option('--runtime <name>', 'of pods that ask for none: stand-in, process or oci (imported images)')
+    .option(
+      '--runtime <name>',
+      'of pods that ask for none: stand-in, process, oci (imported images) or cri (containerd)',
+    )
     .option(
       '--allow-host',
       'let pods have files and folders of this machine (volumes of kind hostPath); said at each start (default: refused)',
     )
     .option('--image-dir <dir>', 'where "heddle image" keeps images (default: /var/lib/heddle/images)')
+    .option(
+      '--cri-endpoint <uri>',
+      'of the container runtime for pods of runtime cri (default: unix:///run/containerd/containerd.sock)',
+    )
     .option('--publish <svc:port[:hostport]>', 'open a service port on 127.0.0.1 (repeatable)', collect)
     .option('--detach', 'return when the cluster is Ready and leave it running')
     .option(

@@ -35,6 +35,8 @@ export interface ClusterConfig {
   readonly runtime?: Runtime | undefined;
   /** Where images are kept; absent: the machine's place. */
   readonly imageDir?: string | undefined;
+  /** The CRI socket of the machine's container runtime, `unix://…`; absent: containerd's own. */
+  readonly criEndpoint?: string | undefined;
   /** What programs the nodes' kernel. */
   readonly datapath: DatapathName;
   /** Of the machine's memory, 0 to 1, for what the eBPF maps of all nodes learn. Absent: the default. */

@@ -10,6 +10,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 export const DEFAULT_DATA_DIR = '/var/lib/heddle/default';
 export const RUN_ROOT = '/run/heddle';
+/** Where a container runtime's heddle-cni finds the pod host of a pod, of all clusters. */
+export const CRI_PODS = join(RUN_ROOT, 'cri');
 
 export interface ClusterPaths {
   /** Eight hex digits of the data directory's path; part of every name that is global to the machine. */
@@ -48,6 +50,8 @@ export interface NodePaths {
   /** Where the node stands in a change of the way between nodes; gone when the cluster goes down. */
   readonly routing: string;
   readonly cniSocket: string;
+  /** Where a container runtime asks for the networks of the node's pods. */
+  readonly criSocket: string;
   readonly standInSocket: string;
   /** Which BGP speakers run: gone with the node's namespace, as what they have told. */
   readonly bgpMemory: string;
@@ -87,6 +91,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       agentSocket: join(runDir, 'nodes', `${name}.agent.sock`),
       routing: join(runDir, 'nodes', `${name}.routing.json`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
+      criSocket: join(runDir, 'nodes', `${name}.cri.sock`),
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
       bgpMemory: join(runDir, 'nodes', `${name}.bgp.json`),
       pauseSockets: join(runDir, 'nodes', `${name}.pods`),

@@ -50,6 +50,7 @@ export interface ClusterRequest {
   readonly allowHost?: boolean | undefined;
   readonly runtime?: Runtime | undefined;
   readonly imageDir?: string | undefined;
+  readonly criEndpoint?: string | undefined;
   readonly datapath: DatapathName;
   /** How packets of pods travel between nodes. Default: by VXLAN. */
   readonly routing?: Encapsulation | undefined;
@@ -115,6 +116,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     ...(request.allowHost ? { allowHost: true } : {}),
     ...(request.runtime === undefined ? {} : { runtime: request.runtime }),
     ...(request.imageDir === undefined ? {} : { imageDir: request.imageDir }),
+    ...(request.criEndpoint === undefined ? {} : { criEndpoint: request.criEndpoint }),
     datapath: request.datapath,
     ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
     ...(request.routing === undefined ? {} : { routing: request.routing }),

@@ -1,9 +1,11 @@
 /** Takes a cluster down from outside: asks its supervisor first, and does without it where it is gone or stuck. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoCode } from '../lib/errors.ts';
 import { holderLives, hostPlace } from '../tuning/places.ts';
 import { endDeadLeases } from '../tuning/tune.ts';
+import type { ClusterConfig } from './config.ts';
+import { removeCriPods } from './cri-pods.ts';
 import { checkDataDir, removeDataDir, removeEmpty } from './data-dir.ts';
 import { sayFarewell } from './farewell.ts';
 import { type Holder, isHolderAlive, type Lock, lockHolder, waitForLock } from './lock.ts';
@@ -42,6 +44,8 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
     // Its supervisor was killed, or it would be gone.
     await sayFarewell(paths);
     await tearDown(paths);
+    const rest = await removeCriPods(paths, criEndpoint(paths));
+    if (rest !== undefined) onStep(rest);
   }
   const left = keep ? [] : removeDataDir(paths);
   lock?.release();
@@ -49,6 +53,15 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
   await endDeadLeases(hostPlace(paths.id), { isAlive: holderLives, now: Date.now });
   removeEmpty(RUN_ROOT);
   return { found: true, left };
+}
+
+/** As it was started with; the machine's own where that cannot be read any more. */
+function criEndpoint({ config }: ClusterPaths): string | undefined {
+  try {
+    return (JSON.parse(readFileSync(config, 'utf8')) as ClusterConfig).criEndpoint;
+  } catch {
+    return undefined;
+  }
 }
 
 async function takeLock({ paths, force, onStep }: StopOptions): Promise<Lock | undefined> {

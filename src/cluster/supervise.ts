@@ -28,6 +28,7 @@ import {
 } from './process-specs.ts';
 import { createProcesses, type Processes } from './processes.ts';
 import type { SupervisorEvent, SupervisorOptions } from './supervisor-protocol.ts';
+import { removeCriPods } from './cri-pods.ts';
 import { cgroupPath, hasRuntime, tearDown } from './teardown.ts';
 import { createTopology } from './topology.ts';
 
@@ -82,10 +83,15 @@ interface Made {
   readonly purge: boolean;
 }
 
-async function takeDown({ paths, log }: SuperviseDeps, { processes, lock, purge }: Made): Promise<void> {
+async function takeDown(
+  { paths, log, options }: SuperviseDeps,
+  { processes, lock, purge }: Made,
+): Promise<void> {
   processes.abandon();
   await sayFarewell(paths, log);
   await tearDown(paths);
+  const left = await removeCriPods(paths, options.config.criEndpoint);
+  if (left !== undefined) log.warn(left);
   // Kept, it is locked until this process ends: Node.js writes to the compile cache in it at the very end.
   if (!purge) return;
   const rest = removeDataDir(paths);
@@ -108,6 +114,7 @@ async function build(deps: SuperviseDeps, processes: Processes): Promise<void> {
   if (hasRuntime(paths)) {
     step('removing what a cluster that was killed left behind');
     await tearDown(paths);
+    await removeCriPods(paths, config.criEndpoint);
   }
   forgetNodeState(paths);
   const apiFd = listenLocal(config.apiServer.publishedPort, '--api-port');

@@ -28,6 +28,8 @@ export interface InstallOptions {
   pluginFile: string;
   network: string;
   socket: string;
+  /** Of pods whose networks clusters' pod hosts make: the folder where heddle-cni finds them, in place of `socket`. */
+  pods?: string | undefined;
 }
 
 export interface Installed {
@@ -79,7 +81,11 @@ export async function uninstallPlugin(
 }
 
 /** Versions that the list is good for: runtimes that know `cniVersions` take the newest, the others the first. */
-export function conflistText({ network, socket }: Pick<InstallOptions, 'network' | 'socket'>): string {
+export function conflistText({
+  network,
+  socket,
+  pods,
+}: Pick<InstallOptions, 'network' | 'socket' | 'pods'>): string {
   const list = {
     cniVersion: '1.0.0',
     cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
@@ -87,8 +93,9 @@ export function conflistText({ network, socket }: Pick<InstallOptions, 'network'
     plugins: [
       {
         type: PLUGIN,
-        socket,
-        capabilities: Object.fromEntries(CAPABILITIES.map((name) => [name, true])),
+        ...(pods === undefined
+          ? { socket, capabilities: Object.fromEntries(CAPABILITIES.map((name) => [name, true])) }
+          : { pods }),
       },
     ],
   };

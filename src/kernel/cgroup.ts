@@ -72,6 +72,14 @@ export async function removeCgroup(path: string, options: { timeoutMs?: number }
   }
 }
 
+/**
+ * The same path in the hierarchies of cgroup v1, where container runtimes make one of each controller: the empty groups
+ * of it. `path` is below a hierarchy's root. Nothing there is no error; what is not empty stays.
+ */
+export function removeFromHierarchies(path: string): void {
+  for (const mount of mounts()) if (mount.type === 'cgroup') tryRemove(join(mount.path, path));
+}
+
 function stillBusy(path: string, cause: unknown): HeddleError {
   const pids = cgroupTreePids(path);
   return new HeddleError('Cgroup', `cannot remove the cgroup ${path}: ${errnoCode(cause) ?? 'busy'}`, {

@@ -10,6 +10,8 @@ import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { CheckDeps } from './health/check.ts';
+import { createCriNode, type CriNode } from './cri/node.ts';
+import { createCriSandbox } from './cri/sandbox.ts';
 import { createPodWorker, type PodWorker, type WorkerDeps } from './pod-worker.ts';
 import { type ServedPort } from './ports.ts';
 import type { ProcessOptions } from './process/attach.ts';
@@ -125,7 +127,10 @@ export function createPodHost(options: PodHostOptions): PodHost {
     clock,
     log,
   });
+  let criNode: CriNode | undefined;
+  const cri = () => (criNode ??= createCriNode(options.processes.cri, { clock, log }));
   const deps: WorkerDeps = {
+    cri,
     nodeName: options.nodeName,
     standInByDefault: options.standInByDefault,
     allowHost: options.allowHost === true,
@@ -140,7 +145,15 @@ export function createPodHost(options: PodHostOptions): PodHost {
     clock,
     log,
     records,
-    sandbox: createSandbox(options.conflist),
+    sandbox: createSandbox(
+      options.conflist,
+      createCriSandbox({
+        node: cri,
+        folder: records.folder,
+        podLogs: paths.podLogs,
+        clusterDomain: options.dns.clusterDomain,
+      }),
+    ),
     standIn,
     statuses: createStatusWriter({ patch: callbacks.patchPodStatus, clock, log }),
     slots: createSlots(options.concurrency ?? 4),
@@ -210,6 +223,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
       await keepStandIn(signal);
       standIn.close();
       await Promise.all([...workers.values()].map((worker) => worker.settled()));
+      await criNode?.close();
     },
     retry() {
       for (const worker of workers.values()) worker.retry();

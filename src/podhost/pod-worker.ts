@@ -11,6 +11,7 @@ import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { type Runtime, runtimeOf } from '../api/runtime.ts';
 import { unlessAborted } from '../lib/signals.ts';
+import type { CriNode } from './cri/node.ts';
 import { writePodFiles } from './files.ts';
 import { check } from './health/check.ts';
 import { createHealth, type Health } from './health/watcher.ts';
@@ -39,6 +40,8 @@ export interface WorkerDeps {
   paths: PodHostOptions['paths'];
   dns: DnsSettings;
   processes: ProcessOptions;
+  /** The container runtime: opened when it is asked for. */
+  cri(): CriNode;
   callbacks: PodHostOptions['callbacks'];
   connectTcp: PodHostOptions['connectTcp'];
   drainMs: number;
@@ -105,6 +108,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   let servedPorts = '';
   /** Problems of its annotations that an event told. */
   let told = '';
+  /** Why it has no sandbox, as an event told. */
+  let unmade = '';
   /** Ran before this agent did: its probes go on from where the API server says they were. */
   let adopted = false;
   /** Nothing of it is left on this node. */
@@ -164,11 +169,19 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
         if (cause === life.signal.reason) continue;
         error = errorText(cause);
         log.warn('a step of a pod failed; trying again', { pod: label(), stage, error });
+        tellUnmade(error);
         touchStatus();
         resting = new AbortController();
         await clock.sleep(backoff.next(), AbortSignal.any([signal, resting.signal])).catch(() => {});
       }
     }
+  }
+
+  /** What only the machine can mend is told once for each text. */
+  function tellUnmade(words: string): void {
+    if (record?.runtime !== 'cri' || stage !== 'new' || words === unmade || !pod) return;
+    unmade = words;
+    deps.processes.event?.(pod, 'Warning', 'FailedCreatePodSandBox', words);
   }
 
   async function step(): Promise<void> {
@@ -210,7 +223,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       ...(hostPorts.length > 0 && { hostPorts }),
     };
     await records.save(record);
-    const ends = await deps.sandbox.setUp(record);
+    const ends = await deps.sandbox.setUp(record, current);
     const { addresses } = ends;
     record = { ...record, ...ends };
     await Promise.all([

@@ -13,7 +13,7 @@ export interface PodRecord {
   name: string;
   netns: string;
   /** Absent: a stand-in. */
-  runtime?: 'process' | 'oci';
+  runtime?: 'process' | 'oci' | 'cri';
   /** ISO. */
   startTime: string;
   /** Bits per second, as the pod asked for when it was made; absent: no limit. */

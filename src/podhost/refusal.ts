@@ -6,6 +6,7 @@ import {
   runtimeOf,
 } from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
+import { criRefusal } from './cri/refusal.ts';
 import { ociRefusal } from './oci/refusal.ts';
 import { processRefusal } from './process/refusal.ts';
 
@@ -23,6 +24,7 @@ function ofRuntime(pod: Pod, options: RefusalOptions) {
   const runtime = runtimeOf(pod, options);
   const { allowHost = false } = options;
   if (runtime === 'process') return processRefusal(pod, allowHost);
+  if (runtime === 'cri') return criRefusal(pod, allowHost);
   return runtime === 'oci' ? ociRefusal(pod, allowHost) : undefined;
 }
 

@@ -1,12 +1,15 @@
 /** A pod's network namespace and its attachment, made and unmade in whole steps that can be repeated. */
 import { statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Conflist, type RuntimeConf } from '../cni/conflist.ts';
 import { CniCode, CniError } from '../cni/error.ts';
 import type { CniResult } from '../cni/types.ts';
 import { closeNetns, createNetns, deleteNetns, openNetns } from '../kernel/netns.ts';
+import { bind } from '../kernel/mount.ts';
 import { writeSysctl } from '../kernel/sysctl.ts';
+import type { Pod } from '../api/types.ts';
+import type { CriSandbox } from './cri/sandbox.ts';
 import type { PodRecord } from './records.ts';
 
 export interface SandboxEnds {
@@ -18,7 +21,7 @@ export interface SandboxEnds {
 
 export interface Sandbox {
   /** Makes the namespace if need be and runs ADD. */
-  setUp(record: PodRecord): Promise<SandboxEnds>;
+  setUp(record: PodRecord, pod: Pod): Promise<SandboxEnds>;
   /** True when what `setUp` made is still all there. */
   intact(record: PodRecord): Promise<boolean>;
   /** Runs DEL and removes the namespace; what is already gone is no error. */
@@ -27,9 +30,20 @@ export interface Sandbox {
 
 const IF_NAME = 'eth0';
 
-export function createSandbox(conflist: Conflist): Sandbox {
+export function createSandbox(conflist: Conflist, cri: CriSandbox): Sandbox {
+  /** The container runtime makes the namespace, and asks for its network in between. */
+  async function setUpByCri(record: PodRecord, pod: Pod): Promise<SandboxEnds> {
+    let result: CniResult | undefined;
+    await cri.setUp(record, pod, async (netns) => {
+      await adoptNetns(netns, record.netns);
+      return (result = await conflist.add(runtimeConf(record)));
+    });
+    return fromResult(result!);
+  }
+
   return {
-    async setUp(record) {
+    async setUp(record, pod) {
+      if (record.runtime === 'cri') return setUpByCri(record, pod);
       if (!netnsAlive(record.netns)) await makeNetns(record.netns);
       return fromResult(await conflist.add(runtimeConf(record)));
     },
@@ -37,7 +51,7 @@ export function createSandbox(conflist: Conflist): Sandbox {
       if (!record.addresses || !netnsAlive(record.netns)) return false;
       try {
         await conflist.check(runtimeConf(record));
-        return true;
+        return record.runtime !== 'cri' || (await cri.isReady(record.uid));
       } catch (error) {
         // Nobody could say: what runs is left alone.
         return error instanceof CniError && error.code === CniCode.tryAgain;
@@ -77,6 +91,19 @@ async function makeNetns(path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   deleteNetns(path);
   closeNetns(createNetns(path));
+  prepareNetns(path);
+}
+
+/** Shows the namespace `source` at `path`, for as long as the pod is here. */
+async function adoptNetns(source: string, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  deleteNetns(path);
+  await writeFile(path, '');
+  bind(source, path);
+  prepareNetns(path);
+}
+
+function prepareNetns(path: string): void {
   const ns = openNetns(path);
   try {
     // ping without privileges, and ports below 1024 for users other than root.

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { ConfigMap, Pod, Secret, Service } from '../api/types.ts';
-import { findCgroup2Mount, killCgroup } from '../kernel/cgroup.ts';
+import { findCgroup2Mount, killCgroup, removeFromHierarchies } from '../kernel/cgroup.ts';
 import { type CgroupSet, openCgroupSet, removeSet } from '../kernel/cgroup-set.ts';
 import { createConflist } from '../cni/conflist.ts';
 import { createPlugin } from '../cni/plugin.ts';
@@ -126,6 +126,14 @@ export async function createTestNode(more: { allowHost?: boolean } = {}): Promis
           program: join(root, 'build/heddle-pause'),
           images: node.images,
           sockets: join(folder, 'pause'),
+          cri: {
+            endpoint: `unix://${join(folder, 'containerd.sock')}`,
+            pods: join(folder, 'cri'),
+            socketPath: join(folder, 'cri.sock'),
+            cluster: basename(folder),
+            node: 'node-1',
+            cgroup: basename(cgroups.path),
+          },
           seccomp: join(folder, 'seccomp'),
           cgroups,
           objects: {
@@ -190,6 +198,7 @@ export async function createTestNode(more: { allowHost?: boolean } = {}): Promis
       await node.stopStandIn();
       killCgroup(cgroups.path);
       await removeSet(cgroups, { timeoutMs: 30_000 });
+      removeFromHierarchies(basename(cgroups.path));
       route.close();
       for (const path of [...paths, ns.path]) deleteNetns(path);
       closeNetns(ns);

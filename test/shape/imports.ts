@@ -28,6 +28,7 @@ export const layers: readonly Layer[] = [
       'bgp',
       'image',
       'doctor',
+      'cri',
     ],
   },
   { name: 'seams', rooms: ['controllers', 'apiserver'] },
@@ -49,6 +50,8 @@ export const edges: readonly Edge[] = [
     why: 'the pod host reaches the network only by running a CNI configuration list',
   },
   { from: 'podhost', to: 'image', why: 'containers of images are made of what was imported' },
+  { from: 'podhost', to: 'cri', why: 'a container runtime of the machine runs pods for it' },
+  { from: 'cluster', to: 'cri', why: 'a cluster that goes down takes its pods out of the container runtime' },
   { from: 'podhost', to: 'dns', why: 'a pod’s resolv.conf and messages of DNS have one author' },
   {
     from: 'cluster',

@@ -35,14 +35,14 @@ export interface ConfigOptions {
 export const ID_COUNT = 65_536;
 
 /** As container runtimes have them for pods of Kubernetes. */
-const MASKED = `
+export const MASKED = `
   /proc/asound /proc/acpi /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list
   /proc/timer_stats /proc/sched_debug /proc/scsi /proc/interrupts /sys/firmware
   /sys/devices/virtual/powercap
 `
   .trim()
   .split(/\s+/);
-const READ_ONLY = `
+export const READ_ONLY = `
   /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger
 `
   .trim()

@@ -10,7 +10,7 @@ import { removeTree } from '../../kernel/remove-tree.ts';
 import { replaceFile } from '../../lib/files.ts';
 import { podFiles } from '../files.ts';
 import { ConfigError, expand } from '../process/environment.ts';
-import { joined, type Launcher, type Made } from '../process/launcher.ts';
+import { joined, type Launcher, type Made, PATH } from '../process/launcher.ts';
 import { containerLimits } from '../process/limits.ts';
 import type { Container } from '../process/types.ts';
 import { profileText } from '../seccomp/profile.ts';
@@ -160,7 +160,7 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
       const own = image.config.config ?? {};
       const user = userOf(pod(), container, own.User ?? '', store.rootfs(image.id));
       return {
-        base: { HOME: user.home, ...environment(own.Env) },
+        base: { PATH, HOME: user.home, ...environment(own.Env) },
         argv: (env) => argvOf(container, own, env),
         user: owner + user.uid,
         async command(made) {
@@ -236,7 +236,7 @@ export function argvOf(
   return argv;
 }
 
-function refuseNul({ env, argv }: Made): void {
+export function refuseNul({ env, argv }: Made): void {
   const cut = [...argv, ...Object.entries(env).flat()].find((text) => text.includes('\0'));
   if (cut !== undefined)
     throw new ConfigError(`${JSON.stringify(cut)} has a NUL, which no program can be given`);

@@ -8,10 +8,13 @@ import { HeddleError } from '../../lib/errors.ts';
 import { findContainer } from '../containers.ts';
 import type { AttachTarget } from '../exec-attach.ts';
 import type { CheckDeps } from '../health/check.ts';
+import { createCriLauncher } from '../cri/launcher.ts';
+import type { CriNode, CriOptions } from '../cri/node.ts';
 import { createOciLauncher } from '../oci/oci-launcher.ts';
 import type { PodRecord } from '../records.ts';
 import type { RuntimeStatus } from '../status.ts';
 import { createJailLauncher } from './jail-launcher.ts';
+import type { Launcher, Runner } from './launcher.ts';
 import { createMachinery } from './machinery.ts';
 import type { ObjectReaders } from './objects.ts';
 import { createProcessPod, type ProcessPod } from './pod.ts';
@@ -27,6 +30,8 @@ export interface ProcessOptions {
   seccomp: string;
   /** Folder of the holders' sockets: private, its path short. */
   sockets: string;
+  /** For pods of a container runtime. */
+  cri: CriOptions;
   /** The cgroups that the pods' cgroups are made in. */
   cgroups: CgroupSet;
   objects: ObjectReaders;
@@ -44,6 +49,7 @@ export interface AttachDeps {
   hostAddresses: readonly string[];
   clusterDomain: string;
   connectTcp: CheckDeps['connectTcp'];
+  cri(): CriNode;
   changed(): void;
   clock: Clock;
 }
@@ -85,10 +91,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
   const parts = { pod: podOrFail, program: options.program, folder: deps.folder, seccomp: options.seccomp };
   const machinery = createMachinery({
     pod: podOrFail,
-    launcher:
-      deps.record().runtime === 'oci'
-        ? createOciLauncher({ ...parts, store: options.images })
-        : createJailLauncher(parts),
+    ...launcherOf(),
     program: options.program,
     folder: deps.folder,
     logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),
@@ -107,6 +110,20 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     },
     clock,
   });
+
+  function launcherOf(): { launcher: Launcher; runner?: Runner } {
+    const { runtime } = deps.record();
+    if (runtime === 'oci') return { launcher: createOciLauncher({ ...parts, store: options.images }) };
+    if (runtime !== 'cri') return { launcher: createJailLauncher(parts) };
+    return createCriLauncher({
+      ...parts,
+      uid,
+      node: deps.cri,
+      cgroupMount: options.cgroups.mount,
+      attempt: (container) => processes?.attempt(container) ?? 0,
+      clock,
+    });
+  }
 
   const find = (asked: string | undefined): Container => findContainer(podOrFail(), asked);
 
@@ -152,6 +169,10 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     },
     attach(asked, tty) {
       const { container } = findRunning(asked);
+      if (deps.record().runtime === 'cri')
+        throw new HeddleError('AttachRefused', `pod ${name} is run by a container runtime`, {
+          hint: 'kubectl logs -f shows what it says; kubectl exec -it has a terminal',
+        });
       if (tty && !container.tty)
         throw new HeddleError('AttachRefused', `container ${container.name} of pod ${name} has no terminal`, {
           hint: 'leave -t away, or make the container with tty: true',

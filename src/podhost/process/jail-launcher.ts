@@ -10,7 +10,7 @@ import { hasOwnProfile, seccompOf } from '../seccomp/wanted.ts';
 import { containerArgv, workingFolder } from './argv.ts';
 import { commandOf, ConfigError } from './environment.ts';
 import { identityArgs, identityOf, identityProblem, outsideId } from './identity.ts';
-import { joined, type Launcher } from './launcher.ts';
+import { joined, type Launcher, PATH } from './launcher.ts';
 import { stageFolder } from './stage.ts';
 
 export interface JailLauncherDeps {
@@ -40,7 +40,7 @@ export function createJailLauncher({ pod, program, folder, seccomp }: JailLaunch
       if (mustNot !== undefined) throw new ConfigError(mustNot);
       const identity = identityOf(pod(), container);
       return {
-        base: { HOME: '/home' },
+        base: { PATH, HOME: '/home' },
         argv(env) {
           const argv = commandOf(container, env);
           if (!argv) throw new ConfigError('no command, and there is no image that has one');

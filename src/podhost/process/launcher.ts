@@ -1,7 +1,11 @@
 /** What makes a container's file system and starts its program: the one thing in which runtimes of programs differ. */
 import type { CgroupSet } from '../../kernel/cgroup-set.ts';
 import type { ContainerFiles } from './argv.ts';
+import type { Pause } from './pause.ts';
 import type { Container } from './types.ts';
+
+/** For programs that nobody else gives one. */
+export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export interface Launcher {
   /** Limits of cgroup2 are its own to set: the container's group is below the one that it starts in. */
@@ -33,8 +37,8 @@ export interface Plan {
   base: Readonly<Record<string, string>>;
   /** What is to run, from the container's `command` and `args`. @throws ConfigError */
   argv(env: Readonly<Record<string, string>>): string[];
-  /** Who writes the last word, as the host's files know it. */
-  user: number;
+  /** Who writes the last word, as the host's files know it; undefined: only the image's files say. */
+  user: number | undefined;
   /** What the holder runs. @throws ConfigError */
   command(made: Made): Promise<string[]>;
 }
@@ -55,3 +59,18 @@ export const joined = (
   { score, groups = [] }: { score: number; groups?: readonly string[] },
   argv: readonly string[],
 ): string[] => [program, 'join', '--oom', String(score), ...groups, '--', ...argv];
+
+/** What holds a pod's containers in place of heddle-pause: their processes, cgroups and limits are its own. */
+export interface Runner {
+  /** Rejects when `signal` aborts. */
+  open(signal: AbortSignal): Promise<Pause>;
+  ranOutOfMemory(container: string): boolean;
+  /** Undefined when it ended with 0, else what came of it. */
+  exec(
+    container: Container,
+    argv: readonly string[],
+    limit: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<string | undefined>;
+  /** All containers, at once. */
+  kill(): void;
+}

@@ -1,9 +1,10 @@
 /** What a process pod's containers are made with: the holder, files, environment, probes, hooks. */
 import { availableParallelism, totalmem } from 'node:os';
+import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import type { Pod, Service } from '../../api/types.ts';
-import { killCgroup } from '../../kernel/cgroup.ts';
+import { killCgroup, removeFromHierarchies } from '../../kernel/cgroup.ts';
 import {
   below,
   type CgroupSet,
@@ -25,7 +26,7 @@ import type { ContainerDeps } from './container.ts';
 import { environmentOf, type EnvironmentSources } from './environment.ts';
 import type { FieldFacts } from './fields.ts';
 import { runHook } from './hooks.ts';
-import { joined, type Launcher } from './launcher.ts';
+import { joined, type Launcher, type Runner } from './launcher.ts';
 import { type ObjectReaders, readObjects } from './objects.ts';
 import { askedOf, containerLimits, oomScore, podLimits } from './limits.ts';
 import { findPause, type Pause, startPause } from './pause.ts';
@@ -40,6 +41,8 @@ import { memoryMounts, prepareVolumes } from './volumes.ts';
 export interface MachineryDeps {
   pod(): Pod;
   launcher: Launcher;
+  /** In place of heddle-pause. */
+  runner?: Runner | undefined;
   /** heddle-pause */
   program: string;
   /** The pod's own folder, and where its logs go. */
@@ -97,10 +100,9 @@ const RENEW_MS = 30_000;
 const RETRY_MS = 2000;
 /** Bytes of a container's last word. */
 const LAST_WORDS = 4096;
-const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export function createMachinery(deps: MachineryDeps): PodMachinery {
-  const { clock, say, folder, launcher } = deps;
+  const { clock, say, folder, launcher, runner } = deps;
   let pause: Promise<Pause> | undefined;
   let held: Pause | undefined;
   const stopping = new AbortController();
@@ -125,6 +127,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   }
 
   async function openHolder(signal: AbortSignal): Promise<Pause> {
+    if (runner) return (held = await runner.open(signal));
     const pod = deps.pod();
     const owners = await launcher.owners();
     held =
@@ -155,7 +158,6 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     const services = serviceEnvOf(pod, deps.services());
     const terminal: Record<string, string> = container.tty ? { TERM: 'xterm' } : {};
     const base = {
-      PATH,
       ...terminal,
       ...ownBase,
       HOSTNAME: nodenameOf(pod, deps.clusterDomain),
@@ -172,6 +174,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   }
 
   function unenforced(): string | undefined {
+    if (runner) return undefined;
     const missing = askedOf(deps.pod()).flatMap((name) => {
       const place = deps.cgroups.places[name];
       return 'why' in place ? [`${name} (${place.why})`] : [];
@@ -210,14 +213,14 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     // The last run and the one before it are kept, as a kubelet does.
     if (attempt >= 2) await removeLog(logFile(name, attempt - 2));
     const files = { environment: environmentFile(name), termination: terminationFile(name) };
-    const groups = await makeGroups(container);
+    const groups = runner ? groupsOf(name) : await makeGroups(container);
     const score = oomScore(deps.pod(), container, totalmem());
     const command = await plan.command({ env, argv, files, groups, score });
     await writeFile(files.environment, environmentText(env), { mode: 0o600 });
     await makeTermination(files.termination, plan.user);
     if (attempt >= 1) to.forget(`${name}.${attempt - 1}`);
     const { stdin = false, stdinOnce: once = false, tty = false } = container;
-    to.start({ id, log, cgroup: groups.path, argv: command, input: { stdin, once, tty } });
+    await to.start({ id, log, cgroup: groups.path, argv: command, input: { stdin, once, tty } });
   }
 
   async function enter(
@@ -228,12 +231,18 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   ) {
     const watched = session ? ['--control', ...(session.tty ? ['--tty'] : [])] : [];
     const terminal: Record<string, string> = session?.tty ? { TERM: 'xterm' } : {};
-    const groups = groupsOf(container.name);
-    const inside = await launcher.enter(container, groups.path);
+    const own = groupsOf(container.name);
+    const inside = await launcher.enter(container, own.path);
+    // A container runtime names its groups as it likes, below the pod's.
+    const groups = runner ? below(deps.cgroups, basename(inside[0] ?? '')) : own;
     const entry = [deps.program, 'enter', String(pid), ...inside, ...watched, '--', ...argv];
     const score = oomScore(deps.pod(), container, totalmem());
     return {
-      argv: joined(deps.program, { score, groups: v1Paths(groups) }, entry),
+      argv: joined(
+        deps.program,
+        { score, groups: v1Paths(groups).filter((path) => existsSync(path)) },
+        entry,
+      ),
       env: { ...terminal, ...parseEnvironment(await readFile(environmentFile(container.name), 'utf8')) },
     };
   }
@@ -246,6 +255,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     limit: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<string | undefined> {
     try {
+      if (runner) return await runner.exec(container, argv, limit);
       const entry = await enter(container, pid, argv);
       const { code, stdout, stderr } = await run(entry.argv, {
         ...limit,
@@ -322,7 +332,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       launch: (to, id, attempt) => launch(to, container, id, attempt),
       lastWords: (code, attempt) => lastWords(container, code, attempt),
       stopSignal: () => launcher.stopSignal(container),
-      ranOutOfMemory: () => oomKillsOf(groupsOf(container.name)) > 0,
+      ranOutOfMemory: () =>
+        runner ? runner.ranOutOfMemory(container.name) : oomKillsOf(groupsOf(container.name)) > 0,
       async watch(attempt, signal) {
         const { postStart } = container.lifecycle ?? {};
         const wrong =
@@ -349,6 +360,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       clock,
     }),
     kill() {
+      if (runner) return runner.kill();
       const { containers = [], initContainers = [] } = deps.pod().spec ?? {};
       for (const { name } of [...containers, ...initContainers]) killCgroup(groupsOf(name).path);
     },
@@ -360,10 +372,13 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       held?.close();
       held = undefined;
       killCgroup(deps.cgroups.path);
+      // The runtime takes its own groups away before what is left of them goes.
+      if (runner) await launcher.remove();
       await removeSet(deps.cgroups);
+      if (runner) removeFromHierarchies(relative(deps.cgroups.mount, deps.cgroups.path));
       await rm(deps.socketPath, { force: true });
       await rm(deps.logs, { recursive: true, force: true });
-      await launcher.remove();
+      if (!runner) await launcher.remove();
       await forgetState(folder);
     },
   };
@@ -374,11 +389,12 @@ async function removeLog(path: string): Promise<void> {
 }
 
 /** Written by the program; nothing else of the folder is within its reach. */
-async function makeTermination(path: string, user: number): Promise<void> {
+async function makeTermination(path: string, user: number | undefined): Promise<void> {
   await rm(path, { force: true });
   const file = await open(path, 'wx', 0o600);
   try {
-    await file.chown(user, 0);
+    if (user === undefined) await file.chmod(0o666);
+    else await file.chown(user, 0);
   } finally {
     await file.close();
   }

@@ -35,7 +35,8 @@ export interface StartRequest {
 
 export interface Pause {
   get(id: string): Held | undefined;
-  start(request: StartRequest): void;
+  /** Resolves when it was handed over. */
+  start(request: StartRequest): void | Promise<void>;
   kill(id: string, signal: number): void;
   forget(id: string): void;
   /** Resolves when the holder has told of the end of `id`. Rejects with the reason when it is lost, or `signal` aborts. */

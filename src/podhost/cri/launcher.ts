@@ -1,0 +1,143 @@
+/** Containers of a container runtime: it makes their file system, starts them and writes their logs. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Pod } from '../../api/types.ts';
+import { CriFailure } from '../../cri/client.ts';
+import { POD_LABEL, removeSandboxes } from '../../cri/sandboxes.ts';
+import type { ContainerConfig } from '../../cri/types.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { HeddleError } from '../../lib/errors.ts';
+import { capabilityMask } from '../oci/capabilities.ts';
+import { refuseNul } from '../oci/oci-launcher.ts';
+import { ConfigError } from '../process/environment.ts';
+import type { Launcher, Runner } from '../process/launcher.ts';
+import { containerConfig } from './config.ts';
+import { createImages } from './images.ts';
+import { parseInfo } from './info.ts';
+import type { CriNode } from './node.ts';
+import { type CriPause, openCriPause } from './pause.ts';
+import { loadSandbox } from './sandbox-file.ts';
+
+export interface CriLauncherDeps {
+  pod(): Pod;
+  uid: string;
+  node(): CriNode;
+  /** The pod's own folder. */
+  folder: string;
+  cgroupMount: string;
+  /** Attempt that runs or ran last. */
+  attempt(container: string): number;
+  clock: Clock;
+}
+
+const TERM = 15;
+
+export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; runner: Runner } {
+  const { uid, folder } = deps;
+  const prepared = new Map<string, ContainerConfig>();
+  const labels = () => ({ ...deps.node().labels, [POD_LABEL]: uid });
+  let pause: CriPause | undefined;
+  let images: ReturnType<typeof createImages> | undefined;
+  const idOf = (container: string) => `${container}.${deps.attempt(container)}`;
+  const containerId = (container: string): string => {
+    const id = pause?.containerId(idOf(container));
+    if (id !== undefined) return id;
+    throw new ConfigError(`container ${container} was not started`);
+  };
+
+  const launcher: Launcher = {
+    limitsItself: true,
+    owners: async () => ({ owner: 0, group: (id) => id }),
+    async begin(container) {
+      const saved = loadSandbox(folder);
+      if (!saved) throw new ConfigError('the pod has no sandbox');
+      images ??= createImages(deps.node().cri, deps.clock);
+      const image = await images.of(container, saved.config);
+      return {
+        base: {},
+        argv: () => [],
+        user: undefined,
+        async command(made) {
+          refuseNul({ ...made, argv: [...(container.command ?? []), ...(container.args ?? [])] });
+          const attempt = deps.attempt(container.name);
+          prepared.set(
+            idOf(container.name),
+            containerConfig({ pod: deps.pod(), container, image, made, attempt, folder, labels: labels() }),
+          );
+          return [];
+        },
+      };
+    },
+    async enter(container) {
+      const { info } = await deps.node().cri.containerStatus(containerId(container.name));
+      const { pid, process } = parseInfo(info);
+      const group = cgroupOf(pid);
+      if (!process || group === undefined)
+        throw new HeddleError('ExecFailed', 'the container runtime does not tell where the container runs', {
+          hint: 'containerd and CRI-O with runc do',
+        });
+      const pair = (id: number) => `${id}:${id}`;
+      const { uid: user = 0, gid = 0, additionalGids = [] } = process.user ?? {};
+      return [
+        join(deps.cgroupMount, group),
+        '--user',
+        pair(user),
+        '--group',
+        pair(gid),
+        ...(additionalGids.length > 0 ? ['--groups', additionalGids.map(pair).join(',')] : []),
+        '--capabilities',
+        capabilityMask(process.capabilities?.bounding ?? []),
+        ...(process.noNewPrivileges ? [] : ['--new-privileges']),
+        '--cwd',
+        process.cwd ?? '/',
+      ];
+    },
+    // The runtime knows the image's, and sends it.
+    stopSignal: async () => TERM,
+    imageId: (container) => pause?.imageRef(idOf(container)) ?? '',
+    async remove() {
+      if (!loadSandbox(folder)) return;
+      await removeSandboxes(deps.node().cri, labels());
+    },
+  };
+
+  const runner: Runner = {
+    async open(signal) {
+      const { cri, watch } = deps.node();
+      const config = (id: string): ContainerConfig => prepared.get(id)!;
+      const { clock } = deps;
+      return (pause = await openCriPause({ uid, folder, cri, watch, prepared: config, clock }, signal));
+    },
+    ranOutOfMemory: (container) => pause?.outOfMemory(idOf(container)) ?? false,
+    async exec(container, argv, { timeoutMs, signal }) {
+      try {
+        const { stdout, stderr, exitCode } = await deps
+          .node()
+          .cri.execSync(containerId(container.name), argv, timeoutMs, signal);
+        if (exitCode === 0) return undefined;
+        const words = Buffer.concat([stdout, stderr]).toString('utf8').trim().slice(0, 1024);
+        return `command ended with ${exitCode}${words === '' ? '' : `: ${words}`}`;
+      } catch (error) {
+        if (error instanceof CriFailure) return error.message;
+        throw error;
+      }
+    },
+    kill() {
+      for (const { name } of [
+        ...(deps.pod().spec?.containers ?? []),
+        ...(deps.pod().spec?.initContainers ?? []),
+      ])
+        pause?.kill(idOf(name), 9);
+    },
+  };
+  return { launcher, runner };
+}
+
+/** Of cgroup2, below its mount. */
+function cgroupOf(pid: number): string | undefined {
+  try {
+    return /^0::(\/.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1];
+  } catch {
+    return undefined;
+  }
+}

@@ -37,7 +37,10 @@ enum {
 };
 
 /* Error codes of the CNI specification, section "Error". */
-enum { BAD_ENVIRONMENT = 4, IO_FAILURE = 5, DECODE_FAILURE = 6, TRY_AGAIN = 11 };
+enum { BAD_ENVIRONMENT = 4, IO_FAILURE = 5, DECODE_FAILURE = 6, TRY_AGAIN = 11, NOT_AVAILABLE = 50 };
+
+/* Section "STATUS": what cannot serve an ADD now says so by a code of its own. */
+static int agent_away = TRY_AGAIN;
 
 extern char **environ;
 
@@ -236,7 +239,7 @@ static int connect_agent(const char *path) {
     if (!away || now_ms() >= deadline) {
       char details[256];
       snprintf(details, sizeof details, "connect %s: %s", path, strerror(errno));
-      fail(TRY_AGAIN, details, "the agent of this node does not answer: is it running?");
+      fail(agent_away, details, "the agent of this node does not answer: is it running?");
     }
     usleep(50 * 1000);
   }
@@ -247,7 +250,7 @@ static void send_all(int fd, const char *data, size_t length, long deadline) {
     ssize_t n = send(fd, data, length, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN && wait_for(fd, POLLOUT, deadline)) continue;
-    if (n < 0) fail(TRY_AGAIN, strerror(errno), "the agent of this node did not take the request");
+    if (n < 0) fail(agent_away, strerror(errno), "the agent of this node did not take the request");
     data += n;
     length -= (size_t)n;
   }
@@ -257,12 +260,12 @@ static void receive_all(int fd, struct buffer *reply, long deadline) {
   char chunk[16384];
   for (;;) {
     if (!wait_for(fd, POLLIN, deadline))
-      fail(TRY_AGAIN, "", "the agent of this node did not answer within %d s", REPLY_MS / 1000);
+      fail(agent_away, "", "the agent of this node did not answer within %d s", REPLY_MS / 1000);
     ssize_t n = recv(fd, chunk, sizeof chunk, 0);
     if (n == 0) return;
     if (n < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
-      fail(TRY_AGAIN, strerror(errno), "the agent of this node broke off its answer");
+      fail(agent_away, strerror(errno), "the agent of this node broke off its answer");
     }
     append(reply, chunk, (size_t)n);
     if (reply->length > MAX_REPLY)
@@ -294,7 +297,7 @@ static int print_reply(struct buffer *reply) {
   size_t length = 0;
   if (sscanf(reply->data, "HCNI1 %d %zu%n", &code, &length, &start) != 2 || reply->data[start] != '\n' ||
       reply->length - 1 != (size_t)start + 1 + length)
-    fail(TRY_AGAIN, "", "the agent of this node broke off its answer: it may have been restarted");
+    fail(agent_away, "", "the agent of this node broke off its answer: it may have been restarted");
   out(reply->data + start + 1, length);
   return code & 255;
 }
@@ -351,6 +354,7 @@ int main(void) {
     if (find_string(&input, "cniVersion", asked, sizeof asked) && *asked) strcpy(version_asked, asked);
   }
   if (strcmp(command, "VERSION") == 0) return print_version();
+  if (strcmp(command, "STATUS") == 0) agent_away = NOT_AVAILABLE;
 
   char configured[256], folder[256], netns[64] = "";
   const char *path = getenv("HEDDLE_CNI_SOCKET");

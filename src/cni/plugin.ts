@@ -1,6 +1,7 @@
 /** What the plugin of type `heddle-cni` does, in the agent, with the node's address pools and namespace. */
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import type { Log } from '../lib/log.ts';
+import { isObject } from '../lib/json.ts';
 import { closeNetns, type Netns } from '../kernel/netns.ts';
 import { type Link, openRoute, type Route } from '../kernel/route.ts';
 import { attach, type Ends, finish, GATEWAY_4, GATEWAY_6, hostPrefix } from './attach.ts';
@@ -236,13 +237,26 @@ function hasDefaultRoute(netns: Netns, ifName: string): boolean {
 }
 
 function validAttachments({ config }: CniRequest): Set<string> {
-  const list = config['cni.dev/valid-attachments'] ?? config['cni.dev/attachments'] ?? [];
-  if (!Array.isArray(list))
-    throw new CniError(CniCode.invalidConfig, 'cni.dev/valid-attachments is not a list');
+  const wrong = (what: string): never => {
+    throw new CniError(
+      CniCode.invalidConfig,
+      `cni.dev/valid-attachments ${what}: expected a list of {"containerID", "ifname"}; nothing was removed`,
+    );
+  };
+  // libcni says null where no attachment is valid. Who says nothing has forgotten it: all would go.
+  const list =
+    config['cni.dev/valid-attachments'] === undefined
+      ? config['cni.dev/attachments']
+      : config['cni.dev/valid-attachments'];
+  if (list === undefined) return wrong('is missing');
+  if (list !== null && !Array.isArray(list)) return wrong('is not a list');
   return new Set(
-    list.map(
-      ({ containerID, ifname }: { containerID?: string; ifname?: string }) => `${containerID}/${ifname}`,
-    ),
+    (list ?? []).map((each: unknown) => {
+      const { containerID, ifname } = isObject(each) ? each : {};
+      if (typeof containerID !== 'string' || typeof ifname !== 'string' || !containerID || !ifname)
+        return wrong(`has ${JSON.stringify(each)}`);
+      return attachmentKey({ containerId: containerID, ifName: ifname });
+    }),
   );
 }
 

@@ -5,7 +5,7 @@ import { CniError } from './error.ts';
 import { decodeRequest, encodeReply, encodeRequest, frameLength } from './frame.ts';
 import { hostInterfaceName, macAddresses, ownerAlias, parseOwnerAlias } from './names.ts';
 import { formatArgs, parseArgs, parseRequest } from './request.ts';
-import { resultAs } from './version.ts';
+import { resultAs, SUPPORTED_VERSIONS } from './version.ts';
 
 const env = {
   CNI_COMMAND: 'ADD',
@@ -81,6 +81,49 @@ for (const [what, change, input, code] of [
     );
   });
 
+for (const [what, change, config, code] of [
+  ['a network without a name', {}, { name: undefined }, 7],
+  ['a network whose name is a path', {}, { name: '../x' }, 7],
+  ['a network whose name is no text', {}, { name: 5 }, 7],
+  ['CHECK of 0.3.1', { CNI_COMMAND: 'CHECK' }, { cniVersion: '0.3.1' }, 1],
+  ['STATUS of 1.0.0', { CNI_COMMAND: 'STATUS' }, { cniVersion: '1.0.0' }, 1],
+  ['GC of 1.0.0', { CNI_COMMAND: 'GC' }, { cniVersion: '1.0.0' }, 1],
+  ['a version that is no text', {}, { cniVersion: 1 }, 1],
+  ['CHECK without a namespace', { CNI_COMMAND: 'CHECK', CNI_NETNS: '' }, {}, 4],
+  ['DEL without an interface', { CNI_COMMAND: 'DEL', CNI_IFNAME: '' }, {}, 4],
+  ['the interface ..', { CNI_IFNAME: '..' }, {}, 4],
+  ['an interface with a blank', { CNI_IFNAME: 'a b' }, {}, 4],
+  ['an interface with a colon', { CNI_IFNAME: 'a:b' }, {}, 4],
+  ['a container id that begins with a dot', { CNI_CONTAINERID: '.a' }, {}, 4],
+  ['a container id with a slash', { CNI_CONTAINERID: 'a/b' }, {}, 4],
+] as const)
+  test(`${what} is error ${code}, as the specification's tables say`, () => {
+    const text = JSON.stringify({ cniVersion: '1.1.0', name: 'n', type: 'heddle-cni', ...config });
+    assert.throws(
+      () => parseRequest({ env: { ...env, ...change }, stdin: Buffer.from(text) }),
+      (error) => error instanceof CniError && error.code === code,
+    );
+  });
+
+test('each command is taken in the versions that have it', () => {
+  const first = { ADD: 0, DEL: 0, CHECK: 1, STATUS: 3, GC: 3 };
+  for (const [command, floor] of Object.entries(first))
+    for (const cniVersion of SUPPORTED_VERSIONS.slice(floor)) {
+      const input = Buffer.from(JSON.stringify({ cniVersion, name: 'n' }));
+      assert.equal(
+        parseRequest({ env: { ...env, CNI_COMMAND: command }, stdin: input }).cniVersion,
+        cniVersion,
+      );
+    }
+});
+
+test('VERSION asks nothing of the configuration: who asks may speak versions that are not there yet', () => {
+  const asked = (text: string) =>
+    parseRequest({ env: { CNI_COMMAND: 'VERSION' }, stdin: Buffer.from(text) }).cniVersion;
+  assert.equal(asked('{"cniVersion":"9.0.0"}'), '9.0.0');
+  assert.equal(asked('{}'), '1.1.0');
+});
+
 test('DEL needs no namespace', () => {
   assert.equal(parseRequest({ env: { ...env, CNI_COMMAND: 'DEL', CNI_NETNS: '' }, stdin }).netns, '');
 });
@@ -103,6 +146,18 @@ test('results say only what the version asked for knows', () => {
     ['4', '6'],
   );
   assert.equal(resultAs(result, '1.0.0').ips![0]!.version, undefined);
+  // Of a plugin before ours: what only newer versions have.
+  const full = {
+    ...result,
+    interfaces: [{ name: 'eth0', socketPath: '/s', pciID: '0000:00:1f.6' }],
+    routes: [{ dst: '0.0.0.0/0', gw: '10.0.0.1', mtu: 1400, advmss: 1, priority: 1, table: 1, scope: 0 }],
+  };
+  for (const version of ['0.3.1', '0.4.0', '1.0.0']) {
+    assert.deepEqual(resultAs(full, version).interfaces, [{ name: 'eth0' }]);
+    assert.deepEqual(resultAs(full, version).routes, [{ dst: '0.0.0.0/0', gw: '10.0.0.1' }]);
+  }
+  assert.deepEqual(resultAs(full, '1.1.0').routes, full.routes);
+  assert.deepEqual(resultAs(full, '1.1.0').interfaces, full.interfaces);
 });
 
 test('names and link addresses depend on the attachment alone and fit the kernel', () => {

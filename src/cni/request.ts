@@ -2,7 +2,7 @@
 import { CniCode, CniError } from './error.ts';
 import type { RawRequest } from './frame.ts';
 import type { CniCommand, CniRequest, NetConf } from './types.ts';
-import { checkVersion } from './version.ts';
+import { atLeast, checkVersion, LATEST_VERSION, type SUPPORTED_VERSIONS } from './version.ts';
 
 const commands = new Set<string>(['ADD', 'DEL', 'CHECK', 'STATUS', 'VERSION', 'GC']);
 const needs: Record<CniCommand, readonly string[]> = {
@@ -12,6 +12,13 @@ const needs: Record<CniCommand, readonly string[]> = {
   STATUS: [],
   VERSION: [],
   GC: [],
+};
+
+/** Sections "CHECK", "STATUS" and "GC" of the specification, which earlier versions do not have. */
+const since: Partial<Record<CniCommand, (typeof SUPPORTED_VERSIONS)[number]>> = {
+  CHECK: '0.4.0',
+  STATUS: '1.1.0',
+  GC: '1.1.0',
 };
 
 /** @throws CniError */
@@ -26,6 +33,15 @@ export function parseRequest({ env, stdin }: RawRequest): CniRequest {
       `CNI_CONTAINERID "${containerId}" is not letters, digits, "_", "." and "-" after a letter or digit`,
     );
   const config = parseConfig(stdin);
+  if (command === 'VERSION') return versionRequest(config);
+  const cniVersion = checkVersion(config.cniVersion);
+  const floor = since[command];
+  if (floor !== undefined && !atLeast(cniVersion, floor))
+    throw new CniError(
+      CniCode.incompatibleVersion,
+      `${command} is not in version ${cniVersion} of the specification; expected cniVersion ${floor} or newer`,
+    );
+  checkName(config.name);
   return {
     command,
     containerId,
@@ -33,8 +49,28 @@ export function parseRequest({ env, stdin }: RawRequest): CniRequest {
     netns: env['CNI_NETNS'] ?? '',
     args: parseArgs(env['CNI_ARGS'] ?? ''),
     config,
-    cniVersion: checkVersion(config.cniVersion),
+    cniVersion,
   };
+}
+
+/** Who asks which versions there are may speak any. */
+const versionRequest = (config: NetConf): CniRequest => ({
+  command: 'VERSION',
+  containerId: '',
+  ifName: '',
+  netns: '',
+  args: {},
+  config,
+  cniVersion: typeof config.cniVersion === 'string' && config.cniVersion ? config.cniVersion : LATEST_VERSION,
+});
+
+/** Section "Network configuration objects": what the network is called on this machine, also in names of files. */
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name)) return;
+  throw new CniError(
+    CniCode.invalidConfig,
+    `the network's name ${JSON.stringify(name) ?? '(there is none)'} is not letters, digits, "_", "." and "-" after a letter or digit`,
+  );
 }
 
 function parseCommand(text: string | undefined): CniCommand {

@@ -45,14 +45,14 @@ export function resultAs(result: CniResult, version: string): CniResult {
 
 function interfaceAs(one: CniInterface, version: string): CniInterface {
   if (atLeast(version, '1.1.0')) return { ...one };
-  const { mtu: _, ...older } = one;
-  return older;
+  const { name, mac, sandbox } = one;
+  return { name, ...(mac === undefined ? {} : { mac }), ...(sandbox === undefined ? {} : { sandbox }) };
 }
 
 function routeAs(route: CniRoute, version: string): CniRoute {
   if (atLeast(version, '1.1.0')) return { ...route };
-  const { priority: _, table: __, ...older } = route;
-  return older;
+  const { dst, gw } = route;
+  return { dst, ...(gw === undefined ? {} : { gw }) };
 }
 
 function ipAs(ip: CniIp, version: string): CniIp {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openRoute } from '../../kernel/route.ts';
 import { isShaped } from '../../kernel/shaper.ts';
+import { deepOnly } from '../../../test/scenarios/deep-only.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { hostInterfaceName } from '../names.ts';
 import { addressesOf, isCutOff, peerSeen, testHost } from '../testing/host.ts';
@@ -191,9 +192,34 @@ it('GC is of one network, STATUS tells what is wrong', async (t) => {
   );
   const book = () => host.inventory().filter((line) => line.startsWith('book'));
   assert.deepEqual(book(), ['book one/eth0', 'book two/eth0']);
+  const collect = async (valid: object): Promise<number> =>
+    (await host.cni('GC', '', { name: 'a', ...valid }, { CNI_CONTAINERID: '' })).out?.code ?? 0;
+  for (const forgotten of [
+    {},
+    { 'cni.dev/valid-attachments': {} },
+    { 'cni.dev/valid-attachments': [{ containerID: 'one' }] },
+  ])
+    assert.equal(await collect(forgotten), 7, JSON.stringify(forgotten));
+  assert.deepEqual(book(), ['book one/eth0', 'book two/eth0'], 'who says nothing does not mean nothing');
+  assert.equal(await collect({ 'cni.dev/valid-attachments': null }), 0);
+  assert.deepEqual(book(), ['book two/eth0']);
   assert.equal((await host.cni('STATUS', '')).code, 0);
   await host.run(['sysctl', '-qw', 'net.ipv4.ip_forward=0']);
   const { out } = await host.cni('STATUS', '');
   assert.equal(out?.code, 51);
   assert.match(out?.msg ?? '', /net\.ipv4\.ip_forward is 0/);
+});
+
+test('where the agent is away STATUS is 50, everything else 11, and VERSION is answered', {
+  skip: needsRoot || deepOnly('each call waits for 5 seconds'),
+}, async (t) => {
+  const host = await testHost(t);
+  host.container('one');
+  const codes = await Promise.all(
+    ['STATUS', 'ADD', 'DEL', 'CHECK', 'GC'].map(
+      async (command) => (await host.cni(command, 'one')).out?.code,
+    ),
+  );
+  assert.deepEqual(codes, [50, 11, 11, 11, 11]);
+  assert.equal((await host.cni('VERSION', 'one', { cniVersion: '9.0.0' })).code, 0);
 });

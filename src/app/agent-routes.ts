@@ -5,6 +5,7 @@ import type { Movable } from '../datapath/movable.ts';
 import type { PathWatch } from '../datapath/path/watch.ts';
 import { NO_RULE } from '../datapath/plan/pairs.ts';
 import { unfold } from '../datapath/plan/unfold.ts';
+import type { PodTraces } from '../cni/strays.ts';
 import type { Ipam } from '../ipam/ipam.ts';
 import type { Route } from '../kernel/route.ts';
 import { HeddleError } from '../lib/errors.ts';
@@ -34,6 +35,7 @@ export interface AgentRoutesDeps {
   readonly ipam: Ipam;
   /** What is told of pods' addresses. */
   readonly addresses: Routes;
+  readonly traces: PodTraces;
   readonly route: Route;
   /** Before each scrape: what cannot be read at once. */
   refreshMetrics(): Promise<void>;

@@ -14,6 +14,7 @@ import { clusterPaths, CRI_PODS } from '../cluster/paths.ts';
 import { createConflist, HEDDLE_LIST } from '../cni/conflist.ts';
 import { LINK_PREFIX } from '../cni/names.ts';
 import { removeOrphans } from '../cni/orphans.ts';
+import { bookWhatIsThere } from '../cni/strays.ts';
 import { createHeldHostPorts } from '../cni/held-host-ports.ts';
 import { createPlugin } from '../cni/plugin.ts';
 import { serveCni } from '../cni/server.ts';
@@ -154,6 +155,8 @@ const backend = createMovableBackend({
 });
 
 // Pods: addresses, the CNI socket, and the host that runs the list.
+for (const what of await bookWhatIsThere({ node: route, ipam, ...addresses.traces }))
+  log.warn('booked what a pod has', { what });
 const hostPorts = createHeldHostPorts(ipam.list());
 const cni = await serveCni({
   socketPath: nodePaths.cniSocket,
@@ -356,6 +359,7 @@ const server = await serveSocket({
     paths: pathProofs.watch,
     ipam,
     addresses: addresses.routes,
+    traces: addresses.traces,
     route,
     refreshMetrics: datapathMetrics.refresh,
     log,

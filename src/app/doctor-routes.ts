@@ -1,8 +1,9 @@
 /** What an agent tells `heddle doctor` of its node, and what it mends when asked to. */
 import { findOrphans, type OrphanDeps } from '../cni/orphans.ts';
+import { findStrays, type PodTraces } from '../cni/strays.ts';
 import type { DatapathController } from '../controllers/node/datapath.ts';
 import type { PodUseWatch } from '../controllers/node/pod-use.ts';
-import type { Backend, TrackedFlow } from '../datapath/backend.ts';
+import type { Backend, Difference, TrackedFlow } from '../datapath/backend.ts';
 import { trackedFlow } from '../datapath/conntrack-flows.ts';
 import type { PathWatch } from '../datapath/path/watch.ts';
 import type { Fixed, NodeFacts, TableFill, User } from '../doctor/facts.ts';
@@ -21,6 +22,7 @@ export interface DoctorDeps {
   readonly paths: Pick<PathWatch, 'blackHoles'>;
   readonly ipam: Ipam;
   readonly route: Route;
+  readonly traces: PodTraces;
   /** Container ids of attachments that are wanted, or on their way. */
   attachments(): Promise<ReadonlySet<string>>;
 }
@@ -35,12 +37,16 @@ export function doctorRoutes(deps: DoctorDeps): Routes {
 const orphansOf = async ({ route, ipam, attachments }: DoctorDeps) =>
   findOrphans({ node: route, ipam, known: await attachments() } satisfies OrphanDeps);
 
+const straysOf = async ({ route, ipam, traces, attachments }: DoctorDeps) =>
+  findStrays({ node: route, ipam, ...traces }, await attachments());
+
 async function nodeFacts(deps: DoctorDeps): Promise<NodeFacts> {
   const { datapath, backend, podUse, ipam } = deps;
   const maps = backend.maps?.() ?? [];
   return {
     differences: await datapath.verify(),
     orphans: (await orphansOf(deps)).map(({ what }) => what),
+    strays: (await straysOf(deps)).map(({ what }) => what),
     tables: [...(await connectionTables(deps)), ...neighbourTables(deps.route)],
     beyondShare: podUse.over(),
     addresses: sumByPool(ipam.usage()).map(({ cidrs, taken, size }) => ({
@@ -121,5 +127,8 @@ async function fix(deps: DoctorDeps): Promise<Fixed> {
   const mended = await deps.datapath.mend();
   const removed: string[] = [];
   for (const { what, remove } of await orphansOf(deps)) if (await remove()) removed.push(what);
-  return { mended, removed };
+  const put: Difference[] = [];
+  for (const { what, isBooking, remove } of await straysOf(deps))
+    if (await remove()) put.push({ kind: isBooking ? 'missing' : 'changed', what });
+  return { mended: [...mended, ...put], removed };
 }

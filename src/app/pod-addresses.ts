@@ -1,5 +1,7 @@
 /** Addresses of a node's pods, wired: the book, the objects that say what is in it, what the agent answers of it. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { HostPort } from '../api/host-ports.ts';
 import {
   CALICO_STORED_IP_RESERVATION,
   CILIUM_NODE,
@@ -12,7 +14,10 @@ import { createInformer, type Informer } from '../client/informer.ts';
 import type { Client } from '../client/types.ts';
 import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
 import type { ClusterPaths } from '../cluster/paths.ts';
+import { HEDDLE_LIST } from '../cni/conflist.ts';
 import { watchOrphans } from '../cni/orphans.ts';
+import type { Details } from '../cni/attachment.ts';
+import { findStrays, type PodTraces } from '../cni/strays.ts';
 import type { PluginDeps } from '../cni/plugin.ts';
 import { exposeIpam } from '../controllers/node/ipam-metrics.ts';
 import { type IpamReport, ipamReport } from '../controllers/node/ipam-report.ts';
@@ -56,6 +61,7 @@ const PATIENCE = 5000;
 
 export interface PodAddresses {
   readonly ipam: Ipam;
+  readonly traces: PodTraces;
   readonly podPools: Informer<CiliumPodIpPool>;
   readonly blockHolders: ReturnType<typeof blockHolderInformer>;
   readonly reservations: readonly ReturnType<typeof reservationInformer>[];
@@ -70,6 +76,18 @@ const blockHolderInformer = (client: Client, options: Optional) =>
 const reservationInformer = (client: Client, kind: typeof IP_RESERVATION, options: Optional) =>
   createInformer(client, kind, options);
 
+/** Of a pod's record, what the book says too: the ports of the node that lead to it. */
+function rememberedOf(path: string): Details | undefined {
+  try {
+    const { hostPorts = [] } = JSON.parse(readFileSync(path, 'utf8')) as { hostPorts?: HostPort[] };
+    const protocols = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
+    const ports = hostPorts.map((port) => ({ ...port, protocol: protocols[port.protocol] }));
+    return { network: HEDDLE_LIST.name, ...(ports.length > 0 ? { ports } : {}) };
+  } catch {
+    return undefined;
+  }
+}
+
 export async function openPodAddresses(deps: PodAddressesDeps): Promise<PodAddresses> {
   const { client, self, paths, clock, log } = deps;
   const optional: Optional = { log, absentFor: KIND_RETRY };
@@ -79,6 +97,10 @@ export async function openPodAddresses(deps: PodAddressesDeps): Promise<PodAddre
     patienceMs: PATIENCE,
     log,
   });
+  const traces: PodTraces = {
+    netnsOf: (uid) => paths.netns(`pod-${uid}`),
+    detailsOf: (uid) => rememberedOf(join(paths.node(self.name).state, 'pods', uid, 'pod.json')),
+  };
   const podPools = createInformer(client, CILIUM_POD_IP_POOL, optional);
   const blockHolders = blockHolderInformer(client, optional);
   const reservations = [IP_RESERVATION, CALICO_STORED_IP_RESERVATION].map((kind) =>
@@ -102,6 +124,7 @@ export async function openPodAddresses(deps: PodAddressesDeps): Promise<PodAddre
 
   return {
     ipam,
+    traces,
     podPools,
     blockHolders,
     reservations,
@@ -144,6 +167,7 @@ export async function openPodAddresses(deps: PodAddressesDeps): Promise<PodAddre
                 node: route,
                 ipam,
                 known: attachments,
+                strays: (known) => findStrays({ node: route, ipam, ...traces }, known),
                 everyMs: LEAKS,
                 clock,
                 log,

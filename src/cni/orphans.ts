@@ -17,6 +17,8 @@ export interface OrphanDeps {
 export interface Orphan {
   /** `link lxc… of shop/web:uid`, `addresses of shop/web`. */
   readonly what: string;
+  /** Removing it is entering it into the book. */
+  readonly isBooking?: boolean;
   remove(): Promise<boolean>;
 }
 
@@ -53,6 +55,8 @@ export interface OrphanWatchDeps {
   node: Route;
   ipam: Ipam;
   known(): Promise<ReadonlySet<string>>;
+  /** What else is to be put right, of pods that are there. */
+  strays?(known: ReadonlySet<string>): Orphan[];
   everyMs: number;
   clock: Clock;
   log: Log;
@@ -67,11 +71,12 @@ export async function watchOrphans(deps: OrphanWatchDeps, signal: AbortSignal): 
     await clock.sleep(deps.everyMs, signal).catch(() => {});
     if (signal.aborted) return;
     try {
-      const found = findOrphans({ node, ipam, known: await deps.known() });
+      const known = await deps.known();
+      const found = [...findOrphans({ node, ipam, known }), ...(deps.strays?.(known) ?? [])];
       const sure = found.filter(({ what }) => suspects.has(what));
       for (const { what, remove } of sure) {
         if (!(await remove())) continue;
-        log.warn('took back what nobody owns', { what });
+        log.warn('put right what the address book and the kernel did not agree on', { what });
         deps.removed(what);
       }
       suspects = new Set(found.filter((one) => !sure.includes(one)).map(({ what }) => what));

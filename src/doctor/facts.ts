@@ -6,6 +6,8 @@ export interface NodeFacts {
   readonly differences: readonly Difference[];
   /** Links and addresses of attachments that nobody remembers. */
   readonly orphans: readonly string[];
+  /** Where the address book and what the kernel leads to pods differ. */
+  readonly strays: readonly string[];
   /** What has room for so many entries and no more. */
   readonly tables: readonly TableFill[];
   /** Pods that wanted more connections than their share lately, the heaviest first. */

@@ -6,6 +6,7 @@ import { heaviest, judgeNode } from './judge.ts';
 const well: NodeFacts = {
   differences: [],
   orphans: [],
+  strays: [],
   tables: [{ name: 'flows4', entries: 79, max: 100, users: [] }],
   beyondShare: [],
   addresses: [{ cidr: '10.244.0.0/24', taken: 200, size: 253, users: [] }],
@@ -48,6 +49,17 @@ test('what the kernel has beside the plan, and pods that are gone left, is wrong
     ],
   );
 });
+
+test('where the book of addresses and the kernel differ is told, and mended', () =>
+  assert.deepEqual(of({ strays: ['no route to 10.0.0.2 of a/b'] }), [
+    {
+      check: 'leases',
+      severity: 'error',
+      what: 'the address book and the kernel differ in 1 place',
+      items: ['no route to 10.0.0.2 of a/b'],
+      fixable: true,
+    },
+  ]));
 
 test('a table that fills warns in time and names who fills it; a full one is an error', () => {
   const users = heaviest(['shop/cart', 'shop/web', 'shop/web']);

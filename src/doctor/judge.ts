@@ -10,6 +10,7 @@ export function judgeNode(facts: NodeFacts): Finding[] {
   return [
     ...differences(facts),
     ...orphans(facts),
+    ...strays(facts),
     ...facts.tables.filter(({ entries, max }) => max > 0 && entries >= max * NEARLY_FULL).map(fullTable),
     ...beyondShare(facts),
     ...blackHoles(facts),
@@ -37,6 +38,18 @@ function* orphans({ orphans: all }: NodeFacts): Generator<Finding> {
     what: `${count(all.length, 'link or address has', 'links and addresses have')} no pod`,
     items: all,
     hint: '--fix gives them back',
+    fixable: true,
+  };
+}
+
+function* strays({ strays: all }: NodeFacts): Generator<Finding> {
+  if (all.length === 0) return;
+  yield {
+    check: 'leases',
+    severity: 'error',
+    what: `the address book and the kernel differ in ${count(all.length, 'place')}`,
+    items: all,
+    hint: 'the book was lost, or somebody wrote routes; --fix books what pods have, and leads each address to who has it',
     fixable: true,
   };
 }

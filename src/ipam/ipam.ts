@@ -76,10 +76,12 @@ export interface Ipam {
   get(key: string): Allocation | undefined;
   list(): Allocation[];
   /**
-   * Makes the books agree with what is really there: `live` is kept or taken back in, everything else released.
-   * Addresses of `live` that two claim stay with the first; the others are returned.
+   * Books what `owner` turned out to have, beside what the book says of it. On disk when it resolves.
+   * False where another has one of them, or no block does; then nothing is booked.
    */
-  repair(live: readonly Allocation[]): Promise<Allocation[]>;
+  claim(owner: Owner, addresses: readonly string[]): Promise<boolean>;
+  /** Whether it is of a block, be it one that gives nothing more. */
+  covers(address: string): boolean;
   /** Block by block. */
   usage(): Usage[];
   /** What there is beside the first blocks. What is not named any more gives nothing; what is taken of it stays. */
@@ -322,19 +324,17 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     },
     get: (key) => owners.get(key),
     list: () => [...owners.values()],
-    async repair(live) {
-      const keys = new Set(live.map(({ key }) => key));
-      for (const key of owners.keys()) if (!keys.has(key)) drop(key);
-      const refused = live.filter((one) => {
-        const held = owners.get(one.key);
-        if (held && held.addresses.join() === one.addresses.join()) return false;
-        drop(one.key);
-        return !adopt(one);
-      });
+    async claim(owner, addresses) {
+      const had = owners.get(owner.key);
+      const held = had?.addresses ?? [];
+      const more = addresses.filter((address) => !held.includes(address));
+      if (!adopt({ ...(had ?? owner), addresses: more })) return false;
+      owners.set(owner.key, { ...(had ?? owner), addresses: [...held, ...more].toSorted(fourFirst) });
       changed();
       await save();
-      return refused;
+      return true;
     },
+    covers: (address) => blocks.find(address) !== undefined,
     usage: () => blocks.usage(clock.now()),
     setPools(next) {
       pools = next;
@@ -375,6 +375,8 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     onChange: (listener) => void listeners.push(listener),
   };
 }
+
+const fourFirst = (a: string, b: string): number => Number(a.includes(':')) - Number(b.includes(':'));
 
 /** @throws HeddleError `AddressOutside` */
 function wishedAddresses({ addresses = [] }: Wish, usable: readonly Pool[]): Map<Family, string> {

@@ -1,9 +1,11 @@
 /** `heddle doctor` on a cluster that is well, on one that somebody broke by hand, and after it mended that. */
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { schemaViolations } from '../schema.ts';
-import { execute, root, upCluster } from './local-cluster.ts';
+import { holds, listed, type Pod } from './family-cluster.ts';
+import { execute, type LocalCluster, root, upCluster } from './local-cluster.ts';
 
 interface Report {
   readonly nodes: readonly { readonly node: string }[];
@@ -41,6 +43,7 @@ test('doctor finds what was changed by hand and what belongs to nobody, and mend
     `in_node() { nsenter --net=${netns} ip "$@"; }
      in_node link add stray type bridge
      in_node link set stray alias heddle:pod:shop/gone:0b5e1c0e
+     in_node route add 10.244.0.250/32 proto 72 dev $(in_node -o link | grep -o 'hd[0-9a-f]\\{10\\}' | head -n 1)
      in_node route del $(in_node route show proto 72 dev vxlan0 | head -n 1 | cut -d ' ' -f 1)`,
   ]);
   assert.equal(broken.code, 0, broken.stderr);
@@ -48,10 +51,14 @@ test('doctor finds what was changed by hand and what belongs to nobody, and mend
   assert.equal(ill.code, 1);
   assert.deepEqual(
     ill.findings.map(({ node, check }) => `${node} ${check}`),
-    ['node-1 data-path', 'node-1 leases'],
+    ['node-1 data-path', 'node-1 leases', 'node-1 leases'],
   );
   assert.match(ill.findings[0]?.items.join() ?? '', /missing: .*10\.244\.1\.0\/24/);
   assert.deepEqual(ill.findings[1]?.items, ['link stray of shop/gone:0b5e1c0e']);
+
+  const [stray = '', ...more] = ill.findings[2]?.items ?? [];
+  assert.match(stray, /^route by hd\w+ of default\/\S+ to 10\.244\.0\.250, which it does not have$/);
+  assert.deepEqual(more, []);
 
   const mended = await doctor('--fix');
   assert.deepEqual([mended.code, mended.findings], [0, []]);
@@ -63,8 +70,42 @@ test('doctor finds what was changed by hand and what belongs to nobody, and mend
     mended.fixed.some((line) => line.startsWith('node-1: mended ')),
     mended.fixed.join('\n'),
   );
+  assert.ok(mended.fixed.includes(`node-1: mended ${stray} (was changed)`), mended.fixed.join('\n'));
   assert.deepEqual(
     (await doctor('--fix')).fixed.filter((line) => line.startsWith('node')),
     [],
   );
+
+  await t.test('a lost book of addresses is written again from what pods have, and no pod hears of it', () =>
+    loseBook(cluster, async () => assert.deepEqual((await doctor()).findings, [])),
+  );
 });
+
+async function loseBook(cluster: LocalCluster, isWell: () => Promise<void>): Promise<void> {
+  const pods = async () =>
+    (await listed<Pod>(cluster, 'pods')).map(({ metadata, spec, status }) => [
+      metadata.uid,
+      spec.nodeName,
+      status.podIPs,
+      status.containerStatuses.map(({ restartCount }) => restartCount),
+    ]);
+  const agent = async () => (await cluster.status()).processes.find(({ name }) => name === 'agent-node-1');
+  const before = await pods();
+  const killed = await agent();
+  assert.ok(killed);
+  const path = join(cluster.paths.node('node-1').state, 'ipam.json');
+  const booked = () =>
+    (JSON.parse(readFileSync(path, 'utf8')) as { allocations: { key: string }[] }).allocations;
+  const known = booked();
+  writeFileSync(path, '{"version":1,"alloc');
+  process.kill(killed.pid, 'SIGKILL');
+  await holds(async () => {
+    const now = await agent();
+    assert.ok(now && now.state === 'running' && now.pid !== killed.pid);
+    const keys = (list: { key: string }[]) => list.map(({ key }) => key).toSorted();
+    assert.deepEqual(keys(booked()), keys(known));
+    await isWell();
+  });
+  assert.deepEqual(await pods(), before);
+  assert.match(readFileSync(killed.log, 'utf8'), /booked what a pod has/);
+}

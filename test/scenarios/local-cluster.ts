@@ -29,7 +29,14 @@ export interface LocalCluster {
 }
 
 export interface Status {
-  readonly processes: readonly { name: string; pid: number; pss?: number; state: string; restarts: number }[];
+  readonly processes: readonly {
+    name: string;
+    pid: number;
+    pss?: number;
+    state: string;
+    restarts: number;
+    log: string;
+  }[];
   readonly memory: { readonly processes: number; readonly pss: number } | null;
   readonly [field: string]: unknown;
 }

@@ -4,7 +4,7 @@ import { sumByPool } from '../../ipam/blocks.ts';
 import type { Counter, Metrics, Sample } from '../../lib/metrics.ts';
 
 export interface IpamMetrics {
-  /** Addresses and links without an owner that were taken back. */
+  /** What of the address book and the kernel did not agree, and was put right. */
   readonly repaired: Counter;
 }
 
@@ -29,7 +29,7 @@ export function exposeIpam(metrics: Metrics, ipam: Pick<Ipam, 'usage'>): IpamMet
   );
   const repaired = metrics.counter(
     'heddle_ipam_leaks_repaired_total',
-    'Links and addresses without an owner that were taken back.',
+    'Links and addresses without an owner that were taken back, and addresses and routes of pods that were put right.',
   );
   repaired.inc({}, 0);
   return { repaired };

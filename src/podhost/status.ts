@@ -155,6 +155,8 @@ const LIMITS = 'heddle.dev/LimitsEnforced';
 /** … or an annotation `heddle.dev/stand-in-…` passed over. */
 const ANNOTATIONS = 'heddle.dev/StandInAnnotations';
 
+const DISRUPTION = 'DisruptionTarget';
+
 type Line = [type: string, ok: boolean, reason: string, message?: string];
 
 function readyCondition(
@@ -194,12 +196,21 @@ function conditions(
       : []),
     ...(facts.unheeded ? [[ANNOTATIONS, false, 'InvalidAnnotation', facts.unheeded] satisfies Line] : []),
   ];
-  const isMine = (type: string) => type === ANNOTATIONS || mine.some(([own]) => own === type);
+  const disrupted = facts.runtime?.reason === 'Evicted';
+  const isMine = (type: string) =>
+    type === ANNOTATIONS || (disrupted && type === DISRUPTION) || mine.some(([own]) => own === type);
   const others = (pod.status?.conditions ?? []).filter(({ type }) => !isMine(type));
   return [
     ...mine.map(([type, ok, reason, message]) => condition(pod, facts, type, ok, reason, message)),
+    ...(disrupted ? [disruption(pod, facts)] : []),
     ...others,
   ];
+}
+
+/** The node ended the pod, not its programs: who counts failures need not count this one. */
+function disruption(pod: Pod, facts: PodFacts): Condition {
+  const line = condition(pod, facts, DISRUPTION, true, '');
+  return { ...line, reason: 'TerminationByKubelet', message: facts.runtime?.message };
 }
 
 function initializedCondition(pod: Pod, initialized: boolean, runtime: RuntimeStatus | undefined): Line {

@@ -94,6 +94,8 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
     },
     // The runtime knows the image's, and sends it.
     stopSignal: async () => TERM,
+    // Its files are in containerd's snapshots: what is written there is not counted.
+    layers: () => [],
     imageId: (container) => pause?.imageRef(idOf(container)) ?? '',
     async remove() {
       if (!loadSandbox(folder)) return;

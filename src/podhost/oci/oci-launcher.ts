@@ -204,6 +204,7 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
       ];
     },
     stopSignal: async ({ name }) => startedOf(name)?.stopSignal ?? signalNumber(undefined),
+    layers: (container) => [join(bundleOf(container), 'layer')],
     imageId: (container) => startedOf(container)?.imageId ?? '',
     remove: async () => store.unuse(uid()),
   };

@@ -77,6 +77,8 @@ export function createJailLauncher({ pod, program, folder, seccomp }: JailLaunch
       workingFolder(container),
     ],
     stopSignal: async () => TERM,
+    // All that it may write is in memory, or a volume.
+    layers: () => [],
     imageId: () => 'heddle://process',
     remove: async () => {},
   };

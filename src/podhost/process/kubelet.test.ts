@@ -1,5 +1,7 @@
 /** What a kubelet does for pods, many to a node: each takes its time, and they take it together. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
 import { add, logOf, outputOf, processPod, remove, sh, statusOf } from './test-pods.ts';
@@ -44,6 +46,10 @@ test('a pod whose time is over, and one that fills its volume, end as a whole an
   await eventually('and gone', () => podOf('full')?.status?.containerStatuses?.[0]?.state?.terminated);
   assert.match(podOf('full')!.status!.message!, /EmptyDir volume "data" exceeds the limit "1Mi"/);
   assert.equal(podOf('full')!.status!.phase, 'Failed');
+  const disrupted = podOf('full')!.status!.conditions!.find(({ type }) => type === 'DisruptionTarget');
+  assert.deepEqual([disrupted?.status, disrupted?.reason], ['True', 'TerminationByKubelet']);
+  const written = join(node.folder, 'state/pods/uid-full/volumes/data');
+  await eventually('what it wrote is removed', () => !existsSync(written));
   assert.equal(podOf('small')!.status!.phase, 'Running');
   assert.equal(podOf('late')!.status!.reason, 'DeadlineExceeded');
   assert.equal(logOf(node, 'late'), 'up\nbye\n', 'it is not started again');

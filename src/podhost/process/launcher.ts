@@ -18,6 +18,8 @@ export interface Launcher {
   enter(container: Container, cgroup: string): Promise<string[]>;
   /** The signal that asks a container to end. */
   stopSignal(container: Container): Promise<number>;
+  /** Folders on disk of what a container has written to its own files. */
+  layers(container: string): readonly string[];
   /** `imageID` of a container that runs or ran. */
   imageId(container: string): string;
   /** Removes what it made for the pod and is not in its folder. */

@@ -117,7 +117,24 @@ test('a container that takes more memory than its limit is ended and started aga
     assert.ok(first.processes()?.isStarted);
     for (const path of v1Paths(groups)) assert.notEqual(readFileSync(join(path, 'cgroup.procs'), 'utf8'), '');
   }
-  for (const name of ['grow', 'box', 'calm', 'still']) {
+  // An agent that comes looks at once what its pods have written.
+  const storage = { limits: { 'ephemeral-storage': '1Mi' } };
+  const script = 'head -c 2000000 /dev/zero > /var-of-its-own; echo up; exec sleep 1000';
+  add(node, ociPod('fill', { command: ['sh', '-c', script], resources: storage }));
+  await eventually('it has written', () => logOf(node, 'fill') === 'up\n');
+  await node.stopHost();
+  await node.startHost();
+  await eventually('it is evicted', () => {
+    const { phase, reason, containerStatuses } = node.pods.get('uid-fill')!.status!;
+    return phase === 'Failed' && reason === 'Evicted' && containerStatuses?.[0]?.state?.terminated;
+  });
+  assert.equal(
+    node.pods.get('uid-fill')!.status!.message,
+    'Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ',
+  );
+  const layer = join(node.folder, 'state/pods/uid-fill/oci-main/layer');
+  await eventually('what it wrote is removed', () => !existsSync(layer));
+  for (const name of ['grow', 'box', 'calm', 'still', 'fill']) {
     await remove(node, name);
     for (const path of v1Paths(below(node.cgroups, `uid-${name}`))) assert.ok(!existsSync(path), path);
   }

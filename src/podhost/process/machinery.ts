@@ -23,6 +23,7 @@ import { check, type CheckDeps } from '../health/check.ts';
 import { type Probe, probePort } from '../ports.ts';
 import { logPaths } from '../logs.ts';
 import type { ContainerDeps } from './container.ts';
+import { type DiskFolders, giveRoom } from './disk-use.ts';
 import { environmentOf, type EnvironmentSources } from './environment.ts';
 import type { FieldFacts } from './fields.ts';
 import { runHook } from './hooks.ts';
@@ -36,7 +37,7 @@ import { serviceEnvOf } from './service-env.ts';
 import { forgetState } from './state-file.ts';
 import { createTokens } from './tokens.ts';
 import type { Container, Say } from './types.ts';
-import { memoryMounts, prepareVolumes } from './volumes.ts';
+import { memoryMounts, prepareVolumes, volumeFolder } from './volumes.ts';
 
 export interface MachineryDeps {
   pod(): Pod;
@@ -88,6 +89,10 @@ export interface PodMachinery {
     session?: { tty: boolean },
   ): Promise<{ argv: string[]; env: Record<string, string> }>;
   logFile(container: string, attempt: number): string;
+  /** Where its containers write to the node's disk. */
+  disk: DiskFolders;
+  /** What they have written there goes, but for the logs: none of them runs any more. */
+  giveRoom(): Promise<void>;
   /** All programs of its containers, at once. */
   kill(): void;
   /** Of the holder, which stays. */
@@ -119,6 +124,11 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
   const environmentFile = (name: string) => join(folder, `env-${name}`);
   const terminationFile = (name: string) => join(folder, `termination-${name}`);
   const logFile = (container: string, attempt: number) => join(deps.logs, container, `${attempt}.log`);
+
+  const disk: DiskFolders = {
+    volume: (name) => volumeFolder(folder, name),
+    container: (name) => [...launcher.layers(name), join(deps.logs, name)],
+  };
 
   function holder(signal: AbortSignal): Promise<Pause> {
     if (held && !held.lost.aborted) return Promise.resolve(held);
@@ -299,6 +309,8 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     stopping: () => stopping.signal.aborted,
     enter,
     logFile,
+    disk,
+    giveRoom: () => giveRoom(deps.pod(), { layers: launcher.layers, volume: disk.volume }),
     async prepare(signal) {
       const backoff = createBackoff(100, RETRY_MS);
       for (let told = ''; ; ) {

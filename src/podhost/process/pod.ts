@@ -9,7 +9,6 @@ import { roleOf } from './restart.ts';
 import { type Saved, createStateWriter } from './state-file.ts';
 import { runtimeStatus } from './status.ts';
 import type { Container, ContainerFacts } from './types.ts';
-import { volumeFolder } from './volumes.ts';
 import { endOf, untilEnd } from './whole-pod.ts';
 
 export interface ProcessPod {
@@ -130,12 +129,13 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
   /** Its deadline, its volumes. */
   async function watchWhole(signal: AbortSignal): Promise<void> {
     const { pod, startTime, clock } = deps;
-    const folderOf = (name: string) => volumeFolder(deps.folder, name);
-    const end = await untilEnd({ pod, startTime, volumeFolder: folderOf, clock }, signal);
+    const end = await untilEnd({ pod, startTime, folders: machinery.disk, clock }, signal);
     if (machinery.stopping()) return;
     ended = end;
     machinery.say(end.reason === 'Evicted' ? 'Warning' : 'Normal', end.reason, end.message);
     await stop(end.reason === 'Evicted' ? EVICTION_MS : graceMs());
+    machinery.kill();
+    if (end.reason === 'Evicted') await machinery.giveRoom();
   }
 
   const graceMs = () => (deps.pod().spec?.terminationGracePeriodSeconds ?? 30) * 1000;
@@ -144,7 +144,10 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
     async run(signal) {
       let stopRenewing = () => {};
       const finished = new AbortController();
-      if (ended) return machinery.kill();
+      if (ended) {
+        machinery.kill();
+        return ended.reason === 'Evicted' ? machinery.giveRoom() : undefined;
+      }
       watchWhole(AbortSignal.any([signal, finished.signal])).catch(() => {});
       try {
         await machinery.prepare(signal);

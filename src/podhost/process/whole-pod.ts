@@ -1,9 +1,7 @@
-/** What ends a pod as a whole, whatever its restart policy: its time is over, or it fills a volume beyond its limit. */
-import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { quantityValue } from '../../api/quantity.ts';
+/** What ends a pod as a whole, whatever its restart policy: its time is over, or it takes more of the disk than it may. */
 import type { Pod } from '../../api/types.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { type DiskFolders, hasDiskLimits, overuse } from './disk-use.ts';
 
 /** As the pod's status has it. */
 export interface PodEnd {
@@ -15,15 +13,15 @@ export interface WholePodDeps {
   pod(): Pod;
   /** When the pod came to this node, milliseconds since 1970. */
   startTime: number;
-  volumeFolder(name: string): string;
+  folders: DiskFolders;
   clock: Clock;
 }
 
 /** Milliseconds between looks: a kubelet's housekeeping; a deadline that is set later is seen within the longer one. */
 const LOOK_MS = 10_000;
 const SELDOM_MS = 30_000;
-/** Bytes that stat counts blocks in. */
-const BLOCK = 512;
+/** A look at many files takes its time: of all time that is one part in so many at most. */
+const LOOK_SHARE = 50;
 
 /** What an earlier agent decided. */
 export function endOf({ status }: Pod): PodEnd | undefined {
@@ -47,41 +45,11 @@ export async function untilEnd(deps: WholePodDeps, signal: AbortSignal): Promise
         reason: 'DeadlineExceeded',
         message: 'Pod was active on the node longer than the specified deadline',
       };
-    const full = await overfull(deps, signal);
+    const begun = deps.clock.monotonic();
+    const full = await overuse(deps.pod(), deps.folders, signal);
     if (full !== undefined) return { reason: 'Evicted', message: full };
-    await deps.clock.sleep(Math.min(left, limited(deps.pod()).length > 0 ? LOOK_MS : SELDOM_MS), signal);
+    const rest = (deps.clock.monotonic() - begun) * LOOK_SHARE;
+    const pause = Math.max(rest, hasDiskLimits(deps.pod()) ? LOOK_MS : SELDOM_MS);
+    await deps.clock.sleep(Math.min(left, pause), signal);
   }
-}
-
-/** Those in memory hold no more than their limit. */
-const limited = ({ spec }: Pod): { name: string; asked: string; limit: number }[] =>
-  (spec?.volumes ?? []).flatMap(({ name, emptyDir }) => {
-    const asked = emptyDir?.sizeLimit;
-    if (asked === undefined || emptyDir?.medium === 'Memory') return [];
-    const limit = quantityValue(String(asked)) ?? 0;
-    return limit > 0 ? [{ name, asked: String(asked), limit }] : [];
-  });
-
-async function overfull(deps: WholePodDeps, signal: AbortSignal): Promise<string | undefined> {
-  for (const { name, asked, limit } of limited(deps.pod()))
-    if (await isAbove(deps.volumeFolder(name), limit, signal))
-      return `Usage of EmptyDir volume "${name}" exceeds the limit "${asked}". `;
-  return undefined;
-}
-
-/** By the blocks that its files take; no further than it needs to know, and never through a link. */
-export async function isAbove(folder: string, bytes: number, signal: AbortSignal): Promise<boolean> {
-  let used = 0;
-  const folders = [folder];
-  // What goes while it is looked at takes no room any more.
-  for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
-    signal.throwIfAborted();
-    for (const entry of await readdir(at, { withFileTypes: true }).catch(() => [])) {
-      const path = join(at, entry.name);
-      if (entry.isDirectory()) folders.push(path);
-      used += ((await lstat(path).catch(() => undefined))?.blocks ?? 0) * BLOCK;
-      if (used > bytes) return true;
-    }
-  }
-  return false;
 }

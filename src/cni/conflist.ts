@@ -249,5 +249,28 @@ export function parseConflist(text: string, source: string): NetConfList {
   if (!Array.isArray(list.plugins) || list.plugins.length === 0) return fail('has no plugins');
   if (list.plugins.some((plugin) => typeof plugin?.type !== 'string'))
     return fail('has a plugin without a type');
-  return list as NetConfList;
+  return { ...(list as NetConfList), ...flagsOf(list, fail) };
+}
+
+const FLAGS = ['disableCheck', 'disableGC', 'loadOnlyInlinedPlugins'] as const;
+
+/**
+ * Texts too, as libcni reads them. loadOnlyInlinedPlugins changes nothing here: plugins of a list are those that are in it,
+ * which the specification leaves to the runtime (section "Configuration format").
+ */
+function flagsOf(
+  list: object,
+  fail: (what: string) => never,
+): Partial<Record<(typeof FLAGS)[number], boolean>> {
+  const values = new Map(Object.entries(list));
+  return Object.fromEntries(
+    FLAGS.flatMap((flag) => {
+      const value: unknown = values.get(flag);
+      if (value === undefined) return [];
+      const text = typeof value === 'boolean' ? String(value) : value;
+      if (typeof text !== 'string' || !/^(true|false)$/i.test(text))
+        return fail(`has ${flag} ${JSON.stringify(value)}, which is neither true nor false`);
+      return [[flag, text.toLowerCase() === 'true'] as const];
+    }),
+  );
 }

@@ -18,6 +18,8 @@ export interface NetConfList {
   disableCheck?: boolean;
   /** From 1.1.0. */
   disableGC?: boolean;
+  /** From 1.1.0: nothing is added to `plugins` from elsewhere. */
+  loadOnlyInlinedPlugins?: boolean;
   plugins: NetConf[];
 }
 

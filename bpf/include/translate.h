@@ -229,6 +229,13 @@ __noinline int avoid_translated(struct __sk_buff *skb, struct packet *p, __u32 o
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	if (!value || !(value->flags & NAT_REPLY) || is_free(value, p->protocol, bpf_ktime_get_coarse_ns()))
 		return TR_NONE;
+	make_nat_key(&key, p);
+	value = bpf_map_lookup_elem(nat_map(p->family), &key);
+	/* That one is masqueraded too, by an entry of these very ends: this one would take it. Datagrams do without. */
+	if (value && (value->flags & NAT_MASQUERADE) && p->protocol != IPPROTO_UDP) {
+		count_drop(DROP_NO_PORT, skb->len);
+		return TR_DROP;
+	}
 	ends_of(p, &plan->to);
 	plan->backend = 0;
 	plan->flags = place_flags(origin);

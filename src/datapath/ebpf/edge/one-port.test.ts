@@ -10,8 +10,9 @@ import { needsRoot } from '../../../kernel/test-netns.ts';
 import { type Cluster, createCluster, serviceAddresses } from '../../testing/cluster.ts';
 import { openEbpfAtTc, type OpenedEbpf } from '../../testing/ebpf.ts';
 import { TARGETS } from '../../testing/frontends.ts';
-import type { LabPod } from '../../testing/lab.ts';
+import { type LabPod, OUTSIDE } from '../../testing/lab.ts';
 import { both, FAMILIES, NODE_PORT, PODS, PROTOCOLS, serveAll, wish } from '../../testing/service-lab.ts';
+import { serveTcp } from '../../testing/traffic.ts';
 
 interface End {
   readonly host: string;
@@ -143,4 +144,30 @@ it('a client on the underlay uses one port straight to a pod and through a node 
     });
   const service = (family: 0 | 1) => settings.nodeAddresses[family] ?? '';
   await bothWays(t, { cluster, ns: lab.outside, server, service, port: NODE_PORT });
+});
+
+const outsideOf = ({ lab, pod }: Cluster): LabPod => ({
+  ...pod('b'),
+  name: 'outside',
+  node: '',
+  ns: lab.outside,
+  addresses: OUTSIDE,
+});
+
+it('a stream through a service to a server outside outlives one from its port straight there', async (t, cluster) => {
+  const server = outsideOf(cluster);
+  serveTcp(t, server.ns, TARGETS.TCP, 'outside');
+  await cluster.setFrontends(both(wish('ClusterIP', [server])));
+  const { ns } = cluster.pod('a');
+  for (const family of FAMILIES) {
+    const through = { host: serviceAddresses(1)[family], port: 80 };
+    const direct = { host: OUTSIDE[family], port: TARGETS.TCP };
+    const ask = await clients.TCP(t, ns, 41_000 + family)(through);
+    const late = { localAddress: family === 0 ? '0.0.0.0' : '::', localPort: 41_000 + family };
+    await assert.rejects(connectTcp(ns, { ...direct, ...late, timeoutMs: 100 }));
+    assert.equal(await ask(), true, 'what was there goes on');
+    const open = clients.TCP(t, ns, 42_000 + family);
+    const asks = [await open(direct), await open(through)];
+    for (const each of [...asks, ...asks]) assert.equal(await each(), true);
+  }
 });

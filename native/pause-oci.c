@@ -41,7 +41,8 @@ enum { ID_COUNT = 65536, MAX_PROCESSES = 4096, PATH_BYTES = 4096, DETACHED = 1 /
 
 struct image {
   const char *runc, *bundle, *stage, *rootfs, *layer;
-  unsigned base;
+  unsigned base; /* 0: the machine's own ids */
+  bool has_base;
   bool terminal; /* the container has one of its own */
 };
 
@@ -63,12 +64,12 @@ static struct image read_image(int argc, char **argv) {
     else if (!strcmp(argv[i], "--rootfs")) image.rootfs = value;
     else if (!strcmp(argv[i], "--layer")) image.layer = value;
     else if (!strcmp(argv[i], "--tty")) image.terminal = !strcmp(value, "1");
-    else if (!strcmp(argv[i], "--base")) image.base = (unsigned)strtoul(value, NULL, 10);
+    else if (!strcmp(argv[i], "--base")) image.base = (unsigned)strtoul(value, NULL, 10), image.has_base = true;
     else if (!strcmp(argv[i], "--join")) {
       if (!groups_open(value)) fail("cannot open the cgroup %s: %s", value, strerror(errno));
     } else die(2, "unknown flag %s", argv[i]);
   }
-  if (!image.runc || !image.bundle || !image.stage || !image.rootfs || !image.layer || image.base == 0)
+  if (!image.runc || !image.bundle || !image.stage || !image.rootfs || !image.layer || !image.has_base)
     die(2, "usage: heddle-pause oci --runc PROGRAM --bundle DIR --stage DIR --base ID --rootfs DIR --layer DIR [--tty 1]");
   return image;
 }
@@ -135,7 +136,8 @@ int open_user_namespace(unsigned base) {
 
 /* What root owns on disk, the pod's root owns at `at`; likewise the others. */
 static void mount_mapped(const char *from, const char *at, int users) {
-  struct mount_attr owners = {.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY, .userns_fd = (unsigned)users};
+  struct mount_attr owners = {.attr_set = MOUNT_ATTR_RDONLY};
+  if (users >= 0) owners.attr_set |= MOUNT_ATTR_IDMAP, owners.userns_fd = (unsigned)users;
   int tree = (int)syscall(SYS_open_tree, AT_FDCWD, from, DETACHED | O_CLOEXEC);
   if (tree < 0) fail("cannot open the image's files, %s: %s", from, strerror(errno));
   if (syscall(SYS_mount_setattr, tree, "", EMPTY_PATH, &owners, sizeof owners) < 0)
@@ -179,9 +181,9 @@ static void make_stage(const struct image *image) {
   mkdir(image->stage, 0700);
   put_mount("tmpfs", image->stage, MS_NOSUID | MS_NODEV, "mode=0755");
   const char *shared = getenv(SHARED_WITH);
-  int users = shared ? open_shared(shared, "user") : open_user_namespace(image->base);
+  int users = !image->base ? -1 : shared ? open_shared(shared, "user") : open_user_namespace(image->base);
   mount_mapped(rootfs_path, staged(image, "image"), users);
-  mount_namespace(users, staged(image, "users"));
+  if (users >= 0) mount_namespace(users, staged(image, "users"));
   if (shared) mount_namespace(open_shared(shared, "pid"), staged(image, "pids"));
   /* Names without characters that options of mounts give a meaning. */
   mkdir(staged(image, "layer"), 0700);
@@ -189,7 +191,7 @@ static void make_stage(const struct image *image) {
   snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s/upper,workdir=%s/work", staged(image, "image"),
            staged(image, "layer"), staged(image, "layer"));
   put_mount("overlay", staged(image, "rootfs"), MS_NODEV, options);
-  put_mount("sysfs", staged(image, "sys"), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+  put_mount("sysfs", staged(image, "sys"), (image->base ? MS_RDONLY : 0) | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   put_mount("mqueue", staged(image, "mqueue"), MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   close(layer);
   close(rootfs);

@@ -40,7 +40,8 @@ export function statusText(status: Status, deps: Pick<CliDeps, 'color'>): string
   );
   lines.push(`routing   ${routingWords(status.routing)}`);
   lines.push(`limits    ${limitWords(status.limits)}`);
-  if (status.allowHost) lines.push('host      pods may have files of this machine (--allow-host)');
+  if (status.allowHost)
+    lines.push('host      pods may have files of this machine, and be privileged (--allow-host)');
   const audit = auditLine(status.audit);
   if (audit !== undefined) lines.push(audit);
   lines.push(...bgpLines(status.bgp));

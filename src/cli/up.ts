@@ -38,7 +38,7 @@ export function register(program: Command, deps: CliDeps): void {
     )
     .option(
       '--allow-host',
-      'let pods have files and folders of this machine (volumes of kind hostPath); said at each start (default: refused)',
+      'let pods have files of this machine (hostPath) and be privileged; said at each start (default: refused)',
     )
     .option('--image-dir <dir>', 'where "heddle image" keeps images (default: /var/lib/heddle/images)')
     .option(

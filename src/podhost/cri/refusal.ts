@@ -9,6 +9,7 @@ import { isWritten } from '../process/volumes.ts';
 
 export const criRefusal = (pod: Pod, allowHost = false) =>
   programRefusal(pod, { runtime: 'cri', allowHost }, (_pod, container) => [
+    container.securityContext?.privileged && 'privileged',
     hasOwnProfile(pod, container) && 'seccompProfile of type Localhost',
     !container.image && 'no image',
     container.tty && 'tty',

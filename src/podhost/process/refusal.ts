@@ -18,17 +18,15 @@ export function programRefusal(
 ): { reason: string; message: string } | undefined {
   const spec = pod.spec;
   const paths = (spec?.volumes ?? []).filter(({ hostPath }) => hostPath);
-  const host = paths.map(({ name }) => `volume ${name}: hostPath`);
+  const privileged = all(pod).filter(({ securityContext }) => securityContext?.privileged);
+  const host = [
+    ...paths.map(({ name }) => `volume ${name}: hostPath`),
+    ...privileged.map(({ name }) => `container ${name}: privileged`),
+  ];
   if (host.length > 0 && !allowHost)
     return refused(
       host,
       'pods of a local cluster are kept apart from the machine, unless "heddle up --allow-host" says otherwise',
-    );
-  const privileged = all(pod).filter(({ securityContext }) => securityContext?.privileged);
-  if (privileged.length > 0)
-    return refused(
-      privileged.map(({ name }) => `container ${name}: privileged`),
-      'pods of a local cluster are kept apart from the machine, with --allow-host, too',
     );
   const problems = [
     ...volumeProblems(pod),
@@ -48,6 +46,7 @@ const all = (pod: Pod): Container[] => [...(pod.spec?.initContainers ?? []), ...
 
 function ownProblems(pod: Pod, container: Container): unknown[] {
   return [
+    container.securityContext?.privileged && 'privileged',
     !container.command?.length && 'no command, and there is no image that has one',
     capabilityProblem(container.securityContext),
     mountProblem(pod, container),

@@ -12,8 +12,13 @@ export type Seccomp = 'default' | 'unconfined' | Profile;
 /** Bytes. */
 const MAX_PROFILE = 1 << 20;
 
-const asked = (pod: Pod, { securityContext }: Container) =>
-  securityContext?.seccompProfile ?? pod.spec?.securityContext?.seccompProfile;
+const asked = (
+  pod: Pod,
+  { securityContext }: Container,
+): { type: string; localhostProfile?: string } | undefined =>
+  securityContext?.privileged
+    ? { type: 'Unconfined' }
+    : (securityContext?.seccompProfile ?? pod.spec?.securityContext?.seccompProfile);
 
 export const isUnconfined = (pod: Pod, container: Container): boolean =>
   asked(pod, container)?.type === 'Unconfined';

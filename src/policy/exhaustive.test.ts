@@ -13,6 +13,7 @@ import { policyObject } from './testing/arbitraries.ts';
 import { readSide } from './testing/reading.ts';
 import type { Flow, World, WorldPod } from './world.ts';
 
+const deep = process.env['HEDDLE_DEEP'] === '1';
 const PORTS = [80, 81, 443];
 const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
 const TEAMS: Readonly<Record<string, string>> = { a: 'blue', b: 'red', c: 'red' };
@@ -200,7 +201,10 @@ test('every AdminNetworkPolicy of up to two ingress rules, above nothing, a Netw
   const rules = product(product(['Allow', 'Deny', 'Pass'], clusterPeers.ingress), adminPorts).map(
     ([[action, peer], port]) => ({ action, from: [peer], ...(port ? { ports: [port] } : {}) }),
   );
-  const worlds = product(upToTwo(rules), below('ingress')).map(([ingress, rest]) =>
+  const all = product(upToTwo(rules), below('ingress'));
+  // Otherwise each above one of them, in turns that no rule of a pair decides alone.
+  const asked = deep ? all : all.filter((_, i) => i % 3 === (Math.floor(i / 3) + Math.floor(i / 108)) % 3);
+  const worlds = asked.map(([ingress, rest]) =>
     worldOf([
       {
         apiVersion: 'policy.networking.k8s.io/v1alpha1',
@@ -212,7 +216,7 @@ test('every AdminNetworkPolicy of up to two ingress rules, above nothing, a Netw
     ]),
   );
   const { verdicts } = agree(worlds, 'ingress');
-  assert.equal(worlds.length, 3 * (1 + 36 + 36 * 36));
+  assert.equal(worlds.length, (deep ? 3 : 1) * (1 + 36 + 36 * 36));
   assert.ok(verdicts.has('deny AdminNetworkPolicy') && verdicts.has('deny BaselineAdminNetworkPolicy'));
 });
 

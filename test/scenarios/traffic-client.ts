@@ -1,7 +1,7 @@
 /**
  * Traffic from inside a pod's namespace: to each target one kept connection that asks every 20 ms, and a new
- * connection every 20 ms. Arguments: targets as `host:port`. Ends on SIGTERM and prints, as JSON, how often
- * each way was used and every failure with its time.
+ * connection every 20 ms. Arguments: targets as `host:port`. Prints how often each way was used, again and again, as
+ * `so far KEPT NEW`; ends on SIGTERM and prints, as JSON, these counts and every failure with its time.
  */
 import { Agent, request } from 'node:http';
 
@@ -68,5 +68,7 @@ process.on('SIGTERM', () => {
   stop.abort();
 });
 process.stdout.write('started\n');
+const progress = setInterval(() => process.stdout.write(`so far ${counts.kept} ${counts.new}\n`), 100);
 await Promise.all(targets.flatMap((target) => [generate(target, 'kept'), generate(target, 'new')]));
+clearInterval(progress);
 process.stdout.write(`${JSON.stringify({ counts, failures })}\n`);

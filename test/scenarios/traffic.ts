@@ -14,6 +14,8 @@ export interface Report {
 }
 
 export interface Traffic {
+  /** Until each way was used so many more times. */
+  asked(more: number): Promise<void>;
   stop(): Promise<Report>;
 }
 
@@ -57,7 +59,17 @@ export async function startTraffic(
     text += chunk.toString('utf8');
   });
   while (!text.includes('started')) await sleep(50);
+  /** How often the way was used that was used less. */
+  const least = (): number => {
+    const [, kept, fresh] = [...text.matchAll(/so far (\d+) (\d+)\n/g)].at(-1) ?? [];
+    return Math.min(Number(kept ?? 0), Number(fresh ?? 0));
+  };
   return {
+    async asked(more) {
+      const before = least();
+      for (let i = 0; i < 1200 && least() < before + more; i++) await sleep(50);
+      if (least() < before + more) throw new Error(`requests do not go on: ${text.slice(-200)}`);
+    },
     async stop() {
       child.kill('SIGTERM');
       await once(child, 'close');

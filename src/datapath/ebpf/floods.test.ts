@@ -168,7 +168,8 @@ interface Try {
 
 /** Every way that a pod connects, in both families. */
 function triesOf(from: LabPod, pods: readonly LabPod[]): Try[] {
-  const timeoutMs = 1500;
+  // Time for what was lost to be sent again, more than once.
+  const timeoutMs = 8000;
   return FAMILIES.flatMap((family): Try[] => [
     ...pods.map(({ name, addresses }) => ({
       name: `${from.name} to ${name} ${family}`,

@@ -30,7 +30,7 @@ const [DENIED, ALLOWED] = [
 
 for (const datapath of ['ebpf', 'nftables'])
   test(`an audited policy denies nothing and is counted and told with its rule, by ${datapath}; then it is enforced`, {
-    timeout: 180_000,
+    timeout: 300_000,
     skip: otherDatapath(datapath),
   }, async (t) => {
     const cluster = await upCluster(t, join(root, 'test/manifests/audited'), '--datapath', datapath);

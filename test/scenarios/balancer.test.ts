@@ -61,7 +61,7 @@ async function until(done: () => Promise<boolean>): Promise<void> {
 }
 
 test('load balancers get addresses that outside reaches, and that move when their node is cut off', {
-  timeout: 240_000,
+  timeout: 300_000,
 }, async (t) => {
   const cluster = await upCluster(t, join(root, 'test/manifests/balancer'), '--nodes', '3');
   const services = new Map<string, Service>();

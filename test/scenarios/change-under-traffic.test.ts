@@ -13,7 +13,7 @@ interface Listed {
   items: { metadata: { name: string; uid: string }; spec: { nodeName: string } }[];
 }
 
-test('what is rolled, scaled, deleted or killed under traffic', { timeout: 180_000 }, async (t) => {
+test('what is rolled, scaled, deleted or killed under traffic', { timeout: 300_000 }, async (t) => {
   const cluster = await upCluster(t, join(root, 'test/manifests/rolling'));
   const home = mkdtempSync(join(tmpdir(), 'heddle-kubectl-'));
   t.after(() => rmSync(home, { recursive: true, force: true }));
@@ -31,7 +31,7 @@ test('what is rolled, scaled, deleted or killed under traffic', { timeout: 180_0
     spec: { clusterIPs: string[] };
   };
   const traffic = (context: typeof t) => startTraffic(context, place, targetsOf(service.spec.clusterIPs, 80));
-  const rolledOut = () => kube('rollout', 'status', 'deploy/server', '--timeout=60s');
+  const rolledOut = () => kube('rollout', 'status', 'deploy/server', '--timeout=180s');
 
   const changes: readonly (readonly [string, () => Promise<unknown>])[] = [
     ['a deployment is rolled', () => kube('set', 'env', 'deploy/server', 'VERSION=2')],

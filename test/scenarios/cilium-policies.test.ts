@@ -12,7 +12,7 @@ const NAMED = [
 
 for (const datapath of ['ebpf', 'nftables'])
   test(`policies of Cilium’s are enforced live by ${datapath}`, {
-    timeout: 180_000,
+    timeout: 300_000,
     skip: otherDatapath(datapath),
   }, async (t) => {
     const includes = await demoUnder(t, { datapath, manifests: 'cilium', named: NAMED });

@@ -11,7 +11,7 @@ const NAMED = [
 
 for (const datapath of ['ebpf', 'nftables'])
   test(`cluster-wide policies are enforced live, tier by tier, by ${datapath}`, {
-    timeout: 180_000,
+    timeout: 300_000,
     skip: otherDatapath(datapath),
   }, async (t) => {
     const includes = await demoUnder(t, { datapath, manifests: 'guard', named: NAMED });

@@ -24,7 +24,7 @@ interface TraceAnswer {
   live: { verdict: string; direction: string; text: string }[] | null;
 }
 
-test('the data path can be looked into, and nodes tuned', { timeout: 240_000 }, async (t) => {
+test('the data path can be looked into, and nodes tuned', { timeout: 300_000 }, async (t) => {
   const cluster = await upCluster(t, join(root, 'examples/shop'), '--datapath', 'nftables');
   const ask = async <T>(schema: string, ...args: string[]): Promise<T> => {
     const answer = JSON.parse(await cluster.must(...args, '-o', 'json')) as T;

@@ -14,7 +14,7 @@ interface PodList {
   }[];
 }
 
-test('a published shop runs from its own manifests without its images', { timeout: 180_000 }, async (t) => {
+test('a published shop runs from its own manifests without its images', { timeout: 300_000 }, async (t) => {
   const { heddle, must } = await upCluster(t, join(root, 'test/manifests/eleven'));
   const pods = (JSON.parse(await must('get', 'pods', '-o', 'json')) as PodList).items;
   assert.equal(pods.length, 11 + 1, 'eleven services and a load generator');

@@ -117,7 +117,7 @@ async function killUnderTraffic(
 }
 
 test('no connection notices that the agent of nftables was killed', {
-  timeout: 120_000,
+  timeout: 300_000,
   skip: otherDatapath('nftables'),
 }, async (t) => {
   const cluster = await upCluster(t, manifests, '--datapath', 'nftables');

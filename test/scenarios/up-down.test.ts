@@ -109,7 +109,7 @@ test('up after everything was killed cleans first, and continues with what was s
   for (const pid of cgroupTreePids(cgroupPath(cluster.paths) ?? '')) process.kill(pid, 'SIGKILL');
   const status = await cluster.heddle('status', '-o', 'json');
   assert.equal(JSON.parse(status.stdout).state, 'unsupervised');
-  const again = await cluster.heddle('up', '--detach', '--timeout', '60s');
+  const again = await cluster.heddle('up', '--detach', '--timeout', '300s');
   assert.equal(again.code, 0, again.stderr);
   assert.match(again.stderr, /left behind/);
   assert.match(await cluster.must('get', 'deployments', '-A'), /server/);

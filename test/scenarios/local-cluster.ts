@@ -41,7 +41,7 @@ export interface Status {
   readonly [field: string]: unknown;
 }
 
-export function execute(command: string, args: readonly string[], timeoutMs = 120_000): Promise<Outcome> {
+export function execute(command: string, args: readonly string[], timeoutMs = 300_000): Promise<Outcome> {
   return new Promise((done, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
     const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []];

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { RUNTIME_ANNOTATION } from '../../api/runtime.ts';
 import type { Pod } from '../../api/types.ts';
+import { openCri } from '../../cri/client.ts';
 import { busyboxLayer, layoutOf, tarOfFiles } from '../../image/testing/make.ts';
 import { closeNetns, createNetns, deleteNetns } from '../../kernel/netns.ts';
 import { type ChildProcess, run, spawnIn } from '../../kernel/spawn.ts';
@@ -88,6 +89,10 @@ export async function createContainerd(folder: string, pods: string): Promise<Te
       });
       if (!(await ctr('images', 'list', '--quiet')).includes(IMAGE))
         await ctr('images', 'import', '--snapshotter', 'native', join(folder, 'image.tar'));
+      // It serves its CRI some time after all else.
+      const cri = openCri(`unix://${socket}`);
+      await eventually('its CRI to answer', () => cri.version().catch(() => undefined));
+      cri.close();
     },
     kill: () => end('SIGKILL'),
     async close() {

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { CRI_PODS } from '../../src/cluster/paths.ts';
+import { freePort } from '../../src/cluster/ports.ts';
+import { createContainerd, IMAGE } from '../../src/podhost/cri/testing.ts';
+import { eventually } from '../../src/podhost/test-node.ts';
+import { deepOnly } from './deep-only.ts';
+import { execute, root } from './local-cluster.ts';
+
+const container = (name: string, command: string) =>
+  `{ name: ${name}, image: "${IMAGE}", imagePullPolicy: Never, command: [sh, -c, "${command}"] }`;
+const meta = (name: string) =>
+  `{ name: ${name}, labels: { app: ${name} }, annotations: { heddle.dev/runtime: cri } }`;
+const caller = (name: string) => `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, labels: { app: ${name} } }
+spec: { containers: [{ name: main, image: any }] }
+`;
+const MANIFESTS = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: ${meta('web')}
+    spec: { containers: [${container('main', 'httpd -f -p 80 -h /srv')}] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web }
+spec: { selector: { app: web }, ports: [{ port: 8080, targetPort: 80 }] }
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  ingress: [{ from: [{ podSelector: { matchLabels: { app: friend } } }] }]
+---${caller('friend')}---${caller('stranger')}`;
+
+test('pods of containerd have services, names and policies, and go with their cluster', {
+  skip: deepOnly('the pod host is held to a real containerd by itself'),
+}, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), `heddle-test-${process.pid}-cri-`));
+  const dataDir = join(folder, 'data');
+  const containerd = await createContainerd(folder, CRI_PODS);
+  // The cluster's /run is the runtime's, which is not the machine's.
+  const heddle = (verb: string, ...args: string[]) => {
+    const inside = ['-m', '-t', String(containerd.holder), join(root, 'heddle')];
+    return execute('nsenter', [...inside, verb, '--data-dir', dataDir, ...args]);
+  };
+  t.after(async () => {
+    await heddle('down');
+    await containerd.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const must = async (verb: string, ...args: string[]) => {
+    const { code, stdout, stderr } = await heddle(verb, ...args);
+    assert.equal(code, 0, `heddle ${verb} ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  await containerd.start();
+  writeFileSync(join(folder, 'all.yaml'), MANIFESTS);
+  const endpoint = ['--cri-endpoint', containerd.endpoint, '--api-port', String(freePort())];
+  await must('up', '--detach', '--stand-in', '--nodes', '2', ...endpoint, '-f', join(folder, 'all.yaml'));
+  assert.match(await must('status'), /container runtime {2}containerd 1\.\S+ at unix:/);
+  const fetch = (from: string) => heddle('exec', from, '--', 'curl', '-sS', '-m', '5', 'http://web:8080/');
+  const page = 'served from an image\n';
+  await eventually('the service to answer', async () => (await fetch('friend')).stdout === page);
+  for (let i = 0; i < 4; i++) assert.equal((await fetch('friend')).stdout, page);
+  assert.notEqual((await fetch('stranger')).code, 0);
+  const names = await must(
+    'exec',
+    'deploy/web',
+    '--',
+    'busybox',
+    'nslookup',
+    'web.default.svc.cluster.local',
+  );
+  assert.match(names, /Name:\s+web\.default\.svc\.cluster\.local\nAddress: 10\.96\./);
+  await must('down');
+  assert.equal((await containerd.ctr('containers', 'list', '--quiet')).trim(), '');
+});

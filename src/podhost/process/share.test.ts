@@ -10,11 +10,11 @@ import { add, logOf, processPod, statusOf } from './test-pods.ts';
 
 /** Leaves an orphan behind that does not hear it, and ends when it is asked to. */
 const TARGET = `trap 'echo asked; exit 7' USR1; sh -c 'trap "" USR1 TERM HUP; sleep 99999' & echo up
-while :; do sleep 0.1; done`;
-/** Finds the other by what it was started with; what is through the first process is none of its business. */
+while :; do sleep 0.1$((20 + 3)); done`;
+/** Waits until the other sleeps, which it does when it is ready. Finds the other by what it was started with; what is through the first process is none of its business. */
 const LOOKER = `cat /proc/1/cmdline | tr -d '\\0'; echo; test $$ != 1 && echo not first
 find() { grep -l 'ask[e]d; exit' /proc/[0-9]*/cmdline 2>/dev/null | tr -dc '0-9\\n'; }
-until find | grep -q .; do sleep 0.1; done
+until grep -q '0[.]123' /proc/[0-9]*/cmdline 2>/dev/null; do sleep 0.05; done
 ls /proc/1/root/ 2>/dev/null; cat /proc/1/environ 2>/dev/null; kill -9 1 2>/dev/null
 for p in /proc/[0-9]*; do ls $p/root/HOST >/dev/null 2>&1 && echo "the machine's files: $p"; done
 while find | grep -q .; do kill -USR1 $(find) 2>/dev/null; sleep 0.1; done; echo sent; sleep 99999`;

@@ -13,7 +13,8 @@ for (const [asked, standIn, expected] of [
   ['stand-in', true, 'stand-in'],
   ['process', true, 'process'],
   ['oci', true, 'oci'],
-  ['cri', true, undefined],
+  ['cri', true, 'cri'],
+  ['docker', true, undefined],
 ] as const)
   test(`a pod that asks for ${asked} on a cluster ${standIn ? 'with' : 'without'} --stand-in is run by ${expected}`, () =>
     assert.equal(runtimeOf(pod(asked), { standIn }), expected));
@@ -21,7 +22,7 @@ for (const [asked, standIn, expected] of [
 test('what the cluster was started with is for pods that ask for none', () => {
   const defaults = { standIn: true, runtime: 'oci' } as const;
   assert.deepEqual(
-    [undefined, 'process', 'cri'].map((asked) => runtimeOf(pod(asked), defaults)),
+    [undefined, 'process', 'docker'].map((asked) => runtimeOf(pod(asked), defaults)),
     ['oci', 'process', undefined],
   );
 });

@@ -188,12 +188,12 @@ test('a stand-in server that comes back serves again, with and without its memor
 test('a pod that asks for a runtime which is not there is refused by name', async () => {
   node.startStandIn();
   await node.startHost();
-  const pod = testPod('cri');
-  pod.metadata.annotations = { 'heddle.dev/runtime': 'cri' };
+  const pod = testPod('docker');
+  pod.metadata.annotations = { 'heddle.dev/runtime': 'docker' };
   add(pod);
   const waiting = () => node.pods.get('uid-cri')?.status?.containerStatuses?.[0]?.state?.waiting;
   await eventually('it is refused', () => waiting()?.reason === 'NoRuntime');
-  assert.match(waiting()?.message ?? '', /there is no runtime "cri"/);
+  assert.match(waiting()?.message ?? '', /there is no runtime "docker"/);
 });
 
 test('a pod with access to the host is refused by name', async () => {

@@ -37,5 +37,6 @@ int main(int argc, char **argv) {
   if (!strcmp(verb, "session")) return session(argc, argv);
   if (!strcmp(verb, "join")) return join(argc, argv);
   if (!strcmp(verb, "oci")) return oci(argc, argv);
-  die(2, "usage: heddle-pause hold|inside|enter|stage|session|join|oci ...");
+  if (!strcmp(verb, "look")) return look(argc, argv);
+  die(2, "usage: heddle-pause hold|inside|enter|stage|session|join|oci|look ...");
 }

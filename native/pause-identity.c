@@ -45,6 +45,10 @@ int read_identity(int argc, char **argv, int at, struct identity *who) {
       *(flag[2] == 't' ? &who->terminal : &who->control) = true;
       continue;
     }
+    if (!strcmp(flag, "--look")) {
+      who->joined = true;
+      continue;
+    }
     if (!strcmp(flag, "--new-privileges")) {
       who->new_privileges = true;
       continue;
@@ -73,13 +77,17 @@ static size_t add_line(char *text, size_t length, size_t size, struct id_pair pa
   return length + (size_t)snprintf(text + length, size - length, "%u %u 1\n", pair.inside, pair.outside);
 }
 
+int own_proc = -1;
+
 static void write_map(pid_t pid, const char *name, const char *text) {
   char path[64];
-  snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  snprintf(path, sizeof path, "%d/%s", pid, name);
+  int proc = own_proc >= 0 ? own_proc : open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-    die(START_ERROR, "cannot write %s: %s", path, strerror(errno));
+    die(START_ERROR, "cannot write /proc/%s: %s", path, strerror(errno));
   close(fd);
+  if (proc != own_proc) close(proc);
 }
 
 static void write_maps(pid_t pid, const struct identity *who) {

@@ -87,10 +87,13 @@ int inside(int argc, char **argv) {
   if (write(REPORT_FD, &reached, 1) != 1) _exit(START_ERROR);
   fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
   fcntl(LIFE_FD, F_SETFD, FD_CLOEXEC);
-  close_range(SHARE_FD, ~0U, 0);
+  close(SHARE_FD);
+  close_range(PROCESSES_FD + 1, ~0U, 0);
   int at = read_identity(argc, argv, 2, &who);
   if (at >= argc) die(START_ERROR, "no command after --");
+  if (!who.joined) close(PROCESSES_FD);
   if (who.environment) read_environment(who.environment);
+  if (who.joined) join_processes();
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
   become(&who, true);
@@ -106,7 +109,7 @@ int inside(int argc, char **argv) {
   close(REPORT_FD);
   close(theirs);
   /* A signal at the holder's death would not do: bwrap, between us, may not signal another user's process. */
-  attend(&(struct attended){.program = program, .signals = signals, .control = LIFE_FD, .terminal = ours, .hands_on = true});
+  attend(&(struct attended){.program = program, .signals = signals, .control = LIFE_FD, .terminal = ours, .is_patient = who.joined, .hands_on = true});
 }
 
 /* What a program that is watched begins with, and who watches it. Does not come back in the parent. */
@@ -161,8 +164,7 @@ static void join_cgroup(const char *folder) {
   close(fd);
 }
 
-/* Whether `pid` is one of the container's: a pid that was known once may be another program's by now. */
-static bool is_in_cgroup(const char *folder, int pid) {
+bool is_in_cgroup(const char *folder, int pid) {
   char path[4096];
   int one;
   bool found = false;
@@ -176,7 +178,7 @@ static bool is_in_cgroup(const char *folder, int pid) {
 
 /* enter PID CGROUP IDENTITY... -- PROGRAM...: with every namespace of PID. */
 int enter(int argc, char **argv) {
-  static const char *const names[] = {"net", "ipc", "uts", "cgroup", "pid", "mnt"};
+  static const char *const names[] = {"net", "ipc", "uts", "cgroup", "pid_for_children", "mnt"};
   enum { COUNT = sizeof names / sizeof *names };
   struct identity who;
   char path[64];

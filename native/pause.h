@@ -11,6 +11,7 @@ enum {
   REPORT_FD = 4, /* we say how far we came: REACHED, then nothing, or FAILED and words */
   LIFE_FD = 5,   /* ends when the pod's holder does: the container goes with it */
   SHARE_FD = 6,  /* for bwrap: the PID namespace that the pod's containers share, if they do */
+  PROCESSES_FD = 7, /* of `inside --look`: another container's */
 };
 /* Of `enter --control` and `session`: sizes of the terminal, and its end is the end of the program. */
 enum { CONTROL_FD = 3 };
@@ -32,6 +33,7 @@ struct identity {
   bool own_profile; /* one that was read, instead of ours */
   bool terminal;   /* in one of its own */
   bool control;    /* CONTROL_FD is there */
+  bool joined;     /* PROCESSES_FD is there */
   bool new_privileges; /* programs may gain some, as by setuid */
   unsigned long long capabilities; /* that are kept */
   const char *folder;
@@ -41,11 +43,14 @@ struct identity {
 /* Ends with `code` and a line of words on stderr. */
 _Noreturn void die(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Reads --user, --group, --groups, --unconfined, --seccomp, --new-privileges, --capabilities, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
+/* Reads --look, --user, --group, --groups, --unconfined, --seccomp, --new-privileges, --capabilities, --tty, --control, --cwd, --env up to "--"; the index of what follows it. */
 int read_identity(int argc, char **argv, int at, struct identity *who);
 
 /* Gives up root, every capability that is not to be kept, and the way back. With `make`, into a user namespace of its own if ids differ. */
 void become(const struct identity *who, bool make);
+
+/* Whether `pid` is one of the container's: a pid that was known once may be another program's by now. */
+bool is_in_cgroup(const char *folder, int pid);
 
 /* Refuses the system calls that change the machine or look into other processes' keys. */
 void filter_system_calls(void);
@@ -80,6 +85,12 @@ struct attended {
 /* Ends with the program's exit code. */
 _Noreturn void attend(struct attended *a);
 
+/* Among the processes that PROCESSES_FD leads to are our children from now on; /proc shows them. */
+void join_processes(void);
+
+/* Where we are in /proc; -1: it is mounted, and shows us. */
+extern int own_proc;
+
 int hold(int argc, char **argv);
 int inside(int argc, char **argv);
 int enter(int argc, char **argv);
@@ -87,5 +98,6 @@ int stage(int argc, char **argv);
 int session(int argc, char **argv);
 int join(int argc, char **argv);
 int oci(int argc, char **argv);
+int look(int argc, char **argv);
 
 #endif

@@ -17,6 +17,7 @@ import {
 } from './field-error.ts';
 import { dns1123Label, dns1123Subdomain, labelValue, qualifiedName } from './formats.ts';
 import { validateLabelSelector } from './label-selector.ts';
+import { validateEphemeralContainers } from './ephemeral-containers.ts';
 import { validateAnnotations, validateLabels } from './metadata.ts';
 import { validateBandwidth } from './pod-bandwidth.ts';
 import type { Pod } from './types.ts';
@@ -25,6 +26,7 @@ import { validateVolumes } from './volume-validation.ts';
 export function* validatePodSpec(spec: IPodSpec, path: string): Problems {
   yield* validateVolumes(spec.volumes ?? [], `${path}.volumes`);
   yield* validateContainers(spec, path);
+  yield* validateEphemeralContainers(spec, path);
   yield* oneOf(`${path}.restartPolicy`, spec.restartPolicy, ['Always', 'OnFailure', 'Never']);
   yield* validateDns(spec, path);
   yield* validateLabels(spec.nodeSelector, `${path}.nodeSelector`);

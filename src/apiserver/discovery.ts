@@ -38,6 +38,7 @@ function subresourcesOf(resource: Resource): Subresource[] {
             kind: { group: 'policy', version: 'v1', kind: 'Eviction' },
           },
           { name: 'log', verbs: ['get'], kind: own },
+          { name: 'ephemeralcontainers', verbs: READ_WRITE, kind: own },
           ...[
             ['exec', 'PodExecOptions'],
             ['attach', 'PodAttachOptions'],

@@ -170,6 +170,18 @@ const find = (
 ) =>
   registry.find(({ kind }) => kind.resource === resource && kind.group === group && kind.version === version);
 
+/** Subresources that are the object itself, of which they change a part. */
+const PARTS = {
+  ephemeralcontainers: { kind: 'Pod', verbs: ['get', 'update', 'patch'] },
+  finalize: { kind: 'Namespace', verbs: ['update', 'patch'] },
+};
+
+async function changePart(deps: Deps, call: Call, part: { kind: string; verbs: string[] }): Promise<Answer> {
+  if (call.resource.kind.kind !== part.kind) throw noSuchPath();
+  if (!part.verbs.includes(call.info.verb)) throw methodNotAllowed();
+  return verb(deps, call);
+}
+
 async function dispatch(deps: Deps, call: Call): Promise<Answer> {
   const { info, resource } = call;
   const needsNamespace = resource.kind.namespaced && info.namespace === '';
@@ -181,10 +193,9 @@ async function dispatch(deps: Deps, call: Call): Promise<Answer> {
       if (!resource.hasStatus) throw noSuchPath();
       if (!['get', 'update', 'patch'].includes(info.verb)) throw methodNotAllowed();
       return verb(deps, call);
+    case 'ephemeralcontainers':
     case 'finalize':
-      if (resource.kind.kind !== 'Namespace') throw noSuchPath();
-      if (!['update', 'patch'].includes(info.verb)) throw methodNotAllowed();
-      return verb(deps, call);
+      return changePart(deps, call, PARTS[info.subresource]);
     case 'scale':
       return scale(deps, call);
     case 'binding':

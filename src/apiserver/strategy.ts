@@ -74,6 +74,7 @@ export function prepareUpdate(
   const metadata = updatedMetadata(next.metadata, before.metadata);
   let object: KubeObject = { ...next, metadata };
   if (subresource === 'status') object = { ...before, status: next['status'] };
+  else if (subresource === 'ephemeralcontainers') object = withEphemeralContainers(before, next);
   else if (subresource === 'finalize') object = { ...before, spec: next['spec'] };
   else if (resource.hasStatus && subresource !== 'binding') {
     if (before['status'] === undefined) delete object['status'];
@@ -85,6 +86,12 @@ export function prepareUpdate(
   if (isCounted(resource.kind) && !sameJson(content(object), content(before)))
     object.metadata = { ...object.metadata, generation: (before.metadata.generation ?? 0) + 1 };
   return object;
+}
+
+function withEphemeralContainers(before: KubeObject, next: KubeObject): KubeObject {
+  const { ephemeralContainers } = (next['spec'] ?? {}) as { ephemeralContainers?: unknown };
+  const { ephemeralContainers: _e, ...rest } = (before['spec'] ?? {}) as { ephemeralContainers?: unknown };
+  return { ...before, spec: ephemeralContainers === undefined ? rest : { ...rest, ephemeralContainers } };
 }
 
 function updatedMetadata(next: ObjectMeta, before: ObjectMeta): ObjectMeta {

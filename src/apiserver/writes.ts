@@ -1,7 +1,8 @@
 /** Creating and changing objects: prepare, admit, validate, allocate, write. */
-import { SERVICE } from '../api/kinds.ts';
+import { ephemeralProblems } from '../api/ephemeral-containers.ts';
+import { type Kind, POD, SERVICE } from '../api/kinds.ts';
 import type { Resource } from '../api/resource.ts';
-import type { KubeObject, Service } from '../api/types.ts';
+import type { KubeObject, Pod, Service } from '../api/types.ts';
 import { sameJson } from '../lib/json.ts';
 import { ConflictError, type Entry } from '../store/types.ts';
 import { admit } from './admission/chain.ts';
@@ -22,6 +23,11 @@ export interface Target {
   /** For the response's Warning headers. */
   warn(text: string): void;
 }
+
+const podProblems = (kind: Kind, next: KubeObject, before: KubeObject | undefined, subresource: string) =>
+  kind === POD
+    ? ephemeralProblems(next as unknown as Pod, before as unknown as Pod | undefined, subresource)
+    : [];
 
 /** Names are drawn again when taken; with 27^5 of them this ends soon or means something is wrong. */
 const NAME_TRIES = 8;
@@ -61,7 +67,7 @@ async function createOnce(deps: WriteDeps, target: Target, given: KubeObject): P
     deps,
   );
   settle(deps, resource, object);
-  const errors = resource.validate(object);
+  const errors = [...resource.validate(object), ...podProblems(resource.kind, object, undefined, '')];
   if (errors.length > 0) throw invalid(resource.kind, name ?? '', errors);
   for (const text of resource.warnings(object)) target.warn(text);
   const key = keyOf(resource.kind, namespace, name);
@@ -143,7 +149,11 @@ async function changeOnce(deps: WriteDeps, target: Target, change: Change, entry
     inheritAllocations(next as unknown as Service, before as unknown as Service);
   admit({ operation: 'update', resource, namespace, name, subresource, user, object: next, before }, deps);
   if (subresource === '') settle(deps, resource, next, before);
-  const errors = [...resource.validate(next), ...resource.validateUpdate(next, before)];
+  const errors = [
+    ...resource.validate(next),
+    ...resource.validateUpdate(next, before),
+    ...podProblems(kind, next, before, subresource),
+  ];
   if (errors.length > 0) throw invalid(kind, name, dedupe(errors));
   if (subresource === '') for (const text of resource.warnings(next)) target.warn(text);
   const gone = isReleased(kind, next);

@@ -9,7 +9,11 @@ type Container = NonNullable<Pod['spec']>['containers'][number];
  * @throws HeddleError `NoSuchContainer`
  */
 export function findContainer({ spec, metadata }: Pod, asked: string | undefined): Container {
-  const all = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];
+  const all: Container[] = [
+    ...(spec?.containers ?? []),
+    ...(spec?.initContainers ?? []),
+    ...(spec?.ephemeralContainers ?? []),
+  ];
   const wanted = asked ?? metadata.annotations?.['kubectl.kubernetes.io/default-container'] ?? all[0]?.name;
   const found = all.find((one) => one.name === wanted);
   if (found) return found;

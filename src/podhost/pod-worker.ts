@@ -271,7 +271,10 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   }
 
   async function refresh(current: Pod): Promise<void> {
-    if (programs()) return programs()!.start(adopted, signal);
+    if (programs()) {
+      await programs()!.start(adopted, signal);
+      return programs()!.update();
+    }
     if (!health) watchHealth(current);
     if (portsKey() === servedPorts) return;
     await serve();

@@ -7,8 +7,9 @@ import {
 } from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
 import { criRefusal } from './cri/refusal.ts';
-import { ociRefusal } from './oci/refusal.ts';
-import { processRefusal } from './process/refusal.ts';
+import { ociContainerProblem, ociRefusal } from './oci/refusal.ts';
+import { processContainerProblem, processRefusal } from './process/refusal.ts';
+import type { Container as ProgramContainer } from './process/types.ts';
 
 export interface RefusalOptions extends RuntimeDefaults {
   /** Pods may have files of the machine. */
@@ -19,6 +20,17 @@ export interface RefusalOptions extends RuntimeDefaults {
 export function refusal(pod: Pod, options: RefusalOptions): { reason: string; message: string } | undefined {
   return hostAccess(pod) ?? noRuntime(pod, options) ?? ofRuntime(pod, options);
 }
+
+/** Of a container that was added to a pod that runs. */
+export const ephemeralProblem = (
+  pod: Pod,
+  container: ProgramContainer,
+  runtime: string | undefined,
+): string | undefined => {
+  if (runtime === 'cri')
+    return 'pods that a container runtime of the machine holds get no containers added yet';
+  return runtime === 'oci' ? ociContainerProblem(pod, container) : processContainerProblem(pod, container);
+};
 
 function ofRuntime(pod: Pod, options: RefusalOptions) {
   const runtime = runtimeOf(pod, options);

@@ -6,6 +6,7 @@ import { findContainer } from './containers.ts';
 import { createLineReader, type LogView, plainRenderer } from './log-view.ts';
 import { readLog } from './logs.ts';
 import type { PodWorker } from './pod-worker.ts';
+import { STAND_IN_RUNS_NOTHING } from './status.ts';
 import { createCriReader } from './process/cri-log.ts';
 
 /** Followed until the reader, the container or the pod goes away. */
@@ -61,7 +62,9 @@ function sourceOf(worker: PodWorker, query: URLSearchParams, signal: AbortSignal
       };
     };
   if (!processes) {
-    if (worker.pod) findContainer(worker.pod, container);
+    const added = worker.pod && findContainer(worker.pod, container).name;
+    if (worker.pod?.spec?.ephemeralContainers?.some(({ name }) => name === added))
+      throw new HeddleError('ContainerNotRunning', STAND_IN_RUNS_NOTHING);
     if (flag(query, 'previous')) throw noPrevious(container ?? 'stand-in', worker.label);
     const render = plainRenderer(view);
     return {

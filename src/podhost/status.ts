@@ -13,6 +13,8 @@ export interface RuntimeStatus {
   initialized: boolean;
   containers: ContainerStatus[];
   initContainers: ContainerStatus[];
+  /** Those added for looking into the pod. */
+  ephemeralContainers: ContainerStatus[];
   /** Why the pod was ended as a whole. */
   reason?: string;
   message?: string;
@@ -46,7 +48,7 @@ export interface PodFacts {
 }
 
 export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
-  const { containers, initContainers, phase } = facts.runtime
+  const { containers, initContainers, ephemeralContainers, phase } = facts.runtime
     ? fromRuntime(facts.runtime, facts)
     : ofStandIn(pod, facts);
   const allReady =
@@ -64,6 +66,7 @@ export function podStatus(pod: Pod, facts: PodFacts): PodStatus {
     startTime: facts.startTime,
     ...(initContainers.length > 0 ? { initContainerStatuses: initContainers } : {}),
     containerStatuses: containers,
+    ...(ephemeralContainers.length > 0 ? { ephemeralContainerStatuses: ephemeralContainers } : {}),
     ...(pod.spec ? { qosClass: qosClass(pod.spec) } : {}),
   };
 }
@@ -72,11 +75,16 @@ interface Parts {
   phase: RuntimeStatus['phase'];
   containers: ContainerStatus[];
   initContainers: ContainerStatus[];
+  ephemeralContainers: ContainerStatus[];
 }
 
 /** Who is to go gets no traffic, whatever its probes say. */
-const fromRuntime = ({ phase, containers, initContainers }: RuntimeStatus, facts: PodFacts): Parts => ({
+const fromRuntime = (
+  { phase, containers, initContainers, ephemeralContainers }: RuntimeStatus,
+  facts: PodFacts,
+): Parts => ({
   phase,
+  ephemeralContainers,
   containers: containers.map((one) => ({ ...one, ready: one.ready && !facts.terminating })),
   initContainers,
 });
@@ -91,8 +99,28 @@ function ofStandIn(pod: Pod, facts: PodFacts): Parts {
     phase: facts.runningSince === undefined ? 'Pending' : 'Running',
     containers: containersOf(pod).map((container) => containerStatus(pod, container, facts)),
     initContainers,
+    ephemeralContainers: (pod.spec?.ephemeralContainers ?? []).map((container) =>
+      refusedStatus(container, STAND_IN_RUNS_NOTHING),
+    ),
   };
 }
+
+export const STAND_IN_RUNS_NOTHING =
+  'the pod is a stand-in, which runs no containers: kubectl exec runs a program of the machine in its network';
+
+/** Of one that was added and is not run: whoever waits for it hears so. */
+export const refusedStatus = (
+  { name, image }: { name: string; image?: string },
+  message: string,
+): ContainerStatus => ({
+  name,
+  image: image ?? '',
+  imageID: '',
+  state: { terminated: { exitCode: 128, reason: 'NotSupported', message } },
+  lastState: {},
+  ready: false,
+  restartCount: 0,
+});
 
 function containerStatus(
   pod: Pod,

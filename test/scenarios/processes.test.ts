@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { kubectl, kubectlPath, type KubectlResult } from '../kubectl.ts';
 import { inTerminal } from '../terminal.ts';
 import { busyboxLayer, layoutOf, writeFiles } from '../../src/image/testing/make.ts';
+import { dialer } from './stream-client.ts';
+import { inventory, manySessions, untilAsBefore } from './stream-sessions.ts';
 import { execute, root, upCluster } from './local-cluster.ts';
 
 /** Milliseconds: generous, for machines that do other things as well. */
@@ -99,6 +101,39 @@ test('pods of processes: started, logged, entered, restarted and ended, as kubec
   assert.equal(code.code, 5);
   assert.match(code.stderr, /^no$/m);
   assert.match((await ask(`exec ${pod} -c nosuch -- true`)).stderr, /nosuch is not valid for pod/);
+
+  // Looked into: among the processes of a container, and nobody else's.
+  const look = (target: string, pod: string, more: string[]) =>
+    kubectl(['-n', 'work', 'debug', pod, '--profile=general', `--target=${target}`, '-c', 'look', ...more], {
+      kubeconfig,
+      home,
+    });
+  const SEES = ['--', 'sh', '-c', 'cat /proc/1/cmdline /proc/[0-9]*/cmdline | tr "\\0" " "'];
+  const webPod = (await must('get pods -l app=web -o jsonpath={.items[0].metadata.name}')).trim();
+  for (const [name, target, image, own] of [
+    [pod, 'main', 'none', /inside .*cat \/data\/prepared/],
+    [webPod, 'main', 'test/web:1', /^httpd -f/],
+  ] as const) {
+    const asked = await look(target, name, ['--image', image, ...SEES]);
+    assert.equal(asked.code, 0, asked.stderr);
+    const { stdout } = await eventually(`logs ${name} -c look`, (result) => result.stdout !== '');
+    assert.match(stdout, own);
+    assert.doesNotMatch(stdout, /supervisor|heddle-pause hold|bwrap/);
+    const over = '{.status.ephemeralContainerStatuses[0].state.terminated.exitCode}';
+    await eventually(`get pod ${name} -o jsonpath=${over}`, (result) => result.stdout === '0');
+  }
+
+  // Sessions of all kinds that end in all ways leave nothing behind.
+  const targets = {
+    namespace: 'work',
+    shell: { pod, container: 'main' },
+    web: { pod: webPod, port: 80 },
+  };
+  const dial = await dialer(kubeconfig);
+  const held = await inventory(cluster);
+  await manySessions(dial, targets, 24);
+  // Descriptors are compared in test/deep/streaming.test.ts, on a cluster where nothing else happens.
+  await untilAsBefore(cluster, held, { descriptors: false });
 
   // By tar, there and back.
   const mine = join(home, 'mine');

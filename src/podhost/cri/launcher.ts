@@ -93,6 +93,7 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
       ];
     },
     // The runtime knows the image's, and sends it.
+    processesOf: (cgroup) => cgroup,
     stopSignal: async () => TERM,
     // Its files are in containerd's snapshots: what is written there is not counted.
     layers: () => [],

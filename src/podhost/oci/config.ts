@@ -31,6 +31,8 @@ export interface ConfigOptions {
   sharesProcesses: boolean;
   /** Volumes and files, outer ones first. */
   mounts: readonly Mount[];
+  /** Of a container whose processes it joins. */
+  targetPid?: number;
 }
 
 export const ID_COUNT = 65_536;
@@ -95,8 +97,13 @@ const privilegedPart = (resources: object): object => ({
   resources: { ...resources, devices: [{ allow: true, access: 'rwm' }] },
 });
 
+function pidNamespace({ targetPid, sharesProcesses, stage }: ConfigOptions): { type: string; path?: string } {
+  if (targetPid !== undefined) return { type: 'pid', path: `/proc/${targetPid}/ns/pid` };
+  return sharesProcesses ? { type: 'pid', path: `${stage}/pids` } : { type: 'pid' };
+}
+
 export function runtimeConfig(options: ConfigOptions): object {
-  const { container, user, stage, base } = options;
+  const { container, user, stage, base, targetPid } = options;
   const capabilities = capabilitiesOf(container.securityContext);
   const isPrivileged = container.securityContext?.privileged === true;
   const ids = [{ containerID: 0, hostID: base, size: ID_COUNT }];
@@ -116,10 +123,18 @@ export function runtimeConfig(options: ConfigOptions): object {
     linux: {
       // The pod's network, IPC and host name are those that runc is started in.
       namespaces: [
-        options.sharesProcesses ? { type: 'pid', path: `${stage}/pids` } : { type: 'pid' },
+        pidNamespace(options),
         ...['mount', 'cgroup'].map((type) => ({ type })),
-        // Made by heddle-pause: it holds all users of the pod together to a number of processes.
-        ...(isPrivileged ? [] : [{ type: 'user', path: `${stage}/users` }]),
+        // Made by heddle-pause: it holds all users of the pod together to a number of processes. Processes belong to
+        // the user namespace that they were made in.
+        ...(isPrivileged
+          ? []
+          : [
+              {
+                type: 'user',
+                path: targetPid === undefined ? `${stage}/users` : `/proc/${targetPid}/ns/user`,
+              },
+            ]),
       ],
       ...(isPrivileged ? {} : { uidMappings: ids, gidMappings: ids }),
       // Below the container's own cgroup, which is all that runc sees.

@@ -68,9 +68,10 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
   async function hold(container?: string, image?: string): Promise<number> {
     if (container !== undefined && image !== undefined) images.set(container, image);
     const { spec, metadata } = pod();
-    const earlier = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].flatMap(({ name }) =>
-      images.has(name) ? [] : (startedOf(name)?.imageId ?? []),
+    const all = [spec?.initContainers, spec?.containers, spec?.ephemeralContainers].flatMap(
+      (list) => list ?? [],
     );
+    const earlier = all.flatMap(({ name }) => (images.has(name) ? [] : (startedOf(name)?.imageId ?? [])));
     const use = await store.use(uid(), {
       pod: `${metadata.namespace}/${metadata.name}`,
       folder,
@@ -136,6 +137,7 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
       resources: resourcesOf(containerLimits(container), made.groups),
       sharesProcesses: pod().spec?.shareProcessNamespace === true,
       mounts,
+      ...(made.target ? { targetPid: made.target.pid } : {}),
     });
     await mkdir(bundle, { recursive: true, mode: 0o700 });
     if (typeof filter !== 'string') await writeFile(profileFile(container.name), profileText(filter));
@@ -205,6 +207,7 @@ export function createOciLauncher({ pod, program, folder, store, seccomp }: OciL
         cwd,
       ];
     },
+    processesOf: (cgroup) => join(cgroup, 'box'),
     stopSignal: async ({ name }) => startedOf(name)?.stopSignal ?? signalNumber(undefined),
     layers: (container) => [join(bundleOf(container), 'layer')],
     imageId: (container) => startedOf(container)?.imageId ?? '',

@@ -7,6 +7,7 @@ import type { Pod } from '../../api/types.ts';
 import type { PodFiles } from '../files.ts';
 import { hostFolders } from '../jail.ts';
 import { ConfigError } from './environment.ts';
+import type { Target } from './launcher.ts';
 import { type Identity, identityArgs } from './identity.ts';
 import { inUsr, liesIn, stagingOf, type VolumeMount } from './stage.ts';
 import { isWritten } from './volumes.ts';
@@ -34,6 +35,8 @@ export interface ArgvOptions {
   files: ContainerFiles;
   env: Readonly<Record<string, string>>;
   argv: readonly string[];
+  /** It joins the processes of this container instead of having its own. */
+  target?: Target;
 }
 
 /** Ours, over whatever a volume puts there. */
@@ -86,6 +89,13 @@ export function containerArgv(options: ArgvOptions): string[] {
   return made;
 }
 
+/** Without either bwrap shows the machine's processes: who joins others' puts theirs in that place. */
+function processes({ pod, target }: ArgvOptions): string {
+  if (target) return '--cap-add CAP_SYS_ADMIN';
+  // See SHARE_FD in native/pause.h.
+  return pod.spec?.shareProcessNamespace ? '--pidns 6' : '--unshare-pid --as-pid-1';
+}
+
 function commandLine(options: ArgvOptions): string[] {
   const { container, identity, podFiles, files } = options;
   const { mounts, stage } = stagingOf({ ...options, placed: inUsr });
@@ -94,11 +104,12 @@ function commandLine(options: ArgvOptions): string[] {
     readOnly && path !== '/dev/shm'
       ? ['--perms', '0755', '--dir', path]
       : ['--perms', '1777', '--size', String(PRIVATE_BYTES), '--tmpfs', path];
+  const { target } = options;
   return [
+    ...(target ? [options.program, 'look', String(target.pid), target.cgroup, '--'] : []),
     ...(stage ? [options.program, 'stage', ...stage, '--'] : []),
     ...words('bwrap --unshare-cgroup-try --die-with-parent --new-session'),
-    // See SHARE_FD in native/pause.h. Without either, bwrap would show the machine's processes.
-    ...words(options.pod.spec?.shareProcessNamespace ? '--pidns 6' : '--unshare-pid --as-pid-1'),
+    ...words(processes(options)),
     ...words('--info-fd 3 --clearenv'),
     ...hostFolders(podFiles),
     ...words('--proc /proc --dev /dev'),
@@ -117,7 +128,9 @@ function commandLine(options: ArgvOptions): string[] {
     ...(files.profile === undefined ? [] : ['--ro-bind', files.profile, `${OWN}/seccomp`]),
     // The capabilities are given up again with the user, before the program starts.
     ...words('--remount-ro / --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP --'),
-    ...words(`${OWN}/pause inside --env ${OWN}/env${container.tty ? ' --tty' : ''}`),
+    ...words(
+      `${OWN}/pause inside --env ${OWN}/env${container.tty ? ' --tty' : ''}${target ? ' --look' : ''}`,
+    ),
     ...identityArgs(identity),
     ...(files.profile === undefined ? [] : ['--seccomp', `${OWN}/seccomp`]),
     '--cwd',

@@ -18,6 +18,7 @@ import type { Launcher, Runner } from './launcher.ts';
 import { createMachinery } from './machinery.ts';
 import type { ObjectReaders } from './objects.ts';
 import { createProcessPod, type ProcessPod } from './pod.ts';
+import { ephemeralProblem } from '../refusal.ts';
 import { loadState } from './state-file.ts';
 import type { Container, EventType } from './types.ts';
 
@@ -64,6 +65,8 @@ export interface PodProcesses {
   /** Once; `adopted`: an earlier agent had started it. */
   start(adopted: boolean, signal: AbortSignal): Promise<void>;
   readonly isStarted: boolean;
+  /** The pod was changed. */
+  update(): void;
   status(): RuntimeStatus | undefined;
   stop(graceMs: number): Promise<void>;
   /** Processes, cgroup, logs. */
@@ -127,6 +130,14 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
 
   const find = (asked: string | undefined): Container => findContainer(podOrFail(), asked);
 
+  /** @throws HeddleError `ContainerNotRunning` for one that was added and asks for what there is not */
+  function refuseIfNotRun(container: Container): void {
+    const pod = podOrFail();
+    if (!pod.spec?.ephemeralContainers?.some(({ name: added }) => added === container.name)) return;
+    const problem = ephemeralProblem(pod, container, deps.record().runtime);
+    if (problem !== undefined) throw new HeddleError('ContainerNotRunning', problem);
+  }
+
   function findRunning(asked: string | undefined): { container: Container; pid: number } {
     const container = find(asked);
     const pid = processes?.pid(container.name);
@@ -146,12 +157,14 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
         folder: deps.folder,
         startTime: Date.parse(deps.record().startTime),
         clock,
+        ephemeralProblem: (pod, container) => ephemeralProblem(pod, container, deps.record().runtime),
         saved,
         adopted,
         changed: deps.changed,
       });
       void processes.run(signal);
     },
+    update: () => processes?.update(),
     get isStarted() {
       return processes !== undefined;
     },
@@ -182,6 +195,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     },
     log(asked, previous) {
       const container = find(asked);
+      refuseIfNotRun(container);
       const attempt = processes?.attempt(container.name) ?? 0;
       if (previous && attempt === 0)
         throw new HeddleError(

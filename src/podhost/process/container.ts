@@ -22,6 +22,8 @@ export interface ContainerDeps {
   lastWords(code: number, attempt: number): Promise<string>;
   /** What asks it to end. */
   stopSignal(): Promise<number>;
+  /** Ends what it left behind among other containers' processes. */
+  sweep(): void;
   /** True when the kernel took its memory back from it. */
   ranOutOfMemory(): boolean;
   /** Probes and the hook after the start, until the attempt ends. */
@@ -72,7 +74,10 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
   const started = Promise.withResolvers<void>();
   started.promise.catch(() => {});
   const stopping = new AbortController();
-  let waiting = { reason: role === 'main' ? 'ContainerCreating' : 'PodInitializing', message: '' };
+  let waiting = {
+    reason: role === 'main' || role === 'ephemeral' ? 'ContainerCreating' : 'PodInitializing',
+    message: '',
+  };
   let running: { pid: number; startedAt: number; pause: Pause; hooked?: boolean } | undefined;
   let flags = deps.before ?? { ready: false, started: false };
   let ending: Promise<void> | undefined;
@@ -189,6 +194,7 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
     saved.failures = ranMs >= RESET_MS ? 1 : saved.failures + 1;
     const again = !stopping.signal.aborted && isRestarted(deps.pod(), role, end.exitCode);
     saved.over = !again;
+    if (role === 'ephemeral') deps.sweep();
     await deps.save();
     deps.changed();
   }

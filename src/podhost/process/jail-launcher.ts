@@ -76,6 +76,7 @@ export function createJailLauncher({ pod, program, folder, seccomp }: JailLaunch
       '--cwd',
       workingFolder(container),
     ],
+    processesOf: (cgroup) => cgroup,
     stopSignal: async () => TERM,
     // All that it may write is in memory, or a volume.
     layers: () => [],

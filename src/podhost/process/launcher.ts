@@ -16,6 +16,8 @@ export interface Launcher {
   begin(container: Container): Promise<Plan>;
   /** Arguments of `heddle-pause enter PID`, up to the program; `cgroup` is the container's. */
   enter(container: Container, cgroup: string): Promise<string[]>;
+  /** Where the container's own processes are, below its cgroup. */
+  processesOf(cgroup: string): string;
   /** The signal that asks a container to end. */
   stopSignal(container: Container): Promise<number>;
   /** Folders on disk of what a container has written to its own files. */
@@ -53,6 +55,15 @@ export interface Made {
   groups: CgroupSet;
   /** Its adjustment of the score when the machine is short of memory. */
   score: number;
+  /** The container whose processes it joins, for looking into it. */
+  target?: Target;
+}
+
+/** A container that runs. */
+export interface Target {
+  /** Of its first process. */
+  pid: number;
+  cgroup: string;
 }
 
 /** `argv` in groups of cgroup v1, with that score: see native/pause-join.c. */

@@ -24,10 +24,10 @@ import { type Probe, probePort } from '../ports.ts';
 import { logPaths } from '../logs.ts';
 import type { ContainerDeps } from './container.ts';
 import { type DiskFolders, giveRoom } from './disk-use.ts';
-import { environmentOf, type EnvironmentSources } from './environment.ts';
+import { ConfigError, environmentOf, type EnvironmentSources } from './environment.ts';
 import type { FieldFacts } from './fields.ts';
 import { runHook } from './hooks.ts';
-import { joined, type Launcher, type Runner } from './launcher.ts';
+import { joined, type Launcher, type Runner, type Target } from './launcher.ts';
 import { type ObjectReaders, readObjects } from './objects.ts';
 import { askedOf, containerLimits, oomScore, podLimits } from './limits.ts';
 import { findPause, type Pause, startPause } from './pause.ts';
@@ -67,7 +67,8 @@ export interface MachineryDeps {
 export type ContainerMachinery = Omit<ContainerDeps, 'role' | 'saved' | 'before' | 'save' | 'changed'>;
 
 export interface PodMachinery {
-  containerDeps(container: Container): ContainerMachinery;
+  /** `targetPid`: of the first process of the container that it looks into. */
+  containerDeps(container: Container, targetPid?: () => number | undefined): ContainerMachinery;
   /** Makes the volumes, again and again until all that they need is there. */
   prepare(signal: AbortSignal): Promise<void>;
   /** What ConfigMaps and Secrets say later reaches the volumes; the result ends it. */
@@ -213,7 +214,22 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     return groups;
   }
 
-  async function launch(to: Pause, container: Container, id: string, attempt: number): Promise<void> {
+  /** @throws ConfigError while it does not run */
+  function targetOf(container: Container, pidOf: () => number | undefined): Target | undefined {
+    const { targetContainerName: name } = container as { targetContainerName?: string };
+    // Where all share their processes it is among them anyway.
+    if (!name || deps.pod().spec?.shareProcessNamespace) return undefined;
+    const pid = pidOf();
+    if (pid === undefined) throw new ConfigError(`container ${name}, which it looks into, does not run`);
+    return { pid, cgroup: launcher.processesOf(groupsOf(name).path) };
+  }
+
+  async function launch(
+    to: Pause,
+    { container, target }: { container: Container; target: Target | undefined },
+    id: string,
+    attempt: number,
+  ): Promise<void> {
     const { name } = container;
     const plan = await launcher.begin(container);
     const env = await environment(container, plan.base);
@@ -225,7 +241,7 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     const files = { environment: environmentFile(name), termination: terminationFile(name) };
     const groups = runner ? groupsOf(name) : await makeGroups(container);
     const score = oomScore(deps.pod(), container, totalmem());
-    const command = await plan.command({ env, argv, files, groups, score });
+    const command = await plan.command({ env, argv, files, groups, score, ...(target ? { target } : {}) });
     await writeFile(files.environment, environmentText(env), { mode: 0o600 });
     await makeTermination(files.termination, plan.user);
     if (attempt >= 1) to.forget(`${name}.${attempt - 1}`);
@@ -337,11 +353,13 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       renew().catch(() => {});
       return () => end.abort();
     },
-    containerDeps: (container) => ({
+    containerDeps: (container, targetPid = () => undefined) => ({
       pod: deps.pod,
       container,
       pause: holder,
-      launch: (to, id, attempt) => launch(to, container, id, attempt),
+      launch: async (to, id, attempt) =>
+        launch(to, { container, target: targetOf(container, targetPid) }, id, attempt),
+      sweep: () => killCgroup(groupsOf(container.name).path),
       lastWords: (code, attempt) => lastWords(container, code, attempt),
       stopSignal: () => launcher.stopSignal(container),
       ranOutOfMemory: () =>
@@ -373,8 +391,9 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     }),
     kill() {
       if (runner) return runner.kill();
-      const { containers = [], initContainers = [] } = deps.pod().spec ?? {};
-      for (const { name } of [...containers, ...initContainers]) killCgroup(groupsOf(name).path);
+      const { containers = [], initContainers = [], ephemeralContainers = [] } = deps.pod().spec ?? {};
+      for (const { name } of [...containers, ...initContainers, ...ephemeralContainers])
+        killCgroup(groupsOf(name).path);
     },
     letGo() {
       held?.close();

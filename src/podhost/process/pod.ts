@@ -16,6 +16,8 @@ export interface ProcessPod {
   run(signal: AbortSignal): Promise<void>;
   /** Hooks, TERM, and KILL when `graceMs` are over; sidecars after the others. */
   stop(graceMs: number): Promise<void>;
+  /** Starts what was added to the pod since. */
+  update(): void;
   /** Undefined while it is not known yet what became of what an earlier agent left. */
   status(pod: Pod): RuntimeStatus | undefined;
   /** Of the container's first process; undefined while it does not run. */
@@ -32,6 +34,8 @@ export interface ProcessPodDeps {
   /** When the pod came to this node, milliseconds since 1970. */
   startTime: number;
   clock: Clock;
+  /** Why a container that was added is not run. */
+  ephemeralProblem(pod: Pod, container: Container): string | undefined;
   saved: Saved;
   adopted: boolean;
   changed(): void;
@@ -43,27 +47,53 @@ const FIND_MS = 5000;
 const EVICTION_MS = 1000;
 
 export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
-  const { machinery, saved } = deps;
+  const { machinery, saved, ephemeralProblem } = deps;
   const save = createStateWriter(deps.folder, () => saved);
   const spec = deps.pod().spec;
   const inits = spec?.initContainers ?? [];
   const mains = spec?.containers ?? [];
   const lives = new Map<string, ContainerLife>();
   const done: Promise<unknown>[] = [];
+  /** Those added later that were begun. */
+  const begun = new Set<string>();
   let initFailed = false;
   let over = false;
   /** The pod was ended as a whole. */
   let ended = endOf(deps.pod());
+  /** Of a pod that runs. */
+  let life: AbortSignal | undefined;
   for (const container of [...inits, ...mains]) lives.set(container.name, makeLife(container));
+  // What an earlier agent has begun.
+  for (const container of added()) if (saved[container.name]) lives.set(container.name, makeLife(container));
+
+  /** For looking into the pod. */
+  function added(): Container[] {
+    return deps.pod().spec?.ephemeralContainers ?? [];
+  }
+
+  function update(): void {
+    if (!life || life.aborted || over || ended || machinery.stopping()) return;
+    for (const container of added()) {
+      if (begun.has(container.name) || ephemeralProblem(deps.pod(), container)) continue;
+      begun.add(container.name);
+      if (!lives.has(container.name)) lives.set(container.name, makeLife(container));
+      void begin(lifeOf(container), life);
+    }
+    deps.changed();
+  }
 
   function makeLife(container: Container): ContainerLife {
     const own = (saved[container.name] ??= { attempt: 0, restarts: 0, failures: 0 });
     const told = [
       ...(deps.pod().status?.containerStatuses ?? []),
       ...(deps.pod().status?.initContainerStatuses ?? []),
+      ...(deps.pod().status?.ephemeralContainerStatuses ?? []),
     ].find(({ name }) => name === container.name);
     return createContainer({
-      ...machinery.containerDeps(container),
+      ...machinery.containerDeps(container, () => {
+        const { targetContainerName } = container as { targetContainerName?: string };
+        return lives.get(targetContainerName ?? '')?.pid();
+      }),
       role: roleOf(deps.pod(), container),
       saved: own,
       before:
@@ -119,7 +149,7 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
     await untilKnown(Math.min(total, FIND_MS));
     machinery.stop();
     const deadline = performance.now() + total;
-    await stopAll(mains, total);
+    await stopAll([...mains, ...added().filter(({ name }) => lives.has(name))], total);
     // TERM at least, before KILL.
     await stopSidecars(Math.max(total > 0 ? 1 : 0, deadline - performance.now()));
     await Promise.allSettled(done);
@@ -153,8 +183,17 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
         await machinery.prepare(signal);
         stopRenewing = machinery.renewVolumes(signal);
         initFailed = !(await initialise(signal));
-        if (!initFailed) await Promise.all(mains.map((container) => begin(lifeOf(container), signal)));
+        if (!initFailed) {
+          const all = mains.map((container) => begin(lifeOf(container), signal));
+          life = signal;
+          update();
+          await Promise.all(all);
+        }
         over = true;
+        await stopAll(
+          added().filter(({ name }) => lives.has(name)),
+          graceMs(),
+        );
         await stopSidecars(graceMs());
         await Promise.all(done);
         deps.changed();
@@ -167,6 +206,7 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
       }
     },
     stop,
+    update,
     status: (pod) =>
       [...lives.values()].every((life) => life.isKnown())
         ? runtimeStatus(pod, {
@@ -175,6 +215,7 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
             ended,
             unenforced: machinery.unenforced(),
             imageId: machinery.imageId,
+            ephemeralProblem: (container) => ephemeralProblem(pod, container),
           })
         : undefined,
     pid: (name) => lives.get(name)?.pid(),

@@ -42,6 +42,23 @@ const refused = (what: readonly string[], why: string) => ({
   message: `${what.join(', ')}: ${why}`,
 });
 
+/** One by itself, in words; undefined when the runtime has all that it asks for. */
+export function containerProblem(
+  pod: Pod,
+  container: Container,
+  runtime: string,
+  own: OwnProblems,
+): string | undefined {
+  const problems = [
+    ...(container.securityContext?.privileged ? [`container ${container.name}: privileged`] : []),
+    ...containerProblems(pod, container, own),
+  ];
+  return problems.length === 0 ? undefined : `the ${runtime} runtime does not have: ${problems.join('; ')}`;
+}
+
+export const processContainerProblem = (pod: Pod, container: Container) =>
+  containerProblem(pod, container, 'process', ownProblems);
+
 const all = (pod: Pod): Container[] => [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
 
 function ownProblems(pod: Pod, container: Container): unknown[] {

@@ -2,7 +2,7 @@
 import type { Pod } from '../../api/types.ts';
 import type { Container } from './types.ts';
 
-export type Role = 'init' | 'sidecar' | 'main';
+export type Role = 'init' | 'sidecar' | 'main' | 'ephemeral';
 
 const FIRST_MS = 10_000;
 const LAST_MS = 300_000;
@@ -15,12 +15,18 @@ export const restartDelay = (failures: number): number =>
 
 export function isRestarted(pod: Pod, role: Role, exitCode: number): boolean {
   if (role === 'sidecar') return true;
+  if (role === 'ephemeral') return false;
   const policy = pod.spec?.restartPolicy ?? 'Always';
   if (role === 'init') return exitCode !== 0 && policy !== 'Never';
   return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
 }
 
 export const roleOf = (pod: Pod, container: Container): Role =>
+  pod.spec?.ephemeralContainers?.some(({ name }) => name === container.name)
+    ? 'ephemeral'
+    : roleInSpec(pod, container);
+
+const roleInSpec = (pod: Pod, container: Container): Role =>
   !pod.spec?.initContainers?.some(({ name }) => name === container.name)
     ? 'main'
     : container.restartPolicy === 'Always'

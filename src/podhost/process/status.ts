@@ -1,7 +1,8 @@
 /** A process pod's phase and container statuses, as a kubelet writes them. Pure. */
 import type { Pod } from '../../api/types.ts';
 import type { RuntimeStatus } from '../status.ts';
-import type { ContainerFacts, ContainerStatus } from './types.ts';
+import { refusedStatus } from '../status.ts';
+import type { Container, ContainerFacts, ContainerStatus } from './types.ts';
 import type { PodEnd } from './whole-pod.ts';
 
 export interface PodParts {
@@ -14,6 +15,8 @@ export interface PodParts {
   unenforced: string | undefined;
   /** `imageID` of a container that runs or ran. */
   imageId(container: string): string;
+  /** Why a container that was added to the pod is not run. */
+  ephemeralProblem(container: Container): string | undefined;
 }
 
 const NOT_YET = {
@@ -27,7 +30,7 @@ const NOT_YET = {
 
 export function runtimeStatus(
   pod: Pod,
-  { containers, initFailed, ended, unenforced, imageId }: PodParts,
+  { containers, initFailed, ended, unenforced, imageId, ephemeralProblem }: PodParts,
 ): RuntimeStatus {
   const of = (list: readonly { name: string; image?: string }[] | undefined): ContainerStatus[] =>
     (list ?? []).map((container) => oneStatus(pod, container, containers.get(container.name), imageId));
@@ -57,6 +60,12 @@ export function runtimeStatus(
     initialized: initialized || begun,
     containers: of(pod.spec?.containers),
     initContainers: of(pod.spec?.initContainers),
+    ephemeralContainers: (pod.spec?.ephemeralContainers ?? []).map((container) => {
+      const problem = ephemeralProblem(container);
+      return problem === undefined
+        ? oneStatus(pod, container, containers.get(container.name), imageId)
+        : refusedStatus(container, problem);
+    }),
     ...(unenforced === undefined ? {} : { unenforced }),
   };
 }

@@ -191,7 +191,7 @@ test('a pod that asks for a runtime which is not there is refused by name', asyn
   const pod = testPod('docker');
   pod.metadata.annotations = { 'heddle.dev/runtime': 'docker' };
   add(pod);
-  const waiting = () => node.pods.get('uid-cri')?.status?.containerStatuses?.[0]?.state?.waiting;
+  const waiting = () => node.pods.get('uid-docker')?.status?.containerStatuses?.[0]?.state?.waiting;
   await eventually('it is refused', () => waiting()?.reason === 'NoRuntime');
   assert.match(waiting()?.message ?? '', /there is no runtime "docker"/);
 });

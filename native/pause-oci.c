@@ -87,6 +87,14 @@ static void put_mount(const char *kind, const char *at, unsigned long flags, con
   if (mount(kind, at, kind, flags, options) < 0) fail("cannot mount %s: %s", at, strerror(errno));
 }
 
+/* Where cgroup2 alone is mounted there already, the kernel refuses to mount it on itself. */
+static void mount_cgroup(const char *at) {
+  const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("cgroup2", at, "cgroup2", flags, NULL) == 0) return;
+  if (errno != EBUSY || umount2(at, MNT_DETACH) < 0) fail("cannot mount cgroup2 on %s: %s", at, strerror(errno));
+  put_mount("cgroup2", at, flags, NULL);
+}
+
 static void write_ids(pid_t pid, const char *name, unsigned base) {
   char path[64], text[64];
   snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
@@ -170,7 +178,7 @@ static void make_stage(const struct image *image) {
   char options[PATH_BYTES * 3];
   if (unshare(CLONE_NEWNS | CLONE_NEWCGROUP) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
     fail("cannot make a %s namespace: %s", "mount", strerror(errno));
-  put_mount("cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+  mount_cgroup("/sys/fs/cgroup");
   if (!groups_step_aside()) fail("cannot join the cgroup %s: %s", OWN_GROUP, strerror(errno));
   /* Opened before they might disappear behind the stage. */
   int layer = open(image->layer, O_PATH | O_DIRECTORY | O_CLOEXEC), rootfs = open(image->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);

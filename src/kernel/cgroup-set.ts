@@ -143,7 +143,8 @@ export const missingOf = (set: CgroupSet, limits: CgroupLimits): Controller[] =>
  * @throws HeddleError `Cgroup` when one that worked before does not
  */
 export function limitSet(set: CgroupSet, limits: CgroupLimits, only?: 1 | 2): void {
-  if (only !== 1) handDown(set.mount, set.path);
+  // Also for a launcher that sets those of cgroup2 itself, further down.
+  handDown(set.mount, set.path);
   for (const controller of neededBy(limits)) {
     const place = set.places[controller];
     if ('why' in place || (only !== undefined && place.version !== only)) continue;

@@ -46,18 +46,16 @@ export function containerLimits(container: Container): Limits {
   };
 }
 
-/** Of all containers together; a limit where each of them has one. */
+/**
+ * Of all containers together; a limit of processors where each has one. None of memory: each container has its own, and
+ * the pod's holder, and what starts containers, must not be ended in a container's stead.
+ */
 export function podLimits({ spec }: Pod): Limits {
   if (!spec) return { shares: sharesOf(0) };
   const all = [...(spec.initContainers ?? []), ...spec.containers];
-  const total = (name: string) =>
-    all.every((one) => limitOf(one, name) !== undefined)
-      ? sumOf(spec, (one) => limitOf(one, name) ?? 0)
-      : undefined;
-  const [memory, cpu] = [total('memory'), total('cpu')];
+  const isLimited = all.every((one) => limitOf(one, 'cpu') !== undefined);
   return {
-    ...(memory === undefined ? {} : { memory }),
-    ...(cpu === undefined ? {} : { cpu }),
+    ...(isLimited ? { cpu: sumOf(spec, (one) => limitOf(one, 'cpu') ?? 0) } : {}),
     shares: sharesOf(sumOf(spec, (one) => requestOf(one, 'cpu'))),
   };
 }

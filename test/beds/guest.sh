@@ -18,6 +18,8 @@ case $bed_share in
 esac
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# As systemd does it.
+echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 
 # Modules come from where their package was unpacked, also those that the kernel asks for by itself.
@@ -25,6 +27,7 @@ printf '#!/bin/bash\nexec /usr/sbin/modprobe -d %q "$@"\n' "$bed_modules" >/run/
 chmod 755 /run/bin/modprobe
 [ ! -e /proc/sys/kernel/modprobe ] || echo /run/bin/modprobe >/proc/sys/kernel/modprobe
 
+truncate -s 900M /run/disk; mkfs.ext4 -q -F /run/disk; modprobe loop; modprobe ext4; mount -o loop /run/disk /run/tmp || echo "no ext4" >&2
 ip link set lo up
 mapfile -d '' -t argv </run/share/argv
 cd "$(</run/share/folder)" || exit

@@ -63,6 +63,8 @@ for (const file of ['contract.test.ts', 'contract-at-tc.test.ts'])
 under(qemu, { files: ['src/datapath/ebpf/sctp.test.ts'], timeout: 600, processors: 1 });
 // Ways to connect a container that this machine's kernel may lack, side by side with the reference's plugins.
 under(qemu, { files: ['src/cni/standalone/links.test.ts'], timeout: 900 });
+// Limits of pods where cgroup2 has the controllers.
+under(qemu, { files: ['src/podhost/process/limits.test.ts'], timeout: 600 });
 // Ways between nodes that this machine's kernel may lack.
 under(uml, { files: ['src/kernel/tunnel-features.test.ts', 'src/datapath/ways.test.ts'], timeout: 120 });
 for (const routing of ['geneve', 'gre'])

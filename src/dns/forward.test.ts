@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { silentLog } from '../lib/log.ts';
 import { type Answer, createChain, failure, type Next } from './chain.ts';
 import { forward } from './forward.ts';
-import { RCODE } from './message.ts';
+import { decodeMessage, encodeMessage, RCODE } from './message.ts';
 import { TYPE } from './record.ts';
 import { createDnsServer } from './server.ts';
 
@@ -26,6 +27,20 @@ async function upstream(t: TestContext, handler: Next): Promise<number> {
   });
   await server.ready();
   return port;
+}
+
+/** A UDP socket on the loopback, at whose port `tcp` listens too. */
+async function atOnePort(tcp: Server): Promise<Socket> {
+  for (;;) {
+    const udp = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(udp, 'listening');
+    try {
+      await once(tcp.listen(udp.address().port, '127.0.0.1'), 'listening');
+      return udp;
+    } catch {
+      udp.close();
+    }
+  }
 }
 
 const answerOf = (answers: Answer['answers']): Answer => ({ ...failure(RCODE.NOERROR), answers });
@@ -76,4 +91,44 @@ test('an answer to something else is not taken', async (t) => {
   });
   const ask = createChain([forward({ servers: ['127.0.0.1'], port: liar.address().port, timeoutMs: 300 })]);
   assert.equal((await ask(query('a.test', TYPE.A))).rcode, RCODE.SERVFAIL);
+});
+
+test('a server that takes the end of the question for a client that is gone is not ended before it has answered', async (t) => {
+  const tcp = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('end', () => socket.destroy()).on('error', () => {});
+    socket.once('data', (data: Buffer) => {
+      const asked = decodeMessage(data.subarray(2));
+      const answers = [{ name: 'a.test', type: 'TXT', ttl: 9, texts: [Buffer.from('whole')] }] as const;
+      const bytes = encodeMessage({ ...asked, response: true, answers });
+      const head = Buffer.alloc(2);
+      head.writeUInt16BE(bytes.length);
+      // It takes its time, so that an end would be seen.
+      setTimeout(() => socket.destroyed || socket.write(Buffer.concat([head, bytes])), 50);
+    });
+  });
+  const cut = await atOnePort(tcp);
+  t.after(() => {
+    cut.close();
+    tcp.close();
+  });
+  cut.on('message', (data, { port, address }) => {
+    const asked = decodeMessage(data);
+    cut.send(encodeMessage({ ...asked, response: true, truncated: true }), port, address);
+  });
+  const { port } = cut.address();
+  const ask = createChain([forward({ servers: ['127.0.0.1'], port, timeoutMs: 60_000 })]);
+  const { rcode, answers } = await ask(query('a.test', TYPE.TXT));
+  assert.deepEqual([rcode, answers.length], [RCODE.NOERROR, 1]);
+});
+
+test('who asks much that nobody answers fails alone', async (t) => {
+  const held = Promise.withResolvers<Answer>();
+  const port = await upstream(t, ({ name }) => (name === 'slow.test' ? held.promise : answerOf([])));
+  const ask = createChain([forward({ servers: ['127.0.0.1'], port, timeoutMs: 60_000, perClient: 3 })]);
+  const slow = Array.from({ length: 3 }, () => ask(query('slow.test', TYPE.A)));
+  assert.equal((await ask(query('a.test', TYPE.A))).rcode, RCODE.SERVFAIL);
+  assert.equal((await ask({ ...query('a.test', TYPE.A), client: '10.9.1.3' })).rcode, RCODE.NOERROR);
+  held.resolve(answerOf([]));
+  for (const each of slow) assert.equal((await each).rcode, RCODE.NOERROR);
+  assert.equal((await ask(query('a.test', TYPE.A))).rcode, RCODE.NOERROR);
 });

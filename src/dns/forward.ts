@@ -12,6 +12,8 @@ export interface ForwardOptions {
   readonly port?: number;
   /** Milliseconds that each server has. Default 2,000. */
   readonly timeoutMs?: number;
+  /** Questions of one client that wait at once; more fail at once, so that others' are heard. Default 100. */
+  readonly perClient?: number;
 }
 
 /** As in respond.ts. */
@@ -19,7 +21,9 @@ const UDP_SIZE = 1232;
 /** RFC 1035 section 4.2.2. */
 const LENGTH = 2;
 
-export function forward({ servers, port = 53, timeoutMs = 2000 }: ForwardOptions): Plugin {
+export function forward({ servers, port = 53, timeoutMs = 2000, perClient = 100 }: ForwardOptions): Plugin {
+  const waiting = new Map<string, number>();
+
   async function ask(server: string, query: Query): Promise<Answer> {
     const message = queryOf(query);
     const bytes = encodeMessage(message);
@@ -37,14 +41,28 @@ export function forward({ servers, port = 53, timeoutMs = 2000 }: ForwardOptions
     return { rcode, authoritative: false, recursive: true, answers, authorities, additionals };
   }
 
-  return async (query, next) => {
-    if (servers.length === 0) return next(query);
+  async function askAll(query: Query): Promise<Answer> {
     for (const server of servers) {
       const answer = await ask(server, query).catch(() => undefined);
       // One that will not, or cannot, leaves it to the others.
       if (answer && answer.rcode !== RCODE.SERVFAIL && answer.rcode !== RCODE.REFUSED) return answer;
     }
     return failure(RCODE.SERVFAIL);
+  }
+
+  return async (query, next) => {
+    if (servers.length === 0) return next(query);
+    const { client } = query;
+    const others = waiting.get(client) ?? 0;
+    if (others >= perClient) return failure(RCODE.SERVFAIL);
+    waiting.set(client, others + 1);
+    try {
+      return await askAll(query);
+    } finally {
+      const left = (waiting.get(client) ?? 1) - 1;
+      if (left > 0) waiting.set(client, left);
+      else waiting.delete(client);
+    }
   };
 }
 
@@ -112,7 +130,8 @@ async function exchangeTcp(server: string, { port, bytes, signal, accept }: Exch
   const socket = connect({ host: server, port, signal });
   const head = Buffer.alloc(LENGTH);
   head.writeUInt16BE(bytes.length);
-  socket.end(Buffer.concat([head, bytes]));
+  // Not ended before the answer is here: many a server takes the end for a client that is gone.
+  socket.write(Buffer.concat([head, bytes]));
   let received = Buffer.alloc(0);
   try {
     for await (const chunk of socket as AsyncIterable<Buffer>) {

@@ -25,7 +25,7 @@ import { serveCni } from '../server.ts';
 import { holdLock, holdNetwork } from './lock.ts';
 import type { StandaloneConfig } from './config.ts';
 import { createFirewall } from './firewall.ts';
-import { openAgentDns } from './dns.ts';
+import { dnsAddresses, openAgentDns } from './dns.ts';
 import { enableForwarding, notForwarded } from './forwarding.ts';
 import { createHostPorts } from './host-ports.ts';
 import { createLinkRules } from './link-rules.ts';
@@ -56,7 +56,7 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
 
   checkNodeAddresses(node, sources);
   enableForwarding(families, { ns, links: node.links().map(({ name }) => name), log });
-  nft.run(tableCommands(config));
+  nft.run(tableCommands({ ...config, dnsAddresses: dnsAddresses(config) }));
   const ipam = await createIpam({
     cidrs: config.podRanges,
     reserved: config.reserved,

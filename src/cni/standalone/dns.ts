@@ -49,17 +49,21 @@ export interface AgentDns {
   close(): void;
 }
 
+/** Where it listens: nowhere where none is asked for. */
+export const dnsAddresses = ({ dns, podRanges }: Omit<AgentDnsDeps['config'], 'stateDir'>): string[] =>
+  (dns ? podRanges : []).map((range) => {
+    const cidr = parseCidr(range);
+    return formatAddress(nth(cidr, 1n) ?? cidr);
+  });
+
 /** Undefined where none is asked for. @throws HeddleError `Netlink` */
 export function openAgentDns({ config, node, ipam, log }: AgentDnsDeps): AgentDns | undefined {
-  const { dns, stateDir, podRanges } = config;
+  const { dns, stateDir } = config;
   if (!dns) {
     removeDnsAddresses(node, stateDir);
     return undefined;
   }
-  const addresses = podRanges.map((range) => {
-    const cidr = parseCidr(range);
-    return formatAddress(nth(cidr, 1n) ?? cidr);
-  });
+  const addresses = dnsAddresses(config);
   removeDnsAddresses(node, stateDir, addresses);
   replaceFileNow(join(stateDir, DNS_FILE), JSON.stringify(addresses), 0o600);
   for (const address of addresses)

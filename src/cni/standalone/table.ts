@@ -13,8 +13,11 @@ export interface TableOptions {
   /** Canonical. */
   readonly podRanges: readonly string[];
   readonly masquerade: boolean;
+  /** Where the agent answers for names; no host port is there. */
+  readonly dnsAddresses: readonly string[];
 }
 
+const familyOf = (text: string): Family => (text.includes(':') ? 6 : 4);
 const ipOf = (family: Family): 'ip' | 'ip6' => (family === 4 ? 'ip' : 'ip6');
 const typeOf = (family: Family): string => (family === 4 ? 'ipv4_addr' : 'ipv6_addr');
 const LINKS = `"${LINK_PREFIX}*"`;
@@ -81,6 +84,10 @@ const chains = (options: TableOptions): Chain[] => [
     rules: FAMILIES.flatMap((family) => {
       const ip = ipOf(family);
       return [
+        // A container that publishes port 53 at all addresses would be asked for everybody's names.
+        ...options.dnsAddresses
+          .filter((address) => familyOf(address) === family)
+          .map((address) => `${ip} daddr ${address} meta l4proto { tcp, udp } th dport 53 return`),
         `dnat ${ip} to ${ip} daddr . meta l4proto . th dport map @ports${family}`,
         `meta nfproto ipv${family} dnat ${ip} to meta l4proto . th dport map @all-ports${family}`,
       ];
@@ -117,7 +124,7 @@ const chains = (options: TableOptions): Chain[] => [
 ];
 
 function outside(range: string): string {
-  const family = range.includes(':') ? 6 : 4;
+  const family = familyOf(range);
   const ip = ipOf(family);
   return `${ip} saddr ${range} ${ip} daddr != { ${range}, ${MULTICAST[family]} } masquerade`;
 }

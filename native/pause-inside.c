@@ -186,6 +186,8 @@ int enter(int argc, char **argv) {
   if (argc < 4) die(2, "usage: heddle-pause enter PID CGROUP [IDENTITY] -- PROGRAM");
   int at = read_identity(argc, argv, 4, &who);
   if (at >= argc) die(START_ERROR, "no command after --");
+  /* A container's program that may trace others would find us as the machine's root, with a way to the machine's files. */
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) die(START_ERROR, "cannot be kept from being traced: %s", strerror(errno));
   snprintf(path, sizeof path, "/proc/%d", atoi(argv[2]));
   int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   /* In this order: should the process end in between, nothing can be opened below its folder. */
@@ -195,6 +197,9 @@ int enter(int argc, char **argv) {
   join_cgroup(argv[3]);
   for (int i = 0; i < COUNT; i++)
     if (setns(fds[i], 0) < 0) die(START_ERROR, "cannot enter the container's %s namespace: %s", names[i], strerror(errno));
+  /* From here on the container sees who we start. */
+  close(proc);
+  for (int i = 0; i < COUNT; i++) close(fds[i]);
   /* Comes back in a child. */
   if (who.control) begin_session(&who);
   pid_t program = who.control ? 0 : fork();
@@ -202,10 +207,12 @@ int enter(int argc, char **argv) {
   if (program == 0) {
     /* EINVAL: it is the one we are in. */
     if (setns(user, 0) < 0 && errno != EINVAL) die(START_ERROR, "cannot enter the user namespace: %s", strerror(errno));
+    close(user);
     become(&who, false);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     start_program(&who, argv + at, -1);
   }
+  close(user);
   int status;
   while (waitpid(program, &status, 0) < 0)
     if (errno != EINTR) return START_ERROR;

@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -229,4 +240,27 @@ test('a working directory that has become a link leads a command to nothing of t
   };
   assert.equal(await look('/tmp'), 'here\n');
   for (let fd = 3; fd < 16; fd++) assert.equal(await look(`/proc/self/fd/${fd}`), 'not started');
+});
+
+test('whoever enters a container holds no way to the machine meanwhile', async () => {
+  await node.startHost();
+  add(node, processPod('entered', [sh('main', 'sleep 1000')]));
+  await eventually('it runs', () => statusOf(node, 'entered')?.state?.running);
+  const { argv, env } = await node.host
+    .find('shop', 'entered')!
+    .processes()!
+    .enter(undefined, ['sh', '-c', 'echo here; cat'], { tty: false });
+  const [program = '', ...rest] = argv.filter((word) => word !== '--control');
+  const child = spawn(program, rest, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  try {
+    await once(child.stdout, 'data');
+    const open = `/proc/${child.pid}/fd`;
+    const leads = readdirSync(open).map((fd) => readlinkSync(join(open, fd)));
+    assert.deepEqual(
+      leads.filter((to) => !/^(pipe|socket):/.test(to)),
+      [],
+    );
+  } finally {
+    child.kill('SIGKILL');
+  }
 });

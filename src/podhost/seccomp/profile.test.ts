@@ -44,6 +44,20 @@ test('a rule without conditions stands for all of its call; two conditions on on
   );
 });
 
+test('what a rule says that holds without it too takes no other rule’s place', () => {
+  const args = [{ index: 0, value: 1, op: 'SCMP_CMP_EQ' }];
+  assert.equal(
+    profileText(read(profile(call({ args }), call({ action: 'SCMP_ACT_ALLOW' })))),
+    'filter 0 7fff0000\ncall mkdir 50001 0 EQ 1 0\n',
+  );
+});
+
+test('a profile of more calls and conditions than a filter can have is refused before it is laid out', () => {
+  const args = Array.from({ length: 4000 }, () => ({ index: 0, value: 1, op: 'SCMP_CMP_EQ' }));
+  const names = Array.from({ length: 4000 }, (_, i) => `call${i}`);
+  assert.throws(() => read(profile(call({ args, names }))), /syscalls\[0\]: more than 4096 calls/);
+});
+
 const conditions: [what: object, applies: boolean][] = [
   [{ includes: { caps: ['CAP_CHOWN'] } }, true],
   [{ includes: { caps: ['CAP_CHOWN', 'CAP_KILL'] } }, false],

@@ -39,6 +39,8 @@ export interface Machine {
 }
 
 const EPERM = 1;
+/** A call with its conditions is an instruction at least, and a filter has no more (BPF_MAXINSNS). */
+const MAX_LINES = 4096;
 const ACTIONS: Readonly<Record<string, number>> = {
   SCMP_ACT_KILL: 0,
   SCMP_ACT_KILL_THREAD: 0,
@@ -68,16 +70,27 @@ export function parseProfile(text: string, machine: Machine): Profile {
   const json = objectOf(JSON.parse(text), 'the profile');
   if (json['listenerPath'] !== undefined && json['listenerPath'] !== '')
     throw new Error('listenerPath: nobody is there to listen');
-  const whole = { action: actionOf(json['defaultAction'], 'defaultAction') };
+  const action = actionOf(json['defaultAction'], 'defaultAction');
   return {
-    ...whole,
+    action,
     errno: errnoOf(json['defaultErrnoRet'], 'defaultErrnoRet'),
     architectures: architecturesOf(json, machine),
     flags: textsOf(json['flags'], 'flags').map((flag) => oneOf(flag, Object.keys(FLAGS), 'flags')),
-    rules: listOf(json['syscalls'], 'syscalls').flatMap((one, i) =>
-      rulesOf(objectOf(one, `syscalls[${i}]`), `syscalls[${i}]`, machine),
-    ),
+    rules: boundedRules(json, machine),
   };
+}
+
+function boundedRules(json: Json, machine: Machine): Rule[] {
+  let lines = 0;
+  return listOf(json['syscalls'], 'syscalls').flatMap((one, i) => {
+    const rules = rulesOf(objectOf(one, `syscalls[${i}]`), `syscalls[${i}]`, machine);
+    lines += rules.reduce((sum, { names }) => sum + names.length, 0);
+    if (lines > MAX_LINES)
+      throw new Error(
+        `syscalls[${i}]: more than ${MAX_LINES} calls and conditions, which is more than a filter has`,
+      );
+    return rules;
+  });
 }
 
 function architecturesOf(json: Json, { arch }: Machine): string[] {
@@ -224,7 +237,10 @@ const answer = (action: string, errno: number | undefined): string => {
  * `call NAME ANSWER [INDEX OP VALUE VALUE-TWO]…`, of which the first that fits decides. Answers are hexadecimal, as the
  * kernel has them (SECCOMP_RET_…).
  */
-export function profileText({ action, errno, flags, rules }: Profile): string {
+export function profileText({ action, errno, flags, rules: all }: Profile): string {
+  const otherwise = answer(action, errno);
+  // As runc: what is so without a rule too is none, and takes the place of no other.
+  const rules = all.filter((rule) => answer(rule.action, rule.errno) !== otherwise);
   const plain = new Set(rules.flatMap(({ names, args }) => (args.length === 0 ? names : [])));
   const bits = flags.reduce((sum, flag) => sum | FLAGS[flag]!, 0);
   const lines = rules.flatMap((rule) =>
@@ -235,7 +251,7 @@ export function profileText({ action, errno, flags, rules }: Profile): string {
         ['call', name, answer(rule.action, rule.errno), ...rule.args.map(conditionText)].join(' '),
       ),
   );
-  return `${[`filter ${bits} ${answer(action, errno)}`, ...lines].join('\n')}\n`;
+  return `${[`filter ${bits} ${otherwise}`, ...lines].join('\n')}\n`;
 }
 
 const conditionText = ({ index, op, value, valueTwo }: Condition): string =>

@@ -131,7 +131,11 @@ export function openCri(
       const given = await ask('ListPodSandbox', 'ListPodSandboxRequest', request, {
         gives: 'ListPodSandboxResponse',
       });
-      return given['items'] as PodSandbox[];
+      const all = given['items'] as (PodSandbox & { labels?: Labels })[];
+      // What is found may be removed: the filter's word alone is not enough.
+      return all.filter(({ labels }) =>
+        Object.entries(labelSelector).every(([key, value]) => labels?.[key] === value),
+      );
     },
     async createContainer(podSandboxId, config, sandboxConfig) {
       const request = { podSandboxId, config, sandboxConfig };

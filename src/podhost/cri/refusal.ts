@@ -15,9 +15,14 @@ export const criRefusal = (pod: Pod, allowHost = false) =>
     container.tty && 'tty',
     container.stdin && 'stdin',
     capabilityProblem(container.securityContext),
+    tracesOthers(container) && 'capabilities.add: SYS_PTRACE',
     ociMountProblem(container),
     ...mountProblems(pod, container),
   ]);
+
+/** Without a user namespace of its own a container could trace whoever enters it, who is the machine's root. */
+const tracesOthers = ({ securityContext }: Container): boolean =>
+  (securityContext?.capabilities?.add ?? []).some((name) => /^(CAP_)?SYS_PTRACE$/i.test(name));
 
 /** The runtime mounts by path and follows links, which the pod's programs could have put there. */
 const mountProblems = (pod: Pod, { volumeMounts = [] }: Container): string[] =>

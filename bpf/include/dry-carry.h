@@ -65,6 +65,10 @@ static __always_inline int dry_decide(struct packet *p, struct dry_answer *answe
 
 	if (origin == ORIGIN_POD)
 		result = dry_translate(p, answer, origin, turn);
+	if (origin == ORIGIN_OVERLAY && has_ports(p) && dry_follow(p, NAT_AT_POD | NAT_REPLY | NAT_MASQUERADE, NAT_AT_POD)) {
+		answer->flags |= DRY_KNOWN_TRANSLATION;
+		result = TR_DONE;
+	}
 	if (dry_stopped(answer, result))
 		return 0;
 	if (result == TR_DONE)

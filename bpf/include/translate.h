@@ -260,21 +260,19 @@ __noinline int translate_request(struct __sk_buff *skb, struct packet *p, __u32 
 
 	if (p->flags & PACKET_ICMP_ERROR)
 		return TR_NONE;
-	/* Through the tunnel comes what another node has translated. */
-	if (origin == ORIGIN_OVERLAY)
-		return TR_NONE;
 	if (has_ports(p)) {
 		result = nat_follow(skb, p, place | NAT_REPLY | NAT_MASQUERADE, place, &flags);
 		if (result)
 			return followed(result);
-		result = connect_frontend(skb, p, origin);
+		/* Through the tunnel comes what another node has translated; what it has not may have a port taken here. */
+		result = origin == ORIGIN_OVERLAY ? TR_NONE : connect_frontend(skb, p, origin);
 		if (result != TR_NONE)
 			return result;
 		result = avoid_translated(skb, p, origin);
 		if (result != TR_NONE)
 			return result;
 	}
-	if (!to_pod && service_range_of(p->dst.words) == RANGE_SERVICES)
+	if (!to_pod && origin != ORIGIN_OVERLAY && service_range_of(p->dst.words) == RANGE_SERVICES)
 		return TR_REFUSE;
 	return has_ports(p) && !flags ? TR_NEW : TR_NONE;
 }

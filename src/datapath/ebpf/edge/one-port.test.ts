@@ -146,6 +146,13 @@ it('a client on the underlay uses one port straight to a pod and through a node 
   await bothWays(t, { cluster, ns: lab.outside, server, service, port: NODE_PORT });
 });
 
+it('a pod of another node uses one port straight to a pod and through a node port', async (t, cluster) => {
+  const server = cluster.pod('b');
+  await cluster.setFrontends(both(wish('NodePort', [server])));
+  const service = (family: 0 | 1) => cluster.lab.nodes[0]!.settings.nodeAddresses[family] ?? '';
+  await bothWays(t, { cluster, ns: cluster.pod('c').ns, server, service, port: NODE_PORT });
+});
+
 const outsideOf = ({ lab, pod }: Cluster): LabPod => ({
   ...pod('b'),
   name: 'outside',

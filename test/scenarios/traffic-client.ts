@@ -4,12 +4,18 @@
  * `so far KEPT NEW`; ends on SIGTERM and prints, as JSON, these counts and every failure with its time.
  */
 import { Agent, request } from 'node:http';
+import { Socket } from 'node:net';
 
 interface Failure {
   at: number;
   target: string;
   way: 'kept' | 'new';
   error: string;
+  /** Of the connection, at this end; 0: it never was one. */
+  port: number;
+  /** Answers that the connection had given, and milliseconds that this one was waited for. */
+  answers: number;
+  waited: number;
 }
 
 const INTERVAL = 20;
@@ -40,21 +46,30 @@ function ask(target: string, agent: Agent): Promise<void> {
 async function generate(target: string, way: 'kept' | 'new'): Promise<void> {
   const agent = new Agent({ keepAlive: way === 'kept', maxSockets: 1 });
   let sockets = 0;
+  let connection = { port: 0, answers: 0 };
   const create = agent.createConnection.bind(agent);
   agent.createConnection = (...args) => {
     sockets++;
-    return create(...args);
+    const made = { port: 0, answers: 0 };
+    connection = made;
+    const socket = create(...args);
+    if (socket instanceof Socket) socket.once('connect', () => (made.port = socket.localPort ?? 0));
+    return socket;
   };
   while (!stop.signal.aborted) {
+    const asked = Date.now();
     try {
       await ask(target, agent);
       counts[way]++;
+      connection.answers++;
     } catch (error) {
       failures.push({
         at: Date.now(),
         target,
         way,
         error: error instanceof Error ? error.message : String(error),
+        ...connection,
+        waited: Date.now() - asked,
       });
     }
     await new Promise((resolve) => setTimeout(resolve, INTERVAL));

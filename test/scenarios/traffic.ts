@@ -10,7 +10,15 @@ import { type LocalCluster, root } from './local-cluster.ts';
 
 export interface Report {
   counts: { kept: number; new: number; reconnects: number };
-  failures: { at: number; target: string; way: string; error: string }[];
+  failures: {
+    at: number;
+    target: string;
+    way: string;
+    error: string;
+    port: number;
+    answers: number;
+    waited: number;
+  }[];
 }
 
 export interface Traffic {

@@ -95,10 +95,12 @@ export interface ExecOptions extends Omit<ExecStart, 'stdin' | 'tty'> {
 export async function execOverSocket(socketPath: string, options: ExecOptions): Promise<number> {
   const { signal, stdin } = options;
   signal?.throwIfAborted();
-  const { socket, head } = await upgradeOnSocket(socketPath, EXEC_PATH);
+  const { socket, head } = await upgradeOnSocket(socketPath, EXEC_PATH, signal);
   const onAbort = () => socket.destroy(signal?.reason as Error);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
+    // It may have been aborted between the agent's answer and here.
+    signal?.throwIfAborted();
     return await converse(socket, head, options);
   } catch (error) {
     signal?.throwIfAborted();
@@ -110,8 +112,15 @@ export async function execOverSocket(socketPath: string, options: ExecOptions): 
   }
 }
 
-/** A connection in frames. @throws HeddleError `SocketCall` */
-export function upgradeOnSocket(socketPath: string, path: string): Promise<{ socket: Duplex; head: Buffer }> {
+/**
+ * A connection in frames. Aborting until then ends it, however long the agent takes; afterwards it is the caller's.
+ * @throws HeddleError `SocketCall`; the signal's reason
+ */
+export function upgradeOnSocket(
+  socketPath: string,
+  path: string,
+  signal?: AbortSignal,
+): Promise<{ socket: Duplex; head: Buffer }> {
   const fail = (cause: unknown) =>
     new HeddleError('SocketCall', `no answer on ${socketPath} to POST ${path}`, {
       hint: 'the agent of the pod\'s node is not running; "heddle status" shows which are',
@@ -124,8 +133,9 @@ export function upgradeOnSocket(socketPath: string, path: string): Promise<{ soc
       path,
       agent: false,
       headers: { connection: 'Upgrade', upgrade: UPGRADE },
+      signal,
     });
-    req.on('error', (error) => reject(fail(error)));
+    req.on('error', (error) => reject(signal?.aborted ? signal.reason : fail(error)));
     req.on('response', (res) => {
       res.resume();
       reject(fail(new Error(`it answered ${res.statusCode}`)));

@@ -30,7 +30,7 @@ export async function forwardOverSocket(
   signal?: AbortSignal,
 ): Promise<Duplex> {
   signal?.throwIfAborted();
-  const { socket, head } = await upgradeOnSocket(socketPath, FORWARD_PATH);
+  const { socket, head } = await upgradeOnSocket(socketPath, FORWARD_PATH, signal);
   const opened = Promise.withResolvers<void>();
   const duplex = framed(socket, { head, onOpened: opened.resolve });
   let failure: Error | undefined;

@@ -115,6 +115,8 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   /** Nothing of it is left on this node. */
   let removed = false;
   let processes: PodProcesses | undefined;
+  /** What its containers run in has died alone. */
+  let sandboxLost = false;
   /** Ends the wait after a step that failed. */
   let resting: AbortController | undefined;
 
@@ -139,6 +141,11 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       folder: records.folder(uid),
       podLogs: deps.paths.podLogs,
       changed: touchStatus,
+      sandboxLost() {
+        if (sandboxLost || stage !== 'running') return;
+        sandboxLost = true;
+        kick();
+      },
     });
     return processes;
   }
@@ -190,6 +197,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     refused = refusal(pod, { ...defaults, allowHost: deps.allowHost });
     if (refused) return touchStatus();
     tellProblems(pod);
+    if (sandboxLost) await leaveSandbox(pod);
     if (stage === 'new') await deps.slots(() => setUp(pod!));
     if (stage === 'attached') await start(pod);
     else if (stage === 'running') await refresh(pod);
@@ -236,9 +244,33 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     touchStatus();
   }
 
+  /** As a kubelet does it: what is left ends, and the pod begins again in another sandbox. */
+  async function leaveSandbox(current: Pod): Promise<void> {
+    const graceMs = (current.spec?.terminationGracePeriodSeconds ?? 30) * 1000;
+    if (stage === 'running' && record && (await programs()!.leaveSandbox(graceMs))) {
+      deps.processes.event?.(
+        current,
+        'Normal',
+        'SandboxChanged',
+        'Pod sandbox changed, it will be killed and re-created.',
+      );
+      const left = record;
+      await deps.slots(() => deps.sandbox.tearDown(left));
+      record = { ...left, addresses: undefined, runningSince: undefined };
+      await records.save(record);
+      stage = 'new';
+      adopted = false;
+      barrier = false;
+      deps.changed();
+    }
+    sandboxLost = false;
+  }
+
   /** The data path first: a pod that serves before its policy is in the kernel could be reached by anybody. */
   async function start(current: Pod): Promise<void> {
     waits.throwIfAborted();
+    // Those of a sandbox that was lost have told their status until now.
+    if (processes?.isStarted) processes = undefined;
     if (callbacks.barrier) await unlessAborted(callbacks.barrier(current, waits), waits);
     barrier = true;
     if (!programs()) {

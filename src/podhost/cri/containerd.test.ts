@@ -11,6 +11,7 @@ import { execOverSocket } from '../exec-protocol.ts';
 import { podHostRoutes } from '../http.ts';
 import { createMetrics } from '../../lib/metrics.ts';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
+import type { SavedSandbox } from './sandbox-file.ts';
 import { createContainerd, criPod, type TestContainerd } from './testing.ts';
 
 const skip = deepOnly('pods of images run by runc hold what runtimes share') || needsRoot;
@@ -102,6 +103,7 @@ const web = (name: string): Pod =>
     },
     {
       restartPolicy: 'Always',
+      terminationGracePeriodSeconds: 1,
       volumes: [{ name: 'data', emptyDir: {} }],
       initContainers: [
         {
@@ -155,6 +157,26 @@ test('what an agent or the runtime left runs on, and is found again', { skip }, 
   assert.equal((await exec('web', ['cat', '/data/ready'])).code, 0);
   assert.equal(statusOf('web')!.state!.running!.startedAt, started);
   assert.equal(statusOf('web')!.restartCount, 0);
+});
+
+test('a sandbox that dies alone is remade, and the pod with it', { skip }, async () => {
+  const saved = join(node.folder, 'state/pods/uid-web/sandbox.json');
+  const sandboxOf = () => (JSON.parse(readFileSync(saved, 'utf8')) as SavedSandbox).id!;
+  const before = sandboxOf();
+  add(criPod('never', { command: ['sleep', '1000'] }, { terminationGracePeriodSeconds: 0 }));
+  await eventually('the other pod to be Ready', () => isReady(now('never')));
+  const other = join(node.folder, 'state/pods/uid-never/sandbox.json');
+  for (const id of [before, (JSON.parse(readFileSync(other, 'utf8')) as SavedSandbox).id!])
+    await containerd.ctr('tasks', 'kill', '--signal', 'SIGKILL', id);
+  await eventually('another start', () => statusOf('web')?.restartCount === 1 && isReady(now('web')));
+  assert.notEqual(sandboxOf(), before);
+  assert.ok(node.events.some(({ pod, reason }) => pod === 'web' && reason === 'SandboxChanged'));
+  for (const { ip } of now('web')!.status!.podIPs!) assert.equal(await fetchName(ip), 'web\n');
+  for (const attempt of [0, 1]) assert.match(logOf('web', attempt), /hello/);
+  assert.ok(!(await containerd.ctr('containers', 'list', '--quiet')).includes(before));
+  const end = await eventually('the end of the other', () => statusOf('never')?.state?.terminated);
+  assert.deepEqual([end.exitCode, now('never')!.status!.phase], [137, 'Failed']);
+  await remove('never');
 });
 
 test('a program that ends is told of, and started again as its policy says', { skip }, async () => {

@@ -27,6 +27,8 @@ export interface CriLauncherDeps {
   cgroupMount: string;
   /** Attempt that runs or ran last. */
   attempt(container: string): number;
+  /** Its sandbox has died. */
+  sandboxLost(): void;
   clock: Clock;
 }
 
@@ -108,8 +110,9 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
     async open(signal) {
       const { cri, watch } = deps.node();
       const config = (id: string): ContainerConfig => prepared.get(id)!;
-      const { clock } = deps;
-      return (pause = await openCriPause({ uid, folder, cri, watch, prepared: config, clock }, signal));
+      const { clock, sandboxLost } = deps;
+      const pauseDeps = { uid, folder, cri, watch, prepared: config, sandboxLost, clock };
+      return (pause = await openCriPause(pauseDeps, signal));
     },
     ranOutOfMemory: (container) => pause?.outOfMemory(idOf(container)) ?? false,
     async exec(container, argv, { timeoutMs, signal }) {

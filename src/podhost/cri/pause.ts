@@ -25,6 +25,8 @@ export interface CriPauseDeps {
   watch: ContainerWatch;
   /** What `start` makes of the attempt `id`; made before. */
   prepared(id: string): ContainerConfig;
+  /** Its sandbox has died, or somebody else has removed it. Told once. */
+  sandboxLost(): void;
   clock: Clock;
 }
 
@@ -87,7 +89,15 @@ export async function openCriPause(deps: CriPauseDeps, signal: AbortSignal): Pro
     wake();
   }
 
-  async function take({ containers, askedAt }: Look): Promise<void> {
+  const openedAt = clock.monotonic();
+  const sandbox = loadSandbox(deps.folder)?.id;
+  let lost = false;
+
+  async function take({ containers, sandboxes, askedAt }: Look): Promise<void> {
+    if (!lost && askedAt > openedAt && sandbox !== undefined && !sandboxes.includes(sandbox)) {
+      lost = true;
+      deps.sandboxLost();
+    }
     for (const one of containers) {
       const id = idOf(one);
       const before = known.get(id);

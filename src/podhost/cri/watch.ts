@@ -1,5 +1,5 @@
-/** What the runtime has of this node's containers: one list for all pods, once a second while a pod asks. */
-import type { Container } from '../../cri/types.ts';
+/** What the runtime has of this node's pods: one list for all of them, once a second while a pod asks. */
+import { type Container, SandboxState } from '../../cri/types.ts';
 import type { Cri } from '../../cri/client.ts';
 import { POD_LABEL } from '../../cri/sandboxes.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -7,6 +7,8 @@ import type { Clock } from '../../lib/clock.ts';
 export interface Look {
   /** Those of one pod. */
   containers: readonly Container[];
+  /** Ids of its sandboxes that live. */
+  sandboxes: readonly string[];
   /** When the list was asked for, by the monotonic clock: what was made later is not in it. */
   askedAt: number;
 }
@@ -19,7 +21,7 @@ export interface ContainerWatch {
 }
 
 export interface ContainerWatchDeps {
-  cri: Pick<Cri, 'listContainers'>;
+  cri: Pick<Cri, 'listContainers' | 'listPodSandbox'>;
   /** Of this node's. */
   labels: Readonly<Record<string, string>>;
   clock: Clock;
@@ -34,9 +36,19 @@ export function createContainerWatch({ cri, labels, clock }: ContainerWatchDeps)
 
   async function look(): Promise<void> {
     const askedAt = clock.monotonic();
-    const all = Map.groupBy(await cri.listContainers(labels), (one) => one.labels[POD_LABEL] ?? '');
+    const [found, sandboxes] = await Promise.all([cri.listContainers(labels), cri.listPodSandbox(labels)]);
+    const all = Map.groupBy(found, (one) => one.labels[POD_LABEL] ?? '');
+    const living = Map.groupBy(
+      sandboxes.filter(({ state }) => state === SandboxState.ready),
+      ({ metadata }) => metadata?.uid ?? '',
+    );
     for (const [uid, told] of listeners)
-      for (const listener of told) listener({ containers: all.get(uid) ?? [], askedAt });
+      for (const listener of told)
+        listener({
+          containers: all.get(uid) ?? [],
+          sandboxes: (living.get(uid) ?? []).map(({ id }) => id),
+          askedAt,
+        });
   }
 
   async function loop(): Promise<void> {

@@ -52,6 +52,8 @@ export interface AttachDeps {
   connectTcp: CheckDeps['connectTcp'];
   cri(): CriNode;
   changed(): void;
+  /** What the pod's containers run in has died alone. */
+  sandboxLost(): void;
   clock: Clock;
 }
 
@@ -69,6 +71,11 @@ export interface PodProcesses {
   update(): void;
   status(): RuntimeStatus | undefined;
   stop(graceMs: number): Promise<void>;
+  /**
+   * Of a pod that has lost its sandbox: all ends, and what it was in is removed; logs and counts of restarts stay for
+   * whoever begins anew. False: its policy says that nothing does, and nothing is removed.
+   */
+  leaveSandbox(graceMs: number): Promise<boolean>;
   /** Processes, cgroup, logs. */
   dispose(): Promise<void>;
   /** @throws HeddleError `NoSuchContainer`, `ContainerNotRunning` */
@@ -82,6 +89,7 @@ export interface PodProcesses {
 export function attachProcesses(deps: AttachDeps): PodProcesses {
   const { options, clock } = deps;
   let processes: ProcessPod | undefined;
+  let running: Promise<void> | undefined;
   const { uid, namespace, name, netns } = deps.record();
 
   const podOrFail = (): Pod => {
@@ -124,6 +132,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
       node: deps.cri,
       cgroupMount: options.cgroups.mount,
       attempt: (container) => processes?.attempt(container) ?? 0,
+      sandboxLost: deps.sandboxLost,
       clock,
     });
   }
@@ -162,7 +171,7 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
         adopted,
         changed: deps.changed,
       });
-      void processes.run(signal);
+      running = processes.run(signal);
     },
     update: () => processes?.update(),
     get isStarted() {
@@ -174,6 +183,16 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     },
     async stop(graceMs) {
       await processes?.stop(graceMs);
+    },
+    async leaveSandbox(graceMs) {
+      if (!processes) return false;
+      const anew = processes.beginsAnew();
+      await processes.stop(graceMs);
+      if (!anew) return false;
+      await running;
+      await processes.saveForAnother();
+      await machinery.release();
+      return true;
     },
     dispose: machinery.dispose,
     async enter(asked, argv, session) {

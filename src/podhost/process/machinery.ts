@@ -98,6 +98,8 @@ export interface PodMachinery {
   kill(): void;
   /** Of the holder, which stays. */
   letGo(): void;
+  /** What it all ran in: all but logs and the count of restarts. */
+  release(): Promise<void>;
   /** The holder and all that it holds. */
   dispose(): Promise<void>;
 }
@@ -317,6 +319,16 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
     return lastOfLog(logFile(name, attempt));
   }
 
+  async function release(): Promise<void> {
+    held?.close();
+    held = undefined;
+    killCgroup(deps.cgroups.path);
+    // The runtime takes its own groups away before what is left of them goes.
+    if (runner) await launcher.remove();
+    await removeSet(deps.cgroups);
+    if (runner) removeFromHierarchies(relative(deps.cgroups.mount, deps.cgroups.path));
+  }
+
   return {
     say,
     imageId: launcher.imageId,
@@ -399,14 +411,9 @@ export function createMachinery(deps: MachineryDeps): PodMachinery {
       held?.close();
       held = undefined;
     },
+    release,
     async dispose() {
-      held?.close();
-      held = undefined;
-      killCgroup(deps.cgroups.path);
-      // The runtime takes its own groups away before what is left of them goes.
-      if (runner) await launcher.remove();
-      await removeSet(deps.cgroups);
-      if (runner) removeFromHierarchies(relative(deps.cgroups.mount, deps.cgroups.path));
+      await release();
       await rm(deps.socketPath, { force: true });
       await rm(deps.logs, { recursive: true, force: true });
       if (!runner) await launcher.remove();

@@ -16,6 +16,10 @@ export interface ProcessPod {
   run(signal: AbortSignal): Promise<void>;
   /** Hooks, TERM, and KILL when `graceMs` are over; sidecars after the others. */
   stop(graceMs: number): Promise<void>;
+  /** Whether its containers are to run again in another sandbox when this one is lost, as its policy says. */
+  beginsAnew(): boolean;
+  /** After `stop`: those that had not ended for good before, and the init containers, begin again. */
+  saveForAnother(): Promise<void>;
   /** Starts what was added to the pod since. */
   update(): void;
   /** Undefined while it is not known yet what became of what an earlier agent left. */
@@ -60,6 +64,8 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
   let over = false;
   /** The pod was ended as a whole. */
   let ended = endOf(deps.pod());
+  /** Those that had not ended for good when the sandbox was lost. */
+  let open: Container[] = [];
   /** Of a pod that runs. */
   let life: AbortSignal | undefined;
   for (const container of [...inits, ...mains]) lives.set(container.name, makeLife(container));
@@ -205,6 +211,17 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
         if (signal.aborted) machinery.letGo();
       }
     },
+    beginsAnew() {
+      if (open.length > 0) return true;
+      if (ended || over || (deps.pod().spec?.restartPolicy === 'Never' && hasBegun())) return false;
+      open = mains.filter(({ name }) => !saved[name]?.over);
+      return open.length > 0;
+    },
+    saveForAnother() {
+      for (const { name } of [...inits, ...open])
+        if (saved[name]?.over) saved[name] = { ...saved[name], over: false, failures: 0 };
+      return save();
+    },
     stop,
     update,
     status: (pod) =>
@@ -221,6 +238,10 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
     pid: (name) => lives.get(name)?.pid(),
     attempt: (name) => saved[name]?.attempt,
   };
+
+  function hasBegun(): boolean {
+    return [...lives].some(([name, life]) => saved[name]?.ended || life.pid() !== undefined);
+  }
 
   function facts(): Map<string, ContainerFacts> {
     return new Map([...lives].map(([name, life]) => [name, life.facts()]));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { hostPortsOf } from '../api/host-ports.ts';
 import { podBandwidth } from '../api/pod-bandwidth.ts';
 import type { Pod } from '../api/types.ts';
-import { type DnsSettings, resolvConfOf } from '../dns/resolv-conf.ts';
+import type { DnsSettings } from '../dns/resolv-conf.ts';
 import { createBackoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
@@ -22,6 +22,7 @@ import { refusal } from './refusal.ts';
 import type { Sandbox } from './sandbox.ts';
 import type { StandInClient } from './stand-in/client.ts';
 import { behaviourOf, behaviourProblems } from './stand-in/behaviour.ts';
+import { standInOf } from './stand-in/pod.ts';
 import type { StandInPod } from './stand-in/types.ts';
 import { attachProcesses, type PodProcesses, type ProcessOptions } from './process/attach.ts';
 import { type PodStatus, podStatus } from './status.ts';
@@ -402,26 +403,13 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     if (!serving || !record || record.runtime) return undefined;
     // After a restart the API server's word may come later than another pod's: what was served goes on.
     if (!pod) return record.served && { ...record.served, draining: stage === 'draining' };
-    const { tcp, udp } = ports();
-    const { namespace, name, netns } = record;
-    const { nameservers, search, ndots } = resolvConfOf(pod, deps.dns);
-    const resolv = { nameservers, search, ndots };
-    const addresses = record.addresses ?? [];
-    const { behaviour } = behaviourOf(pod);
-    return {
-      uid,
-      namespace,
-      name,
+    return standInOf(pod, record, {
       node: deps.nodeName,
-      netns,
-      addresses,
-      tcp,
-      udp,
+      dns: deps.dns,
+      ports: ports(),
       log: logFile(),
-      resolv,
       draining: stage === 'draining',
-      ...(behaviour && { behaviour }),
-    };
+    });
   }
 
   return {

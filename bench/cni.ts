@@ -26,13 +26,21 @@ const REFERENCE = '/usr/lib/cni';
 const ROOT = join(import.meta.dirname, '..');
 /** Calls in one measurement. */
 const CALLS = 4;
+/**
+ * Between calls. What the kernel does about a new link by itself holds up whoever deletes it within 10 ms, by up to 20 ms: a
+ * plugin that adds faster than that would be charged for it, and no container is gone so soon.
+ */
+const SETTLE_MS = 50;
 
 const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }];
 const bandwidth = { ingressRate: 1e9, ingressBurst: 8e6, egressRate: 1e9, egressBurst: 8e6 };
 
+/** As by hand, and a shell says for how long: starting a process from this one takes milliseconds of its own. */
+const TIMED = 'began=$EPOCHREALTIME; "$0"; code=$?; echo "$began $EPOCHREALTIME" >&2; exit $code';
+
 async function call(chain: Chain, config: Config, command: Command, id: string, netns: string) {
   const file = join(chain.path, String(config['type']));
-  const { code, stdout, stderr } = await run([file], {
+  const { code, stdout, stderr } = await run(['/bin/bash', '-c', TIMED, file], {
     netns: chain.node,
     input: JSON.stringify({ cniVersion: '1.0.0', name: 'bench', ...config }),
     env: {
@@ -45,40 +53,66 @@ async function call(chain: Chain, config: Config, command: Command, id: string, 
       CNI_PATH: chain.path,
     },
   });
-  if (code !== 0) throw new Error(`${chain.name} ${command} ended with ${code}: ${stdout}${stderr}`);
-  return stdout;
+  const [, began, ended] = /(\d+[.,]\d+) (\d+[.,]\d+)\n$/.exec(stderr) ?? [];
+  if (code !== 0 || ended === undefined)
+    throw new Error(`${chain.name} ${command} ended with ${code}: ${stdout}${stderr}`);
+  return { stdout, ms: (seconds(ended) - seconds(began ?? '')) * 1000 };
 }
+
+/** The shell writes it in the way of its locale. */
+const seconds = (text: string): number => Number(text.replace(',', '.'));
 
 /** Milliseconds of each: a list as runtimes run it, each plugin with the result of the one before. */
 async function addAndDelete(chain: Chain, id: string, netns: string): Promise<Record<Command, number>> {
-  const start = performance.now();
+  const times = { ADD: 0, DEL: 0 };
   let prevResult: unknown;
-  for (const config of chain.configs)
-    prevResult = JSON.parse(await call(chain, { ...config, prevResult }, 'ADD', id, netns));
-  const added = performance.now();
+  for (const config of chain.configs) {
+    const { stdout, ms } = await call(chain, { ...config, prevResult }, 'ADD', id, netns);
+    prevResult = JSON.parse(stdout);
+    times.ADD += ms;
+  }
+  await sleep(SETTLE_MS);
   for (const config of chain.configs.toReversed())
-    await call(chain, { ...config, prevResult }, 'DEL', id, netns);
-  return { ADD: added - start, DEL: performance.now() - added };
+    times.DEL += (await call(chain, { ...config, prevResult }, 'DEL', id, netns)).ms;
+  await sleep(SETTLE_MS);
+  return times;
 }
 
-/** Milliseconds for `measured`, mean of a few calls; the other one of the pair is made beside the clock. */
-const contender = (chain: Chain, measured: Command, folder: string): Contender => ({
+/**
+ * Milliseconds for `measured`, mean of a few calls; the other one of the pair is made beside the clock. Containers' namespaces
+ * stay until the end: the kernel takes one apart for tens of milliseconds, with the lock that links are made and
+ * deleted under, and whoever is called next would be charged for it.
+ */
+const contender = (chain: Chain, measured: Command, containers: Containers): Contender => ({
   name: chain.name,
   async measure() {
     let total = 0;
     for (let i = 0; i < CALLS; i++) {
-      const id = randomUUID();
-      const path = join(folder, id);
-      closeNetns(createNetns(path));
-      try {
-        total += (await addAndDelete(chain, id, path))[measured];
-      } finally {
-        deleteNetns(path);
-      }
+      const { id, path } = containers.make();
+      total += (await addAndDelete(chain, id, path))[measured];
     }
     return total / CALLS;
   },
 });
+
+interface Containers {
+  make(): { id: string; path: string };
+  remove(): void;
+}
+
+function createContainers(folder: string): Containers {
+  const made: string[] = [];
+  return {
+    make() {
+      const id = randomUUID();
+      const path = join(folder, id);
+      closeNetns(createNetns(path));
+      made.push(path);
+      return { id, path };
+    },
+    remove: () => made.forEach(deleteNetns),
+  };
+}
 
 async function startAgent(folder: string, node: Netns, socket: string): Promise<ChildProcess> {
   const file = join(folder, 'agent.json');
@@ -126,6 +160,7 @@ export async function cniContenders(measured: Command, full = false) {
   const folder = mkdtempSync(join(tmpdir(), `heddle-bench-${process.pid}-`));
   const [ourNode, theirNode] = [createNetns(join(folder, 'ours')), createNetns(join(folder, 'reference'))];
   const socket = join(folder, 'cni.sock');
+  const containers = createContainers(folder);
   const agent = await startAgent(folder, ourNode, socket);
   const runtimeConfig = full ? { portMappings, bandwidth } : {};
   const ours: Chain = {
@@ -141,11 +176,12 @@ export async function cniContenders(measured: Command, full = false) {
     configs: referenceChain(folder, full),
   };
   return {
-    ours: contender(ours, measured, folder),
-    peers: [contender(theirs, measured, folder)],
+    ours: contender(ours, measured, containers),
+    peers: [contender(theirs, measured, containers)],
     async close() {
       const ended = new Promise((resolve) => agent.once('exit', resolve));
       if (agent.kill()) await ended;
+      containers.remove();
       for (const node of [ourNode, theirNode]) {
         closeNetns(node);
         deleteNetns(node.path);

@@ -109,6 +109,8 @@ export async function checkVerdicts({ cluster, families }: Things): Promise<void
   const verdicts = new Map(families.map((family) => [family, new Set<string>()]));
   for (const { from, to, host, port, protocol, family, observed } of attempts) {
     const own = verdicts.get(family) ?? assert.fail(`an attempt by IPv${family}`);
+    // Which of a workload's own pods its service leads to is chance, and to itself none is denied.
+    if (from === to) continue;
     // Of the outside, policies name ranges, and those are of one family.
     if (to === 'outside') continue;
     const way = /[a-z]\.svc\./.test(host) ? host.replace(/^only-\d/, 'only-one') : 'its address';

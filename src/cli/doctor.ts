@@ -1,5 +1,6 @@
 /** `heddle doctor`: what is wrong with the machine's clusters and their nodes, and mending what can be mended. */
 import type { Command } from 'commander';
+import { findLeft, leftText, sweepLeft } from '../cluster/cri-left.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { findShells, removeShell } from '../cluster/shells.ts';
 import type { Finding, Fixed, NodeFacts } from '../doctor/facts.ts';
@@ -17,7 +18,8 @@ Examples:
   heddle doctor -o json         for machines (docs/schemas/doctor.json)
 
 It compares each node's kernel with what its agent wants there, looks for links and addresses of pods that are gone, for
-tables and address ranges that fill, with who fills them, and for clusters of which nothing but a shell is left.
+tables and address ranges that fill, with who fills them, for clusters of which nothing but a shell is left, and for pods
+that a container runtime was to remove and did not.
 Exit code 1: something is wrong (and, with --fix, still is). Warnings alone are no failure.`;
 
 interface DoctorFlags {
@@ -66,7 +68,11 @@ async function doctor(flags: DoctorFlags, deps: CliDeps): Promise<void> {
 async function fixShells(): Promise<string[]> {
   const shells = findShells();
   for (const shell of shells) await removeShell(shell);
-  return shells.map(({ id, left }) => `removed what was left of cluster ${id}: ${left.join(', ')}`);
+  const swept = await sweepLeft();
+  return [
+    ...shells.map(({ id, left }) => `removed what was left of cluster ${id}: ${left.join(', ')}`),
+    ...swept.map((one) => `removed what cluster ${one.cluster} had left in ${one.endpoint}`),
+  ];
 }
 
 async function fixNodes(agents: Agents | undefined): Promise<string[]> {
@@ -89,6 +95,17 @@ async function examine(agents: Agents | undefined) {
     hint: '--fix removes it; its data directory stays',
     fixable: true,
   }));
+  const left = findLeft();
+  if (left.length > 0)
+    findings.push({
+      node: null,
+      check: 'clusters',
+      severity: 'error',
+      what: 'a container runtime did not answer when its pods were to be removed',
+      items: left.map(leftText),
+      hint: '--fix removes them once it answers, and so do "heddle up" and "heddle down"',
+      fixable: true,
+    });
   const nodes: { node: string; tableBytes: number }[] = [];
   for (const node of agents?.nodes ?? []) {
     try {

@@ -1,22 +1,27 @@
 /** What a cluster has in the machine's container runtime goes with the cluster, whoever made it and whoever has died. */
 import { existsSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { openCri } from '../cri/client.ts';
+import { dirname, join } from 'node:path';
 import { DEFAULT_ENDPOINT, socketOf } from '../cri/endpoint.ts';
-import { CLUSTER_LABEL, removeSandboxes } from '../cri/sandboxes.ts';
+import { SANDBOX_FILE } from '../cri/sandboxes.ts';
 import { removeFromHierarchies } from '../kernel/cgroup.ts';
-import { errorText } from '../lib/errors.ts';
+import { CRI_LEFT, findLeft, forgetLeft, leftText, noteLeft, PATIENT_MS, removeLeft } from './cri-left.ts';
 import { removeEmpty } from './data-dir.ts';
 import { type ClusterPaths, CRI_PODS, RUN_ROOT } from './paths.ts';
 
-type Paths = Pick<ClusterPaths, 'id' | 'cgroup' | 'runDir'>;
+type Paths = Pick<ClusterPaths, 'id' | 'cgroup' | 'runDir' | 'config' | 'node'>;
 
-/** After the cluster's processes have ended. What could not be removed, in words. */
+/**
+ * After the cluster's processes have ended, and before its data goes. What the runtime did not remove is noted
+ * (cri-left.ts) and said in words.
+ */
 export async function removeCriPods(
   paths: Paths,
   endpoint: string = DEFAULT_ENDPOINT,
+  notes: string = CRI_LEFT,
 ): Promise<string | undefined> {
-  const trouble = existsSync(socketOf(endpoint)) ? await removeAll(paths.id, endpoint) : undefined;
+  const trouble = mayHavePods(paths, endpoint, notes)
+    ? await removeAll(paths.id, endpoint, notes)
+    : undefined;
   // Container runtimes make groups in each hierarchy of cgroup v1 and leave ours above their own.
   removeFromHierarchies(paths.cgroup);
   for (const name of namesIn(CRI_PODS)) removeLink(join(CRI_PODS, name), paths.runDir);
@@ -25,18 +30,29 @@ export async function removeCriPods(
   return trouble;
 }
 
-async function removeAll(id: string, endpoint: string): Promise<string | undefined> {
-  const cri = openCri(endpoint);
-  try {
-    // One that does not answer at once is not waited for as calls are.
-    await cri.version();
-    await removeSandboxes(cri, { [CLUSTER_LABEL]: id });
+function mayHavePods({ id, config, node }: Paths, endpoint: string, notes: string): boolean {
+  const nodes = dirname(node('x').state);
+  const pods = namesIn(nodes).flatMap((name) => {
+    const folder = join(nodes, name, 'pods');
+    return namesIn(folder).map((uid) => join(folder, uid, SANDBOX_FILE));
+  });
+  const isNoted = () => findLeft(notes).some((one) => one.cluster === id && one.endpoint === endpoint);
+  // Where somebody took its data away, only the runtime knows.
+  const isUnknown = !existsSync(config) && existsSync(socketOf(endpoint));
+  return isUnknown || pods.some((path) => existsSync(path)) || isNoted();
+}
+
+/** The note is written first: whoever is killed meanwhile has said what is left. */
+async function removeAll(cluster: string, endpoint: string, notes: string): Promise<string | undefined> {
+  const left = { cluster, endpoint, at: Date.now() };
+  await noteLeft({ ...left, why: 'whoever was removing them was ended' }, notes);
+  const why = await removeLeft(left, PATIENT_MS);
+  if (why === undefined) {
+    forgetLeft(left, notes);
     return undefined;
-  } catch (error) {
-    return `sandboxes with the label ${CLUSTER_LABEL}=${id} may be left in ${endpoint}: ${errorText(error)}`;
-  } finally {
-    cri.close();
   }
+  await noteLeft({ ...left, why }, notes);
+  return leftText({ ...left, why });
 }
 
 function removeLink(path: string, runDir: string): void {

@@ -5,6 +5,7 @@ import { errnoCode } from '../lib/errors.ts';
 import { holderLives, hostPlace } from '../tuning/places.ts';
 import { endDeadLeases } from '../tuning/tune.ts';
 import type { ClusterConfig } from './config.ts';
+import { findLeft, leftText, sweepLeft } from './cri-left.ts';
 import { removeCriPods } from './cri-pods.ts';
 import { checkDataDir, removeDataDir, removeEmpty } from './data-dir.ts';
 import { sayFarewell } from './farewell.ts';
@@ -44,9 +45,11 @@ export async function stopCluster(options: StopOptions): Promise<StopResult> {
     // Its supervisor was killed, or it would be gone.
     await sayFarewell(paths);
     await tearDown(paths);
-    const rest = await removeCriPods(paths, criEndpoint(paths));
-    if (rest !== undefined) onStep(rest);
-  }
+    await removeCriPods(paths, criEndpoint(paths));
+  } else if (!running) await removeCriPods(paths, criEndpoint(paths)); // The machine was started anew: runtimes remember.
+  for (const one of await sweepLeft())
+    onStep(`removed what cluster ${one.cluster} had left in ${one.endpoint}`);
+  for (const one of findLeft()) if (one.cluster === paths.id) onStep(leftText(one));
   const left = keep ? [] : removeDataDir(paths);
   lock?.release();
   // Its supervisor has ended, and with it the leases on settings of the whole machine.

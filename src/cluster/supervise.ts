@@ -28,6 +28,7 @@ import {
 } from './process-specs.ts';
 import { createProcesses, type Processes } from './processes.ts';
 import type { SupervisorEvent, SupervisorOptions } from './supervisor-protocol.ts';
+import { sweepLeft } from './cri-left.ts';
 import { removeCriPods } from './cri-pods.ts';
 import { cgroupPath, hasRuntime, tearDown } from './teardown.ts';
 import { createTopology } from './topology.ts';
@@ -114,8 +115,11 @@ async function build(deps: SuperviseDeps, processes: Processes): Promise<void> {
   if (hasRuntime(paths)) {
     step('removing what a cluster that was killed left behind');
     await tearDown(paths);
-    await removeCriPods(paths, config.criEndpoint);
   }
+  // A container runtime has pods also when the machine was started anew.
+  const left = await removeCriPods(paths, config.criEndpoint);
+  if (left !== undefined) deps.log.warn(left);
+  for (const one of await sweepLeft()) deps.log.info('removed what a cluster had left', { ...one });
   forgetNodeState(paths);
   const apiFd = listenLocal(config.apiServer.publishedPort, '--api-port');
   const published = options.publish.map((port) => ({ ...port, fd: listenLocal(port.hostPort, '--publish') }));

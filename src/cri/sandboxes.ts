@@ -6,12 +6,19 @@ export const CLUSTER_LABEL = 'heddle.dev/cluster';
 export const NODE_LABEL = 'heddle.dev/node';
 export const POD_LABEL = 'io.kubernetes.pod.uid';
 
-/** With their containers; how many there were. @throws HeddleError `CriUnavailable`, `CriFailed` */
+/** In a pod's folder: written before a sandbox is asked for, gone after it was removed. */
+export const SANDBOX_FILE = 'sandbox.json';
+
+/**
+ * With their containers; how many there were. `until`, milliseconds since 1970: those that were made by then.
+ * @throws HeddleError `CriUnavailable`, `CriFailed`
+ */
 export async function removeSandboxes(
   cri: Pick<Cri, 'listPodSandbox' | 'stopPodSandbox' | 'removePodSandbox'>,
   labels: Readonly<Record<string, string>>,
+  until: number = Infinity,
 ): Promise<number> {
-  const found = await cri.listPodSandbox(labels);
+  const found = (await cri.listPodSandbox(labels)).filter(({ createdAt }) => createdAt <= until);
   await Promise.all(
     found.map(async ({ id }) => {
       await cri.stopPodSandbox(id);

@@ -44,6 +44,8 @@ export interface PodSandbox {
   id: string;
   metadata?: { name: string; uid: string; namespace: string; attempt: number };
   state: number;
+  /** Milliseconds since 1970. */
+  createdAt: number;
 }
 
 export interface Mount {

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CRI_PODS } from '../../src/cluster/paths.ts';
+import { findLeft, forgetLeft } from '../../src/cluster/cri-left.ts';
+import { clusterPaths, CRI_PODS } from '../../src/cluster/paths.ts';
 import { freePort } from '../../src/cluster/ports.ts';
 import { createContainerd, IMAGE } from '../../src/podhost/cri/testing.ts';
 import { eventually } from '../../src/podhost/test-node.ts';
@@ -58,6 +59,7 @@ test('pods of containerd have services, names and policies, and go with their cl
   t.after(async () => {
     await heddle('down');
     await containerd.close();
+    for (const one of findLeft()) if (one.cluster === clusterPaths(dataDir).id) forgetLeft(one);
     rmSync(folder, { recursive: true, force: true });
   });
   const must = async (verb: string, ...args: string[]) => {
@@ -84,6 +86,16 @@ test('pods of containerd have services, names and policies, and go with their cl
     'web.default.svc.cluster.local',
   );
   assert.match(names, /Name:\s+web\.default\.svc\.cluster\.local\nAddress: 10\.96\./);
-  await must('down');
+  // Away, it cannot be asked to remove them.
+  await containerd.kill();
+  const { id } = clusterPaths(dataDir);
+  const left = new RegExp(`heddle\\.dev/cluster=${id} may be left in unix:.*: no container runtime answers`);
+  const down = await heddle('down');
+  assert.equal(down.code, 0, down.stderr);
+  assert.match(down.stderr + down.stdout, left);
+  assert.match((await heddle('doctor')).stdout, left);
+  await containerd.start();
+  assert.notEqual((await containerd.ctr('containers', 'list', '--quiet')).trim(), '');
+  assert.doesNotMatch((await heddle('doctor', '--fix')).stdout, left);
   assert.equal((await containerd.ctr('containers', 'list', '--quiet')).trim(), '');
 });

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SANDBOX_FILE } from '../../cri/sandboxes.ts';
 import type { PodSandboxConfig } from '../../cri/types.ts';
 import { replaceFile } from '../../lib/files.ts';
 
@@ -12,7 +13,7 @@ export interface SavedSandbox {
   config: PodSandboxConfig;
 }
 
-const fileOf = (folder: string): string => join(folder, 'sandbox.json');
+const fileOf = (folder: string): string => join(folder, SANDBOX_FILE);
 
 /** Undefined: none was asked for. */
 export function loadSandbox(folder: string): SavedSandbox | undefined {

@@ -62,8 +62,8 @@ export function createCriSandbox(deps: CriSandboxDeps): CriSandbox {
       await node.check();
       const folder = deps.folder(record.uid);
       const before = loadSandbox(folder);
-      // Half made, or of another network: it begins anew.
-      if (before) await removeSandboxes(node.cri, { ...node.labels, [POD_LABEL]: record.uid });
+      // Half made, of another network, or of the cluster's last life: it begins anew.
+      await removeSandboxes(node.cri, { ...node.labels, [POD_LABEL]: record.uid });
       const config = configOf(record, pod, before ? before.config.metadata.attempt + 1 : 0);
       await saveSandbox(folder, { config });
       let asked = false;

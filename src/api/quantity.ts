@@ -25,5 +25,25 @@ export function quantityValue(quantity: string | number): number | undefined {
   return binary < 0 ? number * (DECIMAL[suffix] ?? 1) : number * 1024 ** (binary + 1);
 }
 
+/** Bytes with the largest suffix that leaves a whole number. */
+export function binaryQuantity(bytes: number): string {
+  let at = -1;
+  let value = bytes;
+  while (at + 1 < BINARY.length && value >= 1024 && value % 1024 === 0) {
+    value /= 1024;
+    at++;
+  }
+  return `${value}${BINARY[at] ?? ''}`;
+}
+
+const inBytes = (name: string): boolean =>
+  name === 'memory' || name === 'ephemeral-storage' || name.startsWith('hugepages-');
+
+/** As nodes tell it; `amount` as `amountOf` of pod-requests.ts gives it. */
+export function amountQuantity(name: string, amount: number): string {
+  if (name === 'cpu') return amount % 1000 === 0 ? String(amount / 1000) : `${amount}m`;
+  return inBytes(name) ? binaryQuantity(amount) : String(amount);
+}
+
 export const QUANTITY_WORDS =
   "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";

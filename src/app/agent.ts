@@ -44,7 +44,7 @@ import { systemClock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
 import { createHousekeeping } from '../lib/memory.ts';
 import { createMetrics } from '../lib/metrics.ts';
-import { goArch, osImage } from '../lib/machine.ts';
+import { goArch, nodeIdentity, osImage } from '../lib/machine.ts';
 import { VERSION } from '../lib/version.ts';
 import { serveSocket } from '../lib/socket-server.ts';
 import { begun, runTasks, shutdownSignal } from '../lib/tasks.ts';
@@ -61,6 +61,7 @@ import { agentInformers } from './agent-informers.ts';
 import { openPodAddresses } from './pod-addresses.ts';
 import { readEnv } from './env.ts';
 import { nodeClient } from './node-client.ts';
+import { openNodeRoom } from './node-room.ts';
 import { openPathProofs } from './path-proofs.ts';
 import { kernelTracking, readPodTraffic } from './pod-traffic.ts';
 
@@ -180,6 +181,7 @@ const pods = createPodController({
 const cgroupMount = findCgroup2Mount() ?? '';
 const cgroups = openCgroupSet(cgroupMount, join(cgroupMount, nodePaths.cgroup, 'pods'));
 const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
+const { pressure, room } = await openNodeRoom({ config, self, paths: nodePaths, events, clock, log });
 const network = watchNetwork(
   createConflist({
     list: HEDDLE_LIST,
@@ -383,6 +385,7 @@ await runTasks(
     },
     { name: 'pods', run: (stop) => pods.run(stop) },
     { name: 'network of pods', run: (stop) => network.run(stop) },
+    { name: 'what the machine has left', run: (stop) => pressure.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
     { name: 'paths', run: (stop) => pathProofs.watch.run(stop) },
     ...addresses.tasks({ metrics, route, attachments: podHost.attachments }),
@@ -420,8 +423,15 @@ await runTasks(
             node: nodeName,
             addresses: self.addresses,
             labels: nodeLabels(self),
-            info: { kernelVersion: release(), osImage: osImage(), architecture: goArch(), version: VERSION },
-            conditions: () => [pathProofs.watch.condition()],
+            info: {
+              kernelVersion: release(),
+              osImage: osImage(),
+              architecture: goArch(),
+              version: VERSION,
+              ...nodeIdentity(config.id, nodeName),
+            },
+            room,
+            conditions: () => [pathProofs.watch.condition(), ...pressure.conditions()],
             notReady: () => (datapath.isReady() ? network.problem() : 'the data path is not programmed yet'),
             clock,
             log,

@@ -203,10 +203,15 @@ async function askApi(paths: ClusterPaths): Promise<ApiAnswers> {
   }
 }
 
-/** A node with a path that lies works on, for packets that are small; one whose port is taken answers no probes. */
+/**
+ * A node with a path that lies works on, for packets that are small; one whose port is taken answers no probes; one that
+ * is short of memory, disk or processes takes no new pods.
+ */
 const troubleOf = ({ status }: KubeLike): string | undefined =>
   status?.conditions?.find(
-    (one) => one.type === 'heddle.dev/PathMTU' && (one.status === 'False' || one.reason === 'PortTaken'),
+    (one) =>
+      (one.type === 'heddle.dev/PathMTU' && (one.status === 'False' || one.reason === 'PortTaken')) ||
+      (/^(Memory|Disk|PID)Pressure$/.test(one.type) && one.status === 'True'),
   )?.message;
 
 /** Pods that are done are not counted. */

@@ -1,3 +1,4 @@
+import type { Thresholds } from '../api/eviction.ts';
 import type { Runtime } from '../api/runtime.ts';
 import type { Encapsulation } from '../datapath/encapsulation.ts';
 import type { Group, Place, PlaceLink } from './lines/places.ts';
@@ -41,6 +42,8 @@ export interface ClusterConfig {
   readonly datapath: DatapathName;
   /** Of the machine's memory, 0 to 1, for what the eBPF maps of all nodes learn. Absent: the default. */
   readonly mapMemory?: number | undefined;
+  /** When nodes are short of memory, disk or processes. Absent: the default. */
+  readonly eviction?: Thresholds | undefined;
   /** How packets of pods travel between nodes. Absent: by VXLAN. */
   readonly routing?: Encapsulation;
   readonly vxlan: { readonly vni: number; readonly port: number };
@@ -72,4 +75,6 @@ export interface NodeConfig extends Place {
   readonly podCidrs: readonly string[];
   /** On its Node object, beside those of its place. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** What pods may ask for of it, by name; of what is not named it has all that the machine has. */
+  readonly resources?: Readonly<Record<string, string>>;
 }

@@ -98,3 +98,36 @@ test('while the API server is away no node is blamed', async (t) => {
   await eventually('time passes', () => clock.passed > from + 100_000);
   assert.deepEqual(client.all(NODE).map(readyOf), ['True', 'True']);
 });
+
+test('what a node is short of keeps pods away by taints, those of others stay', async (t) => {
+  const client = createFakeClient();
+  await start(t, client);
+  // Time flies here, and nobody reports: whether the node is reachable is another matter.
+  const taints = () =>
+    (find(client, 'node-1').spec?.taints ?? [])
+      .filter(({ key }) => key !== 'node.kubernetes.io/unreachable')
+      .map(({ key, effect }) => `${key}:${effect}`)
+      .toSorted();
+  const gpu = { key: 'gpu', effect: 'NoSchedule' } as const;
+  await client.patch(NODE, 'node-1', undefined, { spec: { taints: [gpu] } });
+  const say = (...types: string[]) =>
+    client.patch(
+      NODE,
+      'node-1',
+      undefined,
+      { status: { conditions: ['Ready', ...types].map((type) => ({ type, status: 'True' })) } },
+      { subresource: 'status' },
+    );
+  await say('DiskPressure', 'PIDPressure');
+  const both = ['gpu:NoSchedule', 'disk', 'pid'].map((one) =>
+    one.includes(':') ? one : `node.kubernetes.io/${one}-pressure:NoSchedule`,
+  );
+  await eventually('it has both', () => String(taints()) === String(both));
+  await say('MemoryPressure');
+  await eventually(
+    'it has the other one',
+    () => String(taints()) === 'gpu:NoSchedule,node.kubernetes.io/memory-pressure:NoSchedule',
+  );
+  await say();
+  await eventually('it has none of them', () => String(taints()) === 'gpu:NoSchedule');
+});

@@ -1,6 +1,7 @@
 /**
  * Says so when a node's agent has stopped reporting: its Ready condition becomes Unknown and nothing new is
- * scheduled there. Its pods are left alone: the node's data path works without its agent.
+ * scheduled there. Its pods are left alone: the node's data path works without its agent. What a node is short of,
+ * its conditions say, and its taints keep pods away that would take more of it.
  */
 import { NODE } from '../api/kinds.ts';
 import type { Node } from '../api/types.ts';
@@ -13,6 +14,16 @@ const NAME = 'node-lifecycle-controller';
 const GRACE = 40_000;
 const LOOK = 5_000;
 const TAINT = { key: 'node.kubernetes.io/unreachable', effect: 'NoSchedule' } as const;
+
+type Taint = NonNullable<NonNullable<Node['spec']>['taints']>[number];
+
+/** By type of condition (kubernetes.io/docs/reference/labels-annotations-taints). */
+const PRESSURE: Readonly<Record<string, string>> = {
+  MemoryPressure: 'node.kubernetes.io/memory-pressure',
+  DiskPressure: 'node.kubernetes.io/disk-pressure',
+  PIDPressure: 'node.kubernetes.io/pid-pressure',
+};
+const PRESSURE_KEYS = new Set(Object.values(PRESSURE));
 
 interface Report {
   /** The Ready condition as last reported. */
@@ -31,6 +42,7 @@ export function createNodeLifecycleController(deps: ControllerDeps): Controller 
   async function look(): Promise<void> {
     const now = clock.monotonic();
     for (const node of nodes.list()) {
+      if (pressureTaints(node)) await taintPressure(node);
       const text = reportOf(node);
       const known = reports.get(node.metadata.name);
       if (!known || known.text !== text) {
@@ -64,12 +76,24 @@ export function createNodeLifecycleController(deps: ControllerDeps): Controller 
     nodes.remember(await client.update(NODE, { ...updated, spec: { ...updated.spec, taints } }));
   }
 
+  async function taintPressure({ metadata }: Node): Promise<void> {
+    const live = await client.get(NODE, metadata.name);
+    const taints = pressureTaints(live);
+    if (taints) nodes.remember(await client.update(NODE, { ...live, spec: { ...live.spec, taints } }));
+  }
+
   async function untaint(node: Node): Promise<void> {
     const live = await client.get(NODE, node.metadata.name);
     const taints = live.spec?.taints?.filter((one) => one.key !== TAINT.key);
     const spec = { ...live.spec, taints: taints?.length ? taints : undefined };
     nodes.remember(await client.update(NODE, { ...live, spec }));
   }
+
+  let wake = new AbortController();
+  // Pods that come meanwhile would be sent there, and refused.
+  nodes.onChange((_name, now) => {
+    if (now && pressureTaints(now)) wake.abort();
+  });
 
   async function run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -79,7 +103,8 @@ export function createNodeLifecycleController(deps: ControllerDeps): Controller 
           if (!isNotFound(error) && !isConflict(error)) reports.clear();
           log.debug('nodes could not be looked at', { error: errorText(error) });
         });
-      await clock.sleep(LOOK, signal).catch(() => {});
+      wake = new AbortController();
+      await clock.sleep(LOOK, AbortSignal.any([signal, wake.signal])).catch(() => {});
     }
   }
 
@@ -95,3 +120,15 @@ const isUnknown = ({ status }: Node): boolean =>
   status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'Unknown') === true;
 
 const hasTaint = ({ spec }: Node): boolean => spec?.taints?.some((one) => one.key === TAINT.key) === true;
+
+/** Those that it should have in place of its own; undefined: they are right. */
+function pressureTaints({ spec, status }: Node): Taint[] | undefined {
+  const keys = (status?.conditions ?? []).flatMap(({ type, status: is }) => {
+    const key = is === 'True' ? PRESSURE[type] : undefined;
+    return key === undefined ? [] : [key];
+  });
+  const has = (spec?.taints ?? []).filter(({ key }) => PRESSURE_KEYS.has(key)).map(({ key }) => key);
+  if (keys.length === has.length && keys.every((key) => has.includes(key))) return undefined;
+  const others = (spec?.taints ?? []).filter(({ key }) => !PRESSURE_KEYS.has(key));
+  return [...others, ...keys.map((key) => ({ key, effect: 'NoSchedule' as const }))];
+}

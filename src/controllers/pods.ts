@@ -78,9 +78,29 @@ function keepSpec(spec: NonNullable<Pod['spec']>): NonNullable<Pod['spec']> {
     hostname,
     subdomain,
     hostNetwork,
-    containers: spec.containers.map(({ name, ports }) => ({ name, ports })),
-    initContainers: spec.initContainers
-      ?.filter((one) => one.restartPolicy === 'Always')
-      .map(({ name, ports, restartPolicy }) => ({ name, ports, restartPolicy })),
+    ...(spec.resources && { resources: spec.resources }),
+    ...(spec.overhead && { overhead: spec.overhead }),
+    containers: spec.containers.map(keepContainer),
+    initContainers: keepInit(spec.initContainers),
+  };
+}
+
+type Container = NonNullable<Pod['spec']>['containers'][number];
+
+/** Sidecars, and what others ask for before the containers start: nothing reaches their ports. */
+function keepInit(containers: Container[] | undefined): Container[] | undefined {
+  return containers
+    ?.filter((one) => one.restartPolicy === 'Always' || one.resources?.requests)
+    .map(({ ports, ...one }) => keepContainer(one.restartPolicy === 'Always' ? { ...one, ports } : one));
+}
+
+function keepContainer({ name, ports, restartPolicy, resources }: Container): Container {
+  const requests = resources?.requests;
+  const limits = resources?.limits;
+  return {
+    name,
+    ports,
+    ...(restartPolicy && { restartPolicy }),
+    ...((requests || limits) && { resources: { ...(requests && { requests }), ...(limits && { limits }) } }),
   };
 }

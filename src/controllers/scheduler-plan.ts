@@ -1,5 +1,6 @@
 /** Which node each waiting pod gets: the replicas of one owner apart, then the load even. Pure. */
 import { hostPortsOf } from '../api/host-ports.ts';
+import { amountsOf, podRequests } from '../api/pod-requests.ts';
 import type { Node, Pod } from '../api/types.ts';
 import { controllerOf } from './owner.ts';
 import { isFinished } from './pods.ts';
@@ -38,6 +39,7 @@ export function planPlacements(view: SchedulerView): Placement[] {
     const room = rooms.get(node);
     if (!room) return;
     room.pods++;
+    for (const [name, amount] of podRequests(pod)) room.asked.set(name, (room.asked.get(name) ?? 0) + amount);
     const ports = hostPortsOf(pod);
     if (ports.length > 0) room.hostPorts = [...room.hostPorts, ...ports];
     const perNode = spread.get(groupOf(pod)) ?? new Map<string, number>();
@@ -57,7 +59,25 @@ export function planPlacements(view: SchedulerView): Placement[] {
 
 function roomOf(node: Node): NodeRoom {
   const declared = Number(node.status?.allocatable?.['pods'] ?? Number.NaN);
-  return { node, pods: 0, hostPorts: [], capacity: Number.isFinite(declared) ? declared : DEFAULT_CAPACITY };
+  return {
+    node,
+    pods: 0,
+    capacity: Number.isFinite(declared) ? declared : DEFAULT_CAPACITY,
+    allocatable: allocatableOf(node),
+    asked: new Map(),
+    hostPorts: [],
+  };
+}
+
+const read = new WeakMap<object, ReturnType<typeof amountsOf>>();
+
+/** Of a node that is looked at in many passes it is read once. */
+function allocatableOf({ status }: Node): ReturnType<typeof amountsOf> {
+  const told = status?.allocatable;
+  if (!told) return amountsOf(undefined);
+  const amounts = read.get(told) ?? amountsOf(told);
+  read.set(told, amounts);
+  return amounts;
 }
 
 /** Pods that are to be apart: of one controller, else of the same labels. */
@@ -71,12 +91,12 @@ function choose(
   rooms: readonly NodeRoom[],
   siblings: ReadonlyMap<string, number> | undefined,
 ): { node: string } | { node: undefined; why: string } {
-  const reasons: string[] = [];
+  const reasons: (readonly string[])[] = [];
   let best: { node: string; score: readonly [number, number] } | undefined;
   for (const room of rooms) {
-    const reason = unfit(pod, room);
-    if (reason) {
-      reasons.push(reason);
+    const why = unfit(pod, room);
+    if (why.length > 0) {
+      reasons.push(why);
       continue;
     }
     const node = room.node.metadata.name;

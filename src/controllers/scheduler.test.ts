@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Pod } from '../api/types.ts';
+import { podRequests } from '../api/pod-requests.ts';
+import { keepPod } from './pods.ts';
 import { planPlacements } from './scheduler-plan.ts';
 import { podOf, readyNode, replicaSetOf } from './testing.ts';
 
@@ -74,7 +76,7 @@ test('a pod that fits nowhere is told why, node by node', () => {
   );
   assert.deepEqual(
     place([podOf()], []).map((one) => 'why' in one && one.why),
-    ['0/0 nodes are available.'],
+    ['no nodes available to schedule pods'],
   );
 });
 
@@ -135,4 +137,102 @@ test('pods that ask for one port of their node are not put on one node', () => {
   assert.equal(nodesOf([...taken, asking(80, '10.0.0.2')]).length, 1);
   assert.notEqual(nodesOf([...taken, asking(80, '10.0.0.2')])[0], undefined);
   assert.notEqual(nodesOf([...taken, asking(80, '', 'UDP')])[0], undefined);
+});
+
+const sized = (allocatable: Record<string, string>, name = 'a') => {
+  const node = readyNode(name);
+  node.status!.allocatable = { pods: '110', ...allocatable };
+  return node;
+};
+const asking = (requests: Record<string, string>, parts: Parameters<typeof podOf>[0] = {}): Pod => {
+  const pod = podOf(parts);
+  pod.spec = { ...pod.spec, containers: [{ name: 'c', image: 'x', resources: { requests } }] } as Pod['spec'];
+  return pod;
+};
+const whyOf = (pods: Pod[], nodes: ReturnType<typeof sized>[]) => {
+  const last = place(pods, nodes).at(-1);
+  return last && 'why' in last ? last.why : last?.node;
+};
+
+test('pods fit by what they request, and are told everything that is short', () => {
+  const nodes = [sized({ cpu: '2', memory: '1Gi' }, 'a'), sized({ cpu: '4', memory: '512Mi' }, 'b')];
+  assert.equal(whyOf([asking({ cpu: '3' })], nodes), 'b');
+  assert.equal(whyOf([asking({ memory: '1Gi' })], nodes), 'a', 'to the last byte');
+  assert.equal(
+    whyOf([asking({ cpu: '3', memory: '1Gi' })], nodes),
+    '0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory.',
+  );
+  assert.equal(
+    whyOf([asking({ cpu: '5', memory: '2Gi', 'example.com/gpu': '1' })], nodes),
+    '0/2 nodes are available: 2 Insufficient cpu, 2 Insufficient example.com/gpu, 2 Insufficient memory.',
+  );
+  assert.equal(whyOf([asking({ 'example.com/gpu': '1' })], [sized({ 'example.com/gpu': '1' })]), 'a');
+  const small = [sized({ cpu: '300m' })];
+  assert.deepEqual(
+    place(
+      Array.from({ length: 4 }, () => asking({ cpu: '0.1' })),
+      small,
+    ).map(({ node }) => node),
+    ['a', 'a', 'a', undefined],
+    'those placed in the same pass count',
+  );
+  const taken = [
+    asking({ cpu: '200m' }, { node: 'a' }),
+    asking({ cpu: '1' }, { node: 'a', phase: 'Succeeded' }),
+  ];
+  assert.equal(whyOf([...taken, asking({ cpu: '100m' })], small), 'a', 'what has ended asks for nothing');
+  assert.equal(
+    whyOf([...taken, asking({ cpu: '101m' })], small),
+    '0/1 nodes are available: 1 Insufficient cpu.',
+  );
+});
+
+test('no node is given more than it has, whatever is asked for', () => {
+  const amounts = fc.integer({ min: 0, max: 900 });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(amounts, amounts), { maxLength: 30 }), (wishes) => {
+      const nodes = [sized({ cpu: '1', memory: '1000' }, 'a'), sized({ cpu: '500m', memory: '2000' }, 'b')];
+      const pods = wishes.map(([cpu, memory]) => asking({ cpu: `${cpu}m`, memory: String(memory) }));
+      const placed = place(pods, nodes);
+      const sums = (node: string) =>
+        [0, 1].map((at) =>
+          placed.reduce((sum, one, i) => sum + (one.node === node ? wishes[i]![at]! : 0), 0),
+        );
+      const [a, b] = [sums('a'), sums('b')];
+      assert.ok(a[0]! <= 1000 && a[1]! <= 1000 && b[0]! <= 500 && b[1]! <= 2000);
+      for (const [i, one] of placed.entries())
+        if (one.node === undefined)
+          assert.ok(
+            a[0]! + wishes[i]![0] > 1000 || a[1]! + wishes[i]![1] > 1000,
+            'a pod that would fit in what is left at the end has a node',
+          );
+    }),
+  );
+});
+
+test('under memory pressure only pods that request nothing are kept away', () => {
+  const node = sized({ cpu: '2' });
+  node.spec = { taints: [{ key: 'node.kubernetes.io/memory-pressure', effect: 'NoSchedule' }] };
+  assert.equal(whyOf([asking({ cpu: '1' })], [node]), 'a');
+  assert.equal(
+    whyOf([podOf()], [node]),
+    '0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/memory-pressure: }.',
+  );
+});
+
+test('what controllers keep of a pod asks for as much as the pod itself', () => {
+  const pod = asking({ cpu: '1', memory: '10Mi' });
+  pod.spec!.initContainers = [
+    { name: 'init', image: 'x', resources: { requests: { cpu: '3' } } },
+    { name: 'side', image: 'x', restartPolicy: 'Always', resources: { requests: { cpu: '1' } } },
+  ];
+  pod.spec!.overhead = { memory: '1Mi' };
+  assert.deepEqual(podRequests(keepPod(pod)), podRequests(pod));
+  assert.deepEqual(
+    podRequests(pod),
+    new Map([
+      ['cpu', 3000],
+      ['memory', 11 * 2 ** 20],
+    ]),
+  );
 });

@@ -6,6 +6,7 @@ import { keyOf } from '../client/informer-cache.ts';
 import { sameJson } from '../lib/json.ts';
 import { mapLimited } from '../lib/parallel.ts';
 import { type Controller, type ControllerDeps, queueFor, runWhenSynced, timestamp } from './loop.ts';
+import { isFinished } from './pods.ts';
 import { planPlacements } from './scheduler-plan.ts';
 
 const NAME = 'default-scheduler';
@@ -93,8 +94,8 @@ export function createScheduler(deps: ControllerDeps): Controller {
     const uid = (now ?? before)?.metadata.uid ?? '';
     if (!now) forget(uid);
     if (!now || now.spec?.nodeName) assumed.delete(uid);
-    // A new pod, or room where one has gone.
-    if (!now || !now.spec?.nodeName) queue.add(PASS);
+    // A new pod, or room where one has gone or has ended.
+    if (!now || !now.spec?.nodeName || (isFinished(now) && before && !isFinished(before))) queue.add(PASS);
   });
   nodes.onChange((_key, now, before) => {
     if (!sameJson(now && relevant(now), before && relevant(before))) queue.add(PASS);

@@ -19,7 +19,12 @@ export interface RegistrationDeps {
     readonly osImage: string;
     readonly architecture: string;
     readonly version: string;
+    readonly machineID: string;
+    readonly systemUUID: string;
+    readonly bootID: string;
   };
+  /** Quantities by name of the resource; undefined while it is not known. */
+  room(): { readonly capacity: Quantities; readonly allocatable: Quantities } | undefined;
   /** Beside Ready: what the agent has found out of its node. */
   conditions?(): readonly NodeFinding[];
   /** Why the node is not ready, or undefined if it is. */
@@ -27,6 +32,8 @@ export interface RegistrationDeps {
   readonly clock: Clock;
   readonly log: Log;
 }
+
+type Quantities = Readonly<Record<string, string>>;
 
 /** A condition of the node's object. */
 export interface NodeFinding {
@@ -40,8 +47,6 @@ export interface NodeFinding {
 const HEARTBEAT = 10_000;
 /** Milliseconds between looks at whether the node has become ready or ceased to be. */
 const LOOK = 200;
-/** Pods that a node takes: the kubelet's default is 110; stand-ins are lighter. */
-const MAX_PODS = 1000;
 
 function labelsOf({ node, info, labels }: RegistrationDeps): Record<string, string> {
   return {
@@ -59,29 +64,26 @@ const nodeObject = (deps: RegistrationDeps): Node => ({
   spec: {},
 });
 
-function readiness(deps: RegistrationDeps): NodeFinding[] {
+/** Ready is the last, as a kubelet has it. */
+function findings(deps: RegistrationDeps): NodeFinding[] {
   const why = deps.notReady();
   const well = why === undefined;
   return [
-    {
-      type: 'Ready',
-      status: well ? 'True' : 'False',
-      reason: well ? 'KubeletReady' : 'KubeletNotReady',
-      message: well ? 'the agent has programmed the data path' : why,
-    },
     {
       type: 'NetworkUnavailable',
       status: well ? 'False' : 'True',
       reason: well ? 'NetworkReady' : 'NetworkNotReady',
       message: why ?? 'networks of pods can be made',
     },
+    ...(deps.conditions?.() ?? []),
+    {
+      type: 'Ready',
+      status: well ? 'True' : 'False',
+      reason: well ? 'KubeletReady' : 'KubeletNotReady',
+      message: well ? 'the agent has programmed the data path' : why,
+    },
   ];
 }
-
-const findings = (deps: RegistrationDeps): NodeFinding[] => [
-  ...readiness(deps),
-  ...(deps.conditions?.() ?? []),
-];
 
 function conditionsOf(deps: RegistrationDeps, before: Node | undefined) {
   const now = new Date(deps.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
@@ -97,7 +99,6 @@ function conditionsOf(deps: RegistrationDeps, before: Node | undefined) {
 
 function statusPatch(deps: RegistrationDeps, before: Node | undefined) {
   const { info, addresses, node } = deps;
-  const room = { pods: String(MAX_PODS) };
   return {
     status: {
       addresses: [
@@ -105,21 +106,33 @@ function statusPatch(deps: RegistrationDeps, before: Node | undefined) {
         { type: 'Hostname', address: node },
       ],
       conditions: conditionsOf(deps, before),
-      capacity: room,
-      allocatable: room,
+      ...roomOf(deps, before),
       nodeInfo: {
         architecture: info.architecture,
-        bootID: '',
-        containerRuntimeVersion: `heddle-stand-in://${info.version}`,
+        bootID: info.bootID,
+        containerRuntimeVersion: `heddle://${info.version}`,
         kernelVersion: info.kernelVersion,
         kubeProxyVersion: '',
         kubeletVersion: `v1.35.0+heddle-${info.version}`,
-        machineID: '',
+        machineID: info.machineID,
         operatingSystem: 'linux',
         osImage: info.osImage,
-        systemUUID: '',
+        systemUUID: info.systemUUID,
       },
     },
+  };
+}
+
+/** What others have told of the node (extended resources) pods may ask for too, as with a kubelet. */
+function roomOf(deps: RegistrationDeps, before: Node | undefined) {
+  const room = deps.room();
+  if (!room) return {};
+  const others = Object.entries(before?.status?.capacity ?? {}).filter(
+    ([name]) => name.includes('/') && !Object.hasOwn(room.capacity, name),
+  );
+  return {
+    capacity: room.capacity,
+    allocatable: { ...Object.fromEntries(others), ...room.allocatable },
   };
 }
 
@@ -151,7 +164,7 @@ export async function runRegistration(deps: RegistrationDeps, signal: AbortSigna
   let said = '';
   let last = Number.NEGATIVE_INFINITY;
   while (!signal.aborted) {
-    const why = JSON.stringify(findings(deps));
+    const why = JSON.stringify([findings(deps), deps.room()]);
     if (why !== said || deps.clock.monotonic() - last >= HEARTBEAT) {
       try {
         await beat(deps);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testPod } from '../test-node.ts';
-import { bytesText, type DiskFolders, hasDiskLimits, overuse } from './disk-use.ts';
+import { type DiskFolders, hasDiskLimits, overuse } from './disk-use.ts';
 import type { Spec } from './test-pods.ts';
 
 test('a pod that takes more of the disk than it may is told in a kubelet’s words', async (t) => {
@@ -51,15 +51,4 @@ test('a pod that takes more of the disk than it may is told in a kubelet’s wor
     await wordsOf('', undefined, { ...volumes, containers }).catch((error: unknown) => String(error)),
     'Container main exceeded its local ephemeral storage limit "300Ki". ',
   );
-});
-
-test('bytes are said with the largest suffix that leaves them whole', () => {
-  assert.deepEqual([0, 1000, 1024, 1536, 3 << 20, 10 * 2 ** 30].map(bytesText), [
-    '0',
-    '1000',
-    '1Ki',
-    '1536',
-    '3Mi',
-    '10Gi',
-  ]);
 });

@@ -2,7 +2,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from '../../kernel/remove-tree.ts';
-import { quantityValue } from '../../api/quantity.ts';
+import { binaryQuantity, quantityValue } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types.ts';
 import type { Container } from './types.ts';
 
@@ -59,7 +59,7 @@ export async function overuse(
     ...containers.flatMap(({ name }) => folders.container(name)),
   ];
   if (total > 0 && (await isAbove(all, total, signal)))
-    return `Pod ephemeral local storage usage exceeds the total limit of containers ${bytesText(total)}. `;
+    return `Pod ephemeral local storage usage exceeds the total limit of containers ${binaryQuantity(total)}. `;
   for (const container of containers) {
     const limit = ownLimit(container) ?? limitOf(DEFAULT_CONTAINER_LIMIT)!;
     if (await isAbove(folders.container(container.name), limit.bytes, signal))
@@ -77,18 +77,6 @@ function totalLimit({ spec }: Pod): number {
     .filter(({ restartPolicy }) => restartPolicy === 'Always')
     .reduce((sum, one) => sum + bytes(one), 0);
   return Math.max(main + sidecars, ...inits.map(bytes));
-}
-
-/** A quantity as the API writes it: with the largest suffix that leaves a whole number. */
-export function bytesText(bytes: number): string {
-  const suffixes = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'];
-  let at = 0;
-  let value = bytes;
-  while (at + 1 < suffixes.length && value >= 1024 && value % 1024 === 0) {
-    value /= 1024;
-    at++;
-  }
-  return `${value}${suffixes[at]}`;
 }
 
 /** By the blocks that the files take; no further than it needs to know, and never through a link. */

@@ -1,5 +1,6 @@
 /** What a container, and a pod, may use of the machine: as a kubelet reckons it. Pure. */
 import { qosClass } from '../../api/pod-defaults.ts';
+import { sumOf } from '../../api/pod-requests.ts';
 import { quantityValue } from '../../api/quantity.ts';
 import type { Pod } from '../../api/types.ts';
 import type { Container } from './types.ts';
@@ -15,7 +16,6 @@ export interface Limits {
 }
 
 type Kind = 'limits' | 'requests';
-type Spec = NonNullable<Pod['spec']>;
 
 /** As each user of a pod has: see pause-identity.c. */
 const CONTAINER_PIDS = 4096;
@@ -58,17 +58,6 @@ export function podLimits({ spec }: Pod): Limits {
     ...(isLimited ? { cpu: sumOf(spec, (one) => limitOf(one, 'cpu') ?? 0) } : {}),
     shares: sharesOf(sumOf(spec, (one) => requestOf(one, 'cpu'))),
   };
-}
-
-/** Those that run together, or the largest of the init containers with the sidecars before it. */
-export function sumOf({ initContainers = [], containers }: Spec, of: (one: Container) => number): number {
-  let sidecars = 0;
-  let most = 0;
-  for (const one of initContainers) {
-    if (one.restartPolicy === 'Always') sidecars += of(one);
-    most = Math.max(most, one.restartPolicy === 'Always' ? sidecars : sidecars + of(one));
-  }
-  return Math.max(most, sidecars + containers.reduce((sum, one) => sum + of(one), 0));
 }
 
 const SHIELDED = -997;

@@ -1,0 +1,63 @@
+/** What a node has for pods, what it is short of, and how it tells of that. */
+import { DEFAULT_THRESHOLDS } from '../api/eviction.ts';
+import type { EventRecorder } from '../client/events.ts';
+import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
+import type { NodePaths } from '../cluster/paths.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import { readMachineRoom } from '../lib/machine-room.ts';
+import { type NodeRoom, nodeRoom } from '../podhost/node-room.ts';
+import { createNodePressure, type NodePressure, type Pressure } from '../podhost/pressure.ts';
+
+export interface NodeRoomDeps {
+  readonly config: Pick<ClusterConfig, 'eviction'>;
+  readonly self: Pick<NodeConfig, 'name' | 'resources'>;
+  readonly paths: Pick<NodePaths, 'state'>;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface OpenNodeRoom {
+  readonly pressure: NodePressure;
+  /** Undefined until the machine could be read. */
+  room(): NodeRoom | undefined;
+}
+
+/** As a kubelet names them: NodeHasDiskPressure, NodeHasNoDiskPressure, … */
+const SHORT: Readonly<Record<Pressure, string>> = {
+  MemoryPressure: 'NodeHasInsufficientMemory',
+  DiskPressure: 'NodeHasDiskPressure',
+  PIDPressure: 'NodeHasInsufficientPID',
+};
+const WELL: Readonly<Record<Pressure, string>> = {
+  MemoryPressure: 'NodeHasSufficientMemory',
+  DiskPressure: 'NodeHasNoDiskPressure',
+  PIDPressure: 'NodeHasSufficientPID',
+};
+
+/** The machine has been looked at once when it resolves. */
+export async function openNodeRoom(deps: NodeRoomDeps): Promise<OpenNodeRoom> {
+  const { config, self, paths, events, clock, log } = deps;
+  const thresholds = config.eviction ?? DEFAULT_THRESHOLDS;
+  // A kubelet's name for the node: kubectl describe asks for events of the one and the other.
+  const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: self.name, uid: self.name } };
+  const pressure = createNodePressure({
+    read: () => readMachineRoom(paths.state),
+    thresholds,
+    changed({ type, status, message }) {
+      if (status === 'True') events.event(node, 'Warning', SHORT[type], message);
+      else events.event(node, 'Normal', WELL[type], message);
+    },
+    clock,
+    log,
+  });
+  await pressure.look();
+  return {
+    pressure,
+    room() {
+      const machine = pressure.machine();
+      return machine && nodeRoom(machine, thresholds, self.resources);
+    },
+  };
+}

@@ -28,7 +28,10 @@ export async function startAttach(target: AttachTarget, asked: ExecStart, socket
   return {
     take(type, payload, onRoom) {
       const frame = frameFor(type, payload, wantsInput);
-      if (!frame || !holder.writable || holder.write(frame)) return true;
+      if (!frame || !holder.writable) return true;
+      const waits = holder.writableNeedDrain;
+      if (holder.write(frame)) return true;
+      if (waits) return false;
       const go = () => {
         holder.off('drain', go);
         holder.off('close', go);

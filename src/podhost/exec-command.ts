@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Duplex, Readable } from 'node:stream';
 import { closeNetns, openNetns } from '../kernel/netns.ts';
 import { spawnIn } from '../kernel/spawn.ts';
+import { createBrake } from '../lib/brake.ts';
 import { HeddleError } from '../lib/errors.ts';
 import type { Session } from './exec.ts';
 import { type ExecStart, encodeFrame, Frame, failedFrame, parseSize } from './exec-protocol.ts';
@@ -73,7 +74,10 @@ function spawn({ netns: path, argv, env }: CommandTarget): ChildProcess {
 }
 
 function feed(stdin: ChildProcess['stdin'], payload: Buffer, onRoom: () => void): boolean {
-  if (!stdin?.writable || stdin.write(payload)) return true;
+  if (!stdin?.writable) return true;
+  const waits = stdin.writableNeedDrain;
+  if (stdin.write(payload)) return true;
+  if (waits) return false;
   const go = () => {
     stdin.off('drain', go);
     stdin.off('close', go);
@@ -94,18 +98,13 @@ function sizeMessage(payload: Buffer): Buffer {
 }
 
 function connect(child: ChildProcess, socket: Duplex, program: string): void {
-  const relay = (stream: Readable | null, type: number) =>
-    stream?.on('data', (chunk: Buffer) => {
-      if (!socket.writable || socket.write(encodeFrame(type, chunk))) return;
-      stream.pause();
-      const go = () => {
-        socket.off('drain', go);
-        socket.off('close', go);
-        stream.resume();
-      };
-      socket.on('drain', go);
-      socket.on('close', go);
+  const relay = (stream: Readable | null, type: number) => {
+    if (!stream) return;
+    const brake = createBrake({ stop: () => stream.pause(), go: () => stream.resume() });
+    stream.on('data', (chunk: Buffer) => {
+      if (socket.writable) brake.write(socket, encodeFrame(type, chunk));
     });
+  };
   relay(child.stdout, Frame.stdout);
   relay(child.stderr, Frame.stderr);
   child.on('error', (cause) => {

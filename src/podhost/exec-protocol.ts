@@ -14,6 +14,7 @@
  */
 import { type IncomingMessage, request } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
+import { createBrake } from '../lib/brake.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
 
 export const UPGRADE = 'heddle-exec';
@@ -157,14 +158,10 @@ export function takeUpgrade(req: IncomingMessage, socket: Duplex): boolean {
 function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<number> {
   const { namespace, pod, container, argv, stdin, stdout, stderr, terminal } = options;
   const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const relay = (to: Writable, payload: Buffer) => {
-    if (to.write(payload)) return;
-    socket.pause();
-    to.once('drain', () => socket.resume());
-  };
+  const output = createBrake({ stop: () => socket.pause(), go: () => socket.resume() });
   const read = createFrameReader((type, payload) => {
-    if (type === Frame.stdout) relay(stdout, payload);
-    else if (type === Frame.stderr) relay(stderr, payload);
+    if (type === Frame.stdout) output.write(stdout, payload);
+    else if (type === Frame.stderr) output.write(stderr, payload);
     else if (type === Frame.exit) resolve(Number(payload.toString()));
     else if (type === Frame.failed) reject(asError(payload));
   });
@@ -203,12 +200,10 @@ function converse(socket: Duplex, head: Buffer, options: ExecOptions): Promise<n
 }
 
 function sendInput(stdin: Readable, socket: Duplex): void {
+  const input = createBrake({ stop: () => stdin.pause(), go: () => stdin.resume() });
   stdin.on('data', (chunk: Buffer | string) => {
-    for (let bytes = Buffer.from(chunk as Buffer), at = 0; at < bytes.length; at += MAX_PAYLOAD) {
-      if (socket.write(encodeFrame(Frame.stdin, bytes.subarray(at, at + MAX_PAYLOAD)))) continue;
-      stdin.pause();
-      socket.once('drain', () => stdin.resume());
-    }
+    for (let bytes = Buffer.from(chunk as Buffer), at = 0; at < bytes.length; at += MAX_PAYLOAD)
+      input.write(socket, encodeFrame(Frame.stdin, bytes.subarray(at, at + MAX_PAYLOAD)));
   });
   const end = () => {
     if (socket.writable) socket.write(encodeFrame(Frame.stdinEnd));

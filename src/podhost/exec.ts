@@ -46,6 +46,11 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
     gone = true;
     session?.hangUp();
   };
+  /** Nobody reads what there still is to say, and half of a connection would stay open. */
+  const left = () => {
+    hangUp();
+    socket.destroy();
+  };
   const refuse = (error: unknown) => {
     if (socket.writable) socket.end(failedFrame(error));
   };
@@ -80,7 +85,7 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
   socket.on('data', onData);
   socket.on('error', () => socket.destroy());
   socket.on('close', hangUp);
-  socket.on('end', hangUp);
+  socket.on('end', left);
   if (head.length > 0) onData(head);
 }
 

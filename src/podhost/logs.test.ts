@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { needsRoot } from '../kernel/test-netns.ts';
+import { type TestContext, test } from 'node:test';
+import fc from 'fast-check';
+import { needsRoot, testFolder } from '../kernel/test-netns.ts';
 import { deepOnly } from '../../test/scenarios/deep-only.ts';
 import { LOG_FILES, logPaths, readLog } from './logs.ts';
 import { add, processPod, sh } from './process/test-pods.ts';
@@ -50,6 +60,84 @@ test('a reader that follows meets every line once, in order, however the log tur
   let tail = '';
   await readLog({ path, tail: 3 }, async (chunk) => void (tail += chunk), AbortSignal.abort());
   assert.equal(tail, written.split('\n').slice(-4).join('\n'));
+});
+
+function logOfFiles(t: TestContext) {
+  const path = join(testFolder(t), '0.log');
+  /** The oldest first. */
+  const write = (files: readonly string[]) => {
+    for (const one of logPaths(path)) rmSync(one, { force: true });
+    for (const [age, text] of files.toReversed().entries()) writeFileSync(logPaths(path)[age]!, text);
+  };
+  const read = async (tail?: number, enough?: () => boolean) => {
+    let text = '';
+    await readLog(
+      { path, ...(tail === undefined ? {} : { tail }), ...(enough ? { enough } : {}) },
+      async (chunk) => void (text += chunk.toString('latin1')),
+      AbortSignal.abort(),
+    );
+    return text;
+  };
+  return { path, write, read };
+}
+
+/** What `tail` says, by reading all. */
+function lastLines(text: string, count: number): string {
+  const closed = text.endsWith('\n');
+  const lines = (closed ? text.slice(0, -1) : text).split('\n');
+  if (count === 0 || text === '') return '';
+  return lines.slice(-count).join('\n') + (closed ? '\n' : '');
+}
+
+const CHUNK = 64 * 1024;
+
+test('the last lines are those of all files together, wherever the files and the blocks that are read begin', async (t) => {
+  const { write, read } = logOfFiles(t);
+  // Short lines, empty ones, and such that an end of line falls on the edge of a block.
+  const line = fc.oneof(
+    { weight: 8, arbitrary: fc.nat(3) },
+    fc.integer({ min: CHUNK - 3, max: CHUNK + 3 }),
+    fc.constant(2 * CHUNK - 1),
+  );
+  const file = fc.record({ lines: fc.array(line, { maxLength: 6 }), open: fc.boolean() });
+  const files = fc.array(file, { minLength: 1, maxLength: LOG_FILES });
+  await fc.assert(
+    fc.asyncProperty(files, fc.nat(20), async (some, tail) => {
+      const texts = some.map(
+        ({ lines, open }, i) =>
+          lines.map((length) => `${String.fromCharCode(97 + i).repeat(length)}\n`).join('') +
+          (open ? 'z' : ''),
+      );
+      write(texts);
+      const all = texts.join('');
+      assert.ok((await read()) === all);
+      assert.ok((await read(tail)) === lastLines(all, tail), `${tail} of ${JSON.stringify(some)}`);
+    }),
+  );
+});
+
+test('of a log of any size no more is read than its last lines, and nothing once the reader has enough', async (t) => {
+  const { path, write, read } = logOfFiles(t);
+  write(['first\n', '']);
+  // 64 GiB that take no room: whoever reads all of it is not done today.
+  truncateSync(path, 64 * 2 ** 30);
+  appendFileSync(path, '\nlast\nof all\n');
+  assert.equal(await read(2), 'last\nof all\n');
+  let asked = 0;
+  const some = await read(undefined, () => ++asked > 3);
+  assert.ok(some.length <= 'first\n'.length + 3 * CHUNK);
+});
+
+test('a reader that does not follow ends, however fast the log grows meanwhile', async (t) => {
+  const { path, write } = logOfFiles(t);
+  write(['one\n', 'two\n']);
+  let seen = '';
+  const more = async (chunk: Buffer) => {
+    seen += chunk.toString();
+    appendFileSync(path, 'more\n');
+  };
+  await readLog({ path }, more, AbortSignal.abort());
+  assert.equal(seen, 'one\ntwo\n');
 });
 
 test('a container’s log turns at 10 MiB, five files are kept, and who follows misses nothing', {

@@ -4,7 +4,6 @@ import type { Pod } from '../api/types.ts';
 import { encodeFrame, createFrameReader } from './exec-protocol.ts';
 import { hostsOf } from './files.ts';
 import { createHealth } from './health/watcher.ts';
-import { lastLines } from './logs.ts';
 import { portsOf, probePort } from './ports.ts';
 import { candidates, encodeQuery, parseAnswer } from './probe/resolve.ts';
 import { type PodFacts, podStatus } from './status.ts';
@@ -192,29 +191,6 @@ test('frames survive any cut', () => {
 test('a frame that claims too much is refused', () => {
   const head = Buffer.from([0, 255, 255, 255, 255]);
   assert.throws(() => createFrameReader(() => {})(head), /longer than/);
-});
-
-test('the last lines of a text are as many as asked', () => {
-  fc.assert(
-    fc.property(
-      fc.array(fc.stringMatching(/^[a-z]{0,3}$/)),
-      fc.nat(12),
-      fc.boolean(),
-      (lines, count, closed) => {
-        const text = lines.map((line) => `${line}\n`).join('') + (closed ? '' : 'z');
-        const all = closed ? lines : [...lines, 'z'];
-        const wanted =
-          count === 0
-            ? ''
-            : all
-                .slice(-count)
-                .map((line) => `${line}\n`)
-                .join('');
-        const got = lastLines(Buffer.from(text), count).toString();
-        assert.equal(got === '' || got.endsWith('\n') ? got : `${got}\n`, wanted);
-      },
-    ),
-  );
 });
 
 test('a status is written only when it says something else', () => {

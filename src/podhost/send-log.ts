@@ -31,8 +31,10 @@ export async function sendLog(
       res.once('drain', resolve);
       res.once('close', resolve);
     });
-  const read = { path: source.path, follow, ...(tail === undefined ? {} : { tail }) };
-  await readLog(read, source.through(write), source.until);
+  const { path, until, reader: makeReader } = source;
+  const reader = makeReader(write);
+  const enough = () => reader.isFull() || res.destroyed;
+  await readLog({ path, follow, enough, ...(tail === undefined ? {} : { tail }) }, reader.take, until);
   res.end();
 }
 
@@ -40,7 +42,8 @@ interface Source {
   path: string;
   /** Nothing more comes. */
   until: AbortSignal;
-  through(write: (chunk: Buffer) => Promise<void>): (chunk: Buffer) => Promise<void>;
+  /** From what the log has to what the client sees. */
+  reader(write: (text: Buffer) => Promise<void>): ReturnType<typeof createLineReader>;
 }
 
 /** Milliseconds between looks whether a container that is followed still runs. */
@@ -52,26 +55,13 @@ function sourceOf(worker: PodWorker, query: URLSearchParams, signal: AbortSignal
   const view = viewOf(query);
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
-  const through =
-    (makeReader: (write: (text: Buffer) => Promise<void>) => ReturnType<typeof createLineReader>) =>
-    (write: (text: Buffer) => Promise<void>) => {
-      const reader = makeReader(write);
-      return async (chunk: Buffer) => {
-        await reader.take(chunk);
-        if (reader.isFull()) over.abort();
-      };
-    };
   if (!processes) {
     const added = worker.pod && findContainer(worker.pod, container).name;
     if (worker.pod?.spec?.ephemeralContainers?.some(({ name }) => name === added))
       throw new HeddleError('ContainerNotRunning', STAND_IN_RUNS_NOTHING);
     if (flag(query, 'previous')) throw noPrevious(container ?? 'stand-in', worker.label);
     const render = plainRenderer(view);
-    return {
-      path: worker.logFile(),
-      until,
-      through: through((write) => createLineReader(view, render, write)),
-    };
+    return { path: worker.logFile(), until, reader: (write) => createLineReader(view, render, write) };
   }
   const { path, running } = processes.log(container, flag(query, 'previous'));
   const isOver = () => {
@@ -84,7 +74,7 @@ function sourceOf(worker: PodWorker, query: URLSearchParams, signal: AbortSignal
   };
   if (running) void look().catch(() => {});
   else over.abort();
-  return { path, until, through: through((write) => createCriReader(view, write)) };
+  return { path, until, reader: (write) => createCriReader(view, write) };
 }
 
 function viewOf(query: URLSearchParams): LogView {

@@ -173,13 +173,30 @@ function commandOf(pid: number): string {
   }
 }
 
+/**
+ * Milliseconds that connections of clients of the API server stay open when nobody uses them, by its keepAliveTimeout:
+ * those of a cluster's start are many.
+ */
+const IDLE = 120_000;
+
+/** What is held once nothing has been given back for longer than an idle connection stays. */
+export async function steady(cluster: LocalCluster): Promise<Inventory> {
+  const sum = ({ descriptors }: Inventory) => Object.values(descriptors).reduce((a, b) => a + b, 0);
+  let least = await inventory(cluster);
+  for (let since = Date.now(); Date.now() < since + IDLE + 15_000; await sleep(1000)) {
+    const now = await inventory(cluster);
+    if (sum(now) < sum(least)) [least, since] = [now, Date.now()];
+  }
+  return least;
+}
+
 /** Waits until nothing is held that was not held `before`. @throws Error that names what is left */
 export async function untilAsBefore(
   cluster: LocalCluster,
   before: Inventory,
   { descriptors = true } = {},
 ): Promise<Inventory> {
-  for (const end = Date.now() + PATIENCE; ; await sleep(500)) {
+  for (const end = Date.now() + IDLE + PATIENCE; ; await sleep(500)) {
     const now = await inventory(cluster);
     const more = Object.entries(now.descriptors).filter(
       ([name, count]) => descriptors && count > (before.descriptors[name] ?? 0),

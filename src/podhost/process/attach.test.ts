@@ -115,6 +115,11 @@ test('input that is given once is over when whoever gave it has gone; without a 
   session.stop.abort(new Error('the client vanished'));
   await assert.rejects(session.over, /vanished/);
   await eventually('its input has ended', () => logOf(node, 'lines') === 'got one\nover\n');
+  let open = -1;
+  await eventually('its connection is closed at both ends', () => {
+    server.getConnections((_error, count) => (open = count));
+    return open === 0;
+  });
 });
 
 test('all that a program says reaches a slow onlooker, and the log; input of any length arrives', async () => {

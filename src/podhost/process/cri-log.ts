@@ -4,15 +4,20 @@ import { readLog } from '../logs.ts';
 
 /** Feeds on chunks of a log and gives the text of its lines, as `view` wants them. */
 export const createCriReader = (view: LogView, write: (text: Buffer) => Promise<void>) =>
-  createLineReader(view, (line) => render(line, view), write);
+  createLineReader(view, criRenderer(view), write);
 
-/** What a reader of the log sees of one of its lines. */
-export function render(line: string, { timestamps, since }: LogView): string {
-  const match = /^(\S+) (?:stdout|stderr) ([PF]) (.*)$/s.exec(line);
-  if (!match) return '';
-  const [, time = '', kind, text = ''] = match;
-  if (since !== undefined && Date.parse(time) < since) return '';
-  return `${timestamps ? `${time} ` : ''}${text}${kind === 'P' ? '' : '\n'}`;
+/** What a reader of the log sees of its lines: of one in pieces the first alone has the time before it. */
+export function criRenderer({ timestamps, since }: LogView): (line: string) => string {
+  let begins = true;
+  return (line) => {
+    const match = /^(\S+) (?:stdout|stderr) ([PF]) (.*)$/s.exec(line);
+    if (!match) return '';
+    const [, time = '', kind, text = ''] = match;
+    if (since !== undefined && Date.parse(time) < since) return '';
+    const prefix = timestamps && begins ? `${time} ` : '';
+    begins = kind === 'F';
+    return `${prefix}${text}${begins ? '\n' : ''}`;
+  };
 }
 
 const LAST_LINES = 80;

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { podUserId } from '../user-id.ts';
-import { createCriReader, render } from './cri-log.ts';
+import type { LogView } from '../log-view.ts';
+import { createCriReader, criRenderer } from './cri-log.ts';
 import { environmentOf, expand } from './environment.ts';
 import { fieldValue, resourceValue } from './fields.ts';
 import { identityOf, outsideId } from './identity.ts';
@@ -123,6 +124,11 @@ test('a log reads the same however it was cut', async () => {
       assert.equal(text, 'a\nbc\n');
     }),
   );
-  assert.equal(render(lines[0]!, { timestamps: true }), '2026-01-01T00:00:00Z a\n');
-  assert.equal(render(lines[0]!, { since: Date.parse('2026-01-01T00:00:01Z') }), '');
+  const seen = (view: LogView) => lines.map(criRenderer(view)).join('');
+  assert.equal(
+    seen({ timestamps: true }),
+    '2026-01-01T00:00:00Z a\n2026-01-01T00:00:01Z bc\n',
+    'a line in pieces has one time before it, as a kubelet writes it',
+  );
+  assert.equal(seen({ since: Date.parse('2026-01-01T00:00:01Z') }), 'bc\n');
 });

@@ -7,6 +7,9 @@
 
 char _license[] SEC("license") = "GPL";
 
+/* A pod's connection to the outside, where it leaves. */
+#define LEAVING (NAT_AT_UPLINK | NAT_MASQUERADE)
+
 static __noinline int masquerade(struct __sk_buff *skb, struct packet *p)
 {
 	struct nat_plan *plan = get_nat_plan();
@@ -60,6 +63,8 @@ int to_uplink(struct __sk_buff *skb)
 		return from & NET_OWN_POD ? drop_at(skb, DROP_FRAGMENT) : TC_ACT_OK;
 	if (p->flags & PACKET_ICMP_ERROR) {
 		result = nat_follow_error(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK);
+		if (!result)
+			result = nat_follow_error(skb, p, LEAVING, LEAVING);
 		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 	}
 	if (!(from & NET_OWN_POD)) {
@@ -68,7 +73,10 @@ int to_uplink(struct __sk_buff *skb)
 			return TC_ACT_OK;
 		return has_ports(p) ? from_node(skb, p) : TC_ACT_OK;
 	}
-	result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
+	result = nat_follow(skb, p, LEAVING, LEAVING, &flags);
+	/* An answer of a pod; or what programs have kept that knew no `leaving`. */
+	if (!result)
+		result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
 	if (result)
 		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 	mode = handover_mode();

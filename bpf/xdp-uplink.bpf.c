@@ -118,7 +118,7 @@ static __always_inline int is_translated(const struct packet *p, int stream)
 	struct nat_key key;
 	struct nat_value *nat;
 
-	make_nat_key(&key, p);
+	make_nat_key(&key, p, 0);
 	nat = bpf_map_lookup_elem(p->family == 4 ? (void *)&nat4 : (void *)&nat6, &key);
 	if (!nat || nat_expired(nat, p->protocol, bpf_ktime_get_ns()))
 		return 0;

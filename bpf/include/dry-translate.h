@@ -13,7 +13,7 @@ static __always_inline int dry_follow(struct packet *p, __u32 mask, __u32 want)
 	struct nat_value *value;
 	struct nat_key key;
 
-	make_nat_key(&key, p);
+	make_nat_key(&key, p, want);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	if (!value || (value->flags & mask) != want || nat_expired(value, p->protocol, now))
 		return 0;

@@ -50,8 +50,12 @@ __noinline int is_translated_here(const struct packet *p)
 
 	if (!p)
 		return 0;
-	make_nat_key(&key, p);
+	make_nat_key(&key, p, 0);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
+	if (!value) {
+		key.leaving = 1;
+		value = bpf_map_lookup_elem(nat_map(p->family), &key);
+	}
 	return value && !(is_over(value) && is_begin(p));
 }
 

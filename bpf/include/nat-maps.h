@@ -29,7 +29,9 @@ struct nat_key {
 	__be16 sport; /* ICMP queries: the identifier at the asking end, 0 at the other */
 	__be16 dport;
 	__u8 protocol;
-	__u8 zeroes[3];
+	/* 1: a pod's packet as it leaves for the outside, and not as the pod sent it. Both may have the same ends. */
+	__u8 leaving;
+	__u8 zeroes[2];
 };
 
 enum nat_flags {

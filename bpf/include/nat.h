@@ -23,13 +23,33 @@ static __always_inline void *nat_map(__u32 family)
 	return family == 4 ? (void *)&nat4 : (void *)&nat6;
 }
 
-static __always_inline void make_nat_key(struct nat_key *key, const struct packet *p)
+/* `leaving` of the key of an entry that has these flags. */
+static __always_inline __u8 is_leaving(__u32 flags)
+{
+	return (flags & (NAT_MASQUERADE | NAT_REPLY)) == NAT_MASQUERADE;
+}
+
+/* Of an entry whose flags, as far as they tell where it is looked for, are `flags`. */
+static __always_inline void make_nat_key(struct nat_key *key, const struct packet *p, __u32 flags)
 {
 	__builtin_memcpy(key->src, &p->src, 32);
 	key->sport = p->sport;
 	key->dport = p->dport;
 	key->protocol = p->protocol;
-	key->zeroes[0] = key->zeroes[1] = key->zeroes[2] = 0;
+	key->leaving = is_leaving(flags);
+	key->zeroes[0] = key->zeroes[1] = 0;
+}
+
+/* Of the entry that would rewrite what answers the packet: a quoted one, or one that comes to be. */
+static __always_inline void make_answer_key(struct nat_key *key, const struct packet *p, __u32 flags)
+{
+	__builtin_memcpy(key->src, &p->dst, 16);
+	__builtin_memcpy(key->dst, &p->src, 16);
+	key->sport = p->dport;
+	key->dport = p->sport;
+	key->protocol = p->protocol;
+	key->leaving = is_leaving(flags);
+	key->zeroes[0] = key->zeroes[1] = 0;
 }
 
 /* The other half's key: this one's value with its ends swapped. */
@@ -40,7 +60,8 @@ static __always_inline void partner_key(struct nat_key *key, const struct nat_va
 	key->sport = value->dport;
 	key->dport = value->sport;
 	key->protocol = protocol;
-	key->zeroes[0] = key->zeroes[1] = key->zeroes[2] = 0;
+	key->leaving = is_leaving(value->flags ^ NAT_REPLY);
+	key->zeroes[0] = key->zeroes[1] = 0;
 }
 
 /* Seconds without a packet. TCP: RFC 5382, UDP: RFC 4787, ICMP: RFC 5508. */
@@ -177,7 +198,7 @@ __noinline int nat_follow(struct __sk_buff *skb, struct packet *p, __u32 mask, _
 
 	if (!p || !flags)
 		return -1;
-	make_nat_key(&key, p);
+	make_nat_key(&key, p, want);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	*flags = value ? value->flags : 0;
 	if (!value || (value->flags & mask) != want)
@@ -413,7 +434,7 @@ __noinline int nat_create(struct __sk_buff *skb, const struct packet *p)
 		return DROP_FAULT;
 	plan = &pair->plan;
 	own = plan->flags & NAT_SOURCE;
-	make_nat_key(&pair->request, p);
+	make_nat_key(&pair->request, p, plan->flags);
 	__builtin_memcpy(pair->to.src, &plan->to.src, 32);
 	pair->to.sport = plan->to.sport;
 	pair->to.dport = plan->to.dport;
@@ -460,12 +481,7 @@ __noinline int nat_follow_error(struct __sk_buff *skb, struct packet *p, __u32 m
 		return -1;
 	if (parse_inner(skb, p, &inner) != PARSE_OK)
 		return 0;
-	__builtin_memcpy(key.src, &inner.dst, 16);
-	__builtin_memcpy(key.dst, &inner.src, 16);
-	key.sport = inner.dport;
-	key.dport = inner.sport;
-	key.protocol = inner.protocol;
-	key.zeroes[0] = key.zeroes[1] = key.zeroes[2] = 0;
+	make_answer_key(&key, &inner, want);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	if (!value || (value->flags & mask) != want)
 		return 0;

@@ -220,22 +220,10 @@ __noinline int avoid_translated(struct __sk_buff *skb, struct packet *p, __u32 o
 		return TR_NONE;
 	if (p->protocol == IPPROTO_TCP && !is_syn(p->tcp_flags))
 		return TR_NONE;
-	__builtin_memcpy(key.src, &p->dst, 16);
-	__builtin_memcpy(key.dst, &p->src, 16);
-	key.sport = p->dport;
-	key.dport = p->sport;
-	key.protocol = p->protocol;
-	key.zeroes[0] = key.zeroes[1] = key.zeroes[2] = 0;
+	make_answer_key(&key, p, NAT_REPLY);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	if (!value || !(value->flags & NAT_REPLY) || is_free(value, p->protocol, bpf_ktime_get_coarse_ns()))
 		return TR_NONE;
-	make_nat_key(&key, p);
-	value = bpf_map_lookup_elem(nat_map(p->family), &key);
-	/* That one is masqueraded too, by an entry of these very ends: this one would take it. Datagrams do without. */
-	if (value && (value->flags & NAT_MASQUERADE) && p->protocol != IPPROTO_UDP) {
-		count_drop(DROP_NO_PORT, skb->len);
-		return TR_DROP;
-	}
 	ends_of(p, &plan->to);
 	plan->backend = 0;
 	plan->flags = place_flags(origin);
@@ -286,7 +274,7 @@ __noinline int answers_translated(const struct packet *p)
 
 	if (!p)
 		return 0;
-	make_nat_key(&key, p);
+	make_nat_key(&key, p, want);
 	value = bpf_map_lookup_elem(nat_map(p->family), &key);
 	return value && (value->flags & want) == want && !nat_expired(value, p->protocol, bpf_ktime_get_coarse_ns());
 }
@@ -342,12 +330,7 @@ static __always_inline void accept_dsr(struct __sk_buff *skb, const struct packe
 	pair->back.dport = p->sport;
 	pair->back.flags = NAT_REPLY | NAT_AT_UPLINK | NAT_DSR;
 	pair->back.last = pair->back.created = bpf_ktime_get_coarse_ns();
-	__builtin_memcpy(pair->reply.src, &p->dst, 16);
-	__builtin_memcpy(pair->reply.dst, &p->src, 16);
-	pair->reply.sport = p->dport;
-	pair->reply.dport = p->sport;
-	pair->reply.protocol = p->protocol;
-	pair->reply.zeroes[0] = pair->reply.zeroes[1] = pair->reply.zeroes[2] = 0;
+	make_answer_key(&pair->reply, p, NAT_REPLY);
 	bpf_map_update_elem(nat_map(p->family), &pair->reply, &pair->back, BPF_ANY);
 }
 

@@ -35,7 +35,7 @@ const EDITS: readonly Edit[] = [
   { file: 'flow-maps.h', struct: 'flow_way', ...last('__u64 packets', '__u64 bytes') },
   { file: 'pod-maps.h', struct: 'pod', ...ADDED },
   { file: 'pod-maps.h', struct: 'pod_range', ...wider('kind', '__u32', '__u16') },
-  { file: 'nat-maps.h', struct: 'nat_key', ...last('__u8 protocol', '__u8 zeroes[3]') },
+  { file: 'nat-maps.h', struct: 'nat_key', ...last('__u8 leaving', '__u8 zeroes[2]') },
   { file: 'nat-maps.h', struct: 'nat_value', ...ADDED },
   { file: 'service-maps.h', struct: 'frontend_key', ...last('__be16 port', '__u8 protocol', '__u8 zero') },
   { file: 'service-maps.h', struct: 'frontend', from: '{\n', to: '{\n\t__u32 added;\n' },

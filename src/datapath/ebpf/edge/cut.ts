@@ -14,6 +14,8 @@ export interface NatKey {
   readonly sport: number;
   readonly dport: number;
   readonly protocol: number;
+  /** 1: of a pod's packet as it leaves for the outside. */
+  readonly leaving: number;
 }
 
 export interface NatValue {

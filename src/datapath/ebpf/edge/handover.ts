@@ -139,5 +139,6 @@ function write({ map, key, value }: WritableNat, from: Ends, to: Ends, flags: nu
     dport: swapPort(dstPort),
   });
   const entry = { ...bytes(to), flags, zero: 0, last: now, created: now, backend: 0, packets: 0 };
-  map.update(key.encode({ ...bytes(from), protocol: from.protocol }), value.encode(entry), NOEXIST);
+  const leaving = (flags & (FLAG.masquerade | FLAG.reply)) === FLAG.masquerade ? 1 : 0;
+  map.update(key.encode({ ...bytes(from), protocol: from.protocol, leaving }), value.encode(entry), NOEXIST);
 }

@@ -69,7 +69,6 @@ const POD: readonly Row[] = [
     when: isNot('default-scheduler'),
     why: 'its pods stay Pending: there is one scheduler',
   },
-  { path: 'hostNetwork', when: is(true), why: APART },
   { path: 'hostPID', when: is(true), why: APART },
   { path: 'hostIPC', when: is(true), why: APART },
   {

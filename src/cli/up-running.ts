@@ -45,6 +45,7 @@ export async function applyToRunning(
   { request, manifests, clusterFile }: Asked,
   deps: CliDeps,
 ): Promise<void> {
+  refuseOpening(request);
   if (manifests.count === 0 && !clusterFile) throw busy(request.paths.lock);
   const progress = createProgress(deps);
   progress.note(
@@ -63,6 +64,14 @@ export async function applyToRunning(
   } finally {
     interrupt.dispose();
   }
+}
+
+/** Who opens the machine to pods is to know that it stays shut. @throws HeddleError `ClusterDiffers` */
+function refuseOpening({ paths, config }: UpRequest): void {
+  if (!config.allowHost || readConfig(paths)?.allowHost) return;
+  throw new HeddleError('ClusterDiffers', '--allow-host: the cluster is up already, without it', {
+    hint: `it is said at each start: heddle down --keep --data-dir ${paths.dataDir}, and up again with --allow-host`,
+  });
 }
 
 /** @throws HeddleError `ClusterDiffers` where nodes would have to stand elsewhere */

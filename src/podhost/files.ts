@@ -21,9 +21,9 @@ export const podFiles = (folder: string): PodFiles => ({
   group: join(folder, 'group'),
 });
 
-/** A label, as a kubelet cuts it. */
-export const hostnameOf = (pod: Pod): string =>
-  (pod.spec?.hostname ?? pod.metadata.name).slice(0, 63).replace(/[-.]+$/, '');
+/** A label, as a kubelet cuts it; on the node's network the node's own name. */
+export const hostnameOf = ({ metadata, spec }: Pod): string =>
+  ((spec?.hostNetwork ? spec.nodeName : spec?.hostname) ?? metadata.name).slice(0, 63).replace(/[-.]+$/, '');
 
 /** Bytes of a host name for the kernel. */
 const MAX_NODENAME = 64;
@@ -39,8 +39,9 @@ export function nodenameOf(pod: Pod, clusterDomain: string): string {
 }
 
 const fqdnOf = (pod: Pod, clusterDomain: string): string | undefined =>
-  pod.spec?.subdomain &&
-  `${hostnameOf(pod)}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}`;
+  pod.spec?.subdomain && !pod.spec.hostNetwork
+    ? `${hostnameOf(pod)}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}`
+    : undefined;
 
 export function hostsOf(pod: Pod, addresses: readonly string[], clusterDomain: string): string {
   const name = hostnameOf(pod);

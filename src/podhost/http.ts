@@ -46,29 +46,28 @@ export function podHostRoutes(deps: PodHostRoutesDeps): {
 
   function withNetwork({ namespace, pod }: { namespace: string; pod: string }) {
     const worker = find(namespace, pod);
-    const local = worker.local();
-    if (local) return { worker, local };
+    const netns = worker.netns();
+    if (netns !== undefined) return { worker, netns };
     throw new HeddleError('PodNotHere', `pod ${worker.label} has no network yet`, {
       hint: 'wait until it is Running',
     });
   }
 
   function forwardTarget(asked: ForwardStart) {
-    const { worker, local } = withNetwork(asked);
-    return { netns: local.netns, uid: worker.uid, ended: worker.ended };
+    const { worker, netns } = withNetwork(asked);
+    return { netns, uid: worker.uid, ended: worker.ended };
   }
 
   async function target(asked: ExecStart) {
-    const { worker, local } = withNetwork(asked);
+    const { worker, netns } = withNetwork(asked);
     const { argv, tty = false } = asked;
     const { ended } = worker;
     const processes = worker.processes();
     if (processes && !argv) return processes.attach(asked.container, tty);
     if (worker.pod) findContainer(worker.pod, asked.container);
     if (!argv) return { log: worker.logFile(), ended };
-    const { netns } = local;
     if (processes) return { netns, ended, ...(await processes.enter(asked.container, argv, { tty })) };
-    const hostname = worker.pod ? hostnameOf(worker.pod) : local.name;
+    const hostname = worker.pod ? hostnameOf(worker.pod) : asked.pod;
     const env = {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       HOME: '/home',

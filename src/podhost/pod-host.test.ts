@@ -196,17 +196,51 @@ test('a pod that asks for a runtime which is not there is refused by name', asyn
   assert.match(waiting()?.message ?? '', /there is no runtime "docker"/);
 });
 
-test('a pod with access to the host is refused by name', async () => {
+test('a pod that asks for the processes of the machine is refused by name', async () => {
   node.startStandIn();
   await node.startHost();
-  add(testPod('web', { hostNetwork: true }));
+  add(testPod('web', { hostPID: true }));
   const waiting = await eventually(
     'it is refused',
     () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting,
   );
   assert.equal(waiting.reason, 'HostAccessRefused');
-  assert.match(waiting.message!, /spec\.hostNetwork/);
+  assert.match(waiting.message!, /spec\.hostPID: .*--allow-host/);
   assert.deepEqual(links(), []);
+});
+
+test('a pod on the network of its node has its addresses and ports, and takes nothing of it along', async () => {
+  node.startStandIn();
+  // Its node's data path is told of no such pod: there is nothing to wait for.
+  await node.startHost({ barrier: () => new Promise(() => {}) });
+  const ports = [{ containerPort: 8080, hostPort: 8080 }];
+  add(
+    testPod('web', {
+      hostNetwork: true,
+      hostname: 'other',
+      containers: [{ name: 'main', image: 'i', ports }],
+    }),
+  );
+  await ready('web');
+  const { status } = node.pods.get('uid-web')!;
+  assert.deepEqual([status?.podIP, status?.podIPs], ['10.9.0.1', [{ ip: '10.9.0.1' }, { ip: 'fd00:9::1' }]]);
+  assert.deepEqual([links(), node.host.localPods(), node.ipam.list()], [[], [], []]);
+  const hosts = readFileSync(join(node.host.folder('uid-web'), 'hosts'), 'utf8');
+  assert.match(hosts, /^10\.9\.0\.1 node-1\nfd00:9::1 node-1$/m);
+  const reach = (host: string) =>
+    node.host.standIn
+      .connect({ uid: 'uid-web', host, port: 8080, kind: 'http' })
+      .catch(() => ({ ok: false }));
+  assert.ok((await reach('10.9.0.1')).ok && (await reach('fd00:9::1')).ok);
+
+  await node.stopHost();
+  await node.startHost();
+  await eventually('it is taken over', () => node.host.find('shop', 'web')?.ready());
+  assert.equal(node.host.status().adopted, 1);
+  node.pods.clear();
+  node.changed();
+  await eventually('it is gone', () => node.host.status().pods === 0);
+  assert.ok(existsSync(node.ns.path));
 });
 
 test('a pod is set up again after a failure', async () => {

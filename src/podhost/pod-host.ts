@@ -32,7 +32,7 @@ export interface PodHostOptions {
   /** Underlay addresses of the node, IPv4 first. */
   hostAddresses: readonly string[];
   paths: {
-    /** Bind path of a namespace by name: `pod-<uid>`. */
+    /** Bind path of a namespace by name: `pod-<uid>`, or the node's own. */
     netns(name: string): string;
     /** The node's state folder. */
     state: string;
@@ -48,7 +48,7 @@ export interface PodHostOptions {
     patchPodStatus(pod: Pod, status: PodStatus): Promise<void>;
     /** Deletes the pod object at once (grace period 0, uid as precondition). 404 and 409 count as done. */
     deletePod(pod: Pod): Promise<void>;
-    /** Resolves when this node's data path has the pod. Absent: nothing to wait for. */
+    /** Resolves when this node's data path has the pod; not asked for pods on the node's own network. Absent: nothing to wait for. */
     barrier?(pod: Pod, signal: AbortSignal): Promise<void>;
     /** Called once with the uids of adopted pods, before any pod is touched: what else is there has no owner. */
     removeOrphans?(known: ReadonlySet<string>): Promise<unknown>;
@@ -153,6 +153,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
         podLogs: paths.podLogs,
         clusterDomain: options.dns.clusterDomain,
       }),
+      options.hostAddresses,
     ),
     standIn,
     statuses: createStatusWriter({ patch: callbacks.patchPodStatus, clock, log }),

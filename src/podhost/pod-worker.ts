@@ -19,7 +19,7 @@ import type { LocalPod, PodHostOptions } from './pod-host.ts';
 import { portsOf } from './ports.ts';
 import type { PodRecord, Records } from './records.ts';
 import { refusal } from './refusal.ts';
-import type { Sandbox } from './sandbox.ts';
+import { netnsIdentity, type Sandbox } from './sandbox.ts';
 import type { StandInClient } from './stand-in/client.ts';
 import { behaviourOf, behaviourProblems } from './stand-in/behaviour.ts';
 import { standInOf } from './stand-in/pod.ts';
@@ -73,6 +73,8 @@ export interface PodWorker {
   /** The pod as the API server has it; undefined: it has it no longer. */
   want(pod: Pod | undefined): void;
   local(): LocalPod | undefined;
+  /** The namespace that it is in, its node's maybe; undefined before it has its network and after. */
+  netns(): string | undefined;
   /** What the stand-in server is to serve for it, if anything. */
   standIn(): StandInPod | undefined;
   ready(): boolean;
@@ -220,17 +222,21 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     life.signal.throwIfAborted();
     const bandwidth = podBandwidth(current);
     const runtime = runtimeFor(current);
-    const hostPorts = hostPortsOf(current);
+    const onNode = current.spec?.hostNetwork === true;
+    // Where it has the node's ports, none has to lead to it.
+    const hostPorts = onNode ? [] : hostPortsOf(current);
     record ??= {
       uid,
       namespace: current.metadata.namespace ?? 'default',
       name: current.metadata.name,
-      netns: deps.paths.netns(`pod-${uid}`),
+      netns: onNode ? deps.paths.netns(deps.nodeName) : deps.paths.netns(`pod-${uid}`),
+      ...(onNode && { nodeNetwork: '' }),
       startTime: iso(),
       ...(runtime === undefined || runtime === 'stand-in' ? {} : { runtime }),
       ...(bandwidth && { bandwidth }),
       ...(hostPorts.length > 0 && { hostPorts }),
     };
+    if (onNode) record = { ...record, nodeNetwork: netnsIdentity(record.netns) ?? '' };
     await records.save(record);
     const ends = await deps.sandbox.setUp(record, current);
     const { addresses } = ends;
@@ -272,7 +278,9 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     waits.throwIfAborted();
     // Those of a sandbox that was lost have told their status until now.
     if (processes?.isStarted) processes = undefined;
-    if (callbacks.barrier) await unlessAborted(callbacks.barrier(current, waits), waits);
+    // Policies are not for who is on the node's network.
+    if (callbacks.barrier && record?.nodeNetwork === undefined)
+      await unlessAborted(callbacks.barrier(current, waits), waits);
     barrier = true;
     if (!programs()) {
       const { notes } = ports();
@@ -461,6 +469,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
       const { namespace, name, netns, addresses, hostInterface, mac, bandwidth } = record;
       return { uid, namespace, name, interface: hostInterface, addresses, netns, mac, bandwidth };
     },
+    netns: () => record?.addresses && record.netns,
     standIn: servedBy,
     ready: () =>
       stage === 'running' &&

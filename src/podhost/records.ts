@@ -12,6 +12,8 @@ export interface PodRecord {
   namespace: string;
   name: string;
   netns: string;
+  /** `netns` is the node's, by this identity: nothing of it is the pod's to make or to remove. */
+  nodeNetwork?: string;
   /** Absent: a stand-in. */
   runtime?: 'process' | 'oci' | 'cri';
   /** ISO. */

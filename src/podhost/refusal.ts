@@ -18,7 +18,7 @@ export interface RefusalOptions extends RuntimeDefaults {
 
 /** Why this pod is not run on a local cluster; undefined when it is. */
 export function refusal(pod: Pod, options: RefusalOptions): { reason: string; message: string } | undefined {
-  return hostAccess(pod) ?? noRuntime(pod, options) ?? ofRuntime(pod, options);
+  return hostAccess(pod, options) ?? noRuntime(pod, options) ?? ofRuntime(pod, options);
 }
 
 /** Of a container that was added to a pod that runs. */
@@ -53,16 +53,15 @@ function noRuntime(pod: Pod, options: RuntimeDefaults) {
   };
 }
 
-function hostAccess(pod: Pod) {
-  const spec = pod.spec;
-  const refused = [
-    spec?.hostNetwork === true && 'hostNetwork',
-    spec?.hostPID === true && 'hostPID',
-    spec?.hostIPC === true && 'hostIPC',
-  ].filter((field) => field !== false);
-  if (refused.length === 0) return undefined;
-  return {
-    reason: 'HostAccessRefused',
-    message: `spec.${refused.join(', spec.')}: pods of a local cluster are kept apart from the machine, with --allow-host, too`,
-  };
+/** A node of a local cluster has a network of its own; its processes and IPC objects would be the machine's. */
+function hostAccess(pod: Pod, options: RefusalOptions) {
+  const { hostPID, hostIPC, hostNetwork } = pod.spec ?? {};
+  const machine = [...(hostPID ? ['spec.hostPID'] : []), ...(hostIPC ? ['spec.hostIPC'] : [])];
+  if (machine.length > 0)
+    return {
+      reason: 'HostAccessRefused',
+      message: `${machine.join(', ')}: pods of a local cluster are kept apart from the machine, with --allow-host, too`,
+    };
+  if (!hostNetwork || runtimeOf(pod, options) !== 'cri') return undefined;
+  return { reason: 'NotSupported', message: 'the cri runtime does not have: spec.hostNetwork' };
 }

@@ -30,7 +30,23 @@ export interface Sandbox {
 
 const IF_NAME = 'eth0';
 
-export function createSandbox(conflist: Conflist, cri: CriSandbox): Sandbox {
+/** Tells a namespace from every other that is there at the time; undefined: there is none. */
+export function netnsIdentity(path: string): string | undefined {
+  return netnsAlive(path) ? String(statSync(path, { bigint: true }).ino) : undefined;
+}
+
+export function createSandbox(
+  conflist: Conflist,
+  cri: CriSandbox,
+  hostAddresses: readonly string[],
+): Sandbox {
+  /** Nothing is made: the pod has the links and the addresses of its node. */
+  function setUpOnNode({ netns }: PodRecord): SandboxEnds {
+    if (!netnsAlive(netns)) throw new Error(`${netns} is no network namespace: the node's is gone`);
+    prepareNetns(netns);
+    return { addresses: [...hostAddresses], hostInterface: undefined, mac: undefined };
+  }
+
   /** The container runtime makes the namespace, and asks for its network in between. */
   async function setUpByCri(record: PodRecord, pod: Pod): Promise<SandboxEnds> {
     let result: CniResult | undefined;
@@ -43,12 +59,14 @@ export function createSandbox(conflist: Conflist, cri: CriSandbox): Sandbox {
 
   return {
     async setUp(record, pod) {
+      if (record.nodeNetwork !== undefined) return setUpOnNode(record);
       if (record.runtime === 'cri') return setUpByCri(record, pod);
       if (!netnsAlive(record.netns)) await makeNetns(record.netns);
       return fromResult(await conflist.add(runtimeConf(record)));
     },
     async intact(record) {
       if (!record.addresses || !netnsAlive(record.netns)) return false;
+      if (record.nodeNetwork !== undefined) return netnsIdentity(record.netns) === record.nodeNetwork;
       try {
         await conflist.check(runtimeConf(record));
         return record.runtime !== 'cri' || (await cri.isReady(record.uid));
@@ -58,6 +76,7 @@ export function createSandbox(conflist: Conflist, cri: CriSandbox): Sandbox {
       }
     },
     async tearDown(record) {
+      if (record.nodeNetwork !== undefined) return;
       const netns = netnsAlive(record.netns) ? record.netns : '';
       await conflist.del({ ...runtimeConf(record), netns });
       deleteNetns(record.netns);

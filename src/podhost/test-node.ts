@@ -107,6 +107,7 @@ export async function createTestNode(more: { allowHost?: boolean } = {}): Promis
         hostAddresses: ['10.9.0.1', 'fd00:9::1'],
         paths: {
           netns(name) {
+            if (name === 'node-1') return ns.path;
             const path = join(folder, 'netns', name);
             paths.add(path);
             return path;

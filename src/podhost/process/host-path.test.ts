@@ -28,6 +28,7 @@ const RUNTIMES = ['process', 'oci'] as const;
 
 const data = { name: 'data', hostPath: { path: '/srv' } };
 const privileged = ociPod('p', { securityContext: { privileged: true } });
+const onNode = ociPod('p', {}, { hostNetwork: true });
 const refused: [what: string, pod: Parameters<typeof refusal>[0], words: RegExp, evenSo?: RegExp][] = [
   ...RUNTIMES.map((runtime): (typeof refused)[number] => [
     `a hostPath (${runtime})`,
@@ -63,12 +64,18 @@ const refused: [what: string, pod: Parameters<typeof refusal>[0], words: RegExp,
     privileged,
     /container main: privileged: .* unless "heddle up --allow-host"/,
   ],
-  ...(['hostPID', 'hostIPC', 'hostNetwork'] as const).map((field): (typeof refused)[number] => [
+  ...(['hostPID', 'hostIPC'] as const).map((field): (typeof refused)[number] => [
     field,
-    processPod('p', [sh('main', ':')], { [field]: true }),
+    ociPod('p', {}, { [field]: true }),
     new RegExp(`spec.${field}: `),
     /with --allow-host, too/,
   ]),
+  [
+    'the network of the node of a container of the machine’s runtime',
+    { ...onNode, metadata: { ...onNode.metadata, annotations: { 'heddle.dev/runtime': 'cri' } } },
+    /the cri runtime does not have: spec.hostNetwork/,
+    /the cri runtime does not have: spec.hostNetwork/,
+  ],
 ];
 for (const [what, pod, words, evenSo] of refused)
   test(`${what} is refused by name, with what would allow it`, () => {

@@ -19,7 +19,8 @@ export async function agentStatus(socketPath: string): Promise<StandaloneStatus>
 }
 
 export function statusText(status: StandaloneStatus): string {
-  const { name, socket, pid, uptimeSeconds, ranges, networks, attachments, answers, limits } = status;
+  const { name, socket, pid, uptimeSeconds, ranges, networks, attachments, answers, limits, repairs } =
+    status;
   const lines = [
     `agent of the network ${name}: process ${pid} on ${socket}, up ${durationText(uptimeSeconds)}`,
     ...ranges.map(
@@ -28,6 +29,7 @@ export function statusText(status: StandaloneStatus): string {
     `networks: ${networks.map((each) => `${each.name} ${each.attachments}`).join(', ') || 'none in use'}`,
     `answers: ${answers.map(({ command, code, count }) => `${command}${code === 0 ? '' : ` with code ${code}`} ${count}`).join(', ') || 'none yet'}`,
     ...limits.map((limit) => `warning: ${limit}`),
+    ...repairs.map((what) => `put right at its start: ${what}`),
   ];
   const table =
     attachments.length === 0

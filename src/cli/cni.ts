@@ -1,5 +1,4 @@
 /** `heddle cni install|uninstall|status`: the plugin where container runtimes look for it, and its agent. */
-import { isAbsolute } from 'node:path';
 import type { Command } from 'commander';
 import { installPlugin, type Installed, uninstallPlugin } from '../cni/install.ts';
 import { DEFAULT_SOCKET, DEFAULT_STATE } from '../cni/standalone/config.ts';
@@ -9,7 +8,7 @@ import { createLog } from '../lib/log.ts';
 import { PLUGIN_FILE } from './agent.ts';
 import { agentStatus, statusText } from './cni-status.ts';
 import type { CliDeps } from './deps.ts';
-import { outputFormat, requireRoot } from './flags.ts';
+import { outputFormat, requireAbsolute, requireRoot } from './flags.ts';
 
 const examples = `
 Examples:
@@ -104,11 +103,6 @@ function check({ binDir, confDir, network, socket = DEFAULT_SOCKET }: Partial<Fl
     requireAbsolute(flag, value);
   if (network === undefined || !/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/.test(network))
     throw new HeddleError('BadFlag', `--network "${network}": expected letters, digits, "_", "." and "-"`);
-}
-
-function requireAbsolute(flag: string, value: string | undefined): void {
-  if (value === undefined || !isAbsolute(value))
-    throw new HeddleError('BadFlag', `${flag} "${value}": expected an absolute path`);
 }
 
 function tell(files: readonly Installed[], done: string, nothing: string, deps: CliDeps): void {

@@ -5,10 +5,12 @@ import { clusterPaths } from '../cluster/paths.ts';
 import { findShells, removeShell } from '../cluster/shells.ts';
 import type { Finding, Fixed, NodeFacts } from '../doctor/facts.ts';
 import { judgeNode } from '../doctor/judge.ts';
-import { errorText } from '../lib/errors.ts';
+import { errorText, HeddleError } from '../lib/errors.ts';
+import { DEFAULT_SOCKET } from '../cni/standalone/config.ts';
+import { agentStatus } from './cni-status.ts';
 import { type Agents, agentsOf } from './datapath-nodes.ts';
 import { type CliDeps, exitCodes } from './deps.ts';
-import { collect, outputFormat, requireRoot, withDataDir } from './flags.ts';
+import { collect, outputFormat, requireAbsolute, requireRoot, withDataDir } from './flags.ts';
 import { readConfig } from './up-request.ts';
 
 const examples = `
@@ -19,7 +21,8 @@ Examples:
 
 It compares each node's kernel with what its agent wants there, looks for links and addresses of pods that are gone, for
 tables and address ranges that fill, with who fills them, for clusters of which nothing but a shell is left, and for pods
-that a container runtime was to remove and did not.
+that a container runtime was to remove and did not. Of a standalone agent ("heddle agent --standalone") it tells what that
+had to put right when it started.
 Exit code 1: something is wrong (and, with --fix, still is). Warnings alone are no failure.`;
 
 interface DoctorFlags {
@@ -27,6 +30,7 @@ interface DoctorFlags {
   node?: string[];
   fix?: boolean;
   output?: string;
+  socket: string;
 }
 
 interface Placed extends Finding {
@@ -47,6 +51,7 @@ export function register(program: Command, deps: CliDeps): void {
   )
     .option('--node <name>', 'of this node only; may be given again', collect)
     .option('--fix', 'mend what can be mended')
+    .option('--socket <path>', 'the socket of a standalone agent, if one runs', DEFAULT_SOCKET)
     .option('-o, --output <format>', 'text, or json (docs/schemas/doctor.json)')
     .addHelpText('after', examples)
     .action((flags: DoctorFlags) => doctor(flags, deps));
@@ -57,9 +62,11 @@ async function doctor(flags: DoctorFlags, deps: CliDeps): Promise<void> {
   requireRoot(deps.isRoot, 'looking into kernels');
   const paths = clusterPaths(flags.dataDir);
   // Without a cluster in the data directory there is still the machine to look at.
+  requireAbsolute('--socket', flags.socket);
   const agents = readConfig(paths) || flags.node ? agentsOf(flags.dataDir, flags.node, deps) : undefined;
   const fixed = flags.fix ? [...(await fixShells()), ...(await fixNodes(agents))] : [];
   const { nodes, findings } = await examine(agents);
+  findings.push(...(await examineContainers(flags.socket)));
   const report: Report = { nodes, findings, fixed };
   deps.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : reportText(report));
   process.exitCode = findings.some(({ severity }) => severity === 'error') ? exitCodes.failed : exitCodes.ok;
@@ -117,6 +124,30 @@ async function examine(agents: Agents | undefined) {
     }
   }
   return { nodes, findings };
+}
+
+/** Of a standalone agent: it mends by itself what it finds when it starts, and says so until it ends. */
+async function examineContainers(socket: string): Promise<Placed[]> {
+  const status = await agentStatus(socket).catch((error: unknown) => {
+    if (error instanceof HeddleError && error.code === 'CniAgentAway') return undefined;
+    throw error;
+  });
+  const told = { node: null, check: 'containers', severity: 'warning', fixable: false } as const;
+  const { name = '', limits = [], repairs = [] } = status ?? {};
+  return [
+    {
+      ...told,
+      what: `containers of the network ${name} are not served as they should be`,
+      items: limits,
+      hint: '"heddle cni status" shows what the agent serves',
+    },
+    {
+      ...told,
+      what: `the agent of the network ${name} found its books and the kernel in disagreement, and put it right`,
+      items: repairs,
+      hint: 'containers go on; damaged files are kept beside its own as FILE.damaged-TIME. This is said until it starts again',
+    },
+  ].filter(({ items }) => items.length > 0);
 }
 
 const silentAgent = (error: unknown): Finding => ({

@@ -1,4 +1,5 @@
 /** Flags that several verbs share, and how their values are read. */
+import { isAbsolute } from 'node:path';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { DEFAULT_DATA_DIR } from '../cluster/paths.ts';
@@ -100,4 +101,10 @@ export function outputFormat<T extends string>(
   const found = allowed.find((each) => each === text);
   if (found === undefined) throw new HeddleError('BadFlag', `-o "${text}": expected ${allowed.join(' or ')}`);
   return found;
+}
+
+/** @throws HeddleError `BadFlag` */
+export function requireAbsolute(flag: string, value: string | undefined): void {
+  if (value === undefined || !isAbsolute(value))
+    throw new HeddleError('BadFlag', `${flag} "${value}": expected an absolute path`);
 }

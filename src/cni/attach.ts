@@ -135,8 +135,3 @@ export function routeToPod(
     ...(src === undefined ? {} : { src }),
   });
 }
-
-/** Routes and neighbours go with the link. True when there was something to remove. */
-export function detach(node: Route, attachment: Attachment): Promise<boolean> {
-  return node.removeLink(hostInterfaceName(attachment));
-}

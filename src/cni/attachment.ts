@@ -7,6 +7,7 @@ import type { SavedSource } from './leases/types.ts';
 import type { LinkRules } from './links.ts';
 import type { MainKind } from './main/types.ts';
 import type { FirewallRules, MetaKind, TuningBackup } from './meta/types.ts';
+import { hostInterfaceName } from './names.ts';
 import type { Attachment, CniRequest } from './types.ts';
 import type { Wishes } from './wishes.ts';
 
@@ -41,6 +42,10 @@ export interface Details {
   readonly firewall?: FirewallRules;
   /** What the settings were before. */
   readonly tuning?: TuningBackup;
+  /** The book was lost: this is what the kernel told of it, and not all that there was. */
+  readonly found?: true;
+  /** With `found`: what the kernel calls it, where nobody knows any more who it is for. The key is made of it. */
+  readonly mark?: string;
 }
 
 /** Several functions may have an entry each for one interface. `:` is in no name of an interface. */
@@ -61,6 +66,10 @@ export function attachmentOf(key: string): Attachment {
   const slash = key.lastIndexOf('/');
   return { containerId: key.slice(0, slash), ifName: key.slice(slash + 1) };
 }
+
+/** What is its in the machine's links and rules has this name. */
+export const markOf = (held: Allocation): string =>
+  detailsOf(held).mark ?? hostInterfaceName(attachmentOf(held.key));
 
 export const detailsOf = ({ details }: Allocation): Details => details ?? {};
 

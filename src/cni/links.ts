@@ -16,4 +16,6 @@ export interface RulesKeeper {
   /** What of it is missing, in words. */
   missing(rules: LinkRules): string[];
   holders(): string[];
+  /** What the kernel held of it when this began, or was given since. */
+  held(link: string): LinkRules;
 }

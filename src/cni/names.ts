@@ -35,6 +35,37 @@ function mac(first: number, rest: Uint8Array): string {
 export const ownerAlias = (pod: { namespace: string; name: string; uid: string }): string =>
   `${OWNER_PREFIX}${pod.namespace}/${pod.name}:${pod.uid}`.slice(0, 255);
 
+/**
+ * With all that a lost address book cannot be written again without, behind a blank each: the network, and how the
+ * runtime knows the attachment.
+ */
+export function fullAlias(alias: string, network: string, { containerId, ifName }: Attachment): string {
+  const tail = ` ${network} ${containerId}/${ifName}`;
+  // The kernel counts bytes; ids and networks have one for each character.
+  const head = Buffer.from(alias).subarray(0, Math.max(OWNER_PREFIX.length, 255 - tail.length));
+  return `${head.toString()}${tail}`;
+}
+
+export interface Mark {
+  /** `namespace/name` */
+  readonly label: string;
+  readonly network: string;
+  readonly attachment: Attachment;
+}
+
+/** What `fullAlias` says; undefined of any other. */
+export function parseFullAlias(alias: string | undefined): Mark | undefined {
+  const match = /^heddle:pod:(.*) ([^ ]+) ([^ /]+)\/([^ /]+)$/.exec(alias ?? '');
+  if (!match) return undefined;
+  const [, head = '', network = '', containerId = '', ifName = ''] = match;
+  const colon = head.lastIndexOf(':');
+  return {
+    label: colon < 0 ? head : head.slice(0, colon),
+    network,
+    attachment: { containerId, ifName },
+  };
+}
+
 /** The same while the attachment is being made. */
 export const unfinishedAlias = (alias: string): string =>
   `${UNFINISHED_PREFIX}${alias.slice(OWNER_PREFIX.length)}`;

@@ -1,4 +1,5 @@
 /** What the plugin of type `heddle-cni` does, in the agent, with the node's address pools and namespace. */
+import { existsSync } from 'node:fs';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import type { Log } from '../lib/log.ts';
 import { isObject } from '../lib/json.ts';
@@ -11,6 +12,7 @@ import {
   baseAttachment,
   detailsFor,
   detailsOf,
+  markOf,
   metaAttachment,
 } from './attachment.ts';
 import { createAttempts } from './attempts.ts';
@@ -23,8 +25,9 @@ import { attachMain, type Mains, wishFor } from './main/attach.ts';
 import { mainKindOf } from './main/config.ts';
 import { addFunctions, addMeta, checkFunctions } from './meta/add.ts';
 import { metaKindOf } from './meta/config.ts';
+import { META_KINDS } from './meta/types.ts';
 import type { Metas } from './meta/metas.ts';
-import { hostInterfaceName, ownerAlias } from './names.ts';
+import { fullAlias, hostInterfaceName, ownerAlias } from './names.ts';
 import { openPod } from './open-pod.ts';
 import { type OwnDns, withOwnDns } from './own-dns.ts';
 import { asCniError } from './plugin-error.ts';
@@ -141,6 +144,7 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
         ipam,
         hostPorts,
         dns: deps.dns,
+        log: deps.log,
       });
     if (prev && interfaceIn(prev, request.ifName) !== undefined) {
       const mark = hostInterfaceName(request);
@@ -155,7 +159,9 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     );
     const size = typeof deps.mtu === 'number' ? { mtu: deps.mtu } : deps.mtu();
     const { mtu, limit } = wishes.mtu === undefined ? size : { mtu: wishes.mtu, limit: size.limit };
-    const alias = ownerAlias(pod);
+    const plain = ownerAlias(pod);
+    // A cluster's pods are in the API server: nobody needs to be told of them by the kernel.
+    const alias = deps.mains ? fullAlias(plain, request.config.name ?? '-', request) : plain;
     const { addresses } = allocation;
     const defaults = !hasDefaultRoute(netns, request.ifName);
     const ends = attach({ ...deps, ...request, ...wishes, netns, alias, addresses, mtu, limit, defaults });
@@ -179,7 +185,8 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     del: (request) =>
       turns.take(attachmentKey(request), async () => {
         const attachment = ownAttachment(request);
-        const known = ipam.get(attachmentKey(attachment)) !== undefined;
+        const held = ipam.get(attachmentKey(attachment));
+        const known = held !== undefined && !detailsOf(held).found;
         try {
           await undo(deps, attachment, request.netns);
           if (!known && deps.mains) await undoForeign(request);
@@ -196,12 +203,15 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     },
     async gc(request) {
       const valid = validAttachments(request);
+      const marks = marksOf(valid);
       const all = createAttempts();
       for (const allocation of ipam.list()) {
         const { key, label } = allocation;
-        const { network = request.config.name } = detailsOf(allocation);
+        const { network = request.config.name, mark, netns = '' } = detailsOf(allocation);
+        // Whose network nobody knows any more goes with its container.
+        if (mark !== undefined && existsSync(netns)) continue;
         const base = attachmentKey(baseAttachment(attachmentOf(key)));
-        if (valid.has(base) || network !== request.config.name) continue;
+        if (valid.has(base) || network !== request.config.name || marks.has(markOf(allocation))) continue;
         deps.log.info('removing an attachment that the runtime no longer knows', { key, pod: label });
         await all.try(key, () => turns.take(base, () => undo(deps, attachmentOf(key))));
       }
@@ -210,6 +220,15 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
     },
   };
 }
+
+/** Of whatever may be in the book for one of these. */
+const marksOf = (valid: ReadonlySet<string>): Set<string> =>
+  new Set(
+    [...valid].map(attachmentOf).flatMap((each) => {
+      const all = [each, ...META_KINDS.map((kind) => metaAttachment(each, kind))];
+      return all.map(hostInterfaceName);
+    }),
+  );
 
 const as = ({ cniVersion }: CniRequest, result: CniResult): CniResult => ({ ...result, cniVersion });
 

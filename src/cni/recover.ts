@@ -6,13 +6,13 @@ import { existsSync } from 'node:fs';
 import type { Allocation, Ipam } from '../ipam/ipam.ts';
 import type { Link, Route } from '../kernel/route.ts';
 import { hostPrefix, routeToPod } from './attach.ts';
-import { attachmentOf, detailsOf, holderOf, rulesOf } from './attachment.ts';
+import { attachmentOf, detailsOf, holderOf, markOf, rulesOf } from './attachment.ts';
 import { CniCode } from './error.ts';
 import type { HostPorts } from './host-ports.ts';
 import type { RulesKeeper } from './links.ts';
 import type { Mains } from './main/attach.ts';
 import type { Metas } from './meta/metas.ts';
-import { hostInterfaceName, isFinished, isOwned } from './names.ts';
+import { isFinished, isOwned } from './names.ts';
 import { asCniError } from './plugin-error.ts';
 import { undo } from './undo.ts';
 
@@ -34,7 +34,7 @@ export async function recover(deps: RecoverDeps): Promise<string[]> {
   const links = new Map(node.links().map((link) => [link.name, link]));
   const kept: ByName = new Map();
   for (const allocation of ipam.list()) {
-    const name = hostInterfaceName(attachmentOf(allocation.key));
+    const name = markOf(allocation);
     if (isWhole(allocation, name, links)) kept.set(name, allocation);
     else {
       // Between making a link and marking it there is a moment; the book knows its name.

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode } from '../lib/errors.ts';
 import { replaceFile } from '../lib/files.ts';
+import { isObject } from '../lib/json.ts';
 import type { RuntimeConf } from './conflist.ts';
 import type { Attachment, CniResult, NetConfList } from './types.ts';
 
@@ -38,12 +39,14 @@ export function createResultCache(folder: string, network: string): ResultCache 
 
   async function load(file: string): Promise<CachedResult | undefined> {
     try {
-      const saved = JSON.parse(await readFile(file, 'utf8')) as Partial<Saved>;
+      const saved = JSON.parse(await readFile(file, 'utf8')) as Partial<Saved> | null;
+      if (!isObject(saved) || !isObject(saved.result)) return undefined;
       const { containerId, ifName, networkName, result } = saved;
       if (saved.kind !== 'cniCacheV1' || !containerId || !ifName || !networkName || !result) return undefined;
       return { containerId, ifName, networkName, result };
     } catch (error) {
-      if (errnoCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
+      if (['ENOENT', 'EISDIR'].includes(errnoCode(error) ?? '') || error instanceof SyntaxError)
+        return undefined;
       throw error;
     }
   }

@@ -63,6 +63,7 @@ export type Check =
   | 'addresses'
   | 'clusters'
   | 'agents'
+  | 'containers'
   | 'paths';
 
 /** What `--fix` did on a node. */

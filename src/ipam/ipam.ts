@@ -4,6 +4,7 @@ import { HeddleError } from '../lib/errors.ts';
 import { contains, type Family, parseAddress, parseCidr } from '../lib/ip.ts';
 import type { Log } from '../lib/log.ts';
 import { createStateFile } from '../lib/state-file.ts';
+import { isBook } from './book.ts';
 import {
   createBlockSet,
   DEFAULT_POOL,
@@ -120,7 +121,7 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     never: options.reserved,
     coolingMs: options.coolingMs ?? 60_000,
   });
-  const file = createStateFile<Saved>(options.path, { synced: false });
+  const file = createStateFile<Saved>(options.path, { synced: false, isWhole: isBook });
   const owners = new Map<string, Allocation>();
   const wanting = new Map<string, { groups: readonly Group[]; until: number }>();
   const listeners: (() => void)[] = [];
@@ -287,12 +288,7 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
     if (isNew) changed();
   }
 
-  restore(
-    await file.load().catch((error: unknown) => {
-      log.warn('address book set aside; it is rebuilt from live pods', { error: String(error) });
-      return undefined;
-    }),
-  );
+  restore(await file.loadWhole(log, 'the address book is rebuilt from live pods'));
 
   return {
     async allocate(owner, wish = {}) {

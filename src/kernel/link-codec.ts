@@ -28,6 +28,7 @@ export const IFLA = {
   IFALIAS: 20,
   AF_SPEC: 26,
   NET_NS_FD: 28,
+  LINK_NETNSID: 37,
 } as const;
 const INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const BRPORT_HAIRPIN = 4;
@@ -76,6 +77,8 @@ export interface Link {
   readonly alias: string | undefined;
   /** Of a veth: the other end's index, in its own namespace. */
   readonly peer: number | undefined;
+  /** Of a link whose other end, or master, is in another namespace: its id here. */
+  readonly peerNamespace?: number;
   readonly vxlan: { vni: number; port: number; local: string | undefined } | undefined;
   /** Of a tunnel to which each route says the other end. */
   readonly tunnel: { readonly byRoute: boolean; readonly port: number | undefined } | undefined;
@@ -299,6 +302,7 @@ export function parseLink({ body }: Message): Link {
   const info = parseAttributes(attributes.get(IFLA.LINKINFO) ?? Buffer.alloc(0));
   const kind = textOf(info.get(INFO.KIND));
   const mac = attributes.get(IFLA.ADDRESS);
+  const there = attributes.get(IFLA.LINK_NETNSID);
   const up = (flags & IFF_UP) !== 0;
   return {
     index: body.readInt32LE(4),
@@ -311,6 +315,7 @@ export function parseLink({ body }: Message): Link {
     master: u32Of(attributes.get(IFLA.MASTER)),
     alias: textOf(attributes.get(IFLA.IFALIAS)),
     peer: kind === 'veth' ? u32Of(attributes.get(IFLA.LINK)) : undefined,
+    ...(there === undefined ? {} : { peerNamespace: there.readInt32LE() }),
     vxlan: kind === 'vxlan' ? parseVxlan(info.get(INFO.DATA)) : undefined,
     tunnel: parseRouteTunnel(kind, info.get(INFO.DATA)),
     ...parseOwn(kind, info.get(INFO.DATA)),

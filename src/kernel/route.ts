@@ -28,7 +28,7 @@ import {
   type VxlanOptions,
   vxlanParts,
 } from './link-codec.ts';
-import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request, u32 } from './netlink.ts';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, parseAttributes, type Request, u32 } from './netlink.ts';
 import { removeLater } from './link-removal.ts';
 import { NETLINK_ROUTE, openNetlink } from './netlink-socket.ts';
 import { currentNetns, type Netns } from './netns.ts';
@@ -91,7 +91,12 @@ const RTM = {
   NEWNEIGH: 28,
   DELNEIGH: 29,
   GETNEIGH: 30,
+  GETNSID: 90,
 } as const;
+
+/** linux/net_namespace.h */
+const NETNSA = { NSID: 1, FD: 3 } as const;
+const NOT_ASSIGNED = -1;
 
 const CREATE = NLM_F_CREATE | NLM_F_EXCL;
 const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
@@ -101,6 +106,8 @@ export interface Route {
   readonly ns: Netns;
   link(name: string): Link | undefined;
   links(): Link[];
+  /** What `Link.peerNamespace` calls this namespace; undefined where no link of here leads there. */
+  namespaceId(other: Netns): number | undefined;
   addresses(): LinkAddress[];
   /** Of every table and both families. */
   routes(): RouteEntry[];
@@ -233,6 +240,14 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
     ns: ns ?? currentNetns(),
     link,
     links: () => dump(RTM.GETLINK, 'links', [linkHeader()], parseLink),
+    namespaceId(other) {
+      // struct rtgenmsg, padded.
+      const parts = [Buffer.alloc(4), u32(NETNSA.FD, other.fd)];
+      const id = socket.get(make(RTM.GETNSID, 0, `name the namespace ${other.path}`, parts), ({ body }) =>
+        parseAttributes(body, 4).get(NETNSA.NSID)?.readInt32LE(),
+      );
+      return id === NOT_ASSIGNED ? undefined : id;
+    },
     addresses: () => dump(RTM.GETADDR, 'addresses', [Buffer.alloc(8)], parseLinkAddress),
     routes: () => dump(RTM.GETROUTE, 'routes', [Buffer.alloc(12)], parseRoute),
     routeTo: (address, options) =>

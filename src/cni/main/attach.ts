@@ -11,13 +11,14 @@ import type { DhcpLeases } from '../leases/source.ts';
 import { type Source, sourceOf } from '../leases/source.ts';
 import type { Lease } from '../leases/types.ts';
 import type { RulesKeeper } from '../links.ts';
-import { hostInterfaceName, ownerAlias } from '../names.ts';
+import { fullAlias, hostInterfaceName, ownerAlias } from '../names.ts';
 import { type OwnDns, waysOut, withOwnDns } from '../own-dns.ts';
 import { mergeResults } from '../prev-result.ts';
+import type { Log } from '../../lib/log.ts';
 import type { CniRequest, CniResult } from '../types.ts';
 import type { PodWishes, Wishes } from '../wishes.ts';
 import { bridgeMain } from './bridge.ts';
-import { bringUp, linkInside, refuseTaken } from './inside.ts';
+import { bringUp, linkInside, refuseTaken, withRoute } from './inside.ts';
 import { ptpMain } from './ptp.ts';
 import { ipvlanMain, macvlanMain, removeSlave } from './slaves.ts';
 import type { Main, MainContext, MainKind, MadeLink, Settled } from './types.ts';
@@ -42,6 +43,7 @@ export interface AttachMainOptions extends Mains {
   readonly ipam: Ipam;
   readonly hostPorts: HostPorts | undefined;
   readonly dns: OwnDns | undefined;
+  readonly log: Pick<Log, 'warn'>;
 }
 
 const mains: Readonly<Record<MainKind, (context: MainContext) => Main>> = {
@@ -54,7 +56,7 @@ const mains: Readonly<Record<MainKind, (context: MainContext) => Main>> = {
 /** The caller undoes what a failure leaves. @throws CniError, HeddleError */
 export async function attachMain(options: AttachMainOptions): Promise<CniResult> {
   const { kind, request, prev, wishes, owner, netns, node, ipam } = options;
-  const alias = ownerAlias(options.pod);
+  const alias = fullAlias(ownerAlias(options.pod), request.config.name ?? '-', request);
   const context = { ...wishes, request, node, netns, alias, forward: options.forward };
   const main = mains[kind](context);
   const source = sourceOf(request, wishes, { ...options, ranges: () => ranges(ipam) }, main.routed);
@@ -81,7 +83,17 @@ export async function attachMain(options: AttachMainOptions): Promise<CniResult>
   limit(options, made);
   await publish(options, { main, made, lease, base });
   if (made.host) finish(node, made.host.name, alias);
+  else withRoute(netns, (inside) => inside.setLink(request.ifName, { alias }));
   const asked = dnsOf(wishes, request, lease);
+  if (!main.routed && options.dns && (asked.nameservers ?? []).length === 0)
+    options.log.warn(
+      'no names: the DNS of this agent is out of reach of the container, and no other is named',
+      {
+        container: request.containerId,
+        interface: request.ifName,
+        kind,
+      },
+    );
   const dns = main.routed ? withOwnDns(asked, options.dns, waysOut(settled.routes)) : asked;
   return resultOf(prev, { request, made, lease, settled, dns });
 }

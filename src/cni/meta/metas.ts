@@ -7,8 +7,8 @@ export interface Firewall {
   plan(config: FirewallConfig, addresses: readonly string[]): Promise<FirewallRules>;
   /** Nothing changes where it is allowed already. @throws CniError */
   allow(mark: string, rules: FirewallRules): Promise<void>;
-  /** Nothing happens where nothing is allowed. */
-  revoke(mark: string, rules: FirewallRules): Promise<void>;
+  /** Nothing happens where nothing is allowed. Without `rules`: by whatever it may have been. */
+  revoke(mark: string, rules: FirewallRules | undefined): Promise<void>;
   /** Takes away what is allowed to whomever; how many rules that was. */
   sweep(): Promise<number>;
   /** What is missing, in words. */

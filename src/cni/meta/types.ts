@@ -1,7 +1,8 @@
 /** Functions that work on an interface which is there: in an entry of their own, or within that of the one who made it. */
 import type { LinkSettings } from '../../kernel/link-settings.ts';
 
-export type MetaKind = 'portmap' | 'bandwidth' | 'firewall' | 'tuning';
+export const META_KINDS = ['portmap', 'bandwidth', 'firewall', 'tuning'] as const;
+export type MetaKind = (typeof META_KINDS)[number];
 
 export interface FirewallConfig {
   readonly backend: 'iptables' | 'nftables' | undefined;

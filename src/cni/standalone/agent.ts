@@ -3,7 +3,7 @@
  * is started in. Read from top to bottom, this is the order in which it comes up; what stands in the kernel from an
  * earlier run is taken over, and stays when the agent ends, so that containers go on without it.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { exposeDns } from '../../dns/metrics.ts';
 import { createIpam } from '../../ipam/ipam.ts';
@@ -31,6 +31,7 @@ import { createHostPorts } from './host-ports.ts';
 import { createLinkRules } from './link-rules.ts';
 import { serveMetrics, socketHttp } from './http.ts';
 import { createAgentMetrics } from './metrics.ts';
+import { rebuildBook } from './rebuild.ts';
 import { statusOf } from './status.ts';
 import { tableCommands } from './table.ts';
 
@@ -46,7 +47,7 @@ export interface StandaloneDeps {
 export async function runStandalone({ config, pluginFile, signal, log }: StandaloneDeps): Promise<void> {
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   mkdirSync(dirname(config.socket), { recursive: true, mode: 0o700 });
-  const locks = [holdLock(join(config.stateDir, 'agent.lock')), holdNetwork()];
+  const locks = [holdLock(join(config.stateDir, 'agent.lock'), log), holdNetwork()];
   const ns = currentNetns();
   const node = openRoute(ns);
   const nft = openNft(ns);
@@ -57,21 +58,20 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
   checkNodeAddresses(node, sources);
   enableForwarding(families, { ns, links: node.links().map(({ name }) => name), log });
   nft.run(tableCommands({ ...config, dnsAddresses: dnsAddresses(config) }));
-  const ipam = await createIpam({
-    cidrs: config.podRanges,
-    reserved: config.reserved,
-    path: join(config.stateDir, 'ipam.json'),
-    log,
-  });
+  const book = join(config.stateDir, 'ipam.json');
+  const ipam = await createIpam({ cidrs: config.podRanges, reserved: config.reserved, path: book, log });
+  // One that is damaged has been set aside.
+  const isLost = !existsSync(book);
   const hostPorts = createHostPorts({
     nft,
     conntrack,
     acceptLoopback: (address) => acceptLoopback(node, address),
   });
   const dhcp = await createDhcp({ path: join(config.stateDir, 'dhcp.json'), log });
+  const rules = createLinkRules(nft);
   const mains = {
     dhcp,
-    rules: createLinkRules(nft),
+    rules,
     forward: (addresses: readonly string[]) =>
       enableForwarding(familiesOf(addresses), { ns, links: node.links().map(({ name }) => name), log }),
   };
@@ -82,14 +82,17 @@ export async function runStandalone({ config, pluginFile, signal, log }: Standal
       run: (argv, input) => run(argv, { netns: ns, ...(input === undefined ? {} : { input }) }),
     }),
   };
-  for (const what of await recover({ node, ipam, hostPorts, sources, mains, metas }))
-    log.warn('put right after an earlier run', { what });
+  const repairs = [
+    ...(await rebuildBook({ node, ipam, hostPorts, rules, dhcp, log }, isLost)),
+    ...(await recover({ node, ipam, hostPorts, sources, mains, metas })),
+  ];
+  for (const what of repairs) log.warn('put right after an earlier run', { what });
 
   const dns = openAgentDns({ config, node, ipam, log });
   const startedAt = performance.now();
   const limits = (): string[] =>
     notForwarded(families, ns).map((key) => `${key} is 0: packets of containers are not forwarded`);
-  const status = () => statusOf({ config, ipam, answers: counted.answers, limits, startedAt });
+  const status = () => statusOf({ config, ipam, answers: counted.answers, limits, repairs, startedAt });
   const counted = createAgentMetrics(status, nft);
   const { metrics } = counted;
   if (dns) exposeDns(metrics, dns.server);

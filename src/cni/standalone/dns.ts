@@ -12,9 +12,11 @@ import { rotate } from '../../dns/rotate.ts';
 import { createDnsServer, type DnsServer } from '../../dns/server.ts';
 import type { Ipam } from '../../ipam/ipam.ts';
 import type { Route } from '../../kernel/route.ts';
+import { errnoCode, HeddleError } from '../../lib/errors.ts';
 import { replaceFileNow } from '../../lib/files.ts';
-import { formatAddress, nth, parseCidr } from '../../lib/ip.ts';
+import { formatAddress, nth, parseCidr, tryParseAddress } from '../../lib/ip.ts';
 import type { Log } from '../../lib/log.ts';
+import { setAside } from '../../lib/state-file.ts';
 import { parseResolvConf } from '../leases/host-local.ts';
 import { asHost } from '../main/inside.ts';
 import type { OwnDns } from '../own-dns.ts';
@@ -51,20 +53,30 @@ export interface AgentDns {
 
 /** Where it listens: nowhere where none is asked for. */
 export const dnsAddresses = ({ dns, podRanges }: Omit<AgentDnsDeps['config'], 'stateDir'>): string[] =>
-  (dns ? podRanges : []).map((range) => {
+  dns ? listeners(podRanges) : [];
+
+const listeners = (podRanges: readonly string[]): string[] =>
+  podRanges.map((range) => {
     const cidr = parseCidr(range);
     return formatAddress(nth(cidr, 1n) ?? cidr);
   });
+
+interface Removal {
+  readonly stateDir: string;
+  /** Where its addresses are looked for if nothing says them. */
+  readonly podRanges?: readonly string[];
+  readonly log: Pick<Log, 'warn'>;
+}
 
 /** Undefined where none is asked for. @throws HeddleError `Netlink` */
 export function openAgentDns({ config, node, ipam, log }: AgentDnsDeps): AgentDns | undefined {
   const { dns, stateDir } = config;
   if (!dns) {
-    removeDnsAddresses(node, stateDir);
+    removeDnsAddresses(node, { ...config, log });
     return undefined;
   }
   const addresses = dnsAddresses(config);
-  removeDnsAddresses(node, stateDir, addresses);
+  removeDnsAddresses(node, { ...config, log }, addresses);
   replaceFileNow(join(stateDir, DNS_FILE), JSON.stringify(addresses), 0o600);
   for (const address of addresses)
     node.replaceAddress(LINK, asHost(address), { nodad: true, noSource: true });
@@ -78,23 +90,39 @@ export function openAgentDns({ config, node, ipam, log }: AgentDnsDeps): AgentDn
   return {
     own: { addresses, domain: dns.domain },
     server: createDnsServer({ addresses, port: 53, handler, log }),
-    close: () => removeDnsAddresses(node, stateDir),
+    close: () => removeDnsAddresses(node, { ...config, log }),
   };
 }
 
 /** Those of an earlier run that are not `kept`; says which. */
-export function removeDnsAddresses(node: Route, stateDir: string, kept: readonly string[] = []): string[] {
+export function removeDnsAddresses(
+  node: Route,
+  { stateDir, podRanges = [], log }: Removal,
+  kept: readonly string[] = [],
+): string[] {
   const file = join(stateDir, DNS_FILE);
-  let before: unknown;
-  try {
-    before = JSON.parse(readFileSync(file, 'utf8'));
-  } catch {
-    return [];
-  }
-  const old = (Array.isArray(before) ? before.map(String) : []).filter((address) => !kept.includes(address));
-  const gone = old.filter((address) => node.deleteAddress(LINK, asHost(address)));
+  const old = addressesIn(file, log) ?? listeners(podRanges);
+  const gone = old.filter((address) => !kept.includes(address) && node.deleteAddress(LINK, asHost(address)));
   rmSync(file, { force: true });
   return gone;
+}
+
+/** Nothing where there is no such file; undefined where it is damaged, and set aside. */
+function addressesIn(file: string, log: Pick<Log, 'warn'>): string[] | undefined {
+  try {
+    const saved: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    if (Array.isArray(saved) && saved.every((each) => typeof each === 'string' && tryParseAddress(each)))
+      return saved.map(String);
+    throw new HeddleError('BadState', `${file} is no list of addresses`);
+  } catch (error) {
+    if (errnoCode(error) === 'ENOENT') return [];
+    setAside(file, {
+      log,
+      rebuilt: 'the addresses of the ranges in use are looked for on the link lo',
+      error,
+    });
+    return undefined;
+  }
 }
 
 function machinesServers(): string[] {

@@ -39,7 +39,12 @@ export function createFirewall({ nft, run }: { nft: Nft; run: Argv }): Firewall 
       return { backend: backend ?? (there ? 'iptables' : 'nftables'), addresses, adminChain };
     },
     allow: (mark, rules) => alone(() => backends[rules.backend].allow(mark, rules)),
-    revoke: (mark, rules) => alone(() => backends[rules.backend].revoke(mark)),
+    revoke: (mark, rules) =>
+      alone(async () => {
+        if (rules) return backends[rules.backend].revoke(mark);
+        await backends.nftables.revoke(mark);
+        if (await hasIptables(run)) await backends.iptables.revoke(mark);
+      }),
     sweep: () =>
       alone(
         async () =>

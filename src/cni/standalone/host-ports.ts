@@ -6,6 +6,11 @@ import { type HostPorts, type PortHolder, type PortMapping, portText } from '../
 import { createElements, type Element, idOf } from './elements.ts';
 import { FAMILIES, type Family, TABLE } from './table.ts';
 
+export interface KernelHostPorts extends HostPorts {
+  /** As it was published, as far as rules tell. */
+  held(link: string): PortHolder;
+}
+
 export interface HostPortsDeps {
   readonly nft: Nft;
   /** Of the same namespace: what UDP clients are remembered of must go when a port changes hands. */
@@ -24,7 +29,7 @@ const containers = FAMILIES.flatMap((family) => [
 ]);
 
 /** Takes over what the kernel holds already. @throws HeddleError `Nft` */
-export function createHostPorts({ nft, conntrack, acceptLoopback }: HostPortsDeps): HostPorts {
+export function createHostPorts({ nft, conntrack, acceptLoopback }: HostPortsDeps): KernelHostPorts {
   const held = createElements({ nft, table: TABLE, containers });
 
   function forgetClients(ports: ReadonlySet<number>): void {
@@ -57,6 +62,52 @@ export function createHostPorts({ nft, conntrack, acceptLoopback }: HostPortsDep
         .map((port) => `the host port ${portText(port)} does not lead to the container`);
     },
     holders: () => held.links(),
+    held: (link) => holderFrom(link, held.of(link) ?? []),
+  };
+}
+
+function holderFrom(link: string, elements: readonly Element[]): PortHolder {
+  const keys = (prefix: string) =>
+    elements.flatMap(({ map, key }) => (map.startsWith(prefix) ? [key.split(' . ')] : []));
+  const all = Map.groupBy(
+    elements.filter(({ map }) => map.startsWith('all-ports')),
+    ({ key, value }) => `${key} . ${value?.split(' . ')[1]}`,
+  );
+  return {
+    link,
+    ports: [
+      ...elements.flatMap(({ map, key, value }) => {
+        const [hostIP = '', protocol = '', hostPort] = key.split(' . ');
+        return map.startsWith('ports') ? [portOf({ hostIP, protocol, hostPort, value })] : [];
+      }),
+      ...[...all.values()].map((same) => {
+        const [{ map, key, value } = { map: '', key: '', value: '' }] = same;
+        const [protocol = '', hostPort] = key.split(' . ');
+        const hostIP = same.length > 1 ? undefined : map.endsWith('6') ? '::' : '0.0.0.0';
+        return portOf({ hostIP, protocol, hostPort, value });
+      }),
+    ],
+    addresses: keys('own').map(([address = '']) => address),
+    networks: keys('near').map(([network = '']) => network),
+  };
+}
+
+function portOf({
+  hostIP,
+  protocol,
+  hostPort,
+  value,
+}: {
+  hostIP: string | undefined;
+  protocol: string;
+  hostPort: string | undefined;
+  value: string | undefined;
+}): PortMapping {
+  return {
+    hostPort: Number(hostPort),
+    containerPort: Number(value?.split(' . ')[1]),
+    protocol: protocol === 'udp' || protocol === 'sctp' ? protocol : 'tcp',
+    ...(hostIP === undefined ? {} : { hostIP }),
   };
 }
 

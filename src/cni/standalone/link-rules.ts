@@ -47,6 +47,19 @@ export function createLinkRules(nft: Nft): RulesKeeper {
       const lacking = senderElements(rules.link, rules.mac).some((element) => !macs.has(idOf(element)));
       return lacking ? [...faults, 'the container may send with any link address'] : faults;
     },
+    held(link) {
+      const masquerade = (sources.of(link) ?? []).flatMap(({ map, key }) => {
+        const [address = '', network = ''] = key.split(' . ');
+        return map.startsWith('local') ? [`${address}/${network.split('/')[1]}`] : [];
+      });
+      const sender = senders?.of(link)?.find(({ map }) => map === 'senders');
+      const mac = sender?.key.split(' . ')[1];
+      return {
+        link,
+        ...(masquerade.length > 0 ? { masquerade } : {}),
+        ...(mac === undefined ? {} : { mac }),
+      };
+    },
     holders: () => [...new Set([...sources.links(), ...(senders?.links() ?? [])])],
   };
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { isBook } from '../../ipam/book.ts';
 import type { Allocation } from '../../ipam/ipam.ts';
 import { currentNetns } from '../../kernel/netns.ts';
 import { type Nft, openNft } from '../../kernel/nft.ts';
@@ -12,12 +13,12 @@ import { run } from '../../kernel/spawn.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { createStateFile } from '../../lib/state-file.ts';
-import { attachmentOf, detailsOf } from '../attachment.ts';
+import { attachmentOf, detailsOf, markOf } from '../attachment.ts';
 import { createDhcp } from '../leases/dhcp/leases.ts';
 import { removeUnused } from '../leases/host-local.ts';
 import { BRIDGE_ALIAS } from '../main/bridge.ts';
 import { createTuning } from '../meta/tuning.ts';
-import { hostInterfaceName, isFinished, isOwned } from '../names.ts';
+import { isFinished, isOwned } from '../names.ts';
 import { isWhole } from '../recover.ts';
 import { undo } from '../undo.ts';
 import { DEFAULT_SOCKET } from './config.ts';
@@ -46,7 +47,7 @@ export async function purge({ stateDir, socket, force, log }: PurgeOptions): Pro
   const nft = openNft(ns);
   try {
     locks.push(holdNetwork());
-    if (existsSync(stateDir)) locks.push(holdLock(join(stateDir, LOCK)));
+    if (existsSync(stateDir)) locks.push(holdLock(join(stateDir, LOCK), log));
     const book = await readBook(join(stateDir, BOOK), force);
     if (!force) refuseAttached(book, node);
     const firewall = createFirewall({
@@ -56,7 +57,7 @@ export async function purge({ stateDir, socket, force, log }: PurgeOptions): Pro
     return [
       ...(await removeAttachments({ book, node, firewall, stateDir, log })),
       ...removeLinks(node),
-      ...removeDnsAddresses(node, stateDir).map((address) => `the address ${address} of the DNS`),
+      ...removeDnsAddresses(node, { stateDir, log }).map((address) => `the address ${address} of the DNS`),
       ...(await removeRules(nft, firewall)),
       ...removeFiles(stateDir, socket),
     ];
@@ -70,7 +71,7 @@ export async function purge({ stateDir, socket, force, log }: PurgeOptions): Pro
 /** One that cannot be read says nothing of who is attached. */
 async function readBook(path: string, force: boolean): Promise<Allocation[]> {
   try {
-    const saved = await createStateFile<{ allocations?: Allocation[] }>(path).load();
+    const saved = await createStateFile<{ allocations: Allocation[] }>(path, { isWhole: isBook }).load();
     return saved?.allocations ?? [];
   } catch (error) {
     if (force) return [];
@@ -82,10 +83,9 @@ async function readBook(path: string, force: boolean): Promise<Allocation[]> {
 function refuseAttached(book: readonly Allocation[], node: Route): void {
   const links = node.links();
   const byName = new Map(links.map((link) => [link.name, link]));
-  const nameOf = ({ key }: Allocation): string => hostInterfaceName(attachmentOf(key));
-  const known = new Set(book.map(nameOf));
+  const known = new Set(book.map(markOf));
   const attached = [
-    ...book.filter((each) => isWhole(each, nameOf(each), byName)).map(({ key }) => key),
+    ...book.filter((each) => isWhole(each, markOf(each), byName)).map(({ key }) => key),
     ...links.filter((link) => isFinished(link) && !known.has(link.name)).map(({ name }) => name),
     ...portsOfOthers(links).map(({ name }) => `${name}, which is another's,`),
   ];
@@ -120,6 +120,7 @@ async function removeAttachments({ book, node, firewall, stateDir, log }: Remova
   const held = new Map(book.map((each) => [each.key, each]));
   const ipam = {
     get: (key: string) => held.get(key),
+    list: () => [...held.values()],
     release: async (key: string) => void held.delete(key),
   };
   const metas = { firewall, tuning: createTuning() };

@@ -1,12 +1,11 @@
 /** What a standalone agent serves: its attachments by the books, its ranges, and what it has answered. */
 import { type Usage, sumByPool } from '../../ipam/blocks.ts';
 import type { Allocation, Ipam } from '../../ipam/ipam.ts';
-import { attachmentKey, attachmentOf, baseAttachment, detailsOf, holderOf } from '../attachment.ts';
+import { attachmentKey, attachmentOf, baseAttachment, detailsOf, holderOf, markOf } from '../attachment.ts';
 import type { Bandwidth } from '../bandwidth.ts';
 import type { PortMapping } from '../host-ports.ts';
 import type { MainKind } from '../main/types.ts';
 import type { MetaKind } from '../meta/types.ts';
-import { hostInterfaceName } from '../names.ts';
 import type { StandaloneConfig } from './config.ts';
 
 export interface AttachmentStatus {
@@ -48,6 +47,8 @@ export interface StandaloneStatus {
   readonly answers: readonly AnswerCount[];
   /** Why containers cannot be reached as they should. */
   readonly limits: readonly string[];
+  /** What was put right when it started. */
+  readonly repairs: readonly string[];
 }
 
 export interface StatusDeps {
@@ -55,11 +56,19 @@ export interface StatusDeps {
   readonly ipam: Pick<Ipam, 'list' | 'usage'>;
   readonly answers: () => readonly AnswerCount[];
   readonly limits: () => readonly string[];
+  readonly repairs: readonly string[];
   /** Monotonic milliseconds. */
   readonly startedAt: number;
 }
 
-export function statusOf({ config, ipam, answers, limits, startedAt }: StatusDeps): StandaloneStatus {
+export function statusOf({
+  config,
+  ipam,
+  answers,
+  limits,
+  repairs,
+  startedAt,
+}: StatusDeps): StandaloneStatus {
   const attachments = attachmentsOf(ipam.list());
   const byNetwork = Map.groupBy(attachments, ({ network }) => network);
   return {
@@ -81,6 +90,7 @@ export function statusOf({ config, ipam, answers, limits, startedAt }: StatusDep
     attachments,
     answers: answers(),
     limits: limits(),
+    repairs,
   };
 }
 
@@ -97,7 +107,7 @@ function attachmentStatus(key: string, entries: readonly Allocation[]): Attachme
   const all = entries.map(detailsOf);
   const own = entries.find((entry) => entry.key === key);
   const details = own ? detailsOf(own) : {};
-  const chained = !own || details.chained !== undefined;
+  const chained = !own || details.chained !== undefined || details.meta !== undefined;
   const kind = chained ? 'chained' : (details.main ?? 'heddle');
   const told = (own ? [own] : entries).map((entry) => holderOf(entry).addresses);
   return {
@@ -105,7 +115,7 @@ function attachmentStatus(key: string, entries: readonly Allocation[]): Attachme
     label: entries[0]?.label ?? '',
     network: all.find(({ network }) => network !== undefined)?.network ?? '',
     kind,
-    link: kind === 'heddle' || kind === 'bridge' || kind === 'ptp' ? hostInterfaceName(attachment) : null,
+    link: kind === 'heddle' || kind === 'bridge' || kind === 'ptp' ? (own ? markOf(own) : null) : null,
     addresses: [...new Set(told.flat())],
     hostPorts: all.flatMap(({ ports = [] }) => ports),
     limits: all.find(({ bandwidth }) => bandwidth !== undefined)?.bandwidth ?? null,

@@ -5,6 +5,7 @@
 import { closeNetns, openNetns } from '../../../kernel/netns.ts';
 import { type Clock, systemClock } from '../../../lib/clock.ts';
 import { errorText } from '../../../lib/errors.ts';
+import { isObject } from '../../../lib/json.ts';
 import type { Log } from '../../../lib/log.ts';
 import { createStateFile } from '../../../lib/state-file.ts';
 import { attachmentKey } from '../../attachment.ts';
@@ -62,11 +63,14 @@ const ANSWER_WAIT = 5_000;
 const LOST_PAUSE = 30_000;
 const LONGEST_SLEEP = 2 ** 31 - 1;
 
-/** @throws what the state file throws where it is damaged */
+/** A damaged file is set aside with a warning: its leases end by themselves, and with DEL. */
 export async function createDhcp(deps: DhcpDeps): Promise<DhcpKeeper> {
   const { log, clock = systemClock } = deps;
   const open = deps.openLine ?? openLine;
-  const file = createStateFile<{ version: 1; leases: Entry[] }>(deps.path, { synced: false });
+  const file = createStateFile<{ version: 1; leases: Entry[] }>(deps.path, {
+    synced: false,
+    isWhole: isLeases,
+  });
   const entries = new Map<string, Entry>();
   const keepers = new Map<string, { abort: AbortController; done: Promise<void> }>();
 
@@ -180,7 +184,8 @@ export async function createDhcp(deps: DhcpDeps): Promise<DhcpKeeper> {
     await keeper?.done;
   }
 
-  for (const entry of (await file.load())?.leases ?? []) {
+  const saved = await file.loadWhole(log, 'leases that were in it are not renewed, and end');
+  for (const entry of saved?.leases ?? []) {
     const key = attachmentKey(entry);
     entries.set(key, entry);
     watch(key);
@@ -228,6 +233,22 @@ export async function createDhcp(deps: DhcpDeps): Promise<DhcpKeeper> {
     },
   };
 }
+
+const isLeases = (value: unknown): boolean =>
+  isObject(value) &&
+  value['version'] === 1 &&
+  Array.isArray(value['leases']) &&
+  value['leases'].every(
+    (each: unknown) =>
+      isObject(each) &&
+      [each['containerId'], each['ifName'], each['netns'], each['address'], each['server']].every(
+        (text) => typeof text === 'string',
+      ) &&
+      [each['since'], each['renew'], each['rebind'], each['expires']].every(Number.isFinite) &&
+      isObject(each['client']) &&
+      isObject(each['network']) &&
+      Array.isArray(each['network']['addresses']),
+  );
 
 /** As the reference's daemon has it, so that a server knows the container again: id, network, interface. */
 const clientId = (attachment: Attachment & Partial<Pick<CniRequest, 'config'>>): string =>

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { readLinkStats } from './link-stats.ts';
 import { openRoute } from './route.ts';
 import { bindUdp } from './sockets.ts';
@@ -24,11 +26,23 @@ test('both ends of a link count the same packets, one as sent and one as receive
   const socket = dgram.createSocket('udp4');
   t.after(() => socket.close());
   socket.bind({ fd: bindUdp(a, '10.9.0.1', 0) });
-  for (let i = 0; i < 20; i++) await new Promise((sent) => socket.send('x'.repeat(100), 9, '10.9.0.2', sent));
   const stats = (ns: typeof a, name: string) => readLinkStats(ns).find((each) => each.name === name);
-  const [sent, got] = [stats(a, 'left')?.transmitted, stats(b, 'right')?.received];
-  assert.ok(sent && got);
-  assert.ok(sent.packets >= 20 && sent.bytes >= 20 * 142, JSON.stringify(sent));
-  assert.deepEqual(got, sent);
+  const sent = () => stats(a, 'left')?.transmitted;
+  const got = () => stats(b, 'right')?.received;
+  // A link that was set up a moment ago drops what it is given until the kernel has seen that it has a carrier.
+  await until(() => {
+    socket.send('x'.repeat(100), 9, '10.9.0.2');
+    return (sent()?.bytes ?? 0) >= 20 * 142;
+  });
+  assert.ok((sent()?.packets ?? 0) >= 20, JSON.stringify(sent()));
+  await until(() => isDeepStrictEqual(got(), sent()));
   assert.ok(readLinkStats(a).some(({ name }) => name === 'lo'));
 });
+
+async function until(done: () => boolean): Promise<void> {
+  const end = performance.now() + 60_000;
+  while (!done()) {
+    assert.ok(performance.now() < end, 'waited in vain');
+    await sleep(1);
+  }
+}

@@ -54,7 +54,9 @@ export const createBed = (machine: Machine): Bed => ({
   async run(command, options = {}) {
     const folder = fs.mkdtempSync(join(tmpdir(), `heddle-bed-${process.pid}-`));
     try {
-      const env = Object.entries({ ...machine.env, ...options.env }).map(([key, value]) => `${key}=${value}`);
+      const env = Object.entries({ HEDDLE_DEEP: '1', ...machine.env, ...options.env }).map(
+        ([key, value]) => `${key}=${value}`,
+      );
       fs.writeFileSync(join(folder, 'argv'), ['env', ...env, ...command].map((word) => `${word}\0`).join(''));
       fs.writeFileSync(join(folder, 'folder'), root);
       fs.writeFileSync(join(folder, 'log'), '');
@@ -130,7 +132,7 @@ export const inPath = (program: string): string | undefined =>
 /** `node test/beds/<bed>.ts [--timeout SECONDS] [--memory MIB] [--processors N] [--env KEY=VALUE] FILE… | -- COMMAND…` */
 export async function main(bed: Bed, argv: readonly string[]): Promise<number> {
   const words = [...argv];
-  const env: Record<string, string> = { HEDDLE_DEEP: '1' };
+  const env: Record<string, string> = {};
   const options = { timeout: 600, memory: 1024, processors: 2, env };
   while (words[0]?.startsWith('--') && words[0] !== '--') {
     const [flag, value = ''] = words.splice(0, 2);

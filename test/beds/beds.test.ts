@@ -16,14 +16,15 @@ const bedTest = (bed: Bed, what: string, fn: () => Promise<void>): void =>
   void test(`${bed.name}: ${what}`, { skip: bed.missing(), timeout: 120_000 }, fn);
 
 bedTest(uml, 'words and exit code come out, the machine is not written to, nothing is left', async () => {
-  const script = 'uname -r; echo $HELLO; touch /beds-were-here; modprobe ip_vs && echo loaded; exit 7';
+  const script =
+    'uname -r; echo $HELLO; echo deep $HEDDLE_DEEP; touch /beds-were-here; modprobe ip_vs && echo loaded; exit 7';
   const { code, log, timedOut } = await uml.run(['bash', '-c', script], {
     env: { HELLO: 'hello' },
     timeout: 60,
   });
   assert.equal(code, 7, log);
   assert.equal(timedOut, false);
-  assert.match(log, /^\d+\.\d+.*\nhello\n.*Read-only file system\nloaded\n$/s);
+  assert.match(log, /^\d+\.\d+.*\nhello\ndeep 1\n.*Read-only file system\nloaded\n$/s);
   assert.equal(fs.existsSync('/beds-were-here'), false);
   assert.deepEqual(folders(), []);
 });

@@ -26,6 +26,8 @@ mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 printf '#!/bin/bash\nexec /usr/sbin/modprobe -d %q "$@"\n' "$bed_modules" >/run/bin/modprobe
 chmod 755 /run/bin/modprobe
 [ ! -e /proc/sys/kernel/modprobe ] || echo /run/bin/modprobe >/proc/sys/kernel/modprobe
+# As systemd does it, too: its module comes with the first who opens it.
+[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200; } 2>/dev/null
 
 truncate -s 900M /run/disk; mkfs.ext4 -q -F /run/disk; modprobe loop; modprobe ext4; mount -o loop /run/disk /run/tmp || echo "no ext4" >&2
 ip link set lo up

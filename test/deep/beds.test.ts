@@ -40,6 +40,7 @@ function under(bed: Bed, { files, timeout, processors, slice, routing }: Run): v
     t.diagnostic(`${ran ?? 'no'} tests passed, ${skipped ?? 'none'} skipped, in ${Math.round(ms / 1000)} s`);
     assert.equal(code, 0, `${timedOut ? 'out of time\n' : ''}${log}\n${console}`);
     assert.ok(Number(ran) > 0, 'something ran');
+    assert.doesNotMatch(log, /npm run check:deep/, 'skipped here, it would run nowhere');
   });
 }
 

@@ -92,7 +92,7 @@ export function createOverlay(route: OverlayRoute, options: OverlayOptions): Ove
       const name = names.get(index ?? 0);
       return name !== undefined && tunnels.has(name) ? name : undefined;
     };
-    const [link, ranges] = [uplink(), cidrs.map(parseCidr)];
+    const [link, ranges, own] = [uplink(), cidrs.map(parseCidr), new Set(nodeAddresses)];
     const isOfPods = (dst: string, via: string | undefined): boolean => {
       const cidr = parseCidr(dst);
       return (
@@ -102,6 +102,9 @@ export function createOverlay(route: OverlayRoute, options: OverlayOptions): Ove
         )
       );
     };
+    // To whatever range: the node that had a block may have gone while no agent ran. Nobody else names a source.
+    const isOurs = (via: string | undefined, src: string | undefined): boolean =>
+      via !== undefined && src !== undefined && own.has(src);
     return [
       ...route
         .fdb()
@@ -119,7 +122,8 @@ export function createOverlay(route: OverlayRoute, options: OverlayOptions): Ove
         .filter(({ protocol }) => protocol === PROTOCOL)
         .flatMap(({ dst, via, dev, src, metric, tunnel }) => {
           const name =
-            tunnelAt(dev) ?? (names.get(dev ?? 0) === link && isOfPods(dst, via) ? link : undefined);
+            tunnelAt(dev) ??
+            (names.get(dev ?? 0) === link && (isOfPods(dst, via) || isOurs(via, src)) ? link : undefined);
           return name === undefined ? [] : [pieces.routeTo({ dst, dev: name, via, src, metric, tunnel })];
         }),
     ];

@@ -130,3 +130,31 @@ test('without a tunnel, blocks of pools are routed like all ranges of pods, and 
     'it is said',
   );
 });
+
+test('the route to a block of a node that went while no agent ran goes when one starts; routes of others stay', {
+  skip: needsRoot,
+}, (t) => {
+  const lab = createLab(t, 2);
+  const [one, two] = lab.nodes;
+  const { route, settings } = one!;
+  const start = () =>
+    createOverlay(route, { vni: 72, port: 4789, mtu: mtuOf, nodeAddresses: settings.nodeAddresses });
+  const state = stateOf(lab, one!, only('native'));
+  const blocks = ['10.99.2.0/24', 'fd99:2::/64'];
+  const others = ['198.18.0.0/15', 'fd98::/64'];
+  for (const [i, dst] of others.entries())
+    route.replaceRoute({ dst, via: two!.remote.addresses[i] ?? '', dev: 'eth0' });
+  const there = (dsts: readonly string[]) => {
+    const all = new Set(route.routes().map(({ dst }) => dst));
+    return dsts.filter((dst) => all.has(dst));
+  };
+  start().prune({ ...state, routes: new Map([['node-2', { ...two!.remote, podCidrs: blocks }]]) });
+  assert.deepEqual(there(blocks), blocks);
+  const next = start();
+  const alone = { ...state, routes: new Map() };
+  assert.equal(next.verify(alone).filter(({ kind }) => kind === 'foreign').length, blocks.length);
+  next.prune(alone);
+  assert.deepEqual(there(blocks), []);
+  assert.deepEqual(there(others), others);
+  assert.deepEqual(next.verify(alone), []);
+});

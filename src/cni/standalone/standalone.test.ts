@@ -124,3 +124,25 @@ it('what an agent was in the middle of is taken back by the next', async (t) => 
   await host.startAgent();
   assert.deepEqual(host.inventory(), before);
 });
+
+it('a full range is code 101 and names its biggest users; an address that rests is given before that', async (t) => {
+  const host = await testHost(t, { podRanges: ['10.9.1.0/29'], nodeAddresses: [] });
+  await host.startAgent();
+  const add = (id: string) => {
+    host.container(id);
+    return host.cni(
+      'ADD',
+      id,
+      {},
+      { CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-${id}` },
+    );
+  };
+  const made = [];
+  for (const id of ['0', '1', '2', '3', '4']) made.push((await add(id)).code);
+  assert.deepEqual(made, [0, 0, 0, 0, 0]);
+  const { code, out } = await add('5');
+  assert.equal(out?.code, 101, `${code} ${JSON.stringify(out)}`);
+  assert.match(out.msg, /10\.9\.1\.0\/29\): all 5 are taken, most by shop\/web \(5\)/);
+  assert.equal((await host.cni('DEL', '3')).code, 0);
+  assert.equal((await host.cni('ADD', '5')).code, 0);
+});

@@ -39,7 +39,7 @@ export interface Behaviour {
 
 /** Calls that one pod makes for one request. */
 const MOST_CALLS = 16;
-const MOST_PER_SECOND = 100;
+const MOST_PER_SECOND = 1000;
 /** Once an hour: timers cannot wait for weeks. */
 const LEAST_PER_SECOND = 1 / 3600;
 

@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { behave, type BehaveDeps, callAll, type Outcome } from './behave.ts';
 import type { CallTarget } from './behaviour.ts';
+import { keepPace } from './pace.ts';
 import type { CallReport, StandInPod } from './types.ts';
 
 export interface BehavioursDeps {
@@ -14,6 +15,8 @@ export interface BehavioursDeps {
   ): Promise<CallReport>;
   onCall(pod: StandInPod, report: CallReport): void;
   random?: () => number;
+  /** Milliseconds, never going back. */
+  now?: () => number;
 }
 
 export interface Behaviours {
@@ -25,6 +28,8 @@ export interface Behaviours {
   ): Promise<Outcome> | undefined;
   /** The pod is there, or is another than before: its own rounds follow. */
   apply(pod: StandInPod): void;
+  /** Calls that were not made: their time had passed, or as many were under way as there may be. */
+  missed(uid: string): number;
   /** The pod goes: so does what it waits for. */
   drop(uid: string): void;
 }
@@ -38,27 +43,41 @@ interface Active {
   pod: StandInPod;
   calls: number;
   askers: Set<AbortController>;
+  missed: number;
   rate: number | undefined;
-  rounds: NodeJS.Timeout | undefined;
+  /** Ends the rounds that it begins by itself. */
+  endRounds: (() => void) | undefined;
 }
 
 export function createBehaviours(deps: BehavioursDeps): Behaviours {
-  const { random = Math.random } = deps;
+  const { random = Math.random, now = () => performance.now() } = deps;
   const active = new Map<string, Active>();
   let calls = 0;
 
   function entryOf(pod: StandInPod): Active {
     const found = active.get(pod.uid);
     if (found) return found;
-    const entry: Active = { pod, calls: 0, askers: new Set(), rate: undefined, rounds: undefined };
+    const entry: Active = {
+      pod,
+      calls: 0,
+      askers: new Set(),
+      missed: 0,
+      rate: undefined,
+      endRounds: undefined,
+    };
     active.set(pod.uid, entry);
     return entry;
   }
 
+  const isFull = (entry: Active) => entry.calls >= MOST_OF_POD || calls >= MOST_OF_NODE;
+
   const depsOf = (entry: Active): BehaveDeps => ({
     call: (target, headers, signal) => deps.call(entry.pod, target, headers, signal),
     admit() {
-      if (entry.calls >= MOST_OF_POD || calls >= MOST_OF_NODE) return undefined;
+      if (isFull(entry)) {
+        entry.missed++;
+        return undefined;
+      }
       entry.calls++;
       calls++;
       return () => {
@@ -80,21 +99,28 @@ export function createBehaviours(deps: BehavioursDeps): Behaviours {
     }
   }
 
+  /** One that finds no room for a single call is not begun. */
   function round(entry: Active): void {
     const { behaviour } = entry.pod;
     if (!behaviour) return;
+    if (isFull(entry)) return miss(entry, 1);
     const asker = new AbortController();
     void during(entry, asker, callAll(behaviour, {}, asker.signal, depsOf(entry)));
   }
 
-  /** The first one after a part of the time between two, so that pods made together do not call together. */
-  function begin(entry: Active, rate: number): void {
-    const ms = 1000 / rate;
-    entry.rounds = setTimeout(() => {
-      round(entry);
-      entry.rounds = setInterval(() => round(entry), ms);
-    }, random() * ms);
+  function miss(entry: Active, rounds: number): void {
+    entry.missed += rounds * (entry.pod.behaviour?.calls?.length ?? 0);
   }
+
+  /** The first one after a part of the time between two, so that pods made together do not call together. */
+  const begin = (entry: Active, rate: number): (() => void) =>
+    keepPace({
+      rate,
+      phase: random(),
+      now,
+      once: () => round(entry),
+      onMissed: (rounds) => miss(entry, rounds),
+    });
 
   return {
     onRequest(pod, headers, asker) {
@@ -110,15 +136,15 @@ export function createBehaviours(deps: BehavioursDeps): Behaviours {
       const rate = pod.draining ? undefined : pod.behaviour?.rate;
       if (rate === entry.rate) return;
       entry.rate = rate;
-      // One handle, whichever of the two it is.
-      clearTimeout(entry.rounds);
-      if (rate !== undefined) begin(entry, rate);
+      entry.endRounds?.();
+      entry.endRounds = rate === undefined ? undefined : begin(entry, rate);
     },
+    missed: (uid) => active.get(uid)?.missed ?? 0,
     drop(uid) {
       const entry = active.get(uid);
       if (!entry) return;
       active.delete(uid);
-      clearTimeout(entry.rounds);
+      entry.endRounds?.();
       for (const asker of entry.askers) asker.abort(new Error('ECANCELED the pod goes'));
     },
   };

@@ -159,6 +159,7 @@ export function createEngine(deps: EngineDeps): Engine {
         errors: errorsOf(entry),
         connections: entry.sockets?.connections ?? 0,
         requests: entry.requests,
+        callsMissed: behaviours.missed(entry.pod.uid),
       })),
     async close() {
       const entries = [...served.values()];

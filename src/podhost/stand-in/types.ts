@@ -36,6 +36,8 @@ export interface StandInPodStatus {
   errors: { port: number; protocol: 'TCP' | 'UDP'; error: string }[];
   connections: number;
   requests: number;
+  /** Calls of its own that were not made: their time had passed, or too many were under way. */
+  callsMissed: number;
 }
 
 /** What an echo says about a request. */

@@ -45,6 +45,31 @@ test('bytes are base64, ports are numbers or texts', () => {
   ]);
 });
 
+test('a pod is read with what JSON has in place of its inner messages', () => {
+  const cpu = field(1, Buffer.concat([field(1, 'cpu'), field(2, field(1, '100m'))]));
+  const probe = Buffer.concat([field(1, field(4, Buffer.concat([field(1, 80), field(2, '')]))), field(2, 0)]);
+  const container = Buffer.concat([field(1, 'c'), field(8, cpu), field(10, probe)]);
+  const files = Buffer.concat([field(1, 'data'), field(2, field(2, field(1, '')))]);
+  const status = field(3, Buffer.concat([field(1, ''), field(9, '')]));
+  const spec = field(2, Buffer.concat([field(1, files), field(2, container), field(11, 1), field(13, 0)]));
+  assert.deepEqual(decodeProtobuf(body('v1', 'Pod', field(1, field(1, 'p')), spec, status)), {
+    kind: 'Pod',
+    apiVersion: 'v1',
+    metadata: { name: 'p' },
+    spec: {
+      volumes: [{ name: 'data', emptyDir: {} }],
+      containers: [
+        {
+          name: 'c',
+          resources: { limits: { cpu: '100m' } },
+          livenessProbe: { grpc: { port: 80, service: '' } },
+        },
+      ],
+      hostNetwork: true,
+    },
+  });
+});
+
 test('what the tables do not know is refused by name, not dropped', () => {
   assert.throws(
     () => decodeProtobuf(body('v1', 'Namespace', field(9, 'x'))),
@@ -55,14 +80,19 @@ test('what the tables do not know is refused by name, not dropped', () => {
 
 test('no bytes break the decoder', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, framed) => {
-      const given = framed ? body('v1', 'Secret', Buffer.from(bytes)) : Buffer.from(bytes);
-      try {
-        decodeProtobuf(given);
-      } catch (error) {
-        assert.ok(error instanceof ApiFailure, String(error));
-      }
-    }),
+    fc.property(
+      fc.uint8Array({ maxLength: 200 }),
+      fc.boolean(),
+      fc.constantFrom('Secret', 'Pod', 'PodSpec', 'Probe'),
+      (bytes, framed, kind) => {
+        const given = framed ? body('v1', kind, Buffer.from(bytes)) : Buffer.from(bytes);
+        try {
+          decodeProtobuf(given);
+        } catch (error) {
+          assert.ok(error instanceof ApiFailure, String(error));
+        }
+      },
+    ),
     { numRuns: 2000 },
   );
 });

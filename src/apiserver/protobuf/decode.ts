@@ -48,7 +48,11 @@ const isEmpty = (value: WireValue) => value === 0n || (typeof value !== 'bigint'
 
 function put(result: Fields, field: FieldSpec, value: WireValue, depth: number): void {
   const { name, type, list } = field;
-  if (type === 'm' || type === 'n') {
+  if (type.startsWith('~')) {
+    Object.assign(result, message(type.slice(1), bytesOf(value), depth + 1));
+    return;
+  }
+  if (type === 'm' || type === 'n' || type === 'u') {
     const [key, held] = mapEntry(type, value);
     const map = (result[name] ??= {}) as Fields;
     Object.defineProperty(map, key, { value: held, enumerable: true, writable: true, configurable: true });
@@ -59,16 +63,20 @@ function put(result: Fields, field: FieldSpec, value: WireValue, depth: number):
   else if (read !== undefined && !isLeftOut(type, read)) result[name] = read;
 }
 
+/** Messages that say something by being there. */
+const KEPT = new Set(['ObjectMeta', 'EmptyDirVolumeSource', 'DownwardAPIVolumeSource', 'LabelSelector']);
+
 /** Go writes empty fields that are no pointers; in JSON they are left out. */
 const isLeftOut = (type: string, value: unknown) =>
   (type === 's' && value === '') ||
   (type === 'i' && value === 0) ||
   (type === 'b' && value === false) ||
-  (type !== 'ObjectMeta' && typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+  (!KEPT.has(type) && typeof value === 'object' && value !== null && Object.keys(value).length === 0);
 
 function readValue(type: string, value: WireValue, depth: number): unknown {
   switch (type) {
     case 's':
+    case 'S':
       return textOf(value);
     case 'i':
     case 'I':
@@ -76,6 +84,8 @@ function readValue(type: string, value: WireValue, depth: number): unknown {
     case 'b':
     case 'B':
       return numberOf(value) !== 0;
+    case 'q':
+      return message('Quantity', bytesOf(value), depth + 1)['text'];
     case 'y':
       return bytesOf(value);
     case 't': {
@@ -97,12 +107,15 @@ function timeOf(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z');
 }
 
-function mapEntry(type: 'm' | 'n', value: WireValue): [key: string, value: string] {
+function mapEntry(type: 'm' | 'n' | 'u', value: WireValue): [key: string, value: unknown] {
   let key = '';
-  let held = '';
+  let held: unknown = '';
   for (const field of readFields(bytesOf(value)))
     if (field.number === 1) key = textOf(field.value);
     else if (field.number === 2)
-      held = type === 'm' ? textOf(field.value) : Buffer.from(bytesOf(field.value)).toString('base64');
+      held =
+        type === 'n'
+          ? Buffer.from(bytesOf(field.value)).toString('base64')
+          : readValue(type === 'm' ? 's' : 'q', field.value, 0);
   return [key, held];
 }

@@ -1,9 +1,12 @@
 /**
  * The numbers of the fields in the messages that kubectl's own commands send (`create namespace`, `create
  * deployment`, `auth can-i`, `drain`, …); manifests always come as JSON. Each line is `number name type`:
- * s text, i number, b flag (left out when empty; I and B are kept, being pointers in Go), y bytes, t time,
- * x number or text, m map of texts, n map of bytes, or another message; [] for lists.
+ * s text, i number, b flag (left out when empty; S, I and B are kept, being pointers in Go), y bytes, t time,
+ * x number or text, q quantity, m map of texts, n map of bytes, u map of quantities, or another message; [] for
+ * lists, ~ for a message whose fields JSON has in place of it.
  */
+import { POD_MESSAGES } from './pod-messages.ts';
+
 export interface FieldSpec {
   readonly name: string;
   readonly type: string;
@@ -12,6 +15,7 @@ export interface FieldSpec {
 export type MessageSpec = ReadonlyMap<number, FieldSpec>;
 
 const SOURCE: Readonly<Record<string, string>> = {
+  ...POD_MESSAGES,
   ObjectMeta: `1 name s, 2 generateName s, 3 namespace s, 4 selfLink s, 5 uid s, 6 resourceVersion s,
     7 generation i, 8 creationTimestamp t, 9 deletionTimestamp t, 10 deletionGracePeriodSeconds I, 11 labels m,
     12 annotations m, 13 ownerReferences []OwnerReference, 14 finalizers []s`,
@@ -46,16 +50,6 @@ const SOURCE: Readonly<Record<string, string>> = {
   DeploymentStrategy: '1 type s, 2 rollingUpdate RollingUpdateDeployment',
   RollingUpdateDeployment: '1 maxUnavailable x, 2 maxSurge x',
   PodTemplateSpec: '1 metadata ObjectMeta, 2 spec PodSpec',
-  PodSpec: `2 containers []Container, 3 restartPolicy s, 4 terminationGracePeriodSeconds I,
-    5 activeDeadlineSeconds I, 6 dnsPolicy s, 7 nodeSelector m, 8 serviceAccountName s, 9 serviceAccount s,
-    10 nodeName s, 11 hostNetwork b, 12 hostPID b, 13 hostIPC b, 14 securityContext Empty,
-    15 imagePullSecrets []LocalObjectReference, 16 hostname s, 17 subdomain s, 19 schedulerName s,
-    20 initContainers []Container, 21 automountServiceAccountToken B`,
-  Container: `1 name s, 2 image s, 3 command []s, 4 args []s, 5 workingDir s, 6 ports []ContainerPort,
-    7 env []EnvVar, 8 resources Empty, 13 terminationMessagePath s, 14 imagePullPolicy s, 16 stdin b,
-    17 stdinOnce b, 18 tty b, 20 terminationMessagePolicy s`,
-  ContainerPort: '1 name s, 2 hostPort i, 3 containerPort i, 4 protocol s, 5 hostIP s',
-  EnvVar: '1 name s, 2 value s',
   Empty: '',
   Binding: '1 metadata ObjectMeta, 2 target ObjectReference',
   Eviction: '1 metadata ObjectMeta, 2 deleteOptions DeleteOptions',

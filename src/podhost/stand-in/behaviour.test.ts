@@ -85,7 +85,7 @@ for (const [key, value, words] of [
   ['calls', 'http://u:p@a/', /no user/],
   ['calls', 'grpc://a%zzb:1/', /host must be/],
   ['calls', Array.from({ length: 17 }, (_, i) => `http://a${i}/`).join(), /1 to 16 URLs/],
-  ['rate', '101/s', /to 100\/s/],
+  ['rate', '1001/s', /to 1000\/s/],
   ['rate', '0/s', /an hour/],
   ['rate', '0.000001/m', /an hour/],
   ['rate', '2/s', /nothing to call/],

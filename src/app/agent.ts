@@ -3,7 +3,7 @@
  * this is the order in which a node comes up; what stands in the kernel from an earlier run is taken over.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
-import { release, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { LEASE, POD } from '../api/kinds.ts';
 import { createEventRecorder } from '../client/events.ts';
@@ -44,8 +44,7 @@ import { systemClock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
 import { createHousekeeping } from '../lib/memory.ts';
 import { createMetrics } from '../lib/metrics.ts';
-import { goArch, nodeIdentity, osImage } from '../lib/machine.ts';
-import { VERSION } from '../lib/version.ts';
+import { nodeInfo } from '../lib/machine.ts';
 import { serveSocket } from '../lib/socket-server.ts';
 import { begun, runTasks, shutdownSignal } from '../lib/tasks.ts';
 import { createFlowLog } from '../observe/flow-log.ts';
@@ -181,7 +180,7 @@ const pods = createPodController({
 const cgroupMount = findCgroup2Mount() ?? '';
 const cgroups = openCgroupSet(cgroupMount, join(cgroupMount, nodePaths.cgroup, 'pods'));
 const events = createEventRecorder(client, { component: 'heddle-agent', host: nodeName, log, clock });
-const { pressure, room } = await openNodeRoom({ config, self, paths: nodePaths, events, clock, log });
+const own = await openNodeRoom({ config, self, paths: nodePaths, events, clock, log });
 const network = watchNetwork(
   createConflist({
     list: HEDDLE_LIST,
@@ -197,6 +196,7 @@ const podHost = createPodHost({
   allowHost: config.allowHost === true,
   runtimeByDefault: config.runtime,
   hostAddresses: self.addresses,
+  node: own.state,
   paths: {
     netns: paths.netns,
     state: nodePaths.state,
@@ -385,7 +385,7 @@ await runTasks(
     },
     { name: 'pods', run: (stop) => pods.run(stop) },
     { name: 'network of pods', run: (stop) => network.run(stop) },
-    { name: 'what the machine has left', run: (stop) => pressure.run(stop) },
+    { name: 'what the machine has left', run: (stop) => own.pressure.run(stop) },
     { name: 'health checks', run: (stop) => healthChecks.run(stop) },
     { name: 'paths', run: (stop) => pathProofs.watch.run(stop) },
     ...addresses.tasks({ metrics, route, attachments: podHost.attachments }),
@@ -423,15 +423,9 @@ await runTasks(
             node: nodeName,
             addresses: self.addresses,
             labels: nodeLabels(self),
-            info: {
-              kernelVersion: release(),
-              osImage: osImage(),
-              architecture: goArch(),
-              version: VERSION,
-              ...nodeIdentity(config.id, nodeName),
-            },
-            room,
-            conditions: () => [pathProofs.watch.condition(), ...pressure.conditions()],
+            info: nodeInfo(config.id, nodeName),
+            room: own.room,
+            conditions: () => [pathProofs.watch.condition(), ...own.pressure.conditions()],
             notReady: () => (datapath.isReady() ? network.problem() : 'the data path is not programmed yet'),
             clock,
             log,

@@ -6,6 +6,7 @@ import type { NodePaths } from '../cluster/paths.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { readMachineRoom } from '../lib/machine-room.ts';
+import type { NodeState } from '../podhost/admission.ts';
 import { type NodeRoom, nodeRoom } from '../podhost/node-room.ts';
 import { createNodePressure, type NodePressure, type Pressure } from '../podhost/pressure.ts';
 
@@ -22,6 +23,8 @@ export interface OpenNodeRoom {
   readonly pressure: NodePressure;
   /** Undefined until the machine could be read. */
   room(): NodeRoom | undefined;
+  /** For who takes pods. */
+  state(): NodeState;
 }
 
 /** As a kubelet names them: NodeHasDiskPressure, NodeHasNoDiskPressure, … */
@@ -53,11 +56,11 @@ export async function openNodeRoom(deps: NodeRoomDeps): Promise<OpenNodeRoom> {
     log,
   });
   await pressure.look();
-  return {
-    pressure,
-    room() {
-      const machine = pressure.machine();
-      return machine && nodeRoom(machine, thresholds, self.resources);
-    },
+  const room = () => {
+    const machine = pressure.machine();
+    return machine && nodeRoom(machine, thresholds, self.resources);
   };
+  const pressures = () =>
+    pressure.conditions().flatMap(({ type, status }) => (status === 'True' ? [type] : []));
+  return { pressure, room, state: () => ({ allocatable: room()?.allocatable, pressures: pressures() }) };
 }

@@ -1,7 +1,8 @@
 /** What this machine is, in the words that Kubernetes uses for it. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { arch } from 'node:os';
+import { arch, release } from 'node:os';
+import { VERSION } from './version.ts';
 
 /** `amd64` for what Node calls x64. */
 export const goArch = (): string => ({ x64: 'amd64', ia32: '386' })[arch() as string] ?? arch();
@@ -42,3 +43,20 @@ export function nodeIdentity(cluster: string, node: string): NodeIdentity {
     bootID: readText('/proc/sys/kernel/random/boot_id'),
   };
 }
+
+export interface NodeInfo extends NodeIdentity {
+  readonly kernelVersion: string;
+  readonly osImage: string;
+  readonly architecture: string;
+  /** Of Heddle. */
+  readonly version: string;
+}
+
+/** What `kubectl get nodes -o wide` and `kubectl describe node` show of it. */
+export const nodeInfo = (cluster: string, node: string): NodeInfo => ({
+  kernelVersion: release(),
+  osImage: osImage(),
+  architecture: goArch(),
+  version: VERSION,
+  ...nodeIdentity(cluster, node),
+});

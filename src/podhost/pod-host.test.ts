@@ -207,6 +207,17 @@ test('a pod that asks for the processes of the machine is refused by name', asyn
   assert.equal(waiting.reason, 'HostAccessRefused');
   assert.match(waiting.message!, /spec\.hostPID: .*--allow-host/);
   assert.deepEqual(links(), []);
+  const { patches } = node;
+  const written = patches.length;
+  add(testPod('web', { hostPID: true, priority: 1 }));
+  await eventually('it is looked at again', () => patches.length > written || node.host.status().pods === 1);
+  const events = node.events.filter(({ pod }) => pod === 'web');
+  assert.deepEqual(
+    events.map(({ type, reason }) => [type, reason]),
+    [['Warning', 'FailedCreatePodSandBox']],
+    'told once',
+  );
+  assert.match(events[0]!.message, /^HostAccessRefused: spec\.hostPID/);
 });
 
 test('a pod on the network of its node has its addresses and ports, and takes nothing of it along', async () => {
@@ -253,6 +264,9 @@ test('a pod is set up again after a failure', async () => {
     () => node.pods.get('uid-web')!.status?.containerStatuses?.[0]?.state?.waiting?.message,
   );
   assert.match(waiting, /10\.9\.1\.0\/24/);
+  assert.ok(
+    node.events.some(({ reason, message }) => reason === 'FailedCreatePodSandBox' && message === waiting),
+  );
   await node.ipam.release('x7/eth0');
   await ready('web');
 });
@@ -371,3 +385,38 @@ async function toldOfAnnotations(): Promise<void> {
   await eventually('nothing is wrong any more', () => !told());
   await eventually('answers are as before', async () => (await statusOf()) === 200);
 }
+
+test('a pod beyond the node’s room fails, is told why, and goes when it is deleted; what was there stays', async (t) => {
+  const small = await createTestNode({
+    node: () => ({ allocatable: { cpu: '1', pods: '2' }, pressures: [] }),
+  });
+  t.after(() => small.close());
+  small.startStandIn();
+  await small.startHost();
+  const asking = (name: string, cpu: string) => {
+    const pod = testPod(name);
+    pod.spec!.containers[0]!.resources = { requests: { cpu } };
+    small.pods.set(`uid-${name}`, pod);
+    small.changed();
+  };
+  const statusOf = (name: string) => small.pods.get(`uid-${name}`)?.status;
+  asking('first', '700m');
+  asking('second', '400m');
+  await eventually('the second has failed', () => statusOf('second')?.phase === 'Failed');
+  assert.equal(statusOf('second')?.reason, 'OutOfcpu');
+  assert.deepEqual(
+    small.events.filter(({ pod }) => pod === 'second').map(({ reason }) => reason),
+    ['OutOfcpu'],
+  );
+  await eventually('the first runs', () => isReady(small.pods.get('uid-first')));
+  await small.stopHost();
+  asking('third', '400m');
+  await small.startHost();
+  await eventually('a restarted agent counts what it has', () => statusOf('third')?.reason === 'OutOfcpu');
+  assert.ok(isReady(small.pods.get('uid-first')));
+  const second = small.pods.get('uid-second')!;
+  const deletionTimestamp = '2026-01-01T00:00:00Z';
+  small.pods.set('uid-second', { ...second, metadata: { ...second.metadata, deletionTimestamp } });
+  small.changed();
+  await eventually('it goes', () => !small.pods.has('uid-second'));
+});

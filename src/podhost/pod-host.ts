@@ -10,6 +10,7 @@ import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { CheckDeps } from './health/check.ts';
+import { createAdmission, type NodeState, type Rejection, rejectedStatus } from './admission.ts';
 import { createCriNode, type CriNode } from './cri/node.ts';
 import { createCriSandbox } from './cri/sandbox.ts';
 import { createPodWorker, type PodWorker, type WorkerDeps } from './pod-worker.ts';
@@ -41,6 +42,8 @@ export interface PodHostOptions {
   };
   conflist: Conflist;
   dns: DnsSettings;
+  /** What the node has and is short of; absent: it takes every pod. */
+  node?(): NodeState;
   /** For pods that run programs. */
   processes: ProcessOptions;
   callbacks: {
@@ -118,6 +121,8 @@ export function createPodHost(options: PodHostOptions): PodHost {
   const listeners: (() => void)[] = [];
   const restored = Promise.withResolvers<void>();
   const counts = { setUps: 0, tearDowns: 0, adopted: 0 };
+  /** By uid, pods that the node has not taken. */
+  const rejected = new Map<string, Rejection>();
   let desired: readonly Pod[] | undefined;
   let running: AbortSignal | undefined;
 
@@ -182,12 +187,42 @@ export function createPodHost(options: PodHostOptions): PodHost {
     );
   }
 
+  /** Once for all that are new: what is here comes first. */
+  function admissionOf(wanted: ReadonlyMap<string, Pod>) {
+    const admission = options.node && createAdmission(options.node());
+    for (const [uid, pod] of wanted) if (workers.has(uid) && !hasEnded(pod)) admission?.take(pod);
+    return {
+      /** Whoever is not taken hears of it. */
+      isTaken(uid: string, pod: Pod): boolean {
+        const before = rejected.get(uid);
+        const why = before ?? admission?.admit(pod);
+        if (!why) return true;
+        if (!before) reject(uid, pod, why);
+        return false;
+      },
+    };
+  }
+
+  function reject(uid: string, pod: Pod, why: Rejection): void {
+    const at = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
+    rejected.set(uid, why);
+    log.info('a pod was not taken', { pod: `${pod.metadata.namespace}/${pod.metadata.name}`, ...why });
+    options.processes.event?.(pod, 'Warning', why.reason, why.message);
+    deps.statuses.touch(uid, () =>
+      rejected.has(uid) ? { pod, status: rejectedStatus(pod, why, at) } : undefined,
+    );
+  }
+
   function distribute(): void {
     if (!running || !desired) return;
     const wanted = new Map(desired.map((pod) => [pod.metadata.uid ?? '', pod]));
     for (const [uid, worker] of workers) if (!wanted.has(uid)) worker.want(undefined);
+    for (const uid of rejected.keys()) if (!wanted.has(uid)) rejected.delete(uid);
+    let admission: { isTaken(uid: string, pod: Pod): boolean } | undefined;
     for (const [uid, pod] of wanted) {
       if (isOver(pod) && !workers.has(uid)) continue;
+      const isNew = !workers.has(uid) && !pod.metadata.deletionTimestamp;
+      if (isNew && !(admission ??= admissionOf(wanted)).isTaken(uid, pod)) continue;
       const worker = workers.get(uid) ?? createPodWorker(deps, uid, running);
       workers.set(uid, worker);
       worker.want(pod);
@@ -253,9 +288,10 @@ export function createPodHost(options: PodHostOptions): PodHost {
   };
 }
 
+const hasEnded = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
+
 /** Ended by itself, and nothing of it is here. */
-const isOver = ({ metadata, status }: Pod): boolean =>
-  (status?.phase === 'Succeeded' || status?.phase === 'Failed') && !metadata.deletionTimestamp;
+const isOver = (pod: Pod): boolean => hasEnded(pod) && !pod.metadata.deletionTimestamp;
 
 /** At most `size` pieces of work at once, first come first served. */
 function createSlots(size: number): <T>(work: () => Promise<T>) => Promise<T> {

@@ -19,6 +19,7 @@ import type { LocalPod, PodHostOptions } from './pod-host.ts';
 import { portsOf } from './ports.ts';
 import type { PodRecord, Records } from './records.ts';
 import { refusal } from './refusal.ts';
+import { saidOnce } from './said-once.ts';
 import { netnsIdentity, type Sandbox } from './sandbox.ts';
 import type { StandInClient } from './stand-in/client.ts';
 import { behaviourOf, behaviourProblems } from './stand-in/behaviour.ts';
@@ -111,8 +112,6 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
   let servedPorts = '';
   /** Problems of its annotations that an event told. */
   let told = '';
-  /** Why it has no sandbox, as an event told. */
-  let unmade = '';
   /** Ran before this agent did: its probes go on from where the API server says they were. */
   let adopted = false;
   /** Nothing of it is left on this node. */
@@ -179,7 +178,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
         if (cause === life.signal.reason) continue;
         error = errorText(cause);
         log.warn('a step of a pod failed; trying again', { pod: label(), stage, error });
-        tellUnmade(error);
+        if (!mustGo()) tellTrouble(stage === 'new' ? 'FailedCreatePodSandBox' : 'FailedSync', error);
         touchStatus();
         resting = new AbortController();
         await clock.sleep(backoff.next(), AbortSignal.any([signal, resting.signal])).catch(() => {});
@@ -187,17 +186,15 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     }
   }
 
-  /** What only the machine can mend is told once for each text. */
-  function tellUnmade(words: string): void {
-    if (record?.runtime !== 'cri' || stage !== 'new' || words === unmade || !pod) return;
-    unmade = words;
-    deps.processes.event?.(pod, 'Warning', 'FailedCreatePodSandBox', words);
-  }
+  const tellTrouble = saidOnce((reason, message) => {
+    if (pod) deps.processes.event?.(pod, 'Warning', reason, message);
+  }, clock);
 
   async function step(): Promise<void> {
     if (mustGo()) return takeDown();
     if (!pod) return;
     refused = refusal(pod, { ...defaults, allowHost: deps.allowHost });
+    if (refused) tellTrouble('FailedCreatePodSandBox', `${refused.reason}: ${refused.message}`);
     if (refused) return touchStatus();
     tellProblems(pod);
     if (sandboxLost) await leaveSandbox(pod);

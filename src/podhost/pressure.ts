@@ -137,9 +137,7 @@ function shortages(
       ? [`${signal} is ${text(signal, available)}, expected ${text(signal, least)}`]
       : [];
   });
-  return words.length === 0
-    ? undefined
-    : `${words.join('; ')} (--eviction-hard of "heddle up" sets it); no new pods are taken`;
+  return words.length === 0 ? undefined : `${words.join('; ')}; no new pods are taken`;
 }
 
 function extentOf(signal: Signal, { memory, disk, inodes, pids }: MachineRoom): Extent {

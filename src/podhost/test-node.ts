@@ -49,7 +49,9 @@ export interface TestNode {
   close(): Promise<void>;
 }
 
-export async function createTestNode(more: { allowHost?: boolean } = {}): Promise<TestNode> {
+export async function createTestNode(
+  more: Partial<Pick<PodHostOptions, 'allowHost' | 'node'>> = {},
+): Promise<TestNode> {
   const made = await run(['make', '-s', '-C', join(root, 'native')]);
   if (made.code !== 0) throw new Error(made.stderr);
   const folder = await mkdtemp(join(tmpdir(), `heddle-test-${process.pid}-node-`));
@@ -103,7 +105,7 @@ export async function createTestNode(more: { allowHost?: boolean } = {}): Promis
       node.host = createPodHost({
         nodeName: 'node-1',
         standInByDefault: true,
-        allowHost: more.allowHost,
+        ...more,
         hostAddresses: ['10.9.0.1', 'fd00:9::1'],
         paths: {
           netns(name) {

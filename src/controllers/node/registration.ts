@@ -6,6 +6,7 @@ import type { Client } from '../../client/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
+import type { NodeInfo } from '../../lib/machine.ts';
 
 export interface RegistrationDeps {
   readonly client: Client;
@@ -14,15 +15,7 @@ export interface RegistrationDeps {
   /** Of its own and of its place, beside those that every node has. */
   readonly labels?: Readonly<Record<string, string>>;
   /** What the machine is, as `kubectl get nodes -o wide` shows it. */
-  readonly info: {
-    readonly kernelVersion: string;
-    readonly osImage: string;
-    readonly architecture: string;
-    readonly version: string;
-    readonly machineID: string;
-    readonly systemUUID: string;
-    readonly bootID: string;
-  };
+  readonly info: NodeInfo;
   /** Quantities by name of the resource; undefined while it is not known. */
   room(): { readonly capacity: Quantities; readonly allocatable: Quantities } | undefined;
   /** Beside Ready: what the agent has found out of its node. */

@@ -118,11 +118,18 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
         if (signal.aborted) throw error;
         known = true;
         const reason = error instanceof ConfigError ? error.reason : 'CreateContainerError';
-        if (waiting.message !== errorText(error)) say('Warning', 'Failed', `Error: ${errorText(error)}`);
+        if (waiting.message !== errorText(error)) tellFailure(reason, errorText(error));
         wait(reason, errorText(error));
         await clock.sleep(RETRY_MS, signal);
       }
     }
+  }
+
+  /** What is wrong with the image by a kubelet's name for it, too: InspectFailed, ErrImageNeverPull. */
+  function tellFailure(reason: string, words: string): void {
+    if (reason === 'InvalidImageName') say('Warning', 'InspectFailed', words);
+    else if (reason === 'ErrImageNeverPull') say('Warning', reason, words);
+    say('Warning', 'Failed', `Error: ${words}`);
   }
 
   /** From start to end of one attempt. */

@@ -38,7 +38,7 @@ async function answering(cluster: LocalCluster, netns: string, url: string, call
   return new Set(names).size;
 }
 
-for (const datapath of ['ebpf', 'nftables', 'iptables', 'ipvs'])
+for (const datapath of ['ebpf', 'nftables', 'iptables'])
   test(`pods on the network of their nodes serve and are served, by ${datapath}`, {
     timeout: 300_000,
     skip: deepOnly('the pod host has one in its own tests'),

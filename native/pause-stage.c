@@ -107,10 +107,14 @@ static int new_place(int folder, const char *name, const struct stat *kind) {
 /*
  * stage FOLDER [NAME ROOT PATH ro|rw[,BASE]]... -- PROGRAM...: what is at PATH of each volume ROOT appears as FOLDER/NAME, to
  * PROGRAM alone, its owners as BASE plus what they are. A NAME may lie within an earlier one.
+ * stage --here FOLDER ... --: to all, until FOLDER is unmounted; no program.
  */
 int stage(int argc, char **argv) {
+  int here = argc > 2 && !strcmp(argv[2], "--here");
+  argc -= here;
+  argv += here;
   if (argc < 5) die(2, "usage: heddle-pause stage FOLDER [NAME ROOT PATH ro|rw]... -- PROGRAM");
-  if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, REC | SLAVE, NULL) < 0 ||
+  if ((!here && (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, REC | SLAVE, NULL) < 0)) ||
       mount("heddle", argv[2], "tmpfs", NOSUID | NODEV, "mode=0755") < 0)
     die(START_ERROR, "cannot make a place for volumes at %s: %s", argv[2], strerror(errno));
   umask(0);
@@ -123,6 +127,7 @@ int stage(int argc, char **argv) {
     put(tree, place, argv[at]);
   }
   close(folder);
+  if (here) return 0;
   if (at + 1 >= argc) die(2, "no program after --");
   execvp(argv[at + 1], argv + at + 1);
   die(START_ERROR, "cannot start %s: %s", argv[at + 1], strerror(errno));

@@ -220,6 +220,7 @@ const podHost = createPodHost({
       endpoint: config.criEndpoint,
       pods: CRI_PODS,
       socketPath: nodePaths.criSocket,
+      mounts: nodePaths.criMounts,
       cluster: config.id,
       node: nodeName,
       cgroup: join(nodePaths.cgroup, 'pods'),

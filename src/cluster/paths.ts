@@ -52,6 +52,8 @@ export interface NodePaths {
   readonly cniSocket: string;
   /** Where a container runtime asks for the networks of the node's pods. */
   readonly criSocket: string;
+  /** Folder of what is mounted for pods of a container runtime: goes with the run directory. */
+  readonly criMounts: string;
   readonly standInSocket: string;
   /** Which BGP speakers run: gone with the node's namespace, as what they have told. */
   readonly bgpMemory: string;
@@ -92,6 +94,7 @@ export function clusterPaths(dataDir: string = DEFAULT_DATA_DIR): ClusterPaths {
       routing: join(runDir, 'nodes', `${name}.routing.json`),
       cniSocket: join(runDir, 'nodes', `${name}.cni.sock`),
       criSocket: join(runDir, 'nodes', `${name}.cri.sock`),
+      criMounts: join(runDir, 'nodes', `${name}.mounts`),
       standInSocket: join(runDir, 'nodes', `${name}.stand-in.sock`),
       bgpMemory: join(runDir, 'nodes', `${name}.bgp.json`),
       pauseSockets: join(runDir, 'nodes', `${name}.pods`),

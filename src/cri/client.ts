@@ -38,6 +38,8 @@ export interface Cri {
   /** With what the runtime tells beside it, JSON by name. */
   containerStatus(id: string): Promise<{ status: ContainerStatus; info: Labels }>;
   execSync(id: string, argv: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<ExecResult>;
+  /** The URL of its streams, of one use and of a minute. */
+  attach(id: string, streams: { stdin: boolean; tty: boolean }): Promise<string>;
   /** Undefined where it has none of that name. */
   image(image: string): Promise<Image | undefined>;
   /** Its id. */
@@ -168,6 +170,10 @@ export function openCri(
       const request = { containerId, cmd, timeout: Math.ceil(timeoutMs / 1000) };
       const options = { gives: 'ExecSyncResponse', timeoutMs: timeoutMs + LOOK_MS, signal };
       return (await ask('ExecSync', 'ExecSyncRequest', request, options)) as unknown as ExecResult;
+    },
+    async attach(containerId, { stdin, tty }) {
+      const request = { containerId, stdin, tty, stdout: true, stderr: !tty };
+      return String((await ask('Attach', 'AttachRequest', request, { gives: 'AttachResponse' }))['url']);
     },
     async image(image) {
       const options = { gives: 'ImageStatusResponse' };

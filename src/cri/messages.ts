@@ -25,7 +25,8 @@ const SOURCE: Readonly<Record<string, string>> = {
     7 annotations m, 8 linux LinuxPodSandboxConfig`,
   DNSConfig: '1 servers []s, 2 searches []s, 3 options []s',
   LinuxPodSandboxConfig: '1 cgroupParent s, 2 securityContext LinuxSandboxSecurityContext, 3 sysctls m',
-  LinuxSandboxSecurityContext: '1 namespaceOptions NamespaceOption, 9 seccomp SecurityProfile',
+  LinuxSandboxSecurityContext:
+    '1 namespaceOptions NamespaceOption, 6 privileged b, 9 seccomp SecurityProfile',
   NamespaceOption: '1 network i, 2 pid i, 3 ipc i',
   SecurityProfile: '1 profileType i, 2 localhostRef s',
 
@@ -50,7 +51,7 @@ const SOURCE: Readonly<Record<string, string>> = {
     '1 resources LinuxContainerResources, 2 securityContext LinuxContainerSecurityContext',
   LinuxContainerResources:
     '1 cpuPeriod i, 2 cpuQuota i, 3 cpuShares i, 4 memoryLimitInBytes i, 5 oomScoreAdj i',
-  LinuxContainerSecurityContext: `1 capabilities Capability, 3 namespaceOptions NamespaceOption, 5 runAsUser Int64Value, 6 runAsUsername s,
+  LinuxContainerSecurityContext: `1 capabilities Capability, 2 privileged b, 3 namespaceOptions NamespaceOption, 5 runAsUser Int64Value, 6 runAsUsername s,
     7 readonlyRootfs b, 8 supplementalGroups []i, 11 noNewPrivs b, 12 runAsGroup Int64Value, 13 maskedPaths []s,
     14 readonlyPaths []s, 15 seccomp SecurityProfile`,
   Capability: '1 addCapabilities []s, 2 dropCapabilities []s',

@@ -16,9 +16,16 @@ export interface Condition {
 }
 
 export const NamespaceMode = { pod: 0, container: 1, node: 2 } as const;
-export const ProfileType = { runtimeDefault: 0, unconfined: 1 } as const;
+export const ProfileType = { runtimeDefault: 0, unconfined: 1, localhost: 2 } as const;
 export const SandboxState = { ready: 0, notReady: 1 } as const;
 export const ContainerState = { created: 0, running: 1, exited: 2, unknown: 3 } as const;
+
+/** Of system calls. */
+export interface SecurityProfile {
+  profileType: number;
+  /** Path of the file, of one of type `localhost`. */
+  localhostRef?: string;
+}
 
 export interface NamespaceOption {
   network?: number;
@@ -35,7 +42,7 @@ export interface PodSandboxConfig {
   annotations?: Texts;
   linux: {
     cgroupParent: string;
-    securityContext: { namespaceOptions: NamespaceOption; seccomp?: { profileType: number } };
+    securityContext: { namespaceOptions: NamespaceOption; privileged: boolean; seccomp?: SecurityProfile };
     sysctls?: Texts;
   };
 }
@@ -64,6 +71,7 @@ export interface ContainerResources {
 
 export interface ContainerSecurity {
   capabilities?: { addCapabilities: readonly string[]; dropCapabilities: readonly string[] };
+  privileged: boolean;
   namespaceOptions: NamespaceOption;
   runAsUser?: { value: number };
   runAsGroup?: { value: number };
@@ -73,7 +81,7 @@ export interface ContainerSecurity {
   noNewPrivs?: boolean;
   maskedPaths?: readonly string[];
   readonlyPaths?: readonly string[];
-  seccomp: { profileType: number };
+  seccomp: SecurityProfile;
 }
 
 export interface ContainerConfig {

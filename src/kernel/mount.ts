@@ -33,6 +33,10 @@ export function mountTmpfs(path: string, options: TmpfsOptions = {}): void {
   if (options.private) makePrivate(path);
 }
 
+/** Memory for programs of others: `options` as tmpfs reads them. What is in it may be run. */
+export const mountMemory = (path: string, options: string): void =>
+  mount('heddle', path, 'tmpfs', MS_NOSUID | MS_NODEV, options);
+
 /** Shows the file or folder `source` at `target` too; `target` must exist. */
 export const bind = (source: string, target: string): void => mount(source, target, null, MS_BIND);
 

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { HeddleError } from '../lib/errors.ts';
+import { type RuntimeTarget, startRuntimeAttach } from './cri/attach.ts';
 import { type AttachTarget, startAttach } from './exec-attach.ts';
 import { type CommandTarget, startCommand } from './exec-command.ts';
 import { type LogTarget, startLog } from './exec-log.ts';
@@ -16,7 +17,7 @@ import {
 
 export interface ExecDeps {
   /** @throws HeddleError `PodNotHere` and others that say why not */
-  target(asked: ExecStart): Promise<CommandTarget | AttachTarget | LogTarget>;
+  target(asked: ExecStart): Promise<CommandTarget | AttachTarget | RuntimeTarget | LogTarget>;
 }
 
 /** What works on a request once it has begun. */
@@ -90,11 +91,12 @@ export function serveExec(req: IncomingMessage, socket: Duplex, head: Buffer, de
 }
 
 async function start(
-  target: CommandTarget | AttachTarget | LogTarget,
+  target: CommandTarget | AttachTarget | RuntimeTarget | LogTarget,
   asked: ExecStart,
   socket: Duplex,
 ): Promise<Session> {
   if ('holder' in target) return startAttach(target, asked, socket);
+  if ('attach' in target) return startRuntimeAttach(target, asked, socket);
   return 'log' in target ? startLog(target, asked, socket) : startCommand(target, asked, socket);
 }
 

@@ -133,6 +133,7 @@ export async function createTestNode(
             endpoint: `unix://${join(folder, 'containerd.sock')}`,
             pods: join(folder, 'cri'),
             socketPath: join(folder, 'cri.sock'),
+            mounts: join(folder, 'cri-mounts'),
             cluster: basename(folder),
             node: 'node-1',
             cgroup: basename(cgroups.path),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -7,7 +7,8 @@ import { findLeft, forgetLeft } from '../../src/cluster/cri-left.ts';
 import { clusterPaths, CRI_PODS } from '../../src/cluster/paths.ts';
 import { freePort } from '../../src/cluster/ports.ts';
 import { createContainerd, IMAGE } from '../../src/podhost/cri/testing.ts';
-import { eventually } from '../../src/podhost/test-node.ts';
+import type { Pod } from '../../src/api/types.ts';
+import { eventually, isReady } from '../../src/podhost/test-node.ts';
 import { deepOnly } from './deep-only.ts';
 import { execute, root } from './local-cluster.ts';
 
@@ -45,6 +46,66 @@ spec:
   ingress: [{ from: [{ podSelector: { matchLabels: { app: friend } } }] }]
 ---${caller('friend')}---${caller('stranger')}`;
 
+/** All that a pod may ask of files, filters, probes and host ports. */
+const rich = (host: string) => `
+apiVersion: v1
+kind: Pod
+metadata: ${meta('rich')}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes:
+  - { name: fast, emptyDir: { medium: Memory, sizeLimit: 1Mi } }
+  - { name: data, emptyDir: {} }
+  - { name: host, hostPath: { path: ${host}, type: Directory } }
+  initContainers:
+  - name: first
+    image: "${IMAGE}"
+    imagePullPolicy: Never
+    command: [sh, -c, "busybox mkdir -p /data/sub/in; echo kept > /data/sub/in/file"]
+    volumeMounts: [{ name: data, mountPath: /data }]
+  containers:
+  - name: main
+    image: "${IMAGE}"
+    imagePullPolicy: Never
+    command: [sh, -c, "busybox mkdir -p /www; echo rich > /www/index.html; exec httpd -f -p 80 -h /www"]
+    env: [{ name: HOST_IP, valueFrom: { fieldRef: { fieldPath: status.hostIP } } }]
+    ports: [{ containerPort: 80, hostPort: 8090 }]
+    startupProbe: { exec: { command: [cat, /www/index.html] }, periodSeconds: 1, failureThreshold: 100 }
+    readinessProbe: { httpGet: { port: 80, path: / }, periodSeconds: 1 }
+    livenessProbe: { tcpSocket: { port: 80 } }
+    volumeMounts:
+    - { name: fast, mountPath: /fast }
+    - { name: data, mountPath: /sub, subPath: sub/in }
+    - { name: host, mountPath: /host }
+    - { name: host, mountPath: /one, subPath: file, readOnly: true }
+  - name: privileged
+    image: "${IMAGE}"
+    imagePullPolicy: Never
+    command: [sleep, "100000"]
+    securityContext: { privileged: true }
+---
+apiVersion: v1
+kind: Pod
+metadata: ${meta('led-out')}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{ name: data, emptyDir: {} }]
+  initContainers:
+  - name: first
+    image: "${IMAGE}"
+    imagePullPolicy: Never
+    command: [busybox, ln, -s, /etc, /data/way-out]
+    volumeMounts: [{ name: data, mountPath: /data }]
+  containers:
+  - name: main
+    image: "${IMAGE}"
+    imagePullPolicy: Never
+    volumeMounts: [{ name: data, mountPath: /sub, subPath: way-out }]
+`;
+
+const LOOK = `cat /sub/file; cat /host/file; cat /one; echo from the pod > /host/back; echo no > /one 2>/dev/null || echo read-only
+busybox head -c 2000000 /dev/zero > /fast/much 2>/dev/null || busybox wc -c < /fast/much`;
+
 test('pods of containerd have services, names and policies, and go with their cluster', {
   skip: deepOnly('the pod host is held to a real containerd by itself'),
 }, async (t) => {
@@ -70,7 +131,17 @@ test('pods of containerd have services, names and policies, and go with their cl
   await containerd.start();
   writeFileSync(join(folder, 'all.yaml'), MANIFESTS);
   const endpoint = ['--cri-endpoint', containerd.endpoint, '--api-port', String(freePort())];
-  await must('up', '--detach', '--stand-in', '--nodes', '2', ...endpoint, '-f', join(folder, 'all.yaml'));
+  await must(
+    'up',
+    '--detach',
+    '--stand-in',
+    '--allow-host',
+    '--nodes',
+    '2',
+    ...endpoint,
+    '-f',
+    join(folder, 'all.yaml'),
+  );
   assert.match(await must('status'), /container runtime {2}containerd 1\.\S+ at unix:/);
   const fetch = (from: string) => heddle('exec', from, '--', 'curl', '-sS', '-m', '5', 'http://web:8080/');
   const page = 'served from an image\n';
@@ -86,6 +157,36 @@ test('pods of containerd have services, names and policies, and go with their cl
     'web.default.svc.cluster.local',
   );
   assert.match(names, /Name:\s+web\.default\.svc\.cluster\.local\nAddress: 10\.96\./);
+  const host = join(folder, 'host');
+  mkdirSync(host);
+  writeFileSync(join(host, 'file'), 'of the machine\n');
+  writeFileSync(join(folder, 'rich.yaml'), rich(host));
+  await must('apply', '-f', join(folder, 'rich.yaml'));
+  const get = async (pod: string) => JSON.parse(await must('get', 'pod', pod, '-o', 'json')) as Pod;
+  await eventually('the rich pod to be Ready', async () => isReady(await get('rich')));
+  const look = await must('exec', 'rich', '-c', 'main', '--', 'sh', '-c', LOOK);
+  assert.equal(look, 'kept\nof the machine\nof the machine\nread-only\n1048576\n');
+  assert.equal(readFileSync(join(host, 'back'), 'utf8'), 'from the pod\n');
+  const all = await must(
+    'exec',
+    'rich',
+    '-c',
+    'privileged',
+    '--',
+    'busybox',
+    'grep',
+    'CapBnd',
+    '/proc/1/status',
+  );
+  assert.ok(BigInt(`0x${all.split('\t')[1]!.trim()}`) & (1n << 21n), `no CAP_SYS_ADMIN: ${all}`);
+  const at = (await must('exec', 'rich', '-c', 'main', '--', 'sh', '-c', 'echo $HOST_IP')).trim();
+  const port = await heddle('exec', 'friend', '--', 'curl', '-sS', '-m', '5', `http://${at}:8090/`);
+  assert.equal(port.stdout, 'rich\n', port.stderr);
+  const told = await eventually('the way out to be refused', async () => {
+    const { containerStatuses } = (await get('led-out')).status ?? {};
+    return containerStatuses?.[0]?.state?.waiting?.message?.match(/.*subPath "way-out".*/)?.[0];
+  });
+  assert.match(told, /failed to prepare/);
   // Away, it cannot be asked to remove them.
   await containerd.kill();
   const { id } = clusterPaths(dataDir);

@@ -9,7 +9,7 @@ import {
   type Image,
   type Mount,
   NamespaceMode,
-  ProfileType,
+  type SecurityProfile,
 } from '../../cri/types.ts';
 import { podFiles } from '../files.ts';
 import { MASKED, READ_ONLY } from '../oci/config.ts';
@@ -17,8 +17,7 @@ import { ConfigError, expand } from '../process/environment.ts';
 import type { Made } from '../process/launcher.ts';
 import { containerLimits, oomScore } from '../process/limits.ts';
 import type { Container } from '../process/types.ts';
-import { isUnconfined } from '../seccomp/wanted.ts';
-import { isWritten, volumeFolder } from '../process/volumes.ts';
+import type { VolumeMount } from '../process/stage.ts';
 
 export interface ConfigSources {
   pod: Pod;
@@ -28,6 +27,9 @@ export interface ConfigSources {
   attempt: number;
   /** The pod's own folder. */
   folder: string;
+  /** Outer ones first (mounts.ts). */
+  volumes: readonly VolumeMount[];
+  seccomp: SecurityProfile;
   labels: Readonly<Record<string, string>>;
 }
 
@@ -50,48 +52,30 @@ export function containerConfig(sources: ConfigSources): ContainerConfig {
     stdin,
     stdinOnce,
     tty,
-    linux: { resources: resourcesOf(pod, container), securityContext: securityOf(pod, container, image) },
+    linux: { resources: resourcesOf(pod, container), securityContext: securityOf(sources) },
   };
 }
 
 const within = (path: string): string => normalize(`/${path}`).replace(/(.)\/$/, '$1');
-const depth = ({ containerPath }: Mount): number => containerPath.split('/').length;
-
 /** Outer ones first, and the last word over whatever a volume puts there. */
-function mountsOf({ container, folder, pod, made }: ConfigSources): Mount[] {
+function mountsOf({ container, folder, volumes, made }: ConfigSources): Mount[] {
   const files = podFiles(folder);
   const readOnly = (hostPath: string, containerPath: string) => ({ hostPath, containerPath, readonly: true });
   return [
     readOnly(files.resolvConf, '/etc/resolv.conf'),
     readOnly(files.hosts, '/etc/hosts'),
     readOnly(files.hostname, '/etc/hostname'),
-    ...(container.volumeMounts ?? [])
-      .map((mount) => volumeMount(pod, mount, folder, made.env))
-      .toSorted((a, b) => depth(a) - depth(b)),
+    ...volumes.map(({ source, path, readOnly: readonly }) => ({
+      hostPath: source,
+      containerPath: path,
+      readonly,
+    })),
     {
       hostPath: made.files.termination,
       containerPath: within(container.terminationMessagePath || '/dev/termination-log'),
       readonly: false,
     },
   ];
-}
-
-/** What lies in a volume that programs write in is refused before (refusal.ts): the runtime follows links there. */
-function volumeMount(
-  pod: Pod,
-  { name, mountPath, subPath, subPathExpr, readOnly }: NonNullable<Container['volumeMounts']>[number],
-  folder: string,
-  env: Readonly<Record<string, string>>,
-): Mount {
-  const volume = pod.spec?.volumes?.find((one) => one.name === name);
-  const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
-  if (inner.split('/').includes('..') || inner.startsWith('/'))
-    throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
-  return {
-    hostPath: join(volumeFolder(folder, name), inner),
-    containerPath: within(mountPath),
-    readonly: readOnly === true || (volume !== undefined && isWritten(volume)),
-  };
 }
 
 /** Microseconds that a share of processors is given out in. */
@@ -107,13 +91,14 @@ function resourcesOf(pod: Pod, container: Container): ContainerResources {
   };
 }
 
-function securityOf(pod: Pod, container: Container, image: Image): ContainerSecurity {
+function securityOf({ pod, container, image, seccomp }: ConfigSources): ContainerSecurity {
   const all = pod.spec?.securityContext ?? {};
   const own = container.securityContext ?? {};
   const { add = [], drop = [] } = own.capabilities ?? {};
-  const unconfined = isUnconfined(pod, container);
+  const privileged = own.privileged === true;
   return {
     ...whoOf(pod, container, image),
+    privileged,
     capabilities: { addCapabilities: add.map(plain), dropCapabilities: drop.map(plain) },
     namespaceOptions: { network: NamespaceMode.pod, pid: pidMode(pod), ipc: NamespaceMode.pod },
     readonlyRootfs: own.readOnlyRootFilesystem === true,
@@ -122,11 +107,17 @@ function securityOf(pod: Pod, container: Container, image: Image): ContainerSecu
       ...(all.fsGroup === undefined ? [] : [all.fsGroup]),
     ],
     noNewPrivs: own.allowPrivilegeEscalation === false,
-    maskedPaths: MASKED,
-    readonlyPaths: READ_ONLY,
-    seccomp: { profileType: unconfined ? ProfileType.unconfined : ProfileType.runtimeDefault },
+    maskedPaths: privileged ? [] : MASKED,
+    readonlyPaths: privileged ? [] : READ_ONLY,
+    seccomp,
   };
 }
+
+/** The runtime takes such containers into no other sandbox. */
+export const isPrivileged = ({ spec }: Pod): boolean =>
+  [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].some(
+    ({ securityContext }) => securityContext?.privileged,
+  );
 
 /** Whether the pod's containers see each other's processes. */
 export const pidMode = ({ spec }: Pod): number =>

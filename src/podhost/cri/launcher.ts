@@ -15,15 +15,22 @@ import { containerConfig } from './config.ts';
 import { createImages } from './images.ts';
 import { parseInfo } from './info.ts';
 import type { CriNode } from './node.ts';
+import { createMounts } from './mounts.ts';
 import { type CriPause, openCriPause } from './pause.ts';
+import { createProfiles } from './profiles.ts';
 import { loadSandbox } from './sandbox-file.ts';
+import { openStreams } from './streaming.ts';
 
 export interface CriLauncherDeps {
   pod(): Pod;
   uid: string;
   node(): CriNode;
+  /** heddle-pause */
+  program: string;
   /** The pod's own folder. */
   folder: string;
+  /** Folder of the node's profiles of system calls. */
+  seccomp: string;
   cgroupMount: string;
   /** Attempt that runs or ran last. */
   attempt(container: string): number;
@@ -37,6 +44,10 @@ const TERM = 15;
 export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; runner: Runner } {
   const { uid, folder } = deps;
   const prepared = new Map<string, ContainerConfig>();
+  const owners = { owner: 0, group: (id: number) => id };
+  const { pod, program } = deps;
+  const mounts = createMounts({ pod, program, uid, folder, owners, at: () => deps.node().mounts });
+  const profiles = createProfiles(folder, deps.seccomp);
   const labels = () => ({ ...deps.node().labels, [POD_LABEL]: uid });
   let pause: CriPause | undefined;
   let images: ReturnType<typeof createImages> | undefined;
@@ -49,7 +60,7 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
 
   const launcher: Launcher = {
     limitsItself: true,
-    owners: async () => ({ owner: 0, group: (id) => id }),
+    owners: async () => owners,
     async begin(container) {
       const saved = loadSandbox(folder);
       if (!saved) throw new ConfigError('the pod has no sandbox');
@@ -61,11 +72,18 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
         user: undefined,
         async command(made) {
           refuseNul({ ...made, argv: [...(container.command ?? []), ...(container.args ?? [])] });
-          const attempt = deps.attempt(container.name);
-          prepared.set(
-            idOf(container.name),
-            containerConfig({ pod: deps.pod(), container, image, made, attempt, folder, labels: labels() }),
-          );
+          const config = containerConfig({
+            pod: deps.pod(),
+            container,
+            image,
+            made,
+            attempt: deps.attempt(container.name),
+            folder,
+            volumes: await mounts.volumesOf(container, made.env),
+            seccomp: await profiles.of(deps.pod(), container),
+            labels: labels(),
+          });
+          prepared.set(idOf(container.name), config);
           return [];
         },
       };
@@ -90,6 +108,7 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
         '--capabilities',
         capabilityMask(process.capabilities?.bounding ?? []),
         ...(process.noNewPrivileges ? [] : ['--new-privileges']),
+        ...profiles.toEnter(deps.pod(), container),
         '--cwd',
         process.cwd ?? '/',
       ];
@@ -103,6 +122,7 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
     async remove() {
       if (!loadSandbox(folder)) return;
       await removeSandboxes(deps.node().cri, labels());
+      mounts.remove();
     },
   };
 
@@ -127,6 +147,10 @@ export function createCriLauncher(deps: CriLauncherDeps): { launcher: Launcher; 
         if (error instanceof CriFailure) return error.message;
         throw error;
       }
+    },
+    async attach(container, wanted) {
+      const { cri } = deps.node();
+      return openStreams(cri.endpoint, await cri.attach(containerId(container.name), wanted));
     },
     kill() {
       for (const { name } of [

@@ -14,6 +14,8 @@ export interface CriOptions {
   pods: string;
   /** Of this node, at the other end of the links in `pods`. */
   socketPath: string;
+  /** Folder of what is mounted for the node's pods, where the runtime sees it. */
+  mounts: string;
   cluster: string;
   node: string;
   /** Of the node's pods, from the root of a hierarchy on. */
@@ -26,6 +28,7 @@ export interface CriNode {
   readonly labels: Readonly<Record<string, string>>;
   readonly cgroup: string;
   readonly watch: ContainerWatch;
+  readonly mounts: string;
   readonly networks: CriNetworks;
   /** @throws HeddleError `CriUnavailable`, `CriUnsupported` */
   check(): Promise<void>;
@@ -40,6 +43,7 @@ export function createCriNode(options: CriOptions, { clock, log }: { clock: Cloc
     cri,
     labels,
     cgroup: options.cgroup,
+    mounts: options.mounts,
     watch: createContainerWatch({ cri, labels, clock }),
     networks,
     check: async () => void (await cri.version()),

@@ -7,7 +7,7 @@ import { NamespaceMode, type PodSandboxConfig, ProfileType, SandboxState } from 
 import { HeddleError } from '../../lib/errors.ts';
 import { nodenameOf } from '../files.ts';
 import type { PodRecord } from '../records.ts';
-import { pidMode } from './config.ts';
+import { isPrivileged, pidMode } from './config.ts';
 import type { CriNode } from './node.ts';
 import { loadSandbox, saveSandbox } from './sandbox-file.ts';
 
@@ -50,6 +50,7 @@ export function createCriSandbox(deps: CriSandboxDeps): CriSandbox {
             pid: pidMode(pod),
             ipc: NamespaceMode.pod,
           },
+          privileged: isPrivileged(pod),
           seccomp: { profileType: ProfileType.runtimeDefault },
         },
       },

@@ -8,6 +8,7 @@ import { HeddleError } from '../../lib/errors.ts';
 import { findContainer } from '../containers.ts';
 import type { AttachTarget } from '../exec-attach.ts';
 import type { CheckDeps } from '../health/check.ts';
+import type { RuntimeTarget } from '../cri/attach.ts';
 import { createCriLauncher } from '../cri/launcher.ts';
 import type { CriNode, CriOptions } from '../cri/node.ts';
 import { createOciLauncher } from '../oci/oci-launcher.ts';
@@ -81,7 +82,7 @@ export interface PodProcesses {
   /** @throws HeddleError `NoSuchContainer`, `ContainerNotRunning` */
   enter(container: string | undefined, argv: readonly string[], session: { tty: boolean }): Promise<Entry>;
   /** To a container that runs. @throws HeddleError `NoSuchContainer`, `ContainerNotRunning`, `AttachRefused` */
-  attach(container: string | undefined, tty: boolean): AttachTarget;
+  attach(container: string | undefined, tty: boolean): AttachTarget | RuntimeTarget;
   /** Of the container's run, or the one before. @throws HeddleError `NoSuchContainer`, `NoPreviousRun` */
   log(container: string | undefined, previous: boolean): { path: string; running: boolean };
 }
@@ -100,9 +101,10 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
   };
   const socketPath = join(options.sockets, `${uid}.sock`);
   const parts = { pod: podOrFail, program: options.program, folder: deps.folder, seccomp: options.seccomp };
+  const made = launcherOf();
   const machinery = createMachinery({
     pod: podOrFail,
-    ...launcherOf(),
+    ...made,
     program: options.program,
     folder: deps.folder,
     logs: join(deps.podLogs, `${namespace}_${name}_${uid}`),
@@ -201,16 +203,21 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     },
     attach(asked, tty) {
       const { container } = findRunning(asked);
-      if (deps.record().runtime === 'cri')
-        throw new HeddleError('AttachRefused', `pod ${name} is run by a container runtime`, {
-          hint: 'kubectl logs -f shows what it says; kubectl exec -it has a terminal',
-        });
       if (tty && !container.tty)
         throw new HeddleError('AttachRefused', `container ${container.name} of pod ${name} has no terminal`, {
           hint: 'leave -t away, or make the container with tty: true',
         });
+      const takesInput = container.stdin === true;
+      if (made.runner) {
+        const { runner } = made;
+        return {
+          attach: (wanted) => runner.attach(container, wanted),
+          takesInput,
+          tty: container.tty === true,
+        };
+      }
       const id = `${container.name}.${processes?.attempt(container.name) ?? 0}`;
-      return { holder: socketPath, id, takesInput: container.stdin === true };
+      return { holder: socketPath, id, takesInput };
     },
     log(asked, previous) {
       const container = find(asked);

@@ -1,5 +1,6 @@
 /** What makes a container's file system and starts its program: the one thing in which runtimes of programs differ. */
 import type { CgroupSet } from '../../kernel/cgroup-set.ts';
+import type { Upgraded } from '../cri/streaming.ts';
 import type { ContainerFiles } from './argv.ts';
 import type { Pause } from './pause.ts';
 import type { Container } from './types.ts';
@@ -84,6 +85,8 @@ export interface Runner {
     argv: readonly string[],
     limit: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<string | undefined>;
+  /** The streams of a container that runs. @throws HeddleError */
+  attach(container: Container, wanted: { stdin: boolean; tty: boolean }): Promise<Upgraded>;
   /** All containers, at once. */
   kill(): void;
 }

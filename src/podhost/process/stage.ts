@@ -31,6 +31,8 @@ export interface StageOptions {
   env: Readonly<Record<string, string>>;
   /** What a path of the container is to whoever mounts there. Default: itself. */
   placed?(path: string): string;
+  /** Of a volume that is not in the pod's folder. */
+  place?(volume: string): string | undefined;
   /** The first of the pod's ids: what root owns of the machine's files, the pod's root owns there. Default: as it is. */
   base?: number;
 }
@@ -86,13 +88,13 @@ export const liesIn = (path: string, outer: string): boolean => path.startsWith(
 
 function placeOf(
   { name, mountPath, subPath, subPathExpr, readOnly }: NonNullable<Container['volumeMounts']>[number],
-  { pod, folder, env, placed = (path) => path }: StageOptions,
+  { pod, folder, env, place, placed = (path) => path }: StageOptions,
 ): Place {
   const volume = pod.spec?.volumes?.find((one) => one.name === name);
   const inner = subPathExpr === undefined ? (subPath ?? '') : expand(subPathExpr, env);
   if (inner.split('/').includes('..') || inner.startsWith('/'))
     throw new ConfigError(`subPathExpr of ${name} became "${inner}"`);
-  const root = volume?.hostPath?.path ?? volumeFolder(folder, name);
+  const root = volume?.hostPath?.path ?? place?.(name) ?? volumeFolder(folder, name);
   const written = volume !== undefined && isWritten(volume);
   return {
     root,

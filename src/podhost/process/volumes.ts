@@ -77,14 +77,21 @@ export function volumeNeeds(pod: Pod): { configMaps: string[]; secrets: string[]
 export const volumeFolder = (folder: string, name: string): string => join(folder, 'volumes', name);
 
 /** Memory volumes, as the pod's holder mounts them. */
-export function memoryMounts(pod: Pod, folder: string, owners: VolumeOwners): string[] {
+export const memoryMounts = (pod: Pod, folder: string, owners: VolumeOwners): string[] =>
+  memoryVolumes(pod, owners).map(({ name, options }) => `${volumeFolder(folder, name)},${options}`);
+
+/** With the options of their tmpfs. */
+export function memoryVolumes(pod: Pod, owners: VolumeOwners): { name: string; options: string }[] {
   return (pod.spec?.volumes ?? [])
     .filter(({ emptyDir }) => emptyDir?.medium === 'Memory')
     .map(({ name, emptyDir }) => {
       const size = quantityValue(String(emptyDir?.sizeLimit ?? '64Mi')) ?? 64 << 20;
       const group = fsGroupOf(pod, owners);
       const owner = `uid=${owners.owner},gid=${group ?? owners.owner}`;
-      return `${volumeFolder(folder, name)},mode=${group === undefined ? '0777' : '2777'},${owner},size=${Math.ceil(size)}`;
+      return {
+        name,
+        options: `mode=${group === undefined ? '0777' : '2777'},${owner},size=${Math.ceil(size)}`,
+      };
     });
 }
 

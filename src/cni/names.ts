@@ -53,9 +53,10 @@ export interface Mark {
   readonly attachment: Attachment;
 }
 
-/** What `fullAlias` says; undefined of any other. */
-export function parseFullAlias(alias: string | undefined): Mark | undefined {
-  const match = /^heddle:pod:(.*) ([^ ]+) ([^ /]+)\/([^ /]+)$/.exec(alias ?? '');
+/** What `fullAlias` says; undefined of any other, and of what would obey nobody but a terminal. */
+export function parseFullAlias(alias = ''): Mark | undefined {
+  if (/\p{Cc}/u.test(alias)) return undefined;
+  const match = /^heddle:pod:(.*) ([^ ]+) ([^ /]+)\/([^ /]+)$/.exec(alias);
   if (!match) return undefined;
   const [, head = '', network = '', containerId = '', ifName = ''] = match;
   const colon = head.lastIndexOf(':');

@@ -39,8 +39,7 @@ export async function undo(deps: UndoDeps, attachment: Attachment, netns = ''): 
   if (details.tuning)
     inside((ns) => metas?.tuning.restore(ns, baseAttachment(attachment).ifName, details.tuning));
   await releaseSource(details.source, attachment, mains?.dhcp ?? deps.dhcp);
-  if (details.main === 'macvlan' || details.main === 'ipvlan')
-    inside((ns) => removeSlave(ns, attachment.ifName));
+  if (details.main === 'macvlan' || details.main === 'ipvlan') inside((ns) => removeSlave(ns, attachment));
   else if (details.meta === undefined && details.chained === undefined) await node.removeLink(mark);
   if (details.chained !== undefined && details.bandwidth !== undefined) undressChained(node, details.chained);
   hostPorts?.withdraw(mark);

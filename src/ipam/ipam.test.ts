@@ -97,6 +97,28 @@ test('what a pod turns out to have is its own but where another has it, or no bl
   assert.deepEqual([ipam.covers('10.9.0.9'), ipam.covers('10.10.0.9')], [true, false]);
 });
 
+test('what many turn out to have is booked in one write, each with what nobody else has', async () => {
+  const path = fresh();
+  const ipam = await open(path);
+  const { refused, saved } = ipam.adopt([
+    { owner: owner(1), addresses: ['fd00:9::5', '10.9.0.5'] },
+    { owner: owner(2), addresses: ['10.9.0.5', 'fd00:9::6'] },
+    { owner: owner(3), addresses: ['10.10.0.9'] },
+  ]);
+  assert.deepEqual(refused, [
+    { key: owner(2).key, address: '10.9.0.5' },
+    { key: owner(3).key, address: '10.10.0.9' },
+  ]);
+  await saved;
+  for (const book of [ipam, await open(path)])
+    assert.deepEqual(
+      [1, 2, 3].map((n) => book.get(owner(n).key)?.addresses),
+      [['10.9.0.5', 'fd00:9::5'], ['fd00:9::6'], []],
+    );
+  assert.deepEqual(ipam.adopt([{ owner: owner(1), addresses: ['10.9.0.7'] }]).refused, []);
+  assert.deepEqual(ipam.get(owner(1).key)?.addresses, ['10.9.0.5', 'fd00:9::5'], 'as it was');
+});
+
 test('a released address rests while others are free, then is the oldest to come back', () => {
   const pool = createPool({ cidr: '10.9.0.0/29', coolingMs: 1000 });
   const all = Array.from({ length: pool.size }, () => takeAny(pool, 0)!);

@@ -66,6 +66,12 @@ export interface Need {
   readonly addresses: number;
 }
 
+/** What an owner turned out to have. */
+export interface Claim {
+  readonly owner: Owner;
+  readonly addresses: readonly string[];
+}
+
 export interface Ipam {
   /**
    * On disk when it resolves; the same owner gets the same again, unless it wishes others.
@@ -81,6 +87,11 @@ export interface Ipam {
    * False where another has one of them, or no block does; then nothing is booked.
    */
   claim(owner: Owner, addresses: readonly string[]): Promise<boolean>;
+  /**
+   * The same for many who are in no book, in one write: each is booked at once, with those of its addresses that it can have.
+   * Who is booked already is left as it is. `saved` says when, or why not, it is on disk.
+   */
+  adopt(claims: readonly Claim[]): { refused: { key: string; address: string }[]; saved: Promise<void> };
   /** Whether it is of a block, be it one that gives nothing more. */
   covers(address: string): boolean;
   /** Block by block. */
@@ -329,6 +340,18 @@ export async function createIpam(options: IpamOptions): Promise<Ipam> {
       changed();
       await save();
       return true;
+    },
+    adopt(claims) {
+      const refused: { key: string; address: string }[] = [];
+      for (const { owner, addresses } of claims) {
+        if (owners.has(owner.key)) continue;
+        const had = addresses.filter((address) => blocks.find(address)?.claim(address));
+        owners.set(owner.key, { ...owner, addresses: had.toSorted(fourFirst) });
+        for (const address of addresses)
+          if (!had.includes(address)) refused.push({ key: owner.key, address });
+      }
+      changed();
+      return { refused, saved: claims.length === 0 ? Promise.resolve() : save() };
     },
     covers: (address) => blocks.find(address) !== undefined,
     usage: () => blocks.usage(clock.now()),

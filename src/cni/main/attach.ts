@@ -103,7 +103,7 @@ function dropEarlier({ request, node, netns, ipam, owner }: AttachMainOptions): 
   node.deleteLink(hostInterfaceName(request));
   const before = ipam.get(owner.key);
   const main = before && detailsOf(before).main;
-  if (main === 'macvlan' || main === 'ipvlan') removeSlave(netns, request.ifName);
+  if (main === 'macvlan' || main === 'ipvlan') removeSlave(netns, request);
 }
 
 const ranges = (ipam: Ipam): string[] => ipam.usage().map(({ cidr }) => cidr);

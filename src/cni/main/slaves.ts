@@ -4,7 +4,8 @@ import { openRoute } from '../../kernel/route.ts';
 import { HeddleError } from '../../lib/errors.ts';
 import { CniCode, CniError } from '../error.ts';
 import type { Lease } from '../leases/types.ts';
-import { macAddresses } from '../names.ts';
+import { macAddresses, parseFullAlias } from '../names.ts';
+import type { Attachment } from '../types.ts';
 import { ipvlanOf, macvlanOf, type SlaveConfig } from './config.ts';
 import { bringUp, giveAddresses, giveRoutes, linkInside, withRoute } from './inside.ts';
 import type { Main, MainContext, MadeLink, Settled } from './types.ts';
@@ -130,10 +131,12 @@ function settle({ request, netns }: MainContext, _made: MadeLink, lease: Lease):
   return { routes: lease.routes, gateways: new Map(gateways) };
 }
 
-/** Nothing happens where it is gone, or another's. */
-export function removeSlave(netns: MainContext['netns'], ifName: string): void {
+/** Nothing happens where it is gone, or another's: `/proc/PID/ns/net` may be somebody else's by now. */
+export function removeSlave(netns: MainContext['netns'], { containerId, ifName }: Attachment): void {
   withRoute(netns, (route) => {
-    const kind = route.link(ifName)?.kind;
-    if (kind === 'macvlan' || kind === 'ipvlan') route.deleteLink(ifName);
+    const { kind, alias } = route.link(ifName) ?? {};
+    if (kind !== 'macvlan' && kind !== 'ipvlan') return;
+    const says = parseFullAlias(alias);
+    if (says === undefined || says.attachment.containerId === containerId) route.deleteLink(ifName);
   });
 }

@@ -49,7 +49,7 @@ function parseThreshold(text: string): Threshold | undefined {
   const share = /^(\d+(?:\.\d+)?)%$/.exec(text)?.[1];
   if (share !== undefined) return Number(share) <= 100 ? { share: Number(share) / 100 } : undefined;
   const amount = quantityValue(text);
-  return amount === undefined || amount < 0 ? undefined : { amount };
+  return amount === undefined || amount < 0 || !Number.isFinite(amount) ? undefined : { amount };
 }
 
 /** How much has to be left of `capacity`. */

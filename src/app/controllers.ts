@@ -2,6 +2,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
+import { podTakes } from '../api/pod-room.ts';
 import { createClient } from '../client/client.ts';
 import type { Client } from '../client/types.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
@@ -108,6 +109,7 @@ async function main(dataDir: string | undefined, log: Log, signal: AbortSignal):
     nodeMask: config.nodeMask,
     occupied: [...config.serviceCidrs, ...config.underlayCidrs],
     balancerRanges: (config.balancerCidrs ?? []).map(parseCidr).map(endsOf),
+    takes: podTakes(config),
     meantRanges: new Map(config.nodes.map((node) => [node.name, node.podCidrs])),
   });
   const socket = join(dirname(paths.supervisorSocket), 'controllers.sock');

@@ -1,5 +1,6 @@
 /** What a node has for pods, what it is short of, and how it tells of that. */
 import { DEFAULT_THRESHOLDS } from '../api/eviction.ts';
+import { givenTo, podTakes } from '../api/pod-room.ts';
 import type { EventRecorder } from '../client/events.ts';
 import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
 import type { NodePaths } from '../cluster/paths.ts';
@@ -11,8 +12,8 @@ import { type NodeRoom, nodeRoom } from '../podhost/node-room.ts';
 import { createNodePressure, type NodePressure, type Pressure } from '../podhost/pressure.ts';
 
 export interface NodeRoomDeps {
-  readonly config: Pick<ClusterConfig, 'eviction'>;
-  readonly self: Pick<NodeConfig, 'name' | 'resources'>;
+  readonly config: Pick<ClusterConfig, 'eviction' | 'nodes' | 'nodeResources' | 'standIn' | 'runtime'>;
+  readonly self: Pick<NodeConfig, 'name'>;
   readonly paths: Pick<NodePaths, 'state'>;
   readonly events: EventRecorder;
   readonly clock: Clock;
@@ -43,6 +44,8 @@ const WELL: Readonly<Record<Pressure, string>> = {
 export async function openNodeRoom(deps: NodeRoomDeps): Promise<OpenNodeRoom> {
   const { config, self, paths, events, clock, log } = deps;
   const thresholds = config.eviction ?? DEFAULT_THRESHOLDS;
+  const given = givenTo(config, self.name);
+  const takes = podTakes(config);
   // A kubelet's name for the node: kubectl describe asks for events of the one and the other.
   const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: self.name, uid: self.name } };
   const pressure = createNodePressure({
@@ -58,9 +61,17 @@ export async function openNodeRoom(deps: NodeRoomDeps): Promise<OpenNodeRoom> {
   await pressure.look();
   const room = () => {
     const machine = pressure.machine();
-    return machine && nodeRoom(machine, thresholds, self.resources);
+    return machine && nodeRoom(machine, thresholds, given);
   };
   const pressures = () =>
     pressure.conditions().flatMap(({ type, status }) => (status === 'True' ? [type] : []));
-  return { pressure, room, state: () => ({ allocatable: room()?.allocatable, pressures: pressures() }) };
+  return {
+    pressure,
+    room,
+    state: () => ({
+      allocatable: room()?.allocatable,
+      pressures: pressures(),
+      takes: (pod) => takes(pod, self.name),
+    }),
+  };
 }

@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Option } from 'commander';
+import { parseThresholds, THRESHOLD_WORDS } from '../api/eviction.ts';
 import { RUNTIMES } from '../api/runtime.ts';
 import type { ClusterFile } from '../cluster/cluster-file.ts';
 import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
 import { checkDataDir } from '../cluster/data-dir.ts';
 import { type ClusterPaths, clusterPaths, DEFAULT_DATA_DIR } from '../cluster/paths.ts';
+import { parseNodeResources } from '../cluster/node-resources.ts';
 import { API_PORT, type ClusterRequest, MAX_NODES, type NodeSpec, planCluster } from '../cluster/plan.ts';
 import { freePort, isPortFree } from '../cluster/ports.ts';
 import { type PublishedPort, parsePublishes } from '../cluster/publish.ts';
@@ -40,6 +42,8 @@ export interface UpFlags {
   routing?: string;
   tunnel?: string;
   mapMemory?: string;
+  evictionHard?: string;
+  nodeResources?: string;
   keep?: boolean;
   wait: boolean;
   timeout: string;
@@ -81,6 +85,7 @@ export function upRequest(flags: UpFlags, file?: ClusterFile): UpRequest {
     datapath: datapath.name,
     routing,
     mapMemory: flags.mapMemory === undefined ? kept?.mapMemory : share('--map-memory', flags.mapMemory),
+    ...roomOf(flags, kept),
     ...ranges(flags, kept),
   });
   if (kept) {
@@ -130,13 +135,27 @@ function nodesOf(flags: UpFlags, file: ClusterFile | undefined, kept: ClusterCon
   };
 }
 
-const specOf = ({ name, region, zone, rack, labels }: NodeConfig): NodeSpec => ({
+const specOf = ({ name, region, zone, rack, labels, resources }: NodeConfig): NodeSpec => ({
   name,
   ...(region === undefined ? {} : { region }),
   ...(zone === undefined ? {} : { zone }),
   ...(rack === undefined ? {} : { rack }),
   ...(labels === undefined ? {} : { labels }),
+  ...(resources === undefined ? {} : { resources }),
 });
+
+/** What is not said is as it was. @throws HeddleError `BadFlag` */
+function roomOf(
+  { evictionHard, nodeResources }: UpFlags,
+  kept: ClusterConfig | undefined,
+): Pick<ClusterRequest, 'eviction' | 'nodeResources'> {
+  const eviction = evictionHard === undefined ? kept?.eviction : parseThresholds(evictionHard);
+  if (evictionHard !== undefined && eviction === undefined)
+    throw new HeddleError('BadFlag', `--eviction-hard "${evictionHard}": expected ${THRESHOLD_WORDS}`);
+  const resources = nodeResources === undefined ? kept?.nodeResources : parseNodeResources(nodeResources);
+  if (typeof resources === 'string') throw new HeddleError('BadFlag', `--node-resources ${resources}`);
+  return { eviction, nodeResources: resources };
+}
 
 /** What is not said is as it was. @throws HeddleError `BadFlag` */
 function runtimes(

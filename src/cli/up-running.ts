@@ -46,6 +46,7 @@ export async function applyToRunning(
   deps: CliDeps,
 ): Promise<void> {
   refuseOpening(request);
+  refuseOtherRoom(request);
   if (manifests.count === 0 && !clusterFile) throw busy(request.paths.lock);
   const progress = createProgress(deps);
   progress.note(
@@ -72,6 +73,19 @@ function refuseOpening({ paths, config }: UpRequest): void {
   throw new HeddleError('ClusterDiffers', '--allow-host: the cluster is up already, without it', {
     hint: `it is said at each start: heddle down --keep --data-dir ${paths.dataDir}, and up again with --allow-host`,
   });
+}
+
+/** Agents read it when they start. @throws HeddleError `ClusterDiffers` */
+function refuseOtherRoom({ paths, config }: UpRequest): void {
+  const running = readConfig(paths);
+  const roomOf = (one: ClusterConfig) =>
+    JSON.stringify([one.eviction, one.nodeResources, one.nodes.map(({ resources }) => resources)]);
+  if (!running || running.nodes.length !== config.nodes.length || roomOf(running) === roomOf(config)) return;
+  throw new HeddleError(
+    'ClusterDiffers',
+    'resources of nodes, or --eviction-hard, are not those of the running cluster',
+    { hint: `heddle down --keep --data-dir ${paths.dataDir}, and up again` },
+  );
 }
 
 /** @throws HeddleError `ClusterDiffers` where nodes would have to stand elsewhere */

@@ -70,6 +70,14 @@ export function register(program: Command, deps: CliDeps): void {
       '--map-memory <share>',
       'of the machine’s memory, for what the eBPF tables of all nodes learn (default: 0.25%)',
     )
+    .option(
+      '--node-resources <list>',
+      'what every node has, such as cpu=8,memory=32Gi, in place of what the machine has; stand-ins then take of it what they request',
+    )
+    .option(
+      '--eviction-hard <list>',
+      'when nodes take no new pods, as a kubelet has it (default: memory.available<100Mi, 1Gi or 10% of disk, 1% of inodes)',
+    )
     .option('--keep', 'keep the data directory when the cluster goes down')
     .option('--no-wait', 'do not wait until the pods are Ready')
     .option('--timeout <time>', 'for nodes and pods to become Ready', '120s')

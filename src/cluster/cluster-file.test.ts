@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { givenTo } from '../api/pod-room.ts';
 import { parseManifests } from '../api/manifest/parse.ts';
 import { HeddleError } from '../lib/errors.ts';
 import { readClusterFile } from './cluster-file.ts';
@@ -200,4 +201,32 @@ test('whatever a file holds, it is read or refused by name', () => {
       }
     }),
   );
+});
+
+test('nodes have the resources that the file gives them, and what is none is told with its line', () => {
+  const file = read(
+    'spec:\n  nodes:\n    - {name: a, resources: {memory: 64Gi, cpu: 16}}\n    - {name: b}\n',
+  );
+  assert.ok(typeof file.nodes === 'object');
+  const config = planCluster(request({ named: file.nodes, nodeResources: { cpu: '4' } }));
+  assert.deepEqual(
+    config.nodes.map(({ resources }) => resources),
+    [{ cpu: '16', memory: '64Gi' }, undefined],
+  );
+  assert.deepEqual(config.nodeResources, { cpu: '4' });
+  assert.deepEqual(
+    ['a', 'b'].map((node) => givenTo(config, node)),
+    [{ cpu: '16', memory: '64Gi' }, { cpu: '4' }],
+  );
+  for (const [resources, problem] of [
+    ['{cpu: -1}', /c\.yaml:6.*resources\[cpu\]: -1; expected 0 or more/],
+    ['{gpus: 1}', /resources\[gpus\]: expected cpu, memory/],
+    ['{memory: [1]}', /resources\[memory\]: \[1\]; expected a quantity/],
+    ['8', /resources: 8; expected an object/],
+  ] as const)
+    assert.throws(
+      () => read(`spec:\n  nodes:\n    - {name: a, resources: ${resources}}\n`),
+      problem,
+      resources,
+    );
 });

@@ -10,6 +10,7 @@ import { isObject } from '../lib/json.ts';
 import { CLUSTER_API } from './cluster-kind.ts';
 import { betweenProblem, type PlaceLink, placeProblems, placesOf, sameEnds } from './lines/places.ts';
 import { type LinkField, linkFieldNames, linkFields, settingsProblem } from './lines/values.ts';
+import { inOrder, type NodeResources, quantityProblem, resourceNameProblem } from './node-resources.ts';
 import type { NodeSpec } from './plan.ts';
 
 /** A flag of `up` that the file may give, by its name in camel case. */
@@ -35,7 +36,7 @@ export interface ClusterFile {
 
 /** Names that the cluster itself has for namespaces beside its nodes'. */
 const RESERVED = new Set(['underlay', 'control-plane', 'outside']);
-const NODE_FIELDS = ['name', 'labels', 'region', 'zone', 'rack'];
+const NODE_FIELDS = ['name', 'labels', 'region', 'zone', 'rack', 'resources'];
 const OWN_FIELDS = ['nodes', 'links', 'seed', 'mtu', 'manifests'];
 
 /** @throws HeddleError `BadManifest` that lists every problem */
@@ -173,13 +174,35 @@ function readNode(path: string, value: unknown, reader: Reader): NodeSpec {
   };
   const [region, zone, rack] = [place('region'), place('zone'), place('rack')];
   const labels = readLabels(`${path}.labels`, value['labels'], reader);
+  const resources = readResources(`${path}.resources`, value['resources'], reader);
   return {
     name: String(name),
     ...(region === undefined ? {} : { region }),
     ...(zone === undefined ? {} : { zone }),
     ...(rack === undefined ? {} : { rack }),
     ...(labels === undefined ? {} : { labels }),
+    ...(resources === undefined ? {} : { resources }),
   };
+}
+
+function readResources(path: string, value: unknown, { say }: Reader): NodeResources | undefined {
+  if (value === undefined) return undefined;
+  if (!isObject(value)) {
+    say(path, `${shown(value)}; expected an object of quantities, such as {cpu: 8, memory: 32Gi}`);
+    return undefined;
+  }
+  const found = Object.entries(value).map(([name, given]): [string, string] => {
+    const at = `${path}[${name}]`;
+    const quantity = typeof given === 'string' || typeof given === 'number' ? String(given) : '';
+    const problem = resourceNameProblem(name);
+    if (problem !== undefined) say(at, problem);
+    else {
+      const wrong = quantityProblem(name, quantity);
+      if (wrong !== undefined) say(at, `${shown(given)}; ${wrong}`);
+    }
+    return [name, quantity];
+  });
+  return inOrder(found);
 }
 
 /** What Heddle says of a node itself. */

@@ -44,6 +44,8 @@ export interface ClusterConfig {
   readonly mapMemory?: number | undefined;
   /** When nodes are short of memory, disk or processes. Absent: the default. */
   readonly eviction?: Thresholds | undefined;
+  /** What every node has that does not say itself. */
+  readonly nodeResources?: Readonly<Record<string, string>> | undefined;
   /** How packets of pods travel between nodes. Absent: by VXLAN. */
   readonly routing?: Encapsulation;
   readonly vxlan: { readonly vni: number; readonly port: number };
@@ -76,5 +78,5 @@ export interface NodeConfig extends Place {
   /** On its Node object, beside those of its place. */
   readonly labels?: Readonly<Record<string, string>>;
   /** What pods may ask for of it, by name; of what is not named it has all that the machine has. */
-  readonly resources?: Readonly<Record<string, string>>;
+  readonly resources?: Readonly<Record<string, string>> | undefined;
 }

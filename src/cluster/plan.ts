@@ -1,4 +1,5 @@
 /** From what `heddle up` was asked for to the whole configuration of a cluster. Pure: nothing is made here. */
+import type { Thresholds } from '../api/eviction.ts';
 import type { Runtime } from '../api/runtime.ts';
 import { type Encapsulation, podMtu } from '../datapath/encapsulation.ts';
 import { HeddleError } from '../lib/errors.ts';
@@ -21,6 +22,8 @@ import { groupsOf, type Place, type PlaceLink } from './lines/places.ts';
 export interface NodeSpec extends Place {
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>>;
+  /** What pods may ask for of it, by name. */
+  readonly resources?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface ClusterRequest {
@@ -56,6 +59,10 @@ export interface ClusterRequest {
   readonly routing?: Encapsulation | undefined;
   /** 0 to 1. */
   readonly mapMemory?: number | undefined;
+  /** When nodes are short of something. */
+  readonly eviction?: Thresholds | undefined;
+  /** Of every node that does not say itself. */
+  readonly nodeResources?: Readonly<Record<string, string>> | undefined;
 }
 
 export const MAX_NODES = 250;
@@ -119,6 +126,7 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     ...(request.criEndpoint === undefined ? {} : { criEndpoint: request.criEndpoint }),
     datapath: request.datapath,
     ...(request.mapMemory === undefined ? {} : { mapMemory: request.mapMemory }),
+    ...roomOf(request),
     ...(request.routing === undefined ? {} : { routing: request.routing }),
     vxlan: { vni: 72, port: 4789 },
     podMtu: podMtu({
@@ -131,6 +139,14 @@ export function planCluster(request: ClusterRequest): ClusterConfig {
     ...topologyOf(specs, request),
   };
 }
+
+const roomOf = ({
+  eviction,
+  nodeResources = {},
+}: ClusterRequest): Pick<ClusterConfig, 'eviction' | 'nodeResources'> => ({
+  ...(eviction && { eviction }),
+  ...(Object.keys(nodeResources).length > 0 && { nodeResources }),
+});
 
 function nodeSpecs({ nodes, named = [] }: ClusterRequest): NodeSpec[] {
   if (named.length > nodes)

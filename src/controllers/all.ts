@@ -1,4 +1,5 @@
 /** The controllers of a cluster, side by side in one process. */
+import type { PodTakes } from '../api/pod-room.ts';
 import { createEventRecorder } from '../client/events.ts';
 import type { Client } from '../client/types.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
@@ -35,6 +36,8 @@ export interface ControllersOptions {
   occupied?: readonly string[];
   /** Addresses of the pool for Services of type LoadBalancer that a new cluster has. */
   balancerRanges?: readonly BalancerRange[];
+  /** What of a node's room a pod takes. Default: what it requests. */
+  takes?: PodTakes | undefined;
   log: Log;
   metrics: Metrics;
   clock?: Clock;
@@ -62,7 +65,7 @@ export function clusterControllers(options: ControllersOptions): Task[] {
       occupied: options.occupied ?? [],
     }),
     createNodeLifecycleController(deps),
-    createScheduler(deps),
+    createScheduler(deps, { takes: options.takes }),
     createReplicaSetController(deps),
     createDeploymentController(deps),
     createEndpointSliceController(deps),

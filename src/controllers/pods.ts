@@ -1,5 +1,6 @@
 /** What a pod's status says, in the words that controllers decide by. */
 import { WEIGHT } from '../api/labels.ts';
+import { RUNTIME_ANNOTATION } from '../api/runtime.ts';
 import type { Pod } from '../api/types.ts';
 
 export const isTerminating = (pod: Pod): boolean => pod.metadata.deletionTimestamp !== undefined;
@@ -62,7 +63,7 @@ export function keepPod(pod: Pod): Pod {
 }
 
 export const DELETION_COST = 'controller.kubernetes.io/pod-deletion-cost';
-const KEPT_ANNOTATIONS = new Set([DELETION_COST, WEIGHT]);
+const KEPT_ANNOTATIONS = new Set([DELETION_COST, WEIGHT, RUNTIME_ANNOTATION]);
 const KEPT_CONDITIONS = new Set(['Ready', 'PodScheduled']);
 
 function keepSpec(spec: NonNullable<Pod['spec']>): NonNullable<Pod['spec']> {

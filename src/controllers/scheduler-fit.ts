@@ -1,7 +1,7 @@
 /** Whether a pod may go to a node, and if not, why not, in the words kubectl's users know. Pure. */
 import { collide, type HostPort, hostPortsOf } from '../api/host-ports.ts';
 import { qosClass } from '../api/pod-defaults.ts';
-import { type Amounts, podRequests } from '../api/pod-requests.ts';
+import type { Amounts } from '../api/pod-requests.ts';
 import type { Node, Pod } from '../api/types.ts';
 
 export interface NodeRoom {
@@ -12,6 +12,8 @@ export interface NodeRoom {
   /** Of resources: what pods may ask for together, and what its pods ask for. */
   allocatable: Amounts;
   asked: Map<string, number>;
+  /** What of it a pod would take. */
+  takes(pod: Pod): Amounts;
   /** Ports of the node that they have. */
   hostPorts: readonly HostPort[];
 }
@@ -39,9 +41,9 @@ export function unfit(pod: Pod, room: NodeRoom): readonly string[] {
   return shortages(pod, room);
 }
 
-function shortages(pod: Pod, { pods, capacity, allocatable, asked }: NodeRoom): readonly string[] {
+function shortages(pod: Pod, { pods, capacity, allocatable, asked, takes }: NodeRoom): readonly string[] {
   const short = pods >= capacity ? ['Too many pods'] : NONE;
-  const requests = podRequests(pod);
+  const requests = takes(pod);
   if (requests.size === 0) return short;
   const names = [...requests].flatMap(([name, amount]) =>
     amount > (allocatable.get(name) ?? 0) - (asked.get(name) ?? 0) ? [`Insufficient ${name}`] : [],

@@ -1,6 +1,7 @@
 /** Which node each waiting pod gets: the replicas of one owner apart, then the load even. Pure. */
 import { hostPortsOf } from '../api/host-ports.ts';
 import { amountsOf, podRequests } from '../api/pod-requests.ts';
+import type { PodTakes } from '../api/pod-room.ts';
 import type { Node, Pod } from '../api/types.ts';
 import { controllerOf } from './owner.ts';
 import { isFinished } from './pods.ts';
@@ -11,6 +12,8 @@ export interface SchedulerView {
   pods: readonly Pod[];
   /** Node by uid of pods that were assigned, but that the copy does not show so yet. */
   assumed: ReadonlyMap<string, string>;
+  /** What of a node's room a pod takes. Default: what it requests. */
+  takes?: PodTakes | undefined;
 }
 
 export type Placement = { pod: Pod; node: string } | { pod: Pod; node: undefined; why: string };
@@ -33,13 +36,14 @@ function waitingPods({ pods, assumed }: Pick<SchedulerView, 'pods' | 'assumed'>)
 }
 
 export function planPlacements(view: SchedulerView): Placement[] {
-  const rooms = new Map(view.nodes.map((node) => [node.metadata.name, roomOf(node)] as const));
+  const { takes = podRequests } = view;
+  const rooms = new Map(view.nodes.map((node) => [node.metadata.name, roomOf(node, takes)] as const));
   const spread = new Map<string, Map<string, number>>();
   const count = (pod: Pod, node: string) => {
     const room = rooms.get(node);
     if (!room) return;
     room.pods++;
-    for (const [name, amount] of podRequests(pod)) room.asked.set(name, (room.asked.get(name) ?? 0) + amount);
+    for (const [name, amount] of room.takes(pod)) room.asked.set(name, (room.asked.get(name) ?? 0) + amount);
     const ports = hostPortsOf(pod);
     if (ports.length > 0) room.hostPorts = [...room.hostPorts, ...ports];
     const perNode = spread.get(groupOf(pod)) ?? new Map<string, number>();
@@ -57,7 +61,7 @@ export function planPlacements(view: SchedulerView): Placement[] {
   });
 }
 
-function roomOf(node: Node): NodeRoom {
+function roomOf(node: Node, takes: PodTakes): NodeRoom {
   const declared = Number(node.status?.allocatable?.['pods'] ?? Number.NaN);
   return {
     node,
@@ -65,6 +69,7 @@ function roomOf(node: Node): NodeRoom {
     capacity: Number.isFinite(declared) ? declared : DEFAULT_CAPACITY,
     allocatable: allocatableOf(node),
     asked: new Map(),
+    takes: (pod) => takes(pod, node.metadata.name),
     hostPorts: [],
   };
 }

@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Pod } from '../api/types.ts';
 import { podRequests } from '../api/pod-requests.ts';
+import { podTakes } from '../api/pod-room.ts';
+import { RUNTIME_ANNOTATION } from '../api/runtime.ts';
 import { keepPod } from './pods.ts';
 import { planPlacements } from './scheduler-plan.ts';
 import { podOf, readyNode, replicaSetOf } from './testing.ts';
@@ -235,4 +237,22 @@ test('what controllers keep of a pod asks for as much as the pod itself', () => 
       ['memory', 11 * 2 ** 20],
     ]),
   );
+});
+
+test('stand-ins that request more than the machine has get a node, programs beside them do not', () => {
+  const nodes = [sized({ cpu: '2', memory: '1Gi' })];
+  const takes = podTakes({ standIn: true, nodes: [{ name: 'a' }] });
+  const run = (pods: Pod[], rule = takes) =>
+    planPlacements({ nodes, pods: pods.map(keepPod), assumed: none, takes: rule }).map(({ node }) => node);
+  const large = () => asking({ cpu: '16', memory: '64Gi', 'example.com/gpu': '1' });
+  const program = asking({ cpu: '2' });
+  program.metadata.annotations = { [RUNTIME_ANNOTATION]: 'process' };
+  const second = { ...program, metadata: { ...program.metadata, name: 'zz', uid: 'second' } };
+  assert.deepEqual(run([large(), large()]), ['a', 'a']);
+  assert.deepEqual(run([asking({ cpu: '99' }, { node: 'a' }), program, second]), ['a', undefined]);
+  const given = podTakes({ standIn: true, nodes: [{ name: 'a', resources: { cpu: '2' } }] });
+  assert.deepEqual(run([asking({ cpu: '1500m' }), asking({ cpu: '600m', memory: '64Gi' })], given), [
+    'a',
+    undefined,
+  ]);
 });

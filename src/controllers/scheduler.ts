@@ -1,5 +1,6 @@
 /** Gives every pod a node. All waiting pods are placed in one pass, so that they can be spread. */
 import { POD } from '../api/kinds.ts';
+import type { PodTakes } from '../api/pod-room.ts';
 import type { Pod } from '../api/types.ts';
 import { isConflict, isNotFound } from '../client/api-error.ts';
 import { keyOf } from '../client/informer-cache.ts';
@@ -17,7 +18,10 @@ const PATIENCE = 1000;
 /** The queue's only key: a pass looks at everything. */
 const PASS = 'pass';
 
-export function createScheduler(deps: ControllerDeps): Controller {
+export function createScheduler(
+  deps: ControllerDeps,
+  { takes }: { takes?: PodTakes | undefined } = {},
+): Controller {
   const { client, informers, clock } = deps;
   const { pods, nodes } = informers;
   const recorder = deps.recorder(NAME);
@@ -29,7 +33,7 @@ export function createScheduler(deps: ControllerDeps): Controller {
   const queue = queueFor(deps, 'scheduler', schedule, { concurrency: 1, retry: { first: 5, longest: 1000 } });
 
   async function schedule(): Promise<void> {
-    const placements = planPlacements({ nodes: nodes.list(), pods: pods.list(), assumed });
+    const placements = planPlacements({ nodes: nodes.list(), pods: pods.list(), assumed, takes });
     await mapLimited(placements, PARALLEL, async (placement) => {
       if (placement.node === undefined) await explainWait(placement.pod, placement.why);
       else await bind(placement.pod, placement.node);

@@ -38,6 +38,14 @@ test('a pod beyond the node’s room is rejected in a kubelet’s words', () => 
   assert.equal(amountsOf(allocatable).size, 3);
 });
 
+test('what a pod takes of the room is decided elsewhere, and it is one pod whatever it requests', () => {
+  const admission = createAdmission({ allocatable, pressures: [], takes: () => new Map([['pods', 0]]) });
+  assert.deepEqual(
+    Array.from({ length: 4 }, () => admission.admit(pod({ cpu: '99' }))?.reason),
+    [undefined, undefined, undefined, 'OutOfpods'],
+  );
+});
+
 test('a node that is short of something takes no pods, but those that get by', () => {
   const asks = pod({ memory: '1Mi' });
   const critical = pod({}, { priority: 2_000_001_000 });

@@ -16,6 +16,8 @@ export interface Rejection {
 export interface NodeState {
   /** Quantities by name of the resource; undefined: nobody knows, and room is not looked at. */
   readonly allocatable?: Readonly<Record<string, string>> | undefined;
+  /** What of its room a pod takes; absent: what it requests. */
+  takes?(pod: Pod): Amounts;
   /** Types of conditions that are true: `DiskPressure`. */
   readonly pressures: readonly string[];
 }
@@ -31,10 +33,11 @@ const MEMORY = { key: 'node.kubernetes.io/memory-pressure', effect: 'NoSchedule'
 /** Pods of this priority and above are the cluster's own (scheduling.k8s.io, SystemCriticalPriority). */
 const CRITICAL = 2_000_000_000;
 
-export function createAdmission({ allocatable, pressures }: NodeState): Admission {
+export function createAdmission({ allocatable, pressures, takes = podRequests }: NodeState): Admission {
   const room = allocatable && amountsOf(allocatable);
   const asked = new Map<string, number>([['pods', 0]]);
-  const wishes = (pod: Pod): Amounts => new Map([['pods', 1], ...podRequests(pod)]);
+  // It is one pod, whatever its containers say that they request of pods.
+  const wishes = (pod: Pod): Amounts => new Map([['pods', 1], ...takes(pod), ['pods', 1]]);
   const used = (name: string) => asked.get(name) ?? 0;
 
   function take(pod: Pod): void {

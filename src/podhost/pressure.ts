@@ -1,10 +1,10 @@
 /** Whether the node is short of memory, disk or processes, as the machine is: a kubelet's conditions, in its words. */
-import { leastOf, type Signal, type Thresholds } from '../api/eviction.ts';
-import { amountQuantity } from '../api/quantity.ts';
+import type { Signal, Thresholds } from '../api/eviction.ts';
+import { shortagesOf } from '../api/shortage.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
-import type { Extent, MachineRoom } from '../lib/machine-room.ts';
+import type { MachineRoom } from '../lib/machine-room.ts';
 
 export type Pressure = 'MemoryPressure' | 'DiskPressure' | 'PIDPressure';
 
@@ -128,26 +128,6 @@ function shortages(
   thresholds: Thresholds,
   room: MachineRoom,
 ): string | undefined {
-  const words = signals.flatMap((signal) => {
-    const threshold = thresholds[signal];
-    const { capacity, available } = extentOf(signal, room);
-    if (!threshold || capacity === 0) return [];
-    const least = leastOf(threshold, capacity);
-    return available < least
-      ? [`${signal} is ${text(signal, available)}, expected ${text(signal, least)}`]
-      : [];
-  });
+  const words = shortagesOf(signals, thresholds, room);
   return words.length === 0 ? undefined : `${words.join('; ')}; no new pods are taken`;
 }
-
-function extentOf(signal: Signal, { memory, disk, inodes, pids }: MachineRoom): Extent {
-  if (signal === 'memory.available') return memory;
-  if (signal === 'pid.available') return pids;
-  return signal === 'nodefs.available' ? disk : inodes;
-}
-
-/** Bytes in whole Mi: to the byte nobody reads them. */
-const text = (signal: Signal, amount: number): string =>
-  signal === 'memory.available' || signal === 'nodefs.available'
-    ? amountQuantity('memory', Math.round(amount / 2 ** 20) * 2 ** 20)
-    : String(amount);

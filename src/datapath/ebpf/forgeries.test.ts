@@ -5,6 +5,7 @@ import { testRun } from '../../kernel/bpf/test-run.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { parseAddress, toBytes } from '../../lib/ip.ts';
 import { createCluster } from '../testing/cluster.ts';
+import { detachLinks } from '../testing/detached.ts';
 import { openEbpf } from '../testing/ebpf.ts';
 import { GATEWAYS } from '../testing/lab.ts';
 import { type FrameOptions, frame } from './core/testing/frames.ts';
@@ -84,6 +85,7 @@ test('what a pod says that it is not is dropped and counted by name', { skip: ne
   const [a, b, c] = [pod('a'), pod('b'), pod('c')];
   const node = lab.nodes[0]!;
   const { programs, drops } = backends[0]!;
+  detachLinks(programs, node);
   const context = { ifindex: node.route.link(a.interface)!.index };
   const program = programs.program('from_pod');
   const send = (data: Buffer): number => testRun({ program, data, context, ns: node.ns }).verdict;

@@ -73,10 +73,10 @@ int to_uplink(struct __sk_buff *skb)
 			return TC_ACT_OK;
 		return has_ports(p) ? from_node(skb, p) : TC_ACT_OK;
 	}
-	result = nat_follow(skb, p, LEAVING, LEAVING, &flags);
-	/* An answer of a pod; or what programs have kept that knew no `leaving`. */
+	/* An answer, also to one whom the pod asks by these very ends; or what programs have kept that knew no `leaving`. */
+	result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
 	if (!result)
-		result = nat_follow(skb, p, NAT_AT_UPLINK, NAT_AT_UPLINK, &flags);
+		result = nat_follow(skb, p, LEAVING, LEAVING, &flags);
 	if (result)
 		return result < 0 ? drop_at(skb, DROP_FAULT) : TC_ACT_OK;
 	mode = handover_mode();

@@ -262,19 +262,32 @@ static __always_inline int same_bytes(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3];
 }
 
+/* Of an entry whose place another connection may have. */
+static __always_inline int is_free(const struct nat_value *value, __u8 protocol, __u64 now)
+{
+	return nat_expired(value, protocol, now) || (is_over(value) && now - value->last > 30 * NAT_SECOND);
+}
+
 /*
- * A connection that is not translated, and lives, has the ends that the one of `nat_scratch` would have: nobody could
- * tell their answers apart.
+ * A connection that is not translated where its pod is, and lives, has the ends that the one of `nat_scratch` would
+ * have: nobody could tell their answers apart.
  */
 __noinline int is_straight(__u32 family, __u8 protocol)
 {
 	__u32 zero = 0;
 	struct nat_pair *pair = bpf_map_lookup_elem(&nat_scratch, &zero);
+	struct nat_value *value;
 	struct flow *flow;
 	struct ends *to;
 
 	if (!pair)
 		return 0;
+	/* By the same port the server may be asked through a service: nothing straight, and its answers end alike. */
+	pair->spare = pair->reply;
+	pair->spare.leaving = 1;
+	value = bpf_map_lookup_elem(nat_map(family), &pair->spare);
+	if (value && !is_free(value, protocol, pair->to.last))
+		return 1;
 	to = &pair->plan.to;
 	if (family == 4) {
 		struct flow_key4 key;
@@ -292,12 +305,6 @@ __noinline int is_straight(__u32 family, __u8 protocol)
 			flow = bpf_map_lookup_elem(&crowd6, &key);
 	}
 	return flow && !(flow->flags & FLOW_TRANSLATED) && !is_idle(flow, pair->to.last);
-}
-
-/* Of an entry whose place another connection may have. */
-static __always_inline int is_free(const struct nat_value *value, __u8 protocol, __u64 now)
-{
-	return nat_expired(value, protocol, now) || (is_over(value) && now - value->last > 30 * NAT_SECOND);
 }
 
 /* Puts `pair->reply` in, unless it is another connection's. */

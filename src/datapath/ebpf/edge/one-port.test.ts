@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Netns } from '../../../kernel/netns.ts';
 import { openRoute } from '../../../kernel/route.ts';
 import { bindUdp, connectTcp } from '../../../kernel/sockets.ts';
@@ -186,4 +187,65 @@ it('a pod uses one port straight to a server outside and through its service', a
     seen.map(({ size }) => size),
     [4, 4],
   );
+});
+
+/** What a socket heard last, from whom; it answers `call` with `called`, and `ask` with `answer`. */
+async function openPeer(t: TestContext, ns: Netns, address: string, port: number) {
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  const heard = new Map<string, string>();
+  const answers = new Map([
+    ['call', 'called'],
+    ['ask', 'answer'],
+  ]);
+  socket.on('message', (data, from) => {
+    heard.set(String(data), `${from.address} ${from.port}`);
+    const answer = answers.get(String(data));
+    if (answer !== undefined) socket.send(answer, from.port, from.address);
+  });
+  t.after(() => void socket.close());
+  await new Promise<void>((resolve) => socket.bind({ fd: bindUdp(ns, address, port) }, resolve));
+  return {
+    /** From whom that was what came of it. */
+    async says(text: string, { host, port: to }: End, answer: string): Promise<string | undefined> {
+      heard.delete(answer);
+      socket.send(text, to, host);
+      for (const end = Date.now() + WAIT_MS; !heard.has(answer) && Date.now() < end; ) await sleep(5);
+      return heard.get(answer);
+    },
+    from: (text: string) => heard.get(text),
+  };
+}
+
+const OWN = 45_000;
+
+it('a server outside calls, from the port at which a pod asks it through a service, the port by which the pod asks', async (t, cluster) => {
+  const [server, a] = [outsideOf(cluster), cluster.pod('a')];
+  await cluster.setFrontends([
+    wish('ClusterIP', [server], { protocol: 'UDP' }),
+    wish('NodePort', [a], { protocol: 'UDP', target: OWN }),
+  ]);
+  for (const family of FAMILIES) {
+    const outside = await openPeer(t, server.ns, OUTSIDE[family], TARGETS.UDP);
+    const inside = await openPeer(t, a.ns, a.addresses[family], OWN);
+    const service = { host: serviceAddresses(1)[family], port: 80 };
+    const node = { host: cluster.lab.nodes[0]!.settings.nodeAddresses[family] ?? '', port: NODE_PORT };
+    for (let i = 0; i < 2; i++) {
+      assert.equal(await inside.says('ask', service, 'answer'), `${service.host} 80`);
+      assert.equal(await outside.says('call', node, 'called'), `${node.host} ${NODE_PORT}`);
+      assert.match(inside.from('call') ?? '', new RegExp(`^${OUTSIDE[family]} `));
+    }
+  }
+});
+
+it('what answers with direct return does so by the service, though it asked the same client straight before', async (t, cluster) => {
+  const [server, c] = [outsideOf(cluster), cluster.pod('c')];
+  await cluster.setFrontends([wish('NodePort', [c], { protocol: 'UDP', target: OWN, forwarding: 'dsr' })]);
+  for (const family of FAMILIES) {
+    const outside = await openPeer(t, server.ns, OUTSIDE[family], TARGETS.UDP);
+    const inside = await openPeer(t, c.ns, c.addresses[family], OWN);
+    const straight = { host: OUTSIDE[family], port: TARGETS.UDP };
+    const node = { host: cluster.lab.nodes[0]!.settings.nodeAddresses[family] ?? '', port: NODE_PORT };
+    assert.equal(await inside.says('ask', straight, 'answer'), `${straight.host} ${straight.port}`);
+    assert.equal(await outside.says('call', node, 'called'), `${node.host} ${NODE_PORT}`);
+  }
 });

@@ -12,6 +12,7 @@ import {
   type SecurityProfile,
 } from '../../cri/types.ts';
 import { podFiles } from '../files.ts';
+import { plainCapability } from '../oci/capabilities.ts';
 import { MASKED, READ_ONLY } from '../oci/config.ts';
 import { ConfigError, expand } from '../process/environment.ts';
 import type { Made } from '../process/launcher.ts';
@@ -99,7 +100,7 @@ function securityOf({ pod, container, image, seccomp }: ConfigSources): Containe
   return {
     ...whoOf(pod, container, image),
     privileged,
-    capabilities: { addCapabilities: add.map(plain), dropCapabilities: drop.map(plain) },
+    capabilities: { addCapabilities: add.map(plainCapability), dropCapabilities: drop.map(plainCapability) },
     namespaceOptions: { network: NamespaceMode.pod, pid: pidMode(pod), ipc: NamespaceMode.pod },
     readonlyRootfs: own.readOnlyRootFilesystem === true,
     supplementalGroups: [
@@ -122,8 +123,6 @@ export const isPrivileged = ({ spec }: Pod): boolean =>
 /** Whether the pod's containers see each other's processes. */
 export const pidMode = ({ spec }: Pod): number =>
   spec?.shareProcessNamespace ? NamespaceMode.pod : NamespaceMode.container;
-
-const plain = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
 
 function whoOf(
   pod: Pod,

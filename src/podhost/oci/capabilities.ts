@@ -74,21 +74,22 @@ const ADDABLE = new Set<string>([...DEFAULT, 'DAC_READ_SEARCH', 'IPC_OWNER', 'LE
 
 type Names = Container['securityContext'];
 
-const plain = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
+/** As container runtimes read a name: without its prefix, in upper case. */
+export const plainCapability = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
 
 export function capabilityProblem(context: Names): string | undefined {
   if (context?.privileged) return undefined;
   const refused = (context?.capabilities?.add ?? []).filter(
-    (name) => plain(name) === 'ALL' || (isKnown(name) && !ADDABLE.has(plain(name))),
+    (name) => plainCapability(name) === 'ALL' || (isKnown(name) && !ADDABLE.has(plainCapability(name))),
   );
   return refused.length === 0 ? undefined : `capabilities.add: ${refused.join(', ')}`;
 }
 
-const isKnown = (name: string): boolean => (ALL as readonly string[]).includes(plain(name));
+const isKnown = (name: string): boolean => (ALL as readonly string[]).includes(plainCapability(name));
 
 /** Those that are added, as the kernel knows them. @throws CreateError as containerd says it */
 export function addedCapabilities(context: Names): string[] {
-  const added = (context?.capabilities?.add ?? []).map((name) => `CAP_${plain(name)}`);
+  const added = (context?.capabilities?.add ?? []).map((name) => `CAP_${plainCapability(name)}`);
   const unknown = added.find((name) => !isKnown(name));
   if (unknown !== undefined) throw new CreateError(`unknown capability ${JSON.stringify(unknown)}`);
   return [...new Set(added)].toSorted();
@@ -106,7 +107,7 @@ function ownCapabilities(): string[] {
 /** Sorted, as `CAP_CHOWN`. @throws CreateError */
 export function capabilitiesOf(context: Names): string[] {
   if (context?.privileged) return ownCapabilities();
-  const dropped = (context?.capabilities?.drop ?? []).map(plain);
+  const dropped = (context?.capabilities?.drop ?? []).map(plainCapability);
   const kept = dropped.includes('ALL') ? [] : DEFAULT.filter((name) => !dropped.includes(name));
   return [...new Set([...kept.map((name) => `CAP_${name}`), ...addedCapabilities(context)])].toSorted();
 }
@@ -114,6 +115,6 @@ export function capabilitiesOf(context: Names): string[] {
 /** As in /proc/PID/status. */
 export function capabilityMask(names: readonly string[]): string {
   let mask = 0n;
-  for (const name of names) mask |= 1n << BigInt((ALL as readonly string[]).indexOf(plain(name)));
+  for (const name of names) mask |= 1n << BigInt((ALL as readonly string[]).indexOf(plainCapability(name)));
   return mask.toString(16);
 }

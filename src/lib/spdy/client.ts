@@ -23,7 +23,10 @@ export interface SpdyClient {
   open(headers: Readonly<Record<string, string>>, events?: StreamEvents): ClientStream;
 }
 
-/** `head`: bytes that came with the answer to the upgrade. `onError`: the server broke the rules. */
+/** Bytes of answers that the server owes us the reading of. */
+const MAX_OWED = 1 << 20;
+
+/** `head`: bytes that came with the answer to the upgrade. `onError`: the server broke the rules; told once. */
 export function createSpdyClient(socket: Duplex, head: Buffer, onError: (error: Error) => void): SpdyClient {
   const streams = new Map<number, StreamEvents>();
   const reader = createFrameReader();
@@ -46,7 +49,11 @@ export function createSpdyClient(socket: Duplex, head: Buffer, onError: (error: 
     if (kind === Type.settings || payload.length < 4) return;
     const word = payload.readUInt32BE(0);
     // Section 2.6.5: an even number is the server's own, and goes back as it came.
-    if (kind === Type.ping && word % 2 === 0) socket.write(controlFrame(Type.ping, 0, word));
+    if (kind === Type.ping && word % 2 === 0) {
+      if (socket.writableLength > MAX_OWED)
+        throw new Error('the server does not read the answers that it asks for');
+      socket.write(controlFrame(Type.ping, 0, word));
+    }
     // What replies say is packed; we need to know no more than that they close a stream (section 2.3.3).
     if (kind === Type.rstStream || (kind === Type.synReply && (flags & FLAG_FIN) !== 0)) end(word);
   }
@@ -56,6 +63,8 @@ export function createSpdyClient(socket: Duplex, head: Buffer, onError: (error: 
       reader.push(chunk);
       for (let frame = reader.next(); frame; frame = reader.next()) take(frame);
     } catch (error) {
+      // Where the next frame begins nobody knows.
+      socket.off('data', feed);
       onError(error as Error);
     }
   };

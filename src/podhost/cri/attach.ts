@@ -17,6 +17,8 @@ export interface RuntimeTarget {
 
 /** Milliseconds that who looks on may take nothing: the runtime waits for him, and the container for the runtime. */
 const PATIENCE_MS = 30_000;
+/** Characters of a Status. */
+const MAX_STATUS = 64 << 10;
 
 export async function startRuntimeAttach(
   { attach, takesInput, tty }: RuntimeTarget,
@@ -72,7 +74,10 @@ export async function startRuntimeAttach(
     client.open({ streamtype }, onData ? { onData } : {});
   client.open(
     { streamtype: 'error' },
-    { onData: (chunk) => (status += chunk.toString()), onEnd: () => finish(statusFrame(status)) },
+    {
+      onData: (chunk) => (status = (status + chunk.toString()).slice(0, MAX_STATUS)),
+      onEnd: () => finish(statusFrame(status)),
+    },
   );
   const input = wantsInput ? open('stdin') : undefined;
   open('stdout', pass(Frame.stdout));

@@ -126,9 +126,11 @@ export async function openCriPause(deps: CriPauseDeps, signal: AbortSignal): Pro
     const path = status?.logPath ?? '';
     if (held?.state !== 'running' || path === '') return;
     const found = await stat(path).catch(() => undefined);
-    if (!found || found.size <= MAX_LOG) return;
-    const [, ...older] = logPaths(path).toReversed();
-    for (const one of older) await rename(one, olderName(path, one)).catch(() => {});
+    if (found && found.size <= MAX_LOG) return;
+    // Without one the runtime writes in the file that was turned: it was asked before, and could not.
+    if (found)
+      for (const one of logPaths(path).toReversed().slice(1))
+        await rename(one, olderName(path, one)).catch(() => {});
     await cri.reopenContainerLog(id).catch(() => {});
   }
 

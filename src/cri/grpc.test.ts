@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { HeddleError } from '../lib/errors.ts';
-import { openCri } from './client.ts';
+import { CriFailure, openCri } from './client.ts';
 import { encode } from './codec.ts';
 import { GrpcError, openChannel, Status } from './grpc.ts';
+import { removeSandboxes } from './sandboxes.ts';
 
 const VERSION = {
   version: '0.1.0',
@@ -100,6 +101,38 @@ test('an answer that never comes is given up, by time and by whoever asked', asy
   const call = channel.call('/x/y', Buffer.of(), { timeoutMs: NEVER, signal: given.signal });
   given.abort(new Error('enough'));
   await assert.rejects(call, /enough/);
+});
+
+test('a hundred calls at once share one connection, and hear what broke it', async (t) => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => void warnings.push(warning);
+  process.on('warning', onWarning);
+  t.after(() => process.off('warning', onWarning));
+  let waiting = 0;
+  const { cri } = await runtime(t, (stream) => {
+    if (++waiting === 100) stream.session?.destroy();
+  });
+  const calls = await Promise.allSettled(Array.from({ length: 100 }, () => cri.conditions()));
+  for (const one of calls) {
+    assert.equal(one.status, 'rejected');
+    assert.ok(code('CriUnavailable', /no container runtime answers/)(one.reason), String(one.reason));
+  }
+  assert.deepEqual(warnings, []);
+});
+
+test('one sandbox that cannot be removed, or was by somebody else, keeps none of the others', async () => {
+  const removed: string[] = [];
+  const cri = {
+    listPodSandbox: async () => ['stuck', 'gone', 'one', 'two'].map((id) => ({ id, state: 0, createdAt: 1 })),
+    stopPodSandbox: async (id: string) => {
+      if (id === 'stuck') throw new Error('it does not stop');
+      if (id === 'gone') throw new CriFailure(Status.notFound, 'no such sandbox', undefined);
+      await new Promise(setImmediate);
+    },
+    removePodSandbox: async (id: string) => void removed.push(id),
+  };
+  await assert.rejects(removeSandboxes(cri, {}), /it does not stop/);
+  assert.deepEqual(removed, ['gone', 'one', 'two']);
 });
 
 test('a server that takes the connection and says nothing is no runtime', async (t) => {

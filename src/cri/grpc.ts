@@ -42,20 +42,29 @@ const MAX_ANSWER = 64 << 20;
 /** Bytes before a message: a flag of compression, and the length. */
 const PREFIX = 5;
 
-export function openChannel(socketPath: string): Channel {
-  let session: ClientHttp2Session | undefined;
+interface Connection {
+  readonly session: ClientHttp2Session;
+  /** What broke it: for all calls that are under way, one listener. */
+  broken?: unknown;
+}
 
-  function current(): ClientHttp2Session {
-    if (session && !session.closed && !session.destroyed) return session;
-    const made = connect('http://localhost', { createConnection: () => createConnection(socketPath) });
+export function openChannel(socketPath: string): Channel {
+  let now: Connection | undefined;
+
+  function current(): Connection {
+    if (now && !now.session.closed && !now.session.destroyed) return now;
+    const session = connect('http://localhost', { createConnection: () => createConnection(socketPath) });
+    const made: Connection = { session };
     const forget = () => {
-      if (session === made) session = undefined;
+      if (now === made) now = undefined;
     };
-    // Each call that is under way hears of it by itself.
-    made.on('error', forget);
-    made.on('goaway', forget);
-    made.on('close', forget);
-    return (session = made);
+    session.on('error', (error) => {
+      made.broken ??= error;
+      forget();
+    });
+    session.on('goaway', forget);
+    session.on('close', forget);
+    return (now = made);
   }
 
   return {
@@ -64,8 +73,8 @@ export function openChannel(socketPath: string): Channel {
       return callOnce(current(), { path, request, timeoutMs, signal });
     },
     close() {
-      session?.destroy();
-      session = undefined;
+      now?.session.destroy();
+      now = undefined;
     },
   };
 }
@@ -75,12 +84,9 @@ interface Call extends CallOptions {
   request: Uint8Array;
 }
 
-function callOnce(
-  session: ClientHttp2Session,
-  { path, request, timeoutMs, signal }: Call,
-): Promise<Uint8Array> {
+function callOnce(connection: Connection, { path, request, timeoutMs, signal }: Call): Promise<Uint8Array> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-  const stream = session.request({
+  const stream = connection.session.request({
     [constants.HTTP2_HEADER_METHOD]: 'POST',
     [constants.HTTP2_HEADER_PATH]: path,
     'content-type': 'application/grpc',
@@ -100,8 +106,6 @@ function callOnce(
   );
   /** What broke the connection says more than that the stream was closed. */
   let broken: unknown;
-  const onSessionError = (error: unknown) => (broken ??= error);
-  session.once('error', onSessionError);
   stream.on('response', answer.head);
   stream.on('trailers', answer.head);
   stream.on('data', (chunk: Buffer) => {
@@ -115,9 +119,8 @@ function callOnce(
   stream.on('close', () => {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
-    session.off('error', onSessionError);
     try {
-      resolve(answer.end(broken));
+      resolve(answer.end(broken ?? connection.broken));
     } catch (error) {
       reject(error);
     }

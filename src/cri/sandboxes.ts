@@ -1,5 +1,5 @@
 /** Sandboxes by their labels: what a cluster has in a container runtime. */
-import type { Cri } from './client.ts';
+import { type Cri, isNotFound } from './client.ts';
 
 /** On every sandbox and container of ours. */
 export const CLUSTER_LABEL = 'heddle.dev/cluster';
@@ -10,7 +10,8 @@ export const POD_LABEL = 'io.kubernetes.pod.uid';
 export const SANDBOX_FILE = 'sandbox.json';
 
 /**
- * With their containers; how many there were. `until`, milliseconds since 1970: those that were made by then.
+ * With their containers; how many there were. `until`, milliseconds since 1970: those that were made by then. One that
+ * cannot be removed keeps none of the others.
  * @throws HeddleError `CriUnavailable`, `CriFailed`
  */
 export async function removeSandboxes(
@@ -19,11 +20,18 @@ export async function removeSandboxes(
   until: number = Infinity,
 ): Promise<number> {
   const found = (await cri.listPodSandbox(labels)).filter(({ createdAt }) => createdAt <= until);
-  await Promise.all(
+  const done = await Promise.allSettled(
     found.map(async ({ id }) => {
-      await cri.stopPodSandbox(id);
-      await cri.removePodSandbox(id);
+      await cri.stopPodSandbox(id).catch(ignoreGone);
+      await cri.removePodSandbox(id).catch(ignoreGone);
     }),
   );
+  const failed = done.find((one) => one.status === 'rejected');
+  if (failed) throw failed.reason;
   return found.length;
+}
+
+/** Somebody else has removed it meanwhile. */
+function ignoreGone(error: unknown): void {
+  if (!isNotFound(error)) throw error;
 }

@@ -38,9 +38,13 @@ export function forgetLeft(left: Pick<Left, 'cluster' | 'endpoint'>, folder: str
   removeEmpty(folder);
 }
 
-/** By cluster. What is no note is passed over. */
+/** By cluster. What is no note, or another's by its name, is passed over: nobody could forget it. */
 export function findLeft(folder: string = CRI_LEFT): Left[] {
-  return namesIn(folder).flatMap((name) => parse(join(folder, name)) ?? []);
+  return namesIn(folder).flatMap((name) => {
+    const path = join(folder, name);
+    const left = parse(path);
+    return left && fileOf(folder, left) === path ? [left] : [];
+  });
 }
 
 function parse(path: string): Left | undefined {

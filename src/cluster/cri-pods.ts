@@ -24,7 +24,8 @@ export async function removeCriPods(
     : undefined;
   // Container runtimes make groups in each hierarchy of cgroup v1 and leave ours above their own.
   removeFromHierarchies(paths.cgroup);
-  for (const name of namesIn(CRI_PODS)) removeLink(join(CRI_PODS, name), paths.runDir);
+  for (const name of namesIn(CRI_PODS))
+    if (leadsInto(join(CRI_PODS, name), paths.runDir)) rmSync(join(CRI_PODS, name), { force: true });
   removeEmpty(CRI_PODS);
   removeEmpty(RUN_ROOT);
   return trouble;
@@ -55,8 +56,13 @@ async function removeAll(cluster: string, endpoint: string, notes: string): Prom
   return leftText({ ...left, why });
 }
 
-function removeLink(path: string, runDir: string): void {
-  if (readlinkSync(path).startsWith(`${runDir}/`)) rmSync(path, { force: true });
+/** Other clusters make and remove theirs meanwhile; what is no link is not ours. */
+function leadsInto(path: string, runDir: string): boolean {
+  try {
+    return readlinkSync(path).startsWith(`${runDir}/`);
+  } catch {
+    return false;
+  }
 }
 
 function namesIn(folder: string): string[] {

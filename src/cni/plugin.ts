@@ -17,6 +17,7 @@ import {
 } from './attachment.ts';
 import { createAttempts } from './attempts.ts';
 import { dressChained } from './chained.ts';
+import { portsLeft } from './container-ports.ts';
 import { CniCode, CniError } from './error.ts';
 import { checkAttachment } from './check.ts';
 import type { HostPorts } from './host-ports.ts';
@@ -82,8 +83,9 @@ export function createPlugin(deps: PluginDeps): CniHandlers {
   function prepare(request: CniRequest) {
     refuseOwnNamespace(request.netns);
     refuseKinds(request, deps);
-    const wishes = wishesOf(request);
-    checkPorts(wishes.ports);
+    const said = wishesOf(request);
+    checkPorts(said.ports);
+    const wishes = { ...said, ports: portsLeft(ipam, request, said.ports) };
     const functions = checkFunctions({ request, wishes });
     if (wishes.ports.length > 0 && !hostPorts)
       throw new CniError(

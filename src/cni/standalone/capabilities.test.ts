@@ -30,6 +30,14 @@ it('a host port leads to the container: from outside, the machine, another conta
   assert.equal(await at(host.ns, '192.0.2.1'), '192.0.2.1');
   assert.equal(await at(host.ns, '127.0.0.1'), '192.0.2.1', 'from the loopback');
   assert.equal((await host.cni('CHECK', 'one', { ...ports, prevResult: out })).code, 0);
+  // podman and nerdctl say the ports again for each further network of the container.
+  const second = { ...ports, name: 'second' };
+  const further = await host.cni('ADD', 'one', second, { CNI_IFNAME: 'eth1' });
+  assert.equal(further.code, 0, JSON.stringify(further.out));
+  const prevResult = further.out;
+  assert.equal((await host.cni('CHECK', 'one', { ...second, prevResult }, { CNI_IFNAME: 'eth1' })).code, 0);
+  assert.equal((await host.cni('DEL', 'one', second, { CNI_IFNAME: 'eth1' })).code, 0);
+  assert.equal(await at(host.outside, '192.0.2.1'), '192.0.2.2', 'they are those of the first');
   for (const id of ['one', 'two']) assert.equal((await host.cni('DEL', id)).code, 0);
   assert.deepEqual(host.inventory(), before);
   assert.ok(await isCutOff(host.outside, '192.0.2.1', 8080));

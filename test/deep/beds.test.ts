@@ -69,6 +69,7 @@ under(qemu, { files: ['src/cni/standalone/links.test.ts'], timeout: 900, process
 under(qemu, { files: ['src/podhost/process/limits.test.ts'], timeout: 600 });
 // Ways between nodes that this machine's kernel may lack.
 under(uml, { files: ['src/kernel/tunnel-features.test.ts', 'src/datapath/ways.test.ts'], timeout: 120 });
+under(uml, { files: ['src/datapath/path/ways.test.ts'], timeout: 240 });
 for (const routing of ['geneve', 'gre'])
   for (const backend of ['ebpf', 'nftables'])
     under(qemu, {

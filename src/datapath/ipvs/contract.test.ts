@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import type { Netns } from '../../kernel/netns.ts';
 import { createCluster, serviceAddresses } from '../testing/cluster.ts';
 import { type Opened, packetContract, stateContract } from '../testing/contract.ts';
 import { needsIpvs, openIpvsBackend } from '../testing/ipvs.ts';
-import { createLab, type LabNode } from '../testing/lab.ts';
-import { dialTcp, keepTcp, serveTcp } from '../testing/traffic.ts';
+import { TARGETS } from '../testing/frontends.ts';
+import { createLab, type LabNode, OUTSIDE } from '../testing/lab.ts';
+import { dialers, FAMILIES, PODS, PROTOCOLS } from '../testing/service-lab.ts';
+import { dialTcp, keepTcp, serveTcp, serveUdp } from '../testing/traffic.ts';
 
 function open(t: TestContext, node: LabNode): Opened {
   const backend = openIpvsBackend(t, node);
   return { backend, sent: backend.sent, reopen: () => open(t, node) };
 }
 
+const HOST_PORT = 8443;
 const PORTS = [{ port: 80, target: 8080 }];
 
 /** Connections with their age left out. */
@@ -78,6 +82,40 @@ function ipvsContract(): void {
       assert.ok(names.includes(server ?? '') || why === 'ECONNREFUSED', `${names.join()} ${server} ${why}`);
       assert.deepEqual(await backends[0]?.verify(), []);
     }
+  });
+
+  test('ipvs: a host port leads to its pod from everywhere, shows it who calls, and goes with it', async (t) => {
+    const { lab, backends, plans, pod, apply } = await createCluster(t, openIpvsBackend, PODS);
+    for (const each of lab.pods) {
+      serveTcp(t, each.ns, TARGETS.TCP, each.name);
+      serveUdp(t, each.ns, each.addresses, TARGETS.UDP, each.name);
+    }
+    const [one, two] = lab.nodes;
+    const ports = PROTOCOLS.map((protocol) => ({
+      hostPort: HOST_PORT,
+      containerPort: TARGETS[protocol],
+      protocol,
+    }));
+    plans[0]!.setHostPorts([{ pod: 'default/b', addresses: pod('b').addresses, ports }]);
+    await apply();
+    for (const family of FAMILIES)
+      for (const protocol of PROTOCOLS) {
+        const [to = '', other = ''] = lab.nodes.map(({ remote }) => remote.addresses[family] ?? '');
+        const dial = (ns: Netns, address = to) => dialers[protocol](ns, address, HOST_PORT);
+        const localAddress = OUTSIDE[family];
+        const outside = await dialers[protocol](lab.outside, to, HOST_PORT, { localAddress });
+        assert.deepEqual(outside, { server: 'b', seen: localAddress }, `${protocol} ${to}`);
+        for (const ns of [one!.ns, two!.ns, ...['a', 'b', 'c'].map((name) => pod(name).ns)])
+          assert.equal((await dial(ns)).server, 'b', `${protocol} ${ns.path} ${to}`);
+        assert.equal((await dial(pod('a').ns, other)).server, undefined, 'of the other node it is nobody’s');
+      }
+    assert.deepEqual(await backends[0]?.verify(), []);
+    plans[0]!.setHostPorts([]);
+    await apply();
+    for (const family of FAMILIES)
+      for (const ns of [lab.outside, pod('a').ns])
+        assert.equal((await dialTcp(ns, one!.remote.addresses[family] ?? '', HOST_PORT)).server, undefined);
+    assert.deepEqual(await backends[0]?.verify(), []);
   });
 
   test('ipvs: nothing is left of it when it is removed', async (t) => {

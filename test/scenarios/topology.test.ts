@@ -1,7 +1,9 @@
 /** Nodes in zones with links between them, from a cluster file, by the command line alone. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { takeInventory } from '../../src/cluster/snapshot.ts';
 import { closeNetns, openNetns } from '../../src/kernel/netns.ts';
@@ -112,41 +114,65 @@ test('two zones with 20 ms between them: reached, shown, changed, and left witho
   await assertAsBefore(before, cluster);
 });
 
-test('a link that swallows large packets is told by its nodes, status and doctor, until it is mended', {
-  skip,
-  timeout: 300_000,
-}, async (t) => {
-  const cluster = await localCluster(t);
-  const { must, heddle } = cluster;
-  const files = clusterFiles(t, 'hole', { a1: 'a', b1: 'b' });
-  const port = ['--api-port', String(cluster.apiPort)];
-  await must('up', ...port, '-f', files.write('latency: 1ms, blackHoleAbove: 1400'));
-  const conditions = async () =>
-    (await nodesOf(cluster)).map(({ status }) =>
-      status.conditions.find(({ type }) => type === 'heddle.dev/PathMTU'),
-    );
-  const all = (status: string) => (found: Awaited<ReturnType<typeof conditions>>) =>
-    found.every((one) => one?.status === status);
-  const told = await until('both nodes tell of the black hole', conditions, all('False'));
+/** What a Service asks for and cannot have by these ways is said where the data path is asked for. */
+async function tellsOfDirectReturn({ must }: LocalCluster, clusterFile: string): Promise<void> {
+  const file = join(dirname(clusterFile), 'direct.json');
+  const metadata = { name: 'direct', annotations: { 'heddle.dev/forwarding': 'dsr' } };
+  const spec = { type: 'NodePort', selector: { app: 'echo' }, ports: [{ port: 8080 }] };
+  writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata, spec }));
+  await must('apply', '-f', file);
+  const words =
+    /Service default\/direct metadata\.annotations\[heddle\.dev\/forwarding\].*needs VXLAN .*go by native: snat is used/;
+  await until(
+    'the data path says it',
+    () => must('datapath', 'status'),
+    (text) => words.test(text),
+  );
+}
+
+const WAYS = [
   // Of 1,400 bytes VXLAN takes 50.
-  const words = /a1 to b1 by vxlan \(IPv4\): packets of 1350 bytes pass, of 1351 to 1450 bytes vanish/;
-  assert.match(told[0]?.message ?? '', words);
-  assert.match(told[0]?.message ?? '', /between the nodes themselves 1400 of 1500 bytes pass/);
-  assert.match(told[1]?.message ?? '', /b1 to a1 by vxlan/);
-  assert.match(await must('status'), words);
-  const doctor = await heddle('doctor');
-  assert.equal(doctor.code, 1, doctor.stderr);
-  assert.match(doctor.stdout, words);
+  ['overlay', /a1 to b1 by vxlan \(IPv4\): packets of 1350 bytes pass, of 1351 to 1450 bytes vanish/],
+  ['native', /a1 to b1 by routes \(IPv4\): packets of 1400 bytes pass, of 1401 to 1500 bytes vanish/],
+] as const;
 
-  await must('topology', 'set', 'a', 'b', '--black-hole-above', 'none');
-  await until('both nodes find the link mended', conditions, all('True'));
-  assert.doesNotMatch(await must('status'), /vanish/);
+for (const [routing, words] of WAYS)
+  test(`a link that swallows large packets is told by its nodes, status and doctor, until it is mended: ${routing}`, {
+    skip,
+    timeout: 300_000,
+  }, async (t) => {
+    const cluster = await localCluster(t);
+    const { must, heddle } = cluster;
+    const files = clusterFiles(t, 'hole', { a1: 'a', b1: 'b' });
+    const port = ['--api-port', String(cluster.apiPort)];
+    const file = files.write('latency: 1ms, blackHoleAbove: 1400');
+    await must('up', ...port, '--routing', routing, '-f', file);
+    const conditions = async () =>
+      (await nodesOf(cluster)).map(({ status }) =>
+        status.conditions.find(({ type }) => type === 'heddle.dev/PathMTU'),
+      );
+    const all = (status: string) => (found: Awaited<ReturnType<typeof conditions>>) =>
+      found.every((one) => one?.status === status);
+    const told = await until('both nodes tell of the black hole', conditions, all('False'));
+    assert.match(told[0]?.message ?? '', words);
+    assert.match(told[0]?.message ?? '', /between the nodes themselves 1400 of 1500 bytes pass/);
+    assert.match(told[1]?.message ?? '', /b1 to a1 by (vxlan|routes)/);
+    assert.match(await must('status'), words);
+    const doctor = await heddle('doctor');
+    assert.equal(doctor.code, 1, doctor.stderr);
+    assert.match(doctor.stdout, words);
 
-  // Cut off altogether is no black hole, and neither is a link that loses of any size.
-  for (const loss of ['100%', '40%']) {
-    await must('topology', 'set', 'a', 'b', '--loss', loss);
-    const prove = await must('topology', 'show');
-    assert.match(prove, /lost/);
-    assert.ok((await conditions()).every((one) => one?.status !== 'False'));
-  }
-});
+    if (routing === 'native') await tellsOfDirectReturn(cluster, file);
+
+    await must('topology', 'set', 'a', 'b', '--black-hole-above', 'none');
+    await until('both nodes find the link mended', conditions, all('True'));
+    assert.doesNotMatch(await must('status'), /vanish/);
+
+    // Cut off altogether is no black hole, and neither is a link that loses of any size.
+    for (const loss of ['100%', '40%']) {
+      await must('topology', 'set', 'a', 'b', '--loss', loss);
+      const prove = await must('topology', 'show');
+      assert.match(prove, /lost/);
+      assert.ok((await conditions()).every((one) => one?.status !== 'False'));
+    }
+  });

@@ -175,6 +175,24 @@ test('algorithms: random inside, Maglev where clients outside come, and what the
   assert.equal(frontend(said, NODE_PORT).forwarding, 'dsr');
 });
 
+test('direct return without VXLAN is said of the Service that asks for it', () => {
+  const metadata = { name: 's', namespace: 'x', annotations: { 'heddle.dev/forwarding': 'dsr' } };
+  const said = (sends: 'vxlan' | 'native' | 'geneve', object = service({}, { metadata })) => {
+    const plan = planOf(object);
+    plan.setSettings({ ...settings, routing: { sends, accepts: [sends] } });
+    plan.update();
+    return plan
+      .problems({ name: 'ebpf', capabilities: everything })
+      .map(({ object: of, field, message }) => `${of} ${field}: ${message}`);
+  };
+  assert.deepEqual(said('vxlan'), []);
+  for (const way of ['native', 'geneve'] as const)
+    assert.deepEqual(said(way), [
+      `Service x/s metadata.annotations[heddle.dev/forwarding]: direct server return needs VXLAN between nodes, and they go by ${way}: snat is used`,
+    ]);
+  assert.deepEqual(said('native', service({})), [], 'nobody asked');
+});
+
 test('source ranges hold for the balancer address, by field or annotation, and by family', () => {
   const ranges = { loadBalancerSourceRanges: ['203.0.113.7/24', '2001:db8::/64'] };
   const plan = planOf(balancer(ranges));

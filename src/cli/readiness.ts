@@ -6,8 +6,14 @@ import { HeddleError } from '../lib/errors.ts';
 
 /** What nodes and pods have in common. */
 export interface KubeLike {
-  metadata: { name: string; namespace?: string };
-  status?: { phase?: string; conditions?: Condition[]; containerStatuses?: Container[] };
+  metadata: { name: string; namespace?: string; ownerReferences?: { controller?: boolean }[] };
+  status?: {
+    phase?: string;
+    reason?: string;
+    message?: string;
+    conditions?: Condition[];
+    containerStatuses?: Container[];
+  };
 }
 
 interface Condition {
@@ -37,8 +43,17 @@ export function isReadySince(object: KubeLike, since: number): boolean {
   return isReady(object) && times.every((time) => Date.parse(time) >= second);
 }
 
-/** The words of the condition that stands in the way, else the phase. */
+/** It will not run again. */
+export const hasFailed = ({ status }: KubeLike): boolean => status?.phase === 'Failed';
+
+/** Somebody makes another pod in the place of one that has failed. */
+export const isReplaced = (object: KubeLike): boolean =>
+  hasFailed(object) && object.metadata.ownerReferences?.some(({ controller }) => controller) === true;
+
+/** The words of the condition that stands in the way, of what has failed why, else the phase. */
 export function whyNotReady(object: KubeLike): string | undefined {
+  const { reason, message } = object.status ?? {};
+  if (hasFailed(object) && message) return reason ? `${reason}: ${message}` : message;
   const bad = conditionsOf(object).find(
     ({ type, status }) => status !== 'True' && (type === 'Ready' || type === 'PodScheduled'),
   );
@@ -50,6 +65,8 @@ export interface Tally {
   readonly total: number;
   /** What is not ready, with the reason where one is known. */
   readonly waiting: readonly string[];
+  /** How many of them will never be. */
+  readonly lost?: number;
 }
 
 export interface WaitDeps {
@@ -80,32 +97,45 @@ export async function waitForNodes(wanted: number, deps: WaitDeps): Promise<void
 /** Of pods that are to run on; those that are done do not count. @throws HeddleError `NotReady` */
 export async function waitForPods(deps: WaitDeps, expected: () => Promise<number>): Promise<void> {
   await until('pods', deps, async () => {
-    const pods = (await listAll(POD, deps.client)).filter((pod) => pod.status?.phase !== 'Succeeded');
-    const waiting = pods.filter((pod) => !isReadySince(pod, deps.since ?? 0)).map(describe);
-    return { ready: pods.length - waiting.length, total: Math.max(await expected(), pods.length), waiting };
+    const pods = (await listAll(POD, deps.client)).filter(
+      (pod) => pod.status?.phase !== 'Succeeded' && !isReplaced(pod),
+    );
+    const others = pods.filter((pod) => !isReadySince(pod, deps.since ?? 0));
+    return {
+      ready: pods.length - others.length,
+      total: Math.max(await expected(), pods.length),
+      waiting: others.map(describe),
+      lost: others.filter(hasFailed).length,
+    };
   });
 }
 
 async function until(what: string, deps: WaitDeps, look: () => Promise<Tally>): Promise<void> {
-  const end = systemClock.monotonic() + deps.timeout;
+  const began = systemClock.monotonic();
+  const end = began + deps.timeout;
   for (let n = 1; ; n++) {
     const tally = await look();
     deps.onTally(tally);
     if (tally.ready >= tally.total) return;
     if (n % LOOKS_PER_CHECK === 0) await deps.check?.();
-    if (systemClock.monotonic() > end) throw notReady(what, tally, deps.timeout);
+    const isOver = (tally.lost ?? 0) > 0 && tally.ready + (tally.lost ?? 0) >= tally.total;
+    if (isOver || systemClock.monotonic() > end) throw notReady(what, tally, systemClock.monotonic() - began);
     await systemClock.sleep(PAUSE, deps.signal);
   }
 }
 
-function notReady(what: string, { ready, total, waiting }: Tally, timeout: number): HeddleError {
+function notReady(what: string, { ready, total, waiting }: Tally, took: number): HeddleError {
   const more = waiting.length > 10 ? [`and ${waiting.length - 10} more`] : [];
-  return new HeddleError('NotReady', `${ready} of ${total} ${what} are Ready after ${timeout / 1000} s`, {
-    hint:
-      waiting.length > 0
-        ? ['waiting for', ...waiting.slice(0, 10), ...more].join('\n        ')
-        : 'see "heddle status" for processes that do not run, and --timeout',
-  });
+  return new HeddleError(
+    'NotReady',
+    `${ready} of ${total} ${what} are Ready after ${Math.round(took / 1000)} s`,
+    {
+      hint:
+        waiting.length > 0
+          ? ['waiting for', ...waiting.slice(0, 10), ...more].join('\n        ')
+          : 'see "heddle status" for processes that do not run, and --timeout',
+    },
+  );
 }
 
 async function listAll<T>(kind: Kind<T>, client: Client): Promise<T[]> {

@@ -17,7 +17,7 @@ import { callSocket } from '../lib/unix-http.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
 import { requireRoot } from './flags.ts';
-import { isReady, type KubeLike, whyNotReady } from './readiness.ts';
+import { isReady, isReplaced, type KubeLike, whyNotReady } from './readiness.ts';
 import { askRuntime, type ContainerRuntimeStatus } from './status-runtime.ts';
 import { type AuditSummary, askAudit } from './status-audit.ts';
 import { askBgp, type BgpSummary } from './status-bgp.ts';
@@ -214,11 +214,11 @@ const troubleOf = ({ status }: KubeLike): string | undefined =>
       (/^(Memory|Disk|PID)Pressure$/.test(one.type) && one.status === 'True'),
   )?.message;
 
-/** Pods that are done are not counted. */
+/** Pods that are done, or have failed and been replaced, are not counted. */
 async function rows<T extends KubeLike>(client: Client, kind: Kind<T>): Promise<ObjectRow[]> {
   const { items } = await client.list(kind);
   return items
-    .filter(({ status }) => status?.phase !== 'Succeeded')
+    .filter((object) => object.status?.phase !== 'Succeeded' && !isReplaced(object))
     .map((object) => {
       const { name, namespace } = object.metadata;
       const ready = isReady(object);

@@ -20,7 +20,7 @@ export interface ReplicaSetPlan {
   create: number;
   /** In the order to delete them. */
   remove: Pod[];
-  /** Milliseconds until a ready pod becomes available by time alone. */
+  /** Milliseconds until a ready pod becomes available, or pods may be made again, by time alone. */
   again: number | undefined;
   /** Of the pods as they are now, adopted ones included. */
   status: NonNullable<ReplicaSet['status']>;
@@ -56,12 +56,14 @@ export function planReplicaSet({ replicaSet, pods, deleted, now }: ReplicaSetVie
   const minReady = replicaSet.spec?.minReadySeconds ?? 0;
   const waits = active.map((pod) => untilAvailable(pod, minReady, now)).filter((ms) => ms !== undefined);
   const later = waits.filter((ms) => ms > 0);
+  const rest = missing > 0 ? restAfterFailures(mine, now) : 0;
+  const times = [...later, ...(rest > 0 ? [rest] : [])];
   return {
     adopt,
     release: claims.get('release') ?? [],
-    create: missing,
+    create: rest > 0 ? 0 : missing,
     remove: surplus > 0 ? rankForDeletion(active).slice(0, surplus) : [],
-    again: later.length > 0 ? Math.min(...later) : undefined,
+    again: times.length > 0 ? Math.min(...times) : undefined,
     status: {
       replicas: active.length,
       fullyLabeledReplicas: active.filter((pod) => hasLabels(pod, replicaSet)).length,
@@ -71,6 +73,26 @@ export function planReplicaSet({ replicaSet, pods, deleted, now }: ReplicaSetVie
       observedGeneration: replicaSet.metadata.generation,
     },
   };
+}
+
+/** Pods that may fail one right after the other. */
+const FAILURES = 5;
+const LONGEST_REST = 60_000;
+
+/**
+ * Milliseconds until the next is made. A template that names a node without room for it fails as soon as it is made, and
+ * would fill the store with pods that have failed.
+ */
+function restAfterFailures(mine: readonly Pod[], now: number): number {
+  const failed = mine.filter(
+    ({ status, metadata }) => status?.phase === 'Failed' && !metadata.deletionTimestamp,
+  );
+  if (failed.length < FAILURES) return 0;
+  const youngest = Math.max(
+    ...failed.map(({ metadata }) => Date.parse(metadata.creationTimestamp ?? '') || 0),
+  );
+  const rest = Math.min(LONGEST_REST, 1000 * 2 ** Math.min(20, failed.length - FAILURES));
+  return Math.max(0, youngest + rest - now);
 }
 
 function hasLabels(pod: Pod, { spec }: ReplicaSet): boolean {

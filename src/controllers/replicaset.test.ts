@@ -24,7 +24,7 @@ test('whatever the pods are, one step brings a ReplicaSet to its number', () => 
       const pods = given.map(({ owned, matching, ...one }) =>
         podOf({ ...one, owner: owned ? replicaSet : undefined, labels: { app: matching ? 'web' : 'other' } }),
       );
-      const plan = planReplicaSet({ replicaSet, pods, deleted: none, now: 0 });
+      const plan = planReplicaSet({ replicaSet, pods, deleted: none, now: 1e6 });
       const removed = new Set<Pod>(plan.remove);
       const released = new Set<Pod>(plan.release);
       const owned = pods.filter((one) => one.metadata.ownerReferences && !released.has(one));
@@ -83,4 +83,19 @@ test('a status is written when it says something new', () => {
   assert.equal(replicaSetStatus(stored, status, { reason: 'FailedCreate', message: 'no' }, 't2'), undefined);
   const mended = replicaSetStatus(stored, status, undefined, 't3');
   assert.equal(mended?.conditions, undefined);
+});
+
+test('pods that fail as soon as they are made are made again later and later, those that ran for long at once', () => {
+  const owner = replicaSetOf(1);
+  const planAt = (failures: number, now: number) => {
+    const pods = Array.from({ length: failures }, () => podOf({ owner, phase: 'Failed', created: 1000 }));
+    const { create, again } = planReplicaSet({ replicaSet: owner, pods, deleted: none, now });
+    return [create, again];
+  };
+  assert.deepEqual(planAt(4, 1000), [1, undefined]);
+  assert.deepEqual(planAt(5, 1000), [0, 1000]);
+  assert.deepEqual(planAt(7, 1500), [0, 3500]);
+  assert.deepEqual(planAt(7, 5000), [1, undefined]);
+  assert.deepEqual(planAt(1000, 1000), [0, 60_000]);
+  assert.deepEqual(planAt(1000, 61_000), [1, undefined]);
 });

@@ -414,6 +414,13 @@ test('a pod beyond the node’s room fails, is told why, and goes when it is del
   await small.startHost();
   await eventually('a restarted agent counts what it has', () => statusOf('third')?.reason === 'OutOfcpu');
   assert.ok(isReady(small.pods.get('uid-first')));
+  const ran = testPod('ran');
+  ran.spec!.containers[0]!.resources = { requests: { cpu: '9' } };
+  small.pods.set('uid-ran', { ...ran, status: { phase: 'Running' } });
+  small.changed();
+  await eventually('one that ran before its node was down runs again', () =>
+    isReady(small.pods.get('uid-ran')),
+  );
   const second = small.pods.get('uid-second')!;
   const deletionTimestamp = '2026-01-01T00:00:00Z';
   small.pods.set('uid-second', { ...second, metadata: { ...second.metadata, deletionTimestamp } });

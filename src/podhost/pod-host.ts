@@ -190,7 +190,8 @@ export function createPodHost(options: PodHostOptions): PodHost {
   /** Once for all that are new: what is here comes first. */
   function admissionOf(wanted: ReadonlyMap<string, Pod>) {
     const admission = options.node && createAdmission(options.node());
-    for (const [uid, pod] of wanted) if (workers.has(uid) && !hasEnded(pod)) admission?.take(pod);
+    for (const [uid, pod] of wanted)
+      if ((workers.has(uid) || runs(pod)) && !hasEnded(pod)) admission?.take(pod);
     return {
       /** Whoever is not taken hears of it. */
       isTaken(uid: string, pod: Pod): boolean {
@@ -221,7 +222,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
     let admission: { isTaken(uid: string, pod: Pod): boolean } | undefined;
     for (const [uid, pod] of wanted) {
       if (isOver(pod) && !workers.has(uid)) continue;
-      const isNew = !workers.has(uid) && !pod.metadata.deletionTimestamp;
+      const isNew = !workers.has(uid) && !runs(pod) && !pod.metadata.deletionTimestamp;
       if (isNew && !(admission ??= admissionOf(wanted)).isTaken(uid, pod)) continue;
       const worker = workers.get(uid) ?? createPodWorker(deps, uid, running);
       workers.set(uid, worker);
@@ -287,6 +288,9 @@ export function createPodHost(options: PodHostOptions): PodHost {
     },
   };
 }
+
+/** It was taken before, perhaps by a node with more room: it is begun again after its node was down. */
+const runs = ({ status }: Pod): boolean => status?.phase === 'Running';
 
 const hasEnded = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 

@@ -14,7 +14,7 @@ const FLAG = { reply: 1, atPod: 2, atUplink: 4, dsr: 8, answered: 16, masquerade
 const PROTOCOLS: ReadonlySet<number> = new Set([6, 17, 132]);
 
 export interface WritableNat extends NatMap {
-  readonly map: Pick<BpfMap, 'entries' | 'deleteBatch' | 'update'>;
+  readonly map: Pick<BpfMap, 'entries' | 'deleteBatch' | 'update' | 'lookup'>;
   readonly isV6: boolean;
 }
 
@@ -81,8 +81,18 @@ function placesOf({ nodePodCidrs, podCidrs, nodeAddresses, underlayCidrs, servic
   };
 }
 
-/** One or two translations, each with what the programs want to know of it. */
-function halvesOf({ original, reply }: NatConnection, places: ReturnType<typeof placesOf>): Half[] {
+/** Ports that are tried for what leaves by the ends of another. */
+const TRIES = 64;
+
+/**
+ * One or two translations, each with what the programs want to know of it.
+ * @param leavesAs how what has these ends leaves for the outside; undefined: nothing has them
+ */
+function halvesOf(
+  { original, reply }: NatConnection,
+  places: ReturnType<typeof placesOf>,
+  leavesAs: (ends: Ends) => string | undefined,
+): Half[] {
   const to = inverse(reply);
   const isTo = to.dst !== original.dst || to.dstPort !== original.dstPort;
   const isFrom = to.src !== original.src || to.srcPort !== original.srcPort;
@@ -91,12 +101,15 @@ function halvesOf({ original, reply }: NatConnection, places: ReturnType<typeof 
     const masquerade = FLAG.atUplink | FLAG.masquerade | FLAG.source;
     if (!source || (isTo && places.isInside(to.dst)))
       return [{ from: original, to, flags: FLAG.atPod | source }];
-    if (!isTo) return [{ from: original, to, flags: masquerade }];
-    const between = { ...to, src: original.src, srcPort: original.srcPort };
-    return [
-      { from: original, to: between, flags: FLAG.atPod },
-      { from: between, to, flags: masquerade },
-    ];
+    // By one port a pod may ask a server straight and through a service: between the two they need two.
+    const own = [original.srcPort, ...Array.from({ length: TRIES }, (_, i) => to.srcPort - i)];
+    const between = own
+      .map((srcPort): Ends => ({ ...to, src: original.src, srcPort }))
+      .find((ends) => [undefined, endsText(to)].includes(leavesAs(ends)));
+    if (between === undefined) return [];
+    const leaves = { from: between, to, flags: masquerade };
+    if (!isTo && between.srcPort === original.srcPort) return [leaves];
+    return [{ from: original, to: between, flags: FLAG.atPod }, leaves];
   }
   if (!isTo) return [];
   if (places.isNode(original.src))
@@ -118,10 +131,11 @@ export function takeOver(
     if (!PROTOCOLS.has(connection.original.protocol)) continue;
     const isV6 = connection.original.src.includes(':');
     const nat = nats.find((each) => each.isV6 === isV6);
-    for (const half of nat ? halvesOf(connection, places) : []) {
+    if (!nat) continue;
+    for (const half of halvesOf(connection, places, (from) => leavesAs(nat, from))) {
       const flags = half.flags | (connection.answered ? FLAG.answered : 0);
-      write(nat!, half.from, half.to, flags, now);
-      write(nat!, inverse(half.to), inverse(half.from), flags | FLAG.reply, now);
+      write(nat, half.from, half.to, flags, now);
+      write(nat, inverse(half.to), inverse(half.from), flags | FLAG.reply, now);
     }
   }
 }
@@ -131,13 +145,19 @@ export function forgetAll({ map }: Pick<NatMap, 'map'>): void {
   if (keys.length > 0) map.deleteBatch(Buffer.concat(keys), keys.length);
 }
 
+const bytes = ({ src, dst, srcPort, dstPort }: Ends) => ({
+  src: addressBytes(src),
+  dst: addressBytes(dst),
+  sport: swapPort(srcPort),
+  dport: swapPort(dstPort),
+});
+
+function leavesAs({ map, key, value }: WritableNat, from: Ends): string | undefined {
+  const found = map.lookup(key.encode({ ...bytes(from), protocol: from.protocol, leaving: 1 }));
+  return found && endsText(ends(value.decode(found), from.protocol));
+}
+
 function write({ map, key, value }: WritableNat, from: Ends, to: Ends, flags: number, now: bigint): void {
-  const bytes = ({ src, dst, srcPort, dstPort }: Ends) => ({
-    src: addressBytes(src),
-    dst: addressBytes(dst),
-    sport: swapPort(srcPort),
-    dport: swapPort(dstPort),
-  });
   const entry = { ...bytes(to), flags, zero: 0, last: now, created: now, backend: 0, packets: 0 };
   const leaving = (flags & (FLAG.masquerade | FLAG.reply)) === FLAG.masquerade ? 1 : 0;
   map.update(key.encode({ ...bytes(from), protocol: from.protocol, leaving }), value.encode(entry), NOEXIST);

@@ -1,10 +1,11 @@
 /** What every backend does for a service whose backend is no pod: the API server's own, or slices written by hand. */
 import assert from 'node:assert/strict';
 import type { NetworkPolicy } from '../../api/types.ts';
+import { backendProblems } from '../plan/problems.ts';
 import { type Cluster, type OpenBackend, serviceAddresses } from './cluster.ts';
-import { TARGETS } from './frontends.ts';
+import { frontendsOn, TARGETS } from './frontends.ts';
 import { type LabPod, OUTSIDE } from './lab.ts';
-import { both, dialers, FAMILIES, PROTOCOLS, scenarios, wish } from './service-lab.ts';
+import { both, dialers, FAMILIES, NODE_PORT, PROTOCOLS, scenarios, wish } from './service-lab.ts';
 import { connectedError, keepTcp, serveTcp, serveUdp } from './traffic.ts';
 
 interface Server {
@@ -90,5 +91,25 @@ export function elsewhereContract(name: string, openBackend: OpenBackend): void 
       );
       for (const { socket } of kept) socket.destroy();
     }
+  });
+
+  it('a node port whose backend is the node itself answers pods, other nodes’ pods, nodes and the outside', async (t, c) => {
+    const [one, two] = [c.lab.nodes[0]!, c.lab.nodes[1]!];
+    const end = servers(c).find((each) => each.end.name === 'two')!.end;
+    const silent = wish('NodePort', [end], { protocol: 'UDP', port: 30_009, target: 9 });
+    if (backendProblems(frontendsOn(one, [silent]), c.backends[0]!).length > 0) return;
+    serveTcp(t, end.ns, TARGETS.TCP, end.name);
+    serveUdp(t, end.ns, end.addresses, TARGETS.UDP, end.name);
+    await c.setFrontends([...both(wish('NodePort', [end])), silent]);
+    for (const family of FAMILIES)
+      for (const node of [one, two]) {
+        const to = node.remote.addresses[family] ?? '';
+        for (const ns of [c.pod('a').ns, c.pod('d').ns, one.ns, two.ns, c.lab.outside])
+          for (const protocol of PROTOCOLS) {
+            const { server, why } = await dialers[protocol](ns, to, NODE_PORT);
+            assert.equal(server, end.name, `${protocol} ${ns.path} to ${to}: ${why}`);
+          }
+        assert.equal(await connectedError(t, c.pod('a').ns, to, 30_009), 'ECONNREFUSED', `${to} tells of it`);
+      }
   });
 }

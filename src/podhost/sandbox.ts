@@ -30,6 +30,9 @@ export interface Sandbox {
 
 const IF_NAME = 'eth0';
 
+/** DNS (53) stays the node's: while its agent starts again, a pod would else answer for all pods of the node. */
+const FIRST_PORT_ON_NODE = 54;
+
 /** Tells a namespace from every other that is there at the time; undefined: there is none. */
 export function netnsIdentity(path: string): string | undefined {
   return netnsAlive(path) ? String(statSync(path, { bigint: true }).ino) : undefined;
@@ -40,11 +43,26 @@ export function createSandbox(
   cri: CriSandbox,
   hostAddresses: readonly string[],
 ): Sandbox {
+  /** Uids of the pods on the node's network. */
+  const onNode = new Set<string>();
+
   /** Nothing is made: the pod has the links and the addresses of its node. */
-  function setUpOnNode({ netns }: PodRecord): SandboxEnds {
+  function setUpOnNode({ uid, netns }: PodRecord): SandboxEnds {
     if (!netnsAlive(netns)) throw new Error(`${netns} is no network namespace: the node's is gone`);
-    prepareNetns(netns);
+    openNode(uid, netns);
     return { addresses: [...hostAddresses], hostInterface: undefined, mac: undefined };
+  }
+
+  function openNode(uid: string, netns: string): void {
+    onNode.add(uid);
+    prepareNetns(netns, { firstPort: FIRST_PORT_ON_NODE });
+  }
+
+  /** With the last one goes what was for them. Those of an earlier agent that were not looked at yet open it again. */
+  function leaveNode({ uid, netns, nodeNetwork }: PodRecord): void {
+    onNode.delete(uid);
+    if (onNode.size === 0 && netnsIdentity(netns) === nodeNetwork)
+      prepareNetns(netns, { firstPort: 1024, pingGroups: '1 0' });
   }
 
   /** The container runtime makes the namespace, and asks for its network in between. */
@@ -66,7 +84,11 @@ export function createSandbox(
     },
     async intact(record) {
       if (!record.addresses || !netnsAlive(record.netns)) return false;
-      if (record.nodeNetwork !== undefined) return netnsIdentity(record.netns) === record.nodeNetwork;
+      if (record.nodeNetwork !== undefined) {
+        const isSame = netnsIdentity(record.netns) === record.nodeNetwork;
+        if (isSame) openNode(record.uid, record.netns);
+        return isSame;
+      }
       try {
         await conflist.check(runtimeConf(record));
         return record.runtime !== 'cri' || (await cri.isReady(record.uid));
@@ -76,7 +98,7 @@ export function createSandbox(
       }
     },
     async tearDown(record) {
-      if (record.nodeNetwork !== undefined) return;
+      if (record.nodeNetwork !== undefined) return leaveNode(record);
       const netns = netnsAlive(record.netns) ? record.netns : '';
       await conflist.del({ ...runtimeConf(record), netns });
       deleteNetns(record.netns);
@@ -122,12 +144,12 @@ async function adoptNetns(source: string, path: string): Promise<void> {
   prepareNetns(path);
 }
 
-function prepareNetns(path: string): void {
+/** Who may ping without privileges, and from which port on users other than root listen. */
+function prepareNetns(path: string, { firstPort = 0, pingGroups = '0 2147483647' } = {}): void {
   const ns = openNetns(path);
   try {
-    // ping without privileges, and ports below 1024 for users other than root.
-    writeSysctl(ns, 'net.ipv4.ping_group_range', '0 2147483647');
-    writeSysctl(ns, 'net.ipv4.ip_unprivileged_port_start', 0);
+    writeSysctl(ns, 'net.ipv4.ping_group_range', pingGroups);
+    writeSysctl(ns, 'net.ipv4.ip_unprivileged_port_start', firstPort);
   } finally {
     closeNetns(ns);
   }

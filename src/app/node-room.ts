@@ -6,9 +6,9 @@ import type { ClusterConfig, NodeConfig } from '../cluster/config.ts';
 import type { NodePaths } from '../cluster/paths.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import { readMachineRoom } from '../lib/machine-room.ts';
+import { type MachineRoom, readMachineRoom } from '../lib/machine-room.ts';
 import type { NodeState } from '../podhost/admission.ts';
-import { type NodeRoom, nodeRoom } from '../podhost/node-room.ts';
+import { type NodeRoom, nodeRoom, steady } from '../podhost/node-room.ts';
 import { createNodePressure, type NodePressure, type Pressure } from '../podhost/pressure.ts';
 
 export interface NodeRoomDeps {
@@ -59,9 +59,15 @@ export async function openNodeRoom(deps: NodeRoomDeps): Promise<OpenNodeRoom> {
     log,
   });
   await pressure.look();
+  let seen: MachineRoom | undefined;
+  let told: MachineRoom | undefined;
+  let known: NodeRoom | undefined;
   const room = () => {
     const machine = pressure.machine();
-    return machine && nodeRoom(machine, thresholds, given);
+    if (!machine || machine === seen) return known;
+    seen = machine;
+    told = steady(told, machine);
+    return (known = nodeRoom(told, thresholds, given));
   };
   const pressures = () =>
     pressure.conditions().flatMap(({ type, status }) => (status === 'True' ? [type] : []));

@@ -5,6 +5,7 @@ import { stopCluster } from '../cluster/stop.ts';
 import { hasRuntime } from '../cluster/teardown.ts';
 import type { CliDeps } from './deps.ts';
 import type { Interrupt } from './interrupt.ts';
+import { checkRoom } from './machine-short.ts';
 import type { Progress } from './progress.ts';
 import { checkMachine } from './up-checks.ts';
 import type { UpRequest } from './up-request.ts';
@@ -27,6 +28,7 @@ export async function startOwn({ request, interrupt, progress, deps }: Own): Pro
   }
   try {
     checkMachine(request);
+    await checkRoom(paths.dataDir, config.eviction);
   } catch (error) {
     // Somebody else began to bring this very cluster up meanwhile: its ports are in use because it is.
     if (lockHolder(paths.lock)) throw busy(paths.lock);

@@ -1,9 +1,11 @@
 /** After the API server answers: nodes Ready, manifests applied, pods Ready, and what to tell the user. */
 import { DEPLOYMENT } from '../api/kinds.ts';
 import type { Client } from '../client/types.ts';
+import { systemClock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import { connect } from './connect.ts';
 import type { CliDeps } from './deps.ts';
+import { watchShortage } from './machine-short.ts';
 import type { Progress } from './progress.ts';
 import { publishWarnings } from './publish-check.ts';
 import { checkProcesses } from './quarantine.ts';
@@ -45,12 +47,16 @@ export async function settle(settling: SettleDeps): Promise<Error | undefined> {
 
 async function steps(settling: SettleDeps, client: Client): Promise<void> {
   const { request, manifests, progress, signal, since } = settling;
+  const checkNodes = watchShortage(client, request.paths.dataDir, systemClock);
   const wait = (unit: string) => ({
     client,
     signal,
     timeout: request.timeout,
     since,
-    check: () => checkProcesses(request.paths),
+    async check() {
+      await checkProcesses(request.paths);
+      await checkNodes();
+    },
     onTally: ({ ready, total }: Tally) => progress.detail(`${ready} of ${total} ${unit} Ready`),
   });
   if (request.wait) {

@@ -47,6 +47,16 @@ export function nodeRoom(
   return { capacity: quantities(capacity), allocatable: quantities(allocatable) };
 }
 
+/**
+ * What is told of a machine after `told`: file systems that share their room with others (ZFS, btrfs) have another size
+ * with every file that those get, and each size that a node tells is a write, and a look at all pods that wait.
+ */
+export const steady = (told: MachineRoom | undefined, now: MachineRoom): MachineRoom =>
+  told ? { ...now, memory: near(told.memory, now.memory), disk: near(told.disk, now.disk) } : now;
+
+const near = (told: Extent, now: Extent): Extent =>
+  Math.abs(now.capacity - told.capacity) <= told.capacity / 100 ? told : now;
+
 const leftOf = ({ capacity }: Extent, threshold: Threshold | undefined): number =>
   capacity - (threshold ? leastOf(threshold, capacity) : 0);
 

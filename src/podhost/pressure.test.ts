@@ -5,7 +5,7 @@ import { DEFAULT_THRESHOLDS, parseThresholds, type Thresholds } from '../api/evi
 import type { Clock } from '../lib/clock.ts';
 import { silentLog } from '../lib/log.ts';
 import { type MachineRoom, memoryOf, readMachineRoom } from '../lib/machine-room.ts';
-import { nodeRoom } from './node-room.ts';
+import { nodeRoom, steady } from './node-room.ts';
 import { createNodePressure, type PressureCondition } from './pressure.ts';
 
 const GI = 2 ** 30;
@@ -153,4 +153,13 @@ test('the machine says what it has', async () => {
     capacity: 2048,
     available: 1024,
   });
+});
+
+test('a size that changes a little with what others write is not told anew', () => {
+  const sized = (capacity: number) => ({ ...laptop, disk: { capacity, available: capacity / 2 } });
+  const first = steady(undefined, sized(1000));
+  const second = steady(first, sized(995));
+  assert.equal(second.disk.capacity, 1000);
+  assert.equal(steady(second, sized(991)).disk.capacity, 1000);
+  assert.equal(steady(second, sized(980)).disk.capacity, 980, 'steps add up');
 });

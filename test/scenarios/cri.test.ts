@@ -196,6 +196,9 @@ test('pods of containerd have services, names and policies, and go with their cl
   assert.match(down.stderr + down.stdout, left);
   assert.match((await heddle('doctor')).stdout, left);
   await containerd.start();
+  containerd.hang();
+  assert.match((await heddle('doctor', '--fix')).stdout, left);
+  containerd.goOn();
   assert.notEqual((await containerd.ctr('containers', 'list', '--quiet')).trim(), '');
   assert.doesNotMatch((await heddle('doctor', '--fix')).stdout, left);
   assert.equal((await containerd.ctr('containers', 'list', '--quiet')).trim(), '');

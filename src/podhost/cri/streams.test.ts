@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -7,6 +8,7 @@ import { deepOnly } from '../../../test/scenarios/deep-only.ts';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { createMetrics } from '../../lib/metrics.ts';
 import { execOverSocket, type TerminalSize } from '../exec-protocol.ts';
+import { FORWARD_PATH, forwardOverSocket } from '../forward-protocol.ts';
 import { podHostRoutes } from '../http.ts';
 import { sendLog } from '../send-log.ts';
 import { createTestNode, eventually, isReady, type TestNode } from '../test-node.ts';
@@ -32,14 +34,11 @@ before(async () => {
       res.end(error.message);
     });
   });
-  http.on('upgrade', (req, socket, head) =>
-    podHostRoutes({ host: node.host, node: 'node-1', metrics: createMetrics() }).upgrades['POST /exec']!(
-      req,
-      socket,
-      head,
-      new URL('http://localhost/exec'),
-    ),
-  );
+  const { upgrades } = podHostRoutes({ host: node.host, node: 'node-1', metrics: createMetrics() });
+  http.on('upgrade', (req, socket, head) => {
+    const path = req.url === FORWARD_PATH ? FORWARD_PATH : '/exec';
+    return upgrades[`POST ${path}`]!(req, socket, head, new URL(path, 'http://localhost'));
+  });
   base = join(node.folder, 'exec.sock');
   await new Promise<void>((resolve) => void http.listen(base, resolve));
 });
@@ -191,4 +190,97 @@ test('a long log is turned and read whole, and the run before is kept', { skip }
   assert.equal(await log('/talker?previous=true&tail=1'), 'last\n');
   const lines = (await log('/talker?previous=true')).split('\n').length - 1;
   assert.equal(lines, 700_001);
+});
+
+test('who follows a log hears every line of it, over each turn, and may begin at a time', {
+  skip,
+}, async () => {
+  await ready(
+    'followed',
+    {
+      command: [
+        'sh',
+        '-c',
+        'echo first; until test -e /data/go; do sleep 0.1; done; yes 0123456789abcdef | head -n 400000; sleep 3; echo last',
+      ],
+      volumeMounts: [{ name: 'data', mountPath: '/data' }],
+    },
+    { volumes: [{ name: 'data', emptyDir: {} }] },
+  );
+  const followed = log('/followed?follow=true');
+  await eventually('its first line', async () => (await log('/followed')) === 'first\n');
+  const second = new Date(Date.now() + 1).toISOString();
+  const later = log(`/followed?follow=true&sinceTime=${second}`);
+  assert.equal(await talk('followed', { argv: ['touch', '/data/go'], input: false }).done, 0);
+  const lines = (await followed).trimEnd().split('\n');
+  assert.deepEqual([lines[0], lines.length, lines.at(-1)], ['first', 400_002, 'last']);
+  assert.deepEqual((await later).trimEnd().split('\n'), lines.slice(1));
+  assert.equal(await log(`/followed?sinceTime=${new Date(Date.now() + 60_000).toISOString()}`), '');
+});
+
+test('ports of a pod are forwarded, those of its loopback too; one that nobody has is refused', {
+  skip,
+}, async () => {
+  await ready('inner', { command: ['httpd', '-f', '-p', '127.0.0.1:8088', '-h', '/etc'] });
+  const socket = await eventually('its port', () =>
+    forwardOverSocket(base, { namespace: 'shop', pod: 'inner', port: 8088 }).catch(() => undefined),
+  );
+  socket.end('GET /hostname HTTP/1.0\r\n\r\n');
+  let text = '';
+  for await (const chunk of socket) text += String(chunk);
+  assert.equal(text.split('\r\n\r\n')[1], 'inner\n');
+  await assert.rejects(
+    forwardOverSocket(base, { namespace: 'shop', pod: 'inner', port: 8089 }),
+    /ECONNREFUSED|refused/,
+  );
+});
+
+test('a profile of system calls holds for the program and for who enters it, and none from elsewhere is read', {
+  skip,
+}, async () => {
+  const folder = join(node.folder, 'seccomp');
+  mkdirSync(folder, { recursive: true });
+  const strict = {
+    defaultAction: 'SCMP_ACT_ALLOW',
+    syscalls: [{ names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 }],
+  };
+  writeFileSync(join(folder, 'strict.json'), JSON.stringify(strict));
+  writeFileSync(join(node.folder, 'outside.json'), JSON.stringify(strict));
+  const command = ['sh', '-c', 'busybox mkdir /tried; exec sleep 1000'];
+  const profile = (localhostProfile: string) => ({
+    command,
+    securityContext: { seccompProfile: { type: 'Localhost' as const, localhostProfile } },
+  });
+  await ready('strict', profile('strict.json'));
+  await eventually('its answer', async () => /No space left on device/.test(await log('/strict')));
+  const entered = talk('strict', { argv: ['busybox', 'mkdir', '/tried'], input: false });
+  assert.notEqual(await entered.done, 0);
+  assert.match(entered.heard(), /No space left on device/);
+  const pod = criPod('escaping', profile('../outside.json'));
+  node.pods.set(pod.metadata.uid!, pod);
+  node.changed();
+  const waiting = await eventually(
+    'its refusal',
+    () => node.pods.get('uid-escaping')?.status?.containerStatuses?.[0]?.state?.waiting?.message,
+  );
+  assert.match(waiting, /cannot load seccomp profile .*must be a path below the folder of profiles/);
+});
+
+test('a pod that fills a volume beyond its limit is evicted', { skip }, async () => {
+  const pod = criPod(
+    'filling',
+    {
+      command: ['sh', '-c', 'busybox head -c 3000000 /dev/zero > /data/much; exec sleep 1000'],
+      volumeMounts: [{ name: 'data', mountPath: '/data' }],
+    },
+    { terminationGracePeriodSeconds: 0, volumes: [{ name: 'data', emptyDir: { sizeLimit: '1Mi' } }] },
+  );
+  node.pods.set(pod.metadata.uid!, pod);
+  node.changed();
+  const status = await eventually('its end', () => {
+    const now = node.pods.get('uid-filling')?.status;
+    return now?.phase === 'Failed' ? now : undefined;
+  });
+  assert.equal(status.reason, 'Evicted');
+  assert.match(status.message ?? '', /Usage of EmptyDir volume "data" exceeds the limit "1Mi"/);
 });

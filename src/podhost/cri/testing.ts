@@ -22,6 +22,9 @@ export interface TestContainerd {
   start(): Promise<void>;
   /** As a crash does it: what it started runs on. */
   kill(): Promise<void>;
+  /** It takes connections and answers nobody, until it may go on. */
+  hang(): void;
+  goOn(): void;
   /** `ctr` in its mounts. */
   ctr(...args: string[]): Promise<string>;
   /** With all that runs in it. */
@@ -95,6 +98,8 @@ export async function createContainerd(folder: string, pods: string): Promise<Te
       cri.close();
     },
     kill: () => end('SIGKILL'),
+    hang: () => void running?.kill('SIGSTOP'),
+    goOn: () => void running?.kill('SIGCONT'),
     async close() {
       if (running) {
         const tasks = await ctr('tasks', 'list', '--quiet').catch(() => '');

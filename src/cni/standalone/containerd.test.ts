@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { needsRoot } from '../../kernel/test-netns.ts';
 import { installPlugin } from '../install.ts';
 import { type Host, isCutOff, ROOT, testHost, until } from '../testing/host.ts';
+import { containerdConfig } from '../testing/containerd.ts';
 import { type Cri, message, openCri, parts } from '../testing/cri.ts';
 import { removeCgroups, tinyRoot } from '../testing/image.ts';
 
@@ -18,25 +19,13 @@ async function startContainerd(host: Host): Promise<Cri> {
   const file = join(host.folder, 'containerd.toml');
   fs.writeFileSync(
     file,
-    `version = 2
-root = "${host.folder}/containerd"
-state = "/run/containerd"
-[grpc]
-address = "${socket}"
-[ttrpc]
-address = "/run/containerd/containerd.sock.ttrpc"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "${IMAGE}"
-restrict_oom_score_adj = true
-disable_tcp_service = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "${host.folder}/bin"
-conf_dir = "${host.folder}/net.d"
-`,
+    containerdConfig({
+      folder: host.folder,
+      socket,
+      binDir: join(host.folder, 'bin'),
+      confDir: join(host.folder, 'net.d'),
+      image: IMAGE,
+    }),
   );
   const log = join(host.folder, 'containerd.log');
   const running = host.start(['containerd', '--config', file], {}, log);

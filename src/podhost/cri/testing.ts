@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { RUNTIME_ANNOTATION } from '../../api/runtime.ts';
 import type { Pod } from '../../api/types.ts';
+import { containerdConfig } from '../../cni/testing/containerd.ts';
 import { openCri } from '../../cri/client.ts';
 import { busyboxLayer, layoutOf, tarOfFiles } from '../../image/testing/make.ts';
 import { closeNetns, createNetns, deleteNetns } from '../../kernel/netns.ts';
@@ -133,24 +134,13 @@ function writeFiles(folder: string, socket: string, pods: string): void {
   );
   fs.writeFileSync(
     join(folder, 'containerd.toml'),
-    `version = 2
-root = "${folder}/containerd"
-state = "/run/containerd"
-[grpc]
-address = "${socket}"
-[ttrpc]
-address = "/run/containerd/containerd.sock.ttrpc"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "${IMAGE}"
-restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "${folder}/cni-bin"
-conf_dir = "${folder}/net.d"
-`,
+    containerdConfig({
+      folder,
+      socket,
+      binDir: join(folder, 'cni-bin'),
+      confDir: join(folder, 'net.d'),
+      image: IMAGE,
+    }),
   );
 }
 

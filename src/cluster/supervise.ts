@@ -33,6 +33,9 @@ import { removeCriPods } from './cri-pods.ts';
 import { cgroupPath, hasRuntime, tearDown } from './teardown.ts';
 import { createTopology } from './topology.ts';
 
+/** Without a debugger by signal: it would listen, as root, at the loopback that pods on their node's network share. */
+const FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
+
 export interface SuperviseDeps {
   readonly paths: ClusterPaths;
   readonly options: SupervisorOptions;
@@ -179,7 +182,7 @@ function launch(spec: ProgramSpec, deps: SuperviseDeps, processes: Processes): v
       const log = openLog(logOf(paths, spec.name));
       try {
         return spawnIn({
-          argv: [process.execPath, '--disable-warning=ExperimentalWarning', spec.file, ...spec.args],
+          argv: [process.execPath, ...FLAGS, spec.file, ...spec.args],
           netns: ns,
           cgroup: join(cgroupPath(paths) ?? '', spec.cgroup),
           env: { NODE_COMPILE_CACHE: paths.compileCache, ...childEnv },

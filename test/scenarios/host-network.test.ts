@@ -88,6 +88,18 @@ for (const datapath of ['ebpf', 'nftables', 'iptables'])
           );
         }
     });
+    await t.test(
+      'no process of the node listens at the loopback that they share, for a debugger neither',
+      async () => {
+        const listening = async () =>
+          (await execute('nsenter', [`--net=${cluster.paths.netns('node-1')}`, 'ss', '-lntupH'])).stdout;
+        const pids = new Set((await listening()).match(/(?<=pid=)\d+/g));
+        assert.ok(pids.size > 0);
+        for (const pid of pids) process.kill(Number(pid), 'SIGUSR1');
+        assert.match(await cluster.must('logs', servers[0]!.metadata.name), /GET \//);
+        assert.doesNotMatch(await listening(), /127\.0\.0\.1:|\[::1\]:/);
+      },
+    );
     await t.test('logs and commands as of any pod; a port is shut when its pod is gone', async () => {
       const [{ metadata, spec }] = servers as [Pod];
       assert.match(await cluster.must('logs', metadata.name), /GET \//);

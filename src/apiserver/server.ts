@@ -1,7 +1,7 @@
 /** The API server: a store, its rules, and TLS listeners. Start order reads from top to bottom. */
 import type { Server } from 'node:https';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { registry } from '../api/registry.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
@@ -34,6 +34,8 @@ export interface ApiServerOptions {
   readonly dnsAddresses: readonly string[];
   /** Who answers for logs and commands of pods. */
   readonly kubelets?: Kubelets;
+  /** Told of each client's connection. */
+  readonly onConnection?: (socket: Socket) => void;
   /** What the `kubernetes` Service leads to; also where `listen` binds by default. */
   readonly advertise: { readonly addresses: readonly string[]; readonly port: number };
 }
@@ -113,6 +115,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         socket.once('close', () => upgraded.delete(socket));
         onUpgrade(request, socket, head);
       });
+      server.on('secureConnection', (socket) => options.onConnection?.(socket));
       server.on('tlsClientError', (error) => log.debug('TLS handshake failed', { error: errorText(error) }));
       const bound = await bind(server, at);
       servers.push(server);

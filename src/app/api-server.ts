@@ -8,6 +8,7 @@ import { type ApiServerOptions, createApiServer } from '../apiserver/server.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { clusterPaths } from '../cluster/paths.ts';
 import { pkiFiles } from '../identity/pki.ts';
+import { watchForLost } from '../kernel/lost-peers.ts';
 import { errorText, HeddleError } from '../lib/errors.ts';
 import { formatHostPort } from '../lib/ip.ts';
 import { createLog, type Log } from '../lib/log.ts';
@@ -88,12 +89,17 @@ async function serve({
   kubelets,
 }: Serving): Promise<void> {
   const { addresses, port } = config.apiServer;
+  const clients = watchForLost({
+    onLost: ({ remoteAddress: address, remotePort }) =>
+      log.info('a client has gone without a word', { address, port: remotePort }),
+  });
   const server = await createApiServer({
     store,
     log,
     tls,
     tokens,
     kubelets,
+    onConnection: clients.watch,
     accountTokens: {
       key: accountKey,
       issuer: `https://kubernetes.default.svc.${config.clusterDomain}`,
@@ -113,6 +119,7 @@ async function serve({
     await Promise.race([aborted(signal), aborted(store.failed)]);
   } finally {
     await server.close();
+    clients.close();
   }
 }
 

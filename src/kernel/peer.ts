@@ -21,5 +21,5 @@ export async function listenerPid(path: string): Promise<number> {
 }
 
 /** Node has no name for it. */
-const fdOf = (socket: Socket): number =>
+export const fdOf = (socket: Socket): number =>
   (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;

@@ -15,7 +15,8 @@ import { aborted } from '../../lib/signals.ts';
 export const PROXY_HEALTH_PORT = 10256;
 /** Of the cluster autoscaler: the node will go, nothing new is to come to it. */
 const TO_BE_DELETED = 'ToBeDeletedByClusterAutoscaler';
-const TICK = 100;
+/** Milliseconds that changes are gathered. */
+const GATHER = 100;
 /** Milliseconds until a port that was taken is tried again. */
 const RETRY = 2000;
 
@@ -43,9 +44,17 @@ export function createHealthChecks(deps: HealthCheckDeps): { run(signal: AbortSi
   let dirty = true;
   let updated = clock.now();
 
+  let rest = new AbortController();
   services.onChange(() => {
     dirty = true;
+    rest.abort();
   });
+
+  /** Until a Service changes, and no longer than until a port that was taken is tried again. */
+  async function untilChange(): Promise<void> {
+    rest = new AbortController();
+    await clock.sleep(RETRY, rest.signal).catch(() => {});
+  }
 
   function lookAgain(): void {
     dirty = false;
@@ -132,10 +141,12 @@ export function createHealthChecks(deps: HealthCheckDeps): { run(signal: AbortSi
         Promise.all([services, slices, nodes].map((each) => each.synced())),
         aborted(signal),
       ]);
+      signal.addEventListener('abort', () => rest.abort(), { once: true });
       while (!signal.aborted) {
         if (dirty) lookAgain();
         for (const port of [PROXY_HEALTH_PORT, ...wanted.keys()]) start(port);
-        await clock.sleep(TICK, signal).catch(() => {});
+        await untilChange();
+        if (dirty) await clock.sleep(GATHER, signal).catch(() => {});
       }
       for (const port of open.keys()) shut(port);
     },

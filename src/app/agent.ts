@@ -39,7 +39,7 @@ import { DEFAULT_IMAGE_DIR, openStore } from '../image/store.ts';
 import { findCgroup2Mount } from '../kernel/cgroup.ts';
 import { openCgroupSet } from '../kernel/cgroup-set.ts';
 import { openPacketSocket } from '../kernel/packet-socket.ts';
-import { connectTcp, listenTcp } from '../kernel/sockets.ts';
+import { connectTcpHere, listenTcp } from '../kernel/sockets.ts';
 import { systemClock } from '../lib/clock.ts';
 import { createLog } from '../lib/log.ts';
 import { createHousekeeping } from '../lib/memory.ts';
@@ -237,7 +237,7 @@ const podHost = createPodHost({
     removeOrphans: (known) =>
       removeOrphans({ node: route, ipam, known }).finally(() => hostPorts.settle(ipam)),
   },
-  connectTcp: (options) => connectTcp(undefined, options),
+  connectTcp: connectTcpHere,
   clock,
   log,
 });

@@ -55,6 +55,8 @@ export function createLeaseHolder(deps: LeaseHolderDeps): LeaseHolder {
   const sights = new Map<string, Sight>();
   const pending = new Set<Promise<void>>();
   let wanted: ReadonlyMap<string, { delayMs: number }> = new Map();
+  /** Of the next `want`: with nothing wanted there is nothing to look at. */
+  let asked = Promise.withResolvers<void>();
 
   const leaseOf = (name: string): Lease | undefined => leases.get(`${namespace}/${name}`);
 
@@ -164,12 +166,17 @@ export function createLeaseHolder(deps: LeaseHolderDeps): LeaseHolder {
 
   return {
     held,
-    want: (names) => void (wanted = names),
+    want(names) {
+      wanted = names;
+      asked.resolve();
+    },
     async run(signal) {
       await leases.synced();
+      signal.addEventListener('abort', () => asked.resolve(), { once: true });
       while (!signal.aborted) {
+        asked = Promise.withResolvers();
         tick();
-        await clock.sleep(TICK, signal).catch(() => {});
+        await (wanted.size + sights.size > 0 ? clock.sleep(TICK, signal).catch(() => {}) : asked.promise);
       }
       await Promise.all(pending);
       await Promise.all([...held].map(release));

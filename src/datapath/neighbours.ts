@@ -10,7 +10,7 @@ export interface NeighbourRoute {
   routeTo(
     address: string,
   ): { readonly via: string | undefined; readonly dev: number | undefined } | undefined;
-  neighbours(): readonly {
+  neighbours(link?: number): readonly {
     readonly dev: number;
     readonly address: string;
     readonly mac: string;
@@ -34,8 +34,10 @@ export interface NodeNeighbours {
 const PROTOCOL = 72;
 
 export function createNodeNeighbours(route: NeighbourRoute): NodeNeighbours {
-  const ours = () =>
-    route.neighbours().filter(({ permanent, protocol }) => !permanent && protocol === PROTOCOL);
+  /** Where others were looked for last: the pods' links have neighbours too, and many. */
+  let searched: number | undefined;
+  const ours = (link?: number) =>
+    route.neighbours(link).filter(({ permanent, protocol }) => !permanent && protocol === PROTOCOL);
   const nameOf = (index: number) => route.links().find((link) => link.index === index)?.name;
 
   function compare(uplink: number, owners: readonly string[]) {
@@ -72,13 +74,15 @@ export function createNodeNeighbours(route: NeighbourRoute): NodeNeighbours {
   return {
     prune(uplink, owners) {
       const { foreign, missing, silent, differences } = compare(uplink, owners);
+      searched = uplink;
       foreign.forEach(forget);
       ask(uplink, [...missing, ...silent]);
       return differences;
     },
     verify: (uplink, owners) => compare(uplink, owners).differences,
     askAgain() {
-      for (const { dev, address } of ours().filter(({ mac }) => mac === '')) ask(dev, [address]);
+      if (searched === undefined) return;
+      for (const { dev, address } of ours(searched).filter(({ mac }) => mac === '')) ask(dev, [address]);
     },
     remove: () => ours().forEach(forget),
   };

@@ -332,7 +332,7 @@ export function parseRoute({ body }: Message): RouteEntry | undefined {
   };
 }
 
-const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 } as const;
+const NDA = { DST: 1, LLADDR: 2, IFINDEX: 8, PROTOCOL: 12 } as const;
 const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
 const NTF_USE = 0x01;
@@ -392,7 +392,11 @@ export function fdbParts(dev: number, mac: string, dst: string | undefined): Buf
   return dst === undefined ? parts : [...parts, attribute(NDA.DST, toBytes(parseAddress(dst)))];
 }
 
-export const neighbourDump = (): Buffer[] => [neighbourHeader(0, 0, 0, 0)];
+/** `link`: of this one alone. */
+export const neighbourDump = (link?: number): Buffer[] => [
+  neighbourHeader(0, 0, 0, 0),
+  ...(link === undefined ? [] : [u32(NDA.IFINDEX, link)]),
+];
 export const fdbDump = (): Buffer[] => [neighbourHeader(AF_BRIDGE, 0, 0, 0)];
 
 export function parseNeighbour({ body }: Message): Neighbour | undefined {

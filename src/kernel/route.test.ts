@@ -197,6 +197,12 @@ test('a neighbour that is asked for is found, marked, asked for once, and forgot
     { address, mac, permanent: false },
     { address: silent, mac: '', permanent: false },
   ]);
+  const [uplink, loopback] = ['hd0', 'lo'].map((name) => node.route.link(name)?.index);
+  assert.deepEqual(
+    node.route.neighbours(uplink),
+    node.route.neighbours().filter(({ dev }) => dev === uplink),
+  );
+  assert.ok(node.route.neighbours(loopback).every(({ dev }) => dev === loopback));
   for (const asked of [address, silent]) node.route.deleteNeighbour({ dev: 'hd0', address: asked });
   assert.deepEqual(known(), []);
 });

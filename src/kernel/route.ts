@@ -116,7 +116,8 @@ export interface Route {
    * that leads there, with its own `dst`, protocol and metric.
    */
   routeTo(address: string, options?: { asWritten?: boolean }): RouteEntry | undefined;
-  neighbours(): Neighbour[];
+  /** `link`: its index, to have those of one link alone. */
+  neighbours(link?: number): Neighbour[];
   fdb(): FdbEntry[];
 
   /** Both ends are down. Fails where either name is taken. */
@@ -259,7 +260,7 @@ export function openRoute(ns?: Netns, { remember = false }: OpenRouteOptions = {
         'EACCES',
         'EINVAL',
       ),
-    neighbours: () => dump(RTM.GETNEIGH, 'neighbours', neighbourDump(), parseNeighbour),
+    neighbours: (link) => dump(RTM.GETNEIGH, 'neighbours', neighbourDump(link), parseNeighbour),
     fdb: () => dump(RTM.GETNEIGH, 'forwarding entries', fdbDump(), parseFdb),
 
     addVeth: (options) => create(options.name, vethParts(options), options.alias),

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import net from 'node:net';
-import { type Address, formatHostPort, parseAddress } from '../lib/ip.ts';
+import { type Address, formatAddress, formatHostPort, parseAddress } from '../lib/ip.ts';
 import { protocolNumbers } from '../lib/protocols.ts';
 import { errnoHint, errnoName, errnoNumbers, lastErrno, libc, watchFd } from './ffi.ts';
 import { setOption } from './netlink-socket.ts';
@@ -199,6 +199,27 @@ export async function connectTcp(ns: Netns | undefined, options: ConnectOptions)
     throw error;
   }
   return new net.Socket({ fd, readable: true, writable: true });
+}
+
+/** The same in the namespace that the process is in, by Node's own means, which cost a fifth of ours. */
+export function connectTcpHere(to: Pick<ConnectOptions, 'host' | 'port' | 'timeoutMs'>): Promise<net.Socket> {
+  const { host, port, timeoutMs = 5000 } = to;
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ host: formatAddress(parseAddress(host)), port });
+    const fail = (code: string) => {
+      clearTimeout(timer);
+      socket.destroy();
+      reject(socketError('connect', code, host, port));
+    };
+    const onError = (error: NodeJS.ErrnoException) => fail(error.code ?? 'EIO');
+    // A connection that came while the loop was busy is told after the timers.
+    const timer = setTimeout(() => setImmediate(() => socket.connecting && fail('ETIMEDOUT')), timeoutMs);
+    socket.once('error', onError).once('connect', () => {
+      clearTimeout(timer);
+      socket.off('error', onError);
+      resolve(socket);
+    });
+  });
 }
 
 function startConnect(fd: number, { host, port, localAddress, localPort, scope }: ConnectOptions): void {

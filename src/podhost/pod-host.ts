@@ -238,7 +238,7 @@ export function createPodHost(options: PodHostOptions): PodHost {
       const served = await standIn.status().catch(() => undefined);
       if (!served) continue;
       const uids = new Set(served.map(({ uid }) => uid));
-      const wanted = [...workers.values()].filter((worker) => worker.standIn() !== undefined);
+      const wanted = [...workers.values()].filter((worker) => worker.isStandIn());
       if (wanted.length !== uids.size || wanted.some(({ uid }) => !uids.has(uid)))
         void standIn.sync(signal).catch(() => {});
     }

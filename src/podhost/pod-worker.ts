@@ -27,7 +27,7 @@ import { standInOf } from './stand-in/pod.ts';
 import type { StandInPod } from './stand-in/types.ts';
 import { attachProcesses, type PodProcesses, type ProcessOptions } from './process/attach.ts';
 import { type PodStatus, podStatus } from './status.ts';
-import { isGone, type StatusWriter } from './status-writer.ts';
+import { ignoreGone, type StatusWriter } from './status-writer.ts';
 import { podUserId } from './user-id.ts';
 
 export interface WorkerDeps {
@@ -78,6 +78,8 @@ export interface PodWorker {
   netns(): string | undefined;
   /** What the stand-in server is to serve for it, if anything. */
   standIn(): StandInPod | undefined;
+  /** Whether there is one: `standIn` puts it together each time. */
+  isStandIn(): boolean;
   ready(): boolean;
   logFile(): string;
   /** Undefined for stand-ins, and before there is anything of it. */
@@ -468,6 +470,7 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     },
     netns: () => record?.addresses && record.netns,
     standIn: servedBy,
+    isStandIn: () => serving && record !== undefined && !record.runtime && Boolean(pod ?? record.served),
     ready: () =>
       stage === 'running' &&
       !mustGo() &&
@@ -480,8 +483,4 @@ export function createPodWorker(deps: WorkerDeps, uid: string, signal: AbortSign
     ended: ended.signal,
     settled: () => working ?? Promise.resolve(),
   };
-}
-
-function ignoreGone(error: unknown): void {
-  if (!isGone(error)) throw error;
 }

@@ -89,3 +89,8 @@ export const isGone = (error: unknown): boolean =>
   error !== null &&
   'code' in error &&
   (error.code === 404 || error.code === 409);
+
+/** For `catch`: that the object is gone already is what was wanted. */
+export function ignoreGone(error: unknown): void {
+  if (!isGone(error)) throw error;
+}

@@ -19,6 +19,8 @@ const TO_BE_DELETED = 'ToBeDeletedByClusterAutoscaler';
 const GATHER = 100;
 /** Milliseconds until a port that was taken is tried again. */
 const RETRY = 2000;
+/** Milliseconds without a change and without a port to try: an hour; what is to happen ends the wait. */
+const IDLE = 3_600_000;
 
 export interface HealthCheckDeps {
   readonly node: string;
@@ -50,10 +52,12 @@ export function createHealthChecks(deps: HealthCheckDeps): { run(signal: AbortSi
     rest.abort();
   });
 
-  /** Until a Service changes, and no longer than until a port that was taken is tried again. */
+  /** Until a Service changes, or a port that was taken is to be tried again. */
   async function untilChange(): Promise<void> {
     rest = new AbortController();
-    await clock.sleep(RETRY, rest.signal).catch(() => {});
+    const closed = [PROXY_HEALTH_PORT, ...wanted.keys()].filter((port) => !open.has(port));
+    const next = Math.min(...closed.map((port) => notBefore.get(port) ?? 0)) - clock.monotonic();
+    await clock.sleep(Math.min(Math.max(next, 1), IDLE), rest.signal).catch(() => {});
   }
 
   function lookAgain(): void {
@@ -124,7 +128,11 @@ export function createHealthChecks(deps: HealthCheckDeps): { run(signal: AbortSi
     });
     // A check is one short request; who keeps a connection gets its answers on it all the same.
     server.requestTimeout = 10_000;
-    server.on('error', failed);
+    server.on('error', (error) => {
+      failed(error);
+      open.delete(port);
+      rest.abort();
+    });
     server.listen({ fd });
     open.set(port, server);
   }

@@ -85,13 +85,16 @@ export function createEbpfBackend(deps: EbpfDeps): Backend {
     return deps.route.addresses().find(({ address }) => own.has(address.split('/')[0] ?? ''))?.link;
   }
 
-  /** Asks the kernel once for all links. */
+  /** Asks the kernel once for all links, and not where nobody asks for one. */
   function podsByLink(): (link: number) => string | undefined {
-    const indices = new Map(deps.route.links().map(({ name, index }) => [name, index]));
-    const pods = new Map(
-      [...state.pods].map(([, pod]) => [indices.get(pod.interface), `${pod.namespace}/${pod.name}`]),
-    );
-    return (link) => pods.get(link);
+    const read = () => {
+      const indices = new Map(deps.route.links().map(({ name, index }) => [name, index]));
+      return new Map(
+        [...state.pods].map(([, pod]) => [indices.get(pod.interface), `${pod.namespace}/${pod.name}`]),
+      );
+    };
+    let pods: ReturnType<typeof read> | undefined;
+    return (link) => (pods ??= read()).get(link);
   }
 
   return {

@@ -38,9 +38,10 @@ export function readPodUse({ programs, podOf, monotonicNs = process.hrtime.bigin
     const crowded = Number(flow?.crowded ?? 0n);
     const gaveWay = Number(nat?.gave_way ?? 0n);
     const refused = Number((nat?.refused ?? 0n) + (neighbours.get(link)?.crowded ?? 0n));
+    if (crowded + gaveWay + refused === 0) continue;
     const pod = podOf(link);
     // Of pods that are gone the kernel keeps what it counted for a while.
-    if (pod === undefined || crowded + gaveWay + refused === 0) continue;
+    if (pod === undefined) continue;
     const share = flow ? Number(flow.until - now) / WINDOW_NS : 0;
     out.push({
       pod,

@@ -168,7 +168,7 @@ export function createLeaseHolder(deps: LeaseHolderDeps): LeaseHolder {
     held,
     want(names) {
       wanted = names;
-      asked.resolve();
+      if (names.size > 0) asked.resolve();
     },
     async run(signal) {
       await leases.synced();

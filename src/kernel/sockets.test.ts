@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
 import { openNft } from './nft.ts';
-import { acceptTcp, bindUdp, checkTcp, connectTcp, listenTcp } from './sockets.ts';
+import { acceptTcp, bindUdp, checkTcp, connectTcp, connectTcpHere, listenTcp } from './sockets.ts';
 import { setTcpMd5, setTtl, tcpMd5Drops } from './tcp-options.ts';
 import { needsRoot, testNetns } from './test-netns.ts';
 
@@ -26,6 +26,22 @@ test('TCP is served and reached inside of a namespace, in both families', { skip
     await once(socket, 'close');
   }
   await assert.rejects(connectTcp(undefined, { host: '127.0.0.1', port: 8080 }), { code: 'ECONNREFUSED' });
+});
+
+test('Node reaches servers of its own namespace, and tells who does not answer as others are told', async (t) => {
+  const before = openDescriptors();
+  const server = net.createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const socket = await connectTcpHere({ host: '127.0.0.1', port });
+  socket.end('ping');
+  assert.equal(String((await once(socket, 'data'))[0]), 'ping');
+  await once(socket, 'close');
+  const refused = { host: '::1', port: 1, timeoutMs: 60_000 };
+  await assert.rejects(connectTcpHere(refused), { code: 'ECONNREFUSED', syscall: 'connect', port: 1 });
+  await assert.rejects(connectTcpHere({ host: 'localhost', port }), { message: /localhost/ });
+  assert.ok(openDescriptors() <= before + 2, 'no descriptor stays');
 });
 
 test('UDP is served inside of a namespace', { skip }, async (t) => {

@@ -38,9 +38,17 @@ export function sameJson(a: unknown, b: unknown): boolean {
     return (
       Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((x, i) => sameJson(x, b[i]))
     );
-  const left = Object.entries(a).filter(([, v]) => v !== undefined);
-  const right = new Map(Object.entries(b).filter(([, v]) => v !== undefined));
-  return left.length === right.size && left.every(([k, v]) => right.has(k) && sameJson(v, right.get(k)));
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  let members = 0;
+  for (const key of Object.keys(left)) {
+    const member = left[key];
+    if (member === undefined) continue;
+    members++;
+    // Members of prototypes are none of an object's own.
+    if (!Object.hasOwn(right, key) || !sameJson(member, right[key])) return false;
+  }
+  for (const key of Object.keys(right)) if (right[key] !== undefined) members--;
+  return members === 0;
 }
 
 /** JSON with sorted keys and without members that are undefined: equal values have equal texts. */

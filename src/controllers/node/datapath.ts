@@ -241,10 +241,11 @@ export function createDatapathController(deps: DatapathDeps): DatapathController
       kick();
     });
     informers.nodes.onChange((key, now) => {
-      if (now) plan.setNode(now);
+      let isNews = true;
+      if (now) isNews = plan.setNode(now);
       else plan.removeNode(key);
       if (worldNodes.set(key, now)) touchPolicy();
-      kick();
+      else if (isNews) kick();
     });
     watchGranted(informers, plan, setSettings);
     informers.protections?.onChange((key, now) => {

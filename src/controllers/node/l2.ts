@@ -79,20 +79,22 @@ export async function runL2(deps: L2Deps, signal: AbortSignal): Promise<void> {
   });
 
   function refresh(): void {
-    const ready = nodes.list().filter(isReady);
+    const ours = balanced('all');
+    const ready =
+      ours.length > 0
+        ? nodes
+            .list()
+            .filter(isReady)
+            .map(({ metadata }) => metadata.name)
+        : [];
     const wanted = new Map<string, { delayMs: number }>();
-    for (const service of balanced('all'))
+    for (const service of ours)
       for (const address of addressesOf(service).map(canonicalAddress)) {
         if (!mayAnnounce(service, address, plan)) continue;
         const name = leaseName(address);
         addresses.set(name, address);
         wanted.set(name, {
-          delayMs:
-            rankOf(
-              address,
-              deps.node,
-              ready.map(({ metadata }) => metadata.name),
-            ) * RANK_MS,
+          delayMs: rankOf(address, deps.node, ready) * RANK_MS,
         });
       }
     holder.want(wanted);

@@ -38,7 +38,8 @@ export interface Plan {
   removeService(key: string): void;
   /** All slices of a Service; they may come before it. Empty or undefined: none. */
   setSlices(key: string, slices: readonly EndpointSlice[] | undefined): void;
-  setNode(node: Node): void;
+  /** Whether `update` is needed: a node tells that it lives more often than anything of it changes. */
+  setNode(node: Node): boolean;
   removeNode(name: string): void;
   /** Blocks of pods' addresses that a node has beside its first ones. */
   setNodeBlocks(name: string, cidrs: readonly string[]): void;
@@ -171,9 +172,13 @@ export function createPlan(options: { node: string }): Plan {
       moved(node.metadata.name, node.metadata.labels ?? {});
       labelled(node.metadata.name, node.metadata.labels ?? {});
       const remote = remoteNode(node);
-      if (remote.node === options.node || remote.addresses.length === 0) nodes.delete(remote.node);
-      else nodes.set(remote.node, remote);
-      dirty.add(`node/${remote.node}`);
+      const isWanted = remote.node !== options.node && remote.addresses.length > 0;
+      if (!sameJson(nodes.get(remote.node), isWanted ? remote : undefined)) {
+        if (isWanted) nodes.set(remote.node, remote);
+        else nodes.delete(remote.node);
+        dirty.add(`node/${remote.node}`);
+      }
+      return dirty.size > 0;
     },
     removeNode(name) {
       moved(name, {});

@@ -222,7 +222,8 @@ export function attachProcesses(deps: AttachDeps): PodProcesses {
     log(asked, previous) {
       const container = find(asked);
       refuseIfNotRun(container);
-      const attempt = processes?.attempt(container.name) ?? 0;
+      const { name: id } = container;
+      const attempt = (previous ? processes?.attempt(id) : processes?.logged(id)) ?? 0;
       if (previous && attempt === 0)
         throw new HeddleError(
           'NoPreviousRun',

@@ -4,7 +4,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import { ConfigError } from './environment.ts';
 import type { Held, Pause } from './pause.ts';
-import { isRestarted, RESET_MS, restartDelay, type Role } from './restart.ts';
+import { hasEnded, isRestarted, RESET_MS, restartDelay, type Role } from './restart.ts';
 import type { Container, ContainerFacts, ContainerState, Say, SavedContainer, Terminated } from './types.ts';
 
 export interface ContainerDeps {
@@ -275,7 +275,8 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
       const signal = AbortSignal.any([outer, stopping.signal]);
       try {
         while (!saved.over) {
-          if (saved.ended && isBetween(saved)) {
+          // Its last attempt has ended, and the next one has not begun.
+          if (saved.ended && hasEnded(container.name, saved)) {
             await backOff(saved.ended, signal);
             saved.attempt++;
             saved.restarts++;
@@ -302,11 +303,6 @@ export function createContainer(deps: ContainerDeps): ContainerLife {
     isKnown: () => known,
     pid: () => running?.pid,
   };
-
-  /** Its last attempt has ended, and the next one has not begun. */
-  function isBetween({ ended, attempt: number }: SavedContainer): boolean {
-    return ended?.containerID?.endsWith(`/${idOf(number)}`) === true;
-  }
 }
 
 const duration = (ms: number): string => {

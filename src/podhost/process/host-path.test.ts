@@ -57,7 +57,6 @@ const refused: [what: string, pod: Parameters<typeof refusal>[0], words: RegExp,
     'privileges of a container of the machine’s runtime',
     { ...privileged, metadata: { ...privileged.metadata, annotations: { 'heddle.dev/runtime': 'cri' } } },
     /container main: privileged: .* unless/,
-    /the cri runtime does not have: container main: privileged/,
   ],
   [
     'privileges of a container of an image',

@@ -5,7 +5,7 @@ import { errorText } from '../../lib/errors.ts';
 import type { RuntimeStatus } from '../status.ts';
 import { type ContainerLife, createContainer } from './container.ts';
 import type { PodMachinery } from './machinery.ts';
-import { roleOf } from './restart.ts';
+import { loggedAttempt, roleOf } from './restart.ts';
 import { type Saved, createStateWriter } from './state-file.ts';
 import { runtimeStatus } from './status.ts';
 import type { Container, ContainerFacts } from './types.ts';
@@ -28,6 +28,8 @@ export interface ProcessPod {
   pid(container: string): number | undefined;
   /** Attempt that runs or ran last; undefined for a container that the pod does not have. */
   attempt(container: string): number | undefined;
+  /** The attempt whose log there is to read. */
+  logged(container: string): number | undefined;
 }
 
 export interface ProcessPodDeps {
@@ -237,6 +239,10 @@ export function createProcessPod(deps: ProcessPodDeps): ProcessPod {
         : undefined,
     pid: (name) => lives.get(name)?.pid(),
     attempt: (name) => saved[name]?.attempt,
+    logged(name) {
+      const own = saved[name];
+      return own && loggedAttempt(name, own, lives.get(name)?.pid() !== undefined);
+    },
   };
 
   function hasBegun(): boolean {

@@ -8,7 +8,7 @@ import { environmentOf, expand } from './environment.ts';
 import { fieldValue, resourceValue } from './fields.ts';
 import { identityOf, outsideId } from './identity.ts';
 import { parseLine } from './pause.ts';
-import { isRestarted, restartDelay } from './restart.ts';
+import { isRestarted, loggedAttempt, restartDelay } from './restart.ts';
 import { processPod, sh } from './test-pods.ts';
 
 const facts = {
@@ -131,4 +131,23 @@ test('a log reads the same however it was cut', async () => {
     'a line in pieces has one time before it, as a kubelet writes it',
   );
   assert.equal(seen({ since: Date.parse('2026-01-01T00:00:01Z') }), 'bc\n');
+});
+
+test('a container that is about to begin again has the log of the run before', () => {
+  const ended = (attempt: number) => ({
+    exitCode: 1,
+    containerID: `heddle://6b607e79/main.${attempt}`,
+  });
+  const saved = (attempt: number, last?: number) => ({
+    attempt,
+    restarts: attempt,
+    failures: 0,
+    ...(last === undefined ? {} : { ended: ended(last) }),
+  });
+  assert.equal(loggedAttempt('main', saved(0), false), 0, 'it has not begun for the first time');
+  assert.equal(loggedAttempt('main', saved(0), true), 0);
+  assert.equal(loggedAttempt('main', saved(3, 3), false), 3, 'it waits out the back-off');
+  assert.equal(loggedAttempt('main', saved(4, 3), false), 3, 'it is being made');
+  assert.equal(loggedAttempt('main', saved(4, 3), true), 4);
+  assert.equal(loggedAttempt('main', saved(14, 4), false), 13, 'the number is the whole one');
 });

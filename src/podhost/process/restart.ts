@@ -1,6 +1,6 @@
-/** When a container that has ended is started again: a kubelet's rules. Pure. */
+/** When a container that has ended is started again, and which run its log is of: a kubelet’s rules. Pure. */
 import type { Pod } from '../../api/types.ts';
-import type { Container } from './types.ts';
+import type { Container, SavedContainer } from './types.ts';
 
 export type Role = 'init' | 'sidecar' | 'main' | 'ephemeral';
 
@@ -32,3 +32,16 @@ const roleInSpec = (pod: Pod, container: Container): Role =>
     : container.restartPolicy === 'Always'
       ? 'sidecar'
       : 'init';
+
+/** Whether `attempt` is one that has ended. */
+export const hasEnded = (name: string, { ended, attempt }: SavedContainer): boolean =>
+  ended?.containerID?.endsWith(`/${name}.${attempt}`) === true;
+
+/**
+ * The attempt whose log there is to read: one that is about to begin has none yet, and a kubelet then shows the one
+ * before.
+ */
+export function loggedAttempt(name: string, saved: SavedContainer, isRunning: boolean): number {
+  const isToBegin = !isRunning && !hasEnded(name, saved);
+  return isToBegin ? Math.max(0, saved.attempt - 1) : saved.attempt;
+}
